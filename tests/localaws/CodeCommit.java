@@ -1,0 +1,17 @@
+package localaws;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+
+public final class CodeCommit implements LocalAws.Service {
+    CodeCommit(LocalAws aws) {
+    }
+
+    @Override
+    public JsonNode answer(String operation, ObjectNode input, Caller caller) {
+        throw new AwsError("InvalidAction", operation);
+    }
+
+    void close() {
+    }
+}

@@ -1,0 +1,132 @@
+package localaws;
+
+import java.net.URLEncoder;
+import java.nio.charset.StandardCharsets;
+import java.security.GeneralSecurityException;
+import java.security.MessageDigest;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.ZoneOffset;
+import java.time.format.DateTimeFormatter;
+import java.util.HexFormat;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import javax.crypto.Mac;
+import javax.crypto.spec.SecretKeySpec;
+
+/** The access keys that the embedded AWS knows, and the check of what they signed (Signature Version 4). */
+final class Credentials {
+    private static final Pattern AUTHORIZATION =
+            Pattern.compile("AWS4-HMAC-SHA256 Credential=([^/]+)/(\\d{8})/([^/]+)/([^/]+)/aws4_request, ?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{64})");
+    static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmss'Z'").withZone(ZoneOffset.UTC);
+
+    /** @param resource as in its ARN: {@code user/operator}, {@code assumed-role/Backup/session} */
+    record Key(String secret, String token, String resource, String account, Instant expiry) {
+        Caller caller(String region) {
+            var caller = new Caller("", account, region);
+            return new Caller("arn:" + caller.partition() + (resource.startsWith("assumed-role/") ? ":sts::" : ":iam::") + account + ":" + resource, account, region);
+        }
+    }
+
+    record Scope(String accessKeyId, String date, String region, String service, String signedHeaders, String signature) { }
+
+    private final Map<String, Key> keys = new ConcurrentHashMap<>();
+
+    void add(String accessKeyId, String secret, String resource, String account) {
+        add(accessKeyId, secret, null, resource, account, Instant.MAX);
+    }
+
+    void add(String accessKeyId, String secret, String token, String resource, String account, Instant expiry) {
+        keys.put(accessKeyId, new Key(secret, token, resource, account, expiry));
+    }
+
+    Key get(String accessKeyId) {
+        return keys.get(accessKeyId);
+    }
+
+    static Scope scope(String authorization) {
+        var matcher = AUTHORIZATION.matcher(authorization == null ? "" : authorization);
+        if (!matcher.matches()) return new Scope("", "", "us-east-1", "", "", "");
+        return new Scope(matcher.group(1), matcher.group(2), matcher.group(3), matcher.group(4), matcher.group(5), matcher.group(6));
+    }
+
+    /** Who signed the request; the body is null where its hash is in x-amz-content-sha256. */
+    Caller verify(LocalAws.Request request, Scope scope, byte[] body, Instant now) {
+        var json = !scope.service().matches("sts|iam|ec2|s3");
+        if (scope.accessKeyId().isEmpty()) throw new AwsError(403, json ? "MissingAuthenticationTokenException" : "MissingAuthenticationToken", "Request is missing Authentication Token");
+        var key = keys.get(scope.accessKeyId());
+        var token = request.header("X-Amz-Security-Token");
+        if (key == null || key.token() != null && !key.token().equals(token))
+            throw switch (scope.service()) {
+                case "s3" -> new AwsError(403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.");
+                case "ec2" -> new AwsError(401, "AuthFailure", "AWS was not able to validate the provided access credentials");
+                case "sts", "iam" -> new AwsError(403, "InvalidClientTokenId", "The security token included in the request is invalid.");
+                default -> new AwsError("UnrecognizedClientException", "The security token included in the request is invalid.");
+            };
+        if (now.isAfter(key.expiry()))
+            throw switch (scope.service()) {
+                case "s3" -> new AwsError(400, "ExpiredToken", "The provided token has expired.");
+                case "ec2" -> new AwsError(400, "RequestExpired", "Request has expired.");
+                case "sts", "iam" -> new AwsError(403, "ExpiredToken", "The security token included in the request is expired");
+                default -> new AwsError("ExpiredTokenException", "The security token included in the request is expired");
+            };
+        var time = request.header("X-Amz-Date");
+        var mismatch = new AwsError(403, scope.service().matches("s3|iam|sts") ? "SignatureDoesNotMatch" : json ? "InvalidSignatureException" : "AuthFailure",
+                "The request signature we calculated does not match the signature you provided.");
+        if (time == null || !time.startsWith(scope.date())) throw mismatch;
+        if (Duration.between(Instant.from(TIME.parse(time)), Instant.now()).abs().compareTo(Duration.ofMinutes(15)) > 0)
+            throw scope.service().equals("s3") ? new AwsError(403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.") : mismatch;
+        var hash = request.header("x-amz-content-sha256");
+        var canonical = request.method() + "\n" + request.path() + "\n" + canonicalQuery(request.query) + "\n"
+                + scope.signedHeaders().lines().flatMap(h -> java.util.Arrays.stream(h.split(";")))
+                        .map(h -> h + ":" + String.join(",", request.exchange.getRequestHeaders().getOrDefault(h, java.util.List.of())).trim().replaceAll(" +", " ") + "\n")
+                        .collect(Collectors.joining())
+                + "\n" + scope.signedHeaders() + "\n" + (hash != null ? hash : hex(sha256(body)));
+        if (hash != null && body != null && !hash.equals(hex(sha256(body)))) throw mismatch;
+        var signature = sign(key.secret(), scope.date(), scope.region(), scope.service(), time, canonical);
+        if (!MessageDigest.isEqual(signature.getBytes(), scope.signature().getBytes())) throw mismatch;
+        return key.caller(scope.region());
+    }
+
+    private static String canonicalQuery(Map<String, String> query) {
+        var sorted = new TreeMap<String, String>();
+        query.forEach((k, v) -> sorted.put(encode(k), encode(v)));
+        return sorted.entrySet().stream().map(e -> e.getKey() + "=" + e.getValue()).collect(Collectors.joining("&"));
+    }
+
+    private static String encode(String text) {
+        return URLEncoder.encode(text, StandardCharsets.UTF_8).replace("+", "%20").replace("*", "%2A").replace("%7E", "~");
+    }
+
+    /** The signature of a canonical request; time as it stands in the string to sign. */
+    static String sign(String secret, String date, String region, String service, String time, String canonical) {
+        var key = ("AWS4" + secret).getBytes(StandardCharsets.UTF_8);
+        for (var part : new String[] {date, region, service, "aws4_request"}) key = hmac(key, part);
+        return hex(hmac(key, "AWS4-HMAC-SHA256\n" + time + "\n" + date + "/" + region + "/" + service + "/aws4_request\n" + hex(sha256(canonical.getBytes(StandardCharsets.UTF_8)))));
+    }
+
+    private static byte[] hmac(byte[] key, String text) {
+        try {
+            var mac = Mac.getInstance("HmacSHA256");
+            mac.init(new SecretKeySpec(key, "HmacSHA256"));
+            return mac.doFinal(text.getBytes(StandardCharsets.UTF_8));
+        } catch (GeneralSecurityException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    static byte[] sha256(byte[] bytes) {
+        try {
+            return MessageDigest.getInstance("SHA-256").digest(bytes);
+        } catch (GeneralSecurityException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    static String hex(byte[] bytes) {
+        return HexFormat.of().formatHex(bytes);
+    }
+}

@@ -1,0 +1,84 @@
+package localaws;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+
+import java.net.URI;
+import java.time.Instant;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
+import software.amazon.awssdk.auth.credentials.AwsCredentials;
+import software.amazon.awssdk.auth.credentials.AwsSessionCredentials;
+import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
+import software.amazon.awssdk.awscore.exception.AwsServiceException;
+import software.amazon.awssdk.core.exception.SdkClientException;
+import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
+import software.amazon.awssdk.regions.Region;
+import software.amazon.awssdk.services.sts.StsClient;
+
+/** The embedded AWS's front door: signatures, faults, the log. */
+class LocalAwsTest {
+    static final LocalAws aws = LocalAws.start();
+
+    @AfterAll
+    static void stop() {
+        aws.close();
+    }
+
+    @BeforeEach
+    void clear() {
+        aws.clearCalls();
+        aws.clearFaults();
+    }
+
+    static StsClient sts(URI endpoint, AwsCredentials credentials) {
+        return StsClient.builder().endpointOverride(endpoint).region(Region.of("cn-north-1"))
+                .credentialsProvider(StaticCredentialsProvider.create(credentials)).httpClient(UrlConnectionHttpClient.create()).build();
+    }
+
+    static final AwsBasicCredentials RIGHT = AwsBasicCredentials.create(LocalAws.ACCESS_KEY_ID, LocalAws.SECRET_ACCESS_KEY);
+
+    @Test
+    void answersWhoSignedInTheRegionsPartition() {
+        try (var sts = sts(aws.endpoint(), RIGHT)) {
+            assertEquals("arn:aws-cn:iam::111122223333:user/operator", sts.getCallerIdentity().arn());
+        }
+        assertEquals("sts:GetCallerIdentity", aws.calls().get(0).name());
+        assertEquals(200, aws.calls().get(0).status());
+    }
+
+    @Test
+    void refusesAWrongSecretAnUnknownKeyAndAnExpiredToken() {
+        aws.addCredentials("ASIAEXPIRED", "secret", "token", "assumed-role/Backup/night", Instant.now().minusSeconds(1));
+        assertError("SignatureDoesNotMatch", AwsBasicCredentials.create(LocalAws.ACCESS_KEY_ID, "wrong"));
+        assertError("InvalidClientTokenId", AwsBasicCredentials.create("AKIANOBODY", "wrong"));
+        assertError("ExpiredToken", AwsSessionCredentials.create("ASIAEXPIRED", "secret", "token"));
+        assertError("InvalidClientTokenId", AwsSessionCredentials.create("ASIAEXPIRED", "secret", "other token"));
+    }
+
+    private static void assertError(String code, AwsCredentials credentials) {
+        try (var sts = sts(aws.endpoint(), credentials)) {
+            assertEquals(code, assertThrows(AwsServiceException.class, sts::getCallerIdentity).awsErrorDetails().errorCode());
+        }
+    }
+
+    @Test
+    void throttlesCutsAndLosesAnswersOnDemand() {
+        try (var sts = sts(aws.endpoint(), RIGHT)) {
+            aws.inject(Fault.on("sts:GetCallerIdentity").times(2).throttle());
+            assertEquals("111122223333", sts.getCallerIdentity().account(), "the SDK tries again");
+            assertEquals(java.util.List.of(400, 400, 200), aws.calls().stream().map(Call::status).toList());
+            aws.inject(Fault.on("sts:*").always().cut(10));
+            assertThrows(SdkClientException.class, sts::getCallerIdentity);
+            aws.clearFaults();
+            aws.inject(Fault.on("sts:*").always().loseAnswer());
+            assertThrows(SdkClientException.class, sts::getCallerIdentity);
+            aws.clearFaults();
+            aws.inject(Fault.on("sts:*").after(1).error(403, "AccessDenied", "no"));
+            sts.getCallerIdentity();
+            assertThrows(AwsServiceException.class, sts::getCallerIdentity);
+        }
+    }
+}

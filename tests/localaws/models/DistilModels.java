@@ -1,0 +1,125 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//JAVA 17+
+//DESCRIPTION Distils AWS's service models (Apache-2.0, com.amazonaws:aws-java-sdk-models) to the operations that the embedded AWS offers.
+//DEPS com.amazonaws:aws-java-sdk-models:1.12.797
+//DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.SerializationFeature;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayDeque;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.TreeSet;
+
+/**
+ * Writes tests/localaws/models/models.json: {@code ./jbang tests/localaws/models/DistilModels.java}, from the repository's root.
+ * To offer one more operation, name it below and run this again. Documentation is dropped; constraints are kept for what
+ * requests are made of; the shapes of answers keep only what their XML needs.
+ */
+class DistilModels {
+    static final ObjectMapper JSON = new ObjectMapper().enable(SerializationFeature.ORDER_MAP_ENTRIES_BY_KEYS);
+
+    static final Map<String, String> SOURCES = new TreeMap<>(Map.of(
+            "sts", "sts-2011-06-15",
+            "kms", "kms-2014-11-01",
+            "codecommit", "codecommit-2015-04-13",
+            "ec2", "ec2-2016-11-15",
+            "iam", "iam-2010-05-08"));
+
+    static final Map<String, List<String>> OPERATIONS = Map.of(
+            "sts", List.of("AssumeRole", "GetCallerIdentity"),
+            "kms", List.of("CreateAlias", "CreateKey", "DeleteAlias", "DescribeKey", "DisableKeyRotation", "EnableKeyRotation",
+                    "GetKeyPolicy", "GetKeyRotationStatus", "ListAliases", "ListKeys", "ListResourceTags", "PutKeyPolicy",
+                    "ScheduleKeyDeletion", "TagResource", "UntagResource", "UpdateKeyDescription"),
+            "codecommit", List.of("BatchGetRepositories", "CreateRepository", "DeleteRepository", "GetRepository", "ListRepositories",
+                    "ListTagsForResource", "TagResource", "UntagResource", "UpdateDefaultBranch", "UpdateRepositoryDescription",
+                    "UpdateRepositoryEncryptionKey", "GetPullRequest", "ListPullRequests"),
+            "ec2", List.of("AuthorizeSecurityGroupIngress", "CreateSecurityGroup", "CreateTags", "CreateVpcEndpoint", "DeleteSecurityGroup",
+                    "DeleteTags", "DeleteVpcEndpoints", "DescribeSecurityGroups", "DescribeSubnets", "DescribeVpcAttribute",
+                    "DescribeVpcEndpointServices", "DescribeVpcEndpoints", "DescribeVpcs", "ModifyVpcEndpoint",
+                    "RevokeSecurityGroupIngress"),
+            "iam", List.of("AttachGroupPolicy", "AttachRolePolicy", "AttachUserPolicy", "CreatePolicy", "CreatePolicyVersion",
+                    "DeleteGroupPolicy", "DeletePolicy", "DeletePolicyVersion", "DeleteRolePolicy", "DeleteUserPolicy",
+                    "DetachGroupPolicy", "DetachRolePolicy", "DetachUserPolicy", "GetGroup", "GetGroupPolicy", "GetPolicy",
+                    "GetPolicyVersion", "GetRole", "GetRolePolicy", "GetUser", "GetUserPolicy", "ListAttachedGroupPolicies",
+                    "ListAttachedRolePolicies", "ListAttachedUserPolicies", "ListEntitiesForPolicy", "ListGroupPolicies",
+                    "ListPolicyVersions", "ListRolePolicies", "ListUserPolicies", "PutGroupPolicy", "PutRolePolicy", "PutUserPolicy",
+                    "SimulatePrincipalPolicy", "TagPolicy"));
+
+    public static void main(String[] args) throws Exception {
+        var out = JSON.createObjectNode();
+        out.put("_source", "Distilled from com.amazonaws:aws-java-sdk-models:1.12.797, Copyright Amazon.com, Inc. or its affiliates, "
+                + "Apache License 2.0, by tests/localaws/models/DistilModels.java");
+        for (var source : SOURCES.entrySet()) {
+            JsonNode model;
+            try (var in = DistilModels.class.getResourceAsStream("/models/" + source.getValue() + "-model.json")) {
+                model = JSON.readTree(in);
+            }
+            out.set(source.getKey(), distil(source.getKey(), model));
+        }
+        var file = Path.of("tests/localaws/models/models.json");
+        Files.writeString(file, JSON.writeValueAsString(JSON.treeToValue(out, Object.class)) + "\n");
+        System.err.println(file + ": " + Files.size(file) + " bytes");
+    }
+
+    static ObjectNode distil(String service, JsonNode model) {
+        var out = JSON.createObjectNode();
+        var metadata = model.get("metadata");
+        for (var name : List.of("protocol", "apiVersion", "targetPrefix", "xmlNamespace"))
+            if (metadata.has(name)) out.set(name, metadata.get(name));
+        var inputs = new TreeSet<String>();
+        var outputs = new TreeSet<String>();
+        for (var name : OPERATIONS.get(service)) {
+            var operation = model.at("/operations/" + name);
+            if (operation.isMissingNode()) throw new IllegalArgumentException(service + " has no operation " + name);
+            var kept = out.withObject("/operations/" + name);
+            if (operation.has("input")) {
+                kept.put("input", operation.at("/input/shape").asText());
+                inputs.add(operation.at("/input/shape").asText());
+            }
+            if (operation.has("output")) {
+                kept.put("output", operation.at("/output/shape").asText());
+                if (operation.at("/output/resultWrapper").isTextual()) kept.put("resultWrapper", operation.at("/output/resultWrapper").asText());
+                outputs.add(operation.at("/output/shape").asText());
+            }
+            for (var error : operation.path("errors")) kept.withArray("errors").add(error.get("shape").asText());
+        }
+        keep(model, inputs, out, true);
+        keep(model, outputs, out, false);
+        return out;
+    }
+
+    static void keep(JsonNode model, TreeSet<String> roots, ObjectNode out, boolean constraints) {
+        var open = new ArrayDeque<>(roots);
+        var done = new TreeSet<String>();
+        while (!open.isEmpty()) {
+            var name = open.pop();
+            if (!done.add(name)) continue;
+            var shape = model.at("/shapes/" + name);
+            var kept = out.withObject("/shapes/" + name);
+            kept.set("type", shape.get("type"));
+            if (constraints)
+                for (var rule : List.of("required", "min", "max", "pattern", "enum"))
+                    if (shape.has(rule)) kept.set(rule, shape.get(rule));
+            if (shape.path("flattened").asBoolean()) kept.put("flattened", true);
+            shape.path("members").properties().forEach(member -> {
+                var m = kept.withObject("/members/" + member.getKey());
+                for (var part : List.of("shape", "locationName", "queryName"))
+                    if (member.getValue().has(part)) m.set(part, member.getValue().get(part));
+                open.add(member.getValue().get("shape").asText());
+            });
+            for (var part : List.of("member", "key", "value")) {
+                if (!shape.has(part)) continue;
+                var m = kept.withObject("/" + part);
+                m.set("shape", shape.get(part).get("shape"));
+                if (shape.get(part).has("locationName")) m.set("locationName", shape.get(part).get("locationName"));
+                open.add(shape.get(part).get("shape").asText());
+            }
+        }
+    }
+}
