@@ -1,15 +1,26 @@
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Collection;
+import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.regex.Pattern;
+import localaws.Call;
 import localaws.LocalAws;
 import picocli.CommandLine;
 
-/** Runs a script in this JVM: {@code Script.run(CreateKmsKey.commandLine(), "--alias", "alias/x")}. */
+/** Runs a script in this JVM: {@code Script.run(new CreateKmsKey().commandLine(), "--alias", "alias/x")}. */
 final class Script {
     private static final ObjectMapper JSON = new ObjectMapper();
 
@@ -37,6 +48,34 @@ final class Script {
         var err = new StringWriter();
         var exitCode = script.setOut(new PrintWriter(out, true)).setErr(new PrintWriter(err, true)).execute(args);
         return new Run(exitCode, out.toString(), err.toString());
+    }
+
+    /** That a run was refused as wrong usage: exit code 2, nothing on stdout, one line on stderr that shows what is right, no call to AWS. */
+    static void assertRefused(Run run, String right, LocalAws aws) {
+        assertEquals(2, run.exitCode(), run.err());
+        assertEquals("", run.out());
+        assertEquals(1, run.err().lines().count(), run.err());
+        assertTrue(run.err().contains(right), run.err());
+        assertEquals(List.of(), aws.calls());
+    }
+
+    /**
+     * That the IAM actions in a script's Javadoc are those of the calls it made, no fewer and no more; the implied ones need a permission
+     * without being a call of their own (tags given at creation). sts:GetCallerIdentity needs none.
+     */
+    static void assertIamActions(String script, Collection<Call> calls, Set<String> implied) {
+        var named = new TreeSet<String>();
+        try {
+            var source = Files.readString(Path.of("scripts", script + ".java"));
+            var javadoc = source.substring(source.indexOf("/**"), source.indexOf("*/"));
+            var action = Pattern.compile("\\b(?:kms|codecommit|ec2|iam|s3):[A-Z]\\w+").matcher(javadoc.substring(javadoc.indexOf("IAM actions")));
+            while (action.find()) named.add(action.group());
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        var made = new TreeSet<>(implied);
+        calls.stream().map(Call::name).filter(name -> !name.equals("sts:GetCallerIdentity") && !name.startsWith("unknown:")).forEach(made::add);
+        assertEquals(String.join("\n", made), String.join("\n", named));
     }
 
     /** Points the SDK of this JVM at an embedded AWS, as the environment variables of the sandbox do for other processes. */

@@ -14,6 +14,7 @@ import java.net.URI;
 import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
 import java.time.Clock;
+import java.time.Duration;
 import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -24,6 +25,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 
 /**
@@ -58,6 +60,7 @@ public final class LocalAws implements AutoCloseable {
     });
     private final List<Call> calls = new CopyOnWriteArrayList<>();
     private final List<Fault> faults = new CopyOnWriteArrayList<>();
+    private final AtomicInteger underWay = new AtomicInteger();
     private volatile Consumer<Call> listener = call -> { };
 
     final Credentials credentials = new Credentials();
@@ -116,13 +119,19 @@ public final class LocalAws implements AutoCloseable {
         faults.clear();
     }
 
-    /** All calls so far, oldest first. */
+    /** All calls so far, oldest first. Waits for those under way: a client may have its answer before the call is logged. */
     public List<Call> calls() {
+        settle();
         return List.copyOf(calls);
     }
 
     public void clearCalls() {
+        settle();
         calls.clear();
+    }
+
+    private void settle() {
+        for (var i = 0; i < 5000 && underWay.get() > 0; i++) Fault.sleep(Duration.ofMillis(1));
     }
 
     /** Is told of every call when it is done. */
@@ -233,6 +242,7 @@ public final class LocalAws implements AutoCloseable {
     }
 
     private void handle(HttpExchange exchange) throws IOException {
+        underWay.incrementAndGet();
         var request = new Request(exchange);
         try {
             if (request.path().startsWith("/v1/repos/")) git.handle(request);
@@ -252,6 +262,7 @@ public final class LocalAws implements AutoCloseable {
                     request.input, request.status, request.error);
             calls.add(call);
             listener.accept(call);
+            underWay.decrementAndGet();
         }
     }
 
