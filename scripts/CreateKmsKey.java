@@ -148,16 +148,16 @@ class CreateKmsKey implements Callable<Integer> {
         var wanted = wanted();
         kms = client(KmsClient.builder());
         var keys = JSON.createArrayNode();
-        var status = Status.UNCHANGED;
+        var strongest = 0;
         RuntimeException failure = null;
         for (var each : wanted) {
             subject = each.alias();
             var before = changes.size();
             try {
                 var key = bringInLine(each);
-                var own = changes.size() == before ? Status.UNCHANGED : changes.get(before).path("field").asText().equals("key") ? Status.CREATED : Status.UPDATED;
-                status = own.compareTo(status) > 0 ? own : status;
-                keys.add(key.put("status", own.word(dryRun)));
+                var status = changes.size() == before ? "unchanged" : changes.get(before).path("field").asText().equals("key") ? "created" : "updated";
+                strongest = Math.max(strongest, STATUSES.indexOf(status));
+                keys.add(key.put("status", status(status)));
             } catch (RuntimeException e) {
                 if (wanted.size() == 1) throw e;
                 failure = e;
@@ -166,7 +166,7 @@ class CreateKmsKey implements Callable<Integer> {
             }
         }
         if (failure != null && keys.valueStream().allMatch(key -> key.path("status").asText().equals("failed"))) return 1;
-        var result = result(status.word(dryRun));
+        var result = result(status(STATUSES.get(strongest)));
         if (which.environments != null) result.set("keys", keys);
         else result.set("key", ((ObjectNode) keys.get(0)).without("status"));
         return finish(withChanges(result), failure == null ? 0 : 3);
@@ -179,7 +179,7 @@ class CreateKmsKey implements Callable<Integer> {
                     "the ARN of a role, user or account, such as arn:aws:iam::111122223333:role/Developer");
         if (description != null) check("--description", description, "[\\p{L}\\p{N}\\p{P}\\p{S}\\p{Z}]{0,8192}", "up to 8192 printable characters");
         var period = rotation.off ? Integer.valueOf(0) : rotation.periodInDays;
-        if (period != null && period != 0 && (period < 90 || period > 2560)) throw wrong("--rotation-period-in-days " + period + ": give 90 to 2560 days, such as 365");
+        if (period != null && !rotation.off && (period < 90 || period > 2560)) throw wrong("--rotation-period-in-days " + period + ": give 90 to 2560 days, such as 365");
         var given = tags(tags);
         if (which.alias != null) {
             check("--alias", which.alias, "alias/(?!aws/)[a-zA-Z0-9/_-]{1,250}", "alias/ and letters, digits, / _ -, not beginning with alias/aws/, such as alias/codecommit");
@@ -570,20 +570,11 @@ class CreateKmsKey implements Callable<Integer> {
     boolean dryRun;
 
     /** By strength: that of several resources is the strongest. */
-    enum Status {
-        UNCHANGED("unchanged", "unchanged"), UPDATED("updated", "would-update"), CREATED("created", "would-create"), DELETED("deleted", "would-delete");
+    static final List<String> STATUSES = List.of("unchanged", "updated", "created", "deleted");
 
-        final String done;
-        final String planned;
-
-        Status(String done, String planned) {
-            this.done = done;
-            this.planned = planned;
-        }
-
-        String word(boolean dryRun) {
-            return dryRun ? planned : done;
-        }
+    /** "created", in a dry run "would-create". */
+    String status(String done) {
+        return dryRun && !done.equals("unchanged") ? "would-" + done.substring(0, done.length() - 1) : done;
     }
 
     final ArrayNode changes = JSON.createArrayNode();

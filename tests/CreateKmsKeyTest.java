@@ -367,6 +367,7 @@ class CreateKmsKeyTest {
             "--alias|alias/x|--administrators|arn:aws:iam::111122223333:role/A,arn:aws:iam::111122223333:role/B; arn:aws:iam::111122223333:role/Developer",
             "--alias|alias/x|--rotation-period-in-days|89; 90 to 2560",
             "--alias|alias/x|--rotation-period-in-days|2561; 90 to 2560",
+            "--alias|alias/x|--rotation-period-in-days|0; 90 to 2560",
             "--alias|alias/x|--rotation-period-in-days|year; --rotation-period-in-days",
             "--alias|alias/x|--rotation-period-in-days|90|--no-rotation; mutually exclusive",
             "--alias|alias/x|--tags|Team; Team=Payments",
