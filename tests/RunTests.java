@@ -9,7 +9,6 @@
 //SOURCES *Test.java
 //SOURCES Script.java
 //SOURCES localaws/*.java
-//FILES localaws/models/models.json=localaws/models/models.json
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmx1g
 
 import static org.junit.platform.engine.discovery.DiscoverySelectors.selectClass;

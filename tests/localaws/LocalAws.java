@@ -1,3 +1,24 @@
+//DEPS software.amazon.awssdk:bom:2.40.2@pom
+//DEPS software.amazon.awssdk:regions
+//DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
+//DEPS org.eclipse.jgit:org.eclipse.jgit:7.8.1.202611041320-r
+//DEPS org.slf4j:slf4j-nop:2.0.17
+//SOURCES AwsError.java
+//SOURCES Call.java
+//SOURCES Caller.java
+//SOURCES CodeCommit.java
+//SOURCES Credentials.java
+//SOURCES Ec2.java
+//SOURCES Fault.java
+//SOURCES GitHttp.java
+//SOURCES Iam.java
+//SOURCES Kms.java
+//SOURCES Models.java
+//SOURCES PolicyEvaluator.java
+//SOURCES S3.java
+//SOURCES Sts.java
+//FILES localaws/models/models.json=models/models.json
+
 package localaws;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
