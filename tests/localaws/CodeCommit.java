@@ -1,17 +1,601 @@
 package localaws;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Base64;
+import java.util.Collections;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.UUID;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Function;
+import java.util.regex.Pattern;
+import org.eclipse.jgit.dircache.DirCache;
+import org.eclipse.jgit.dircache.DirCacheEntry;
+import org.eclipse.jgit.lib.CommitBuilder;
+import org.eclipse.jgit.lib.Constants;
+import org.eclipse.jgit.lib.FileMode;
+import org.eclipse.jgit.lib.NullProgressMonitor;
+import org.eclipse.jgit.lib.ObjectId;
+import org.eclipse.jgit.lib.ObjectInserter;
+import org.eclipse.jgit.lib.PersonIdent;
+import org.eclipse.jgit.lib.RefUpdate;
+import org.eclipse.jgit.lib.Repository;
+import org.eclipse.jgit.lib.TagBuilder;
+import org.eclipse.jgit.revwalk.RevWalk;
+import org.eclipse.jgit.storage.file.FileRepositoryBuilder;
+import org.eclipse.jgit.transport.ReceiveCommand;
+import org.eclipse.jgit.util.FileUtils;
 
+/** CodeCommit: repositories with their settings, each a bare Git repository in a temporary directory; {@link GitHttp} serves them. */
 public final class CodeCommit implements LocalAws.Service {
+    /** At AWS too a quota that can be raised. */
+    public volatile int repositoryLimit = 5_000;
+    public volatile int repositoriesPerPage = 1_000;
+    /** Fewer than at AWS, so that more than one page is met. */
+    public volatile int tagsPerPage = 20;
+    public volatile int pullRequestsPerPage = 10;
+    /** Whether Git clients that ask for protocol version 2 get it; what CodeCommit does is not documented. */
+    public volatile boolean gitProtocolV2 = true;
+    /** Whether repositories under the AWS managed key tell its ARN as kmsKeyId; what CodeCommit does is not documented. */
+    public volatile boolean showManagedKey;
+
+    private static final int NAMES_PER_BATCH = 100;
+    private static final int TAGS = 50;
+    private static final Pattern TAG_TEXT = Pattern.compile("[\\p{L}\\p{N}\\p{Z}+\\-=._:/@]*");
+
+    private final LocalAws aws;
+    private final Map<String, Map<String, Repo>> regions = new ConcurrentHashMap<>();
+    private final Map<String, Map<String, ObjectNode>> pullRequests = new ConcurrentHashMap<>();
+    private Path directory;
+
     CodeCommit(LocalAws aws) {
+        this.aws = aws;
+    }
+
+    /** For tests: a repository of the Region that they use, made without a call. */
+    public Repo createRepository(String name) {
+        return createRepository("eu-west-1", name);
+    }
+
+    public synchronized Repo createRepository(String region, String name) {
+        var repo = new Repo(name, new Caller("", LocalAws.ACCOUNT, region));
+        if (in(region).putIfAbsent(name, repo) != null) throw new IllegalArgumentException(name + " exists in " + region);
+        return repo;
+    }
+
+    public Repo repository(String name) {
+        return repository("eu-west-1", name);
+    }
+
+    /** The repository, or null. */
+    public Repo repository(String region, String name) {
+        return in(region).get(name);
+    }
+
+    private Map<String, Repo> in(String region) {
+        return LocalAws.regional(regions, region, LocalAws::sortedMap);
+    }
+
+    private synchronized Path directory() throws IOException {
+        if (directory == null) directory = Files.createTempDirectory("local-aws-git-");
+        return directory;
     }
 
     @Override
     public JsonNode answer(String operation, ObjectNode input, Caller caller) {
-        throw new AwsError("InvalidAction", operation);
+        return switch (operation) {
+            case "CreateRepository" -> createRepository(input, caller);
+            case "GetRepository" -> answer("repositoryMetadata", readable(input, caller).metadata());
+            case "BatchGetRepositories" -> batchGetRepositories(input, caller);
+            case "ListRepositories" -> listRepositories(input, caller);
+            case "DeleteRepository" -> deleteRepository(input, caller);
+            case "UpdateRepositoryDescription" -> updateRepositoryDescription(input, caller);
+            case "UpdateRepositoryEncryptionKey" -> updateRepositoryEncryptionKey(input, caller);
+            case "UpdateDefaultBranch" -> updateDefaultBranch(input, caller);
+            case "ListTagsForResource" -> listTagsForResource(input, caller);
+            case "TagResource" -> tagResource(input, caller);
+            case "UntagResource" -> untagResource(input, caller);
+            case "GetPullRequest" -> getPullRequest(input, caller);
+            case "ListPullRequests" -> listPullRequests(input, caller);
+            default -> throw new AwsError("UnknownOperationException", operation);
+        };
+    }
+
+    /** What the errors that an operation declares call a member of its request: "Invalid" + this + "Exception", this + "RequiredException". */
+    private static final Map<String, String> ERROR_NAMES = Map.ofEntries(
+            Map.entry("repositoryName", "RepositoryName"), Map.entry("repositoryNames", "RepositoryNames"), Map.entry("repositoryDescription", "RepositoryDescription"),
+            Map.entry("kmsKeyId", "EncryptionKey"), Map.entry("tags", "TagsMap"), Map.entry("tagKeys", "TagKeysList"), Map.entry("resourceArn", "ResourceArn"),
+            Map.entry("defaultBranchName", "BranchName"), Map.entry("sortBy", "SortBy"), Map.entry("order", "Order"), Map.entry("nextToken", "ContinuationToken"),
+            Map.entry("maxResults", "MaxResults"), Map.entry("pullRequestId", "PullRequestId"), Map.entry("pullRequestStatus", "PullRequestStatus"),
+            Map.entry("authorArn", "AuthorArn"));
+
+    @Override
+    public AwsError invalid(String operation, List<Models.Violation> violations) {
+        var violation = violations.get(0);
+        if (violation.rule() == Models.Rule.UNKNOWN || violation.rule() == Models.Rule.TYPE) return new AwsError("SerializationException", violation.text());
+        var member = violation.path().substring(1).split("\\.")[0];
+        var name = ERROR_NAMES.getOrDefault(member, member);
+        var code = violation.rule() == Models.Rule.REQUIRED ? name + "RequiredException" : switch (member) {
+            case "kmsKeyId" -> "EncryptionKeyInvalidIdException";
+            case "repositoryNames" -> "InvalidRepositoryNameException";
+            default -> "Invalid" + name + "Exception";
+        };
+        for (var declared : Models.operation("codecommit", operation).path("errors")) if (declared.asText().equals(code)) return new AwsError(code, violation.text());
+        throw new IllegalStateException(operation + " does not declare " + code);
+    }
+
+    private JsonNode createRepository(ObjectNode input, Caller caller) {
+        var name = name(input.get("repositoryName").asText());
+        var repo = new Repo(name, caller);
+        repo.description = input.path("repositoryDescription").asText("");
+        addTags(repo.tags, input.path("tags"));
+        if (input.hasNonNull("kmsKeyId")) repo.key(usable(input.get("kmsKeyId").asText(), caller));
+        if (in(caller.region()).containsKey(name)) throw new AwsError("RepositoryNameExistsException", "Repository named " + name + " already exists");
+        if (in(caller.region()).size() >= repositoryLimit)
+            throw new AwsError("RepositoryLimitExceededException", "Repository limit of " + repositoryLimit + " exceeded for account " + caller.account());
+        in(caller.region()).put(name, repo);
+        return answer("repositoryMetadata", repo.metadata());
+    }
+
+    private JsonNode batchGetRepositories(ObjectNode input, Caller caller) {
+        var names = input.get("repositoryNames");
+        if (names.isEmpty()) throw new AwsError("RepositoryNamesRequiredException", "A list of repository names is required");
+        if (names.size() > NAMES_PER_BATCH)
+            throw new AwsError("MaximumRepositoryNamesExceededException", "The maximum number of repository names is " + NAMES_PER_BATCH);
+        var answer = Models.JSON.createObjectNode();
+        var repositories = answer.putArray("repositories");
+        var notFound = answer.putArray("repositoriesNotFound");
+        var errors = answer.putArray("errors");
+        for (var name : names) {
+            var repo = in(caller.region()).get(name(name.asText()));
+            if (repo == null) notFound.add(name);
+            else
+                try {
+                    repo.checkKey();
+                    repositories.add(repo.metadata());
+                } catch (AwsError e) {
+                    errors.addObject().put("repositoryId", repo.id).put("repositoryName", repo.name).put("errorCode", e.code).put("errorMessage", e.getMessage());
+                }
+        }
+        return answer;
+    }
+
+    private JsonNode listRepositories(ObjectNode input, Caller caller) {
+        Function<Repo, String> key = switch (input.path("sortBy").asText()) {
+            case "repositoryName" -> repo -> repo.name;
+            case "lastModifiedDate" -> repo -> repo.lastModified + " " + repo.id;
+            default -> repo -> repo.id; // nothing is said about the order that nobody asked for
+        };
+        var byKey = Comparator.comparing(key);
+        var order = input.path("order").asText().equals("descending") ? byKey.reversed() : byKey;
+        var repos = new ArrayList<>(in(caller.region()).values());
+        repos.sort(order);
+        var answer = Models.JSON.createObjectNode();
+        var page = answer.putArray("repositories");
+        var last = page(repos, key, input, repositoriesPerPage, answer);
+        last.forEach(repo -> page.addObject().put("repositoryName", repo.name).put("repositoryId", repo.id));
+        return answer;
+    }
+
+    /** The page after the one that ended with the item that nextToken names; the items are in order, and a new token goes into the answer. */
+    private static <T> List<T> page(List<T> items, Function<T, String> key, ObjectNode input, int size, ObjectNode answer) {
+        var from = 0;
+        if (input.hasNonNull("nextToken")) {
+            String after;
+            try {
+                after = new String(Base64.getUrlDecoder().decode(input.get("nextToken").asText()), StandardCharsets.UTF_8);
+            } catch (IllegalArgumentException e) {
+                after = "";
+            }
+            if (!after.startsWith("after ")) throw new AwsError("InvalidContinuationTokenException", "The continuation token is not valid");
+            var keys = items.stream().map(key).toList();
+            from = keys.indexOf(after.substring(6)) + 1;
+            if (from == 0) throw new AwsError("InvalidContinuationTokenException", "The continuation token is not valid");
+        }
+        var to = Math.min(items.size(), from + size);
+        if (to < items.size()) answer.put("nextToken", Base64.getUrlEncoder().encodeToString(("after " + key.apply(items.get(to - 1))).getBytes(StandardCharsets.UTF_8)));
+        return items.subList(from, to);
+    }
+
+    private JsonNode deleteRepository(ObjectNode input, Caller caller) {
+        var repo = in(caller.region()).remove(name(input.get("repositoryName").asText()));
+        return repo == null ? Models.JSON.createObjectNode() : Models.JSON.createObjectNode().put("repositoryId", repo.id);
+    }
+
+    private JsonNode updateRepositoryDescription(ObjectNode input, Caller caller) {
+        var repo = readable(input, caller);
+        repo.description = input.path("repositoryDescription").asText("");
+        repo.lastModified = aws.now();
+        return null;
+    }
+
+    private JsonNode updateRepositoryEncryptionKey(ObjectNode input, Caller caller) {
+        var repo = readable(input, caller);
+        var original = repo.key == null ? managedKey(caller) : repo.key;
+        var key = usable(input.get("kmsKeyId").asText(), caller);
+        repo.key(key);
+        repo.lastModified = aws.now();
+        return Models.JSON.createObjectNode().put("repositoryId", repo.id).put("kmsKeyId", key).put("originalKmsKeyId", original);
+    }
+
+    private JsonNode updateDefaultBranch(ObjectNode input, Caller caller) {
+        var repo = readable(input, caller);
+        var branch = input.get("defaultBranchName").asText();
+        if (!Repository.isValidRefName("refs/heads/" + branch)) throw new AwsError("InvalidBranchNameException", "The branch name " + branch + " is not valid");
+        if (repo.resolve("refs/heads/" + branch) == null) throw new AwsError("BranchDoesNotExistException", "The branch " + branch + " does not exist");
+        repo.defaultBranch(branch);
+        repo.lastModified = aws.now();
+        return null;
+    }
+
+    private JsonNode listTagsForResource(ObjectNode input, Caller caller) {
+        var tags = new ArrayList<>(byArn(input, caller).tags.entrySet());
+        var answer = Models.JSON.createObjectNode();
+        var page = answer.putObject("tags");
+        page(tags, Map.Entry::getKey, input, tagsPerPage, answer).forEach(tag -> page.put(tag.getKey(), tag.getValue()));
+        return answer;
+    }
+
+    private JsonNode tagResource(ObjectNode input, Caller caller) {
+        addTags(byArn(input, caller).tags, input.get("tags"));
+        return null;
+    }
+
+    private JsonNode untagResource(ObjectNode input, Caller caller) {
+        var tags = byArn(input, caller).tags;
+        for (var key : input.get("tagKeys"))
+            if (key.asText().toLowerCase().startsWith("aws:")) throw new AwsError("InvalidSystemTagUsageException", "System tags cannot be removed: " + key.asText());
+        input.get("tagKeys").forEach(key -> tags.remove(key.asText()));
+        return null;
+    }
+
+    private static void addTags(Map<String, String> tags, JsonNode more) {
+        var all = new TreeMap<>(tags);
+        more.properties().forEach(tag -> {
+            if (tag.getKey().toLowerCase().startsWith("aws:"))
+                throw new AwsError("InvalidSystemTagUsageException", "Tag keys must not start with aws: " + tag.getKey());
+            if (!TAG_TEXT.matcher(tag.getKey()).matches() || !TAG_TEXT.matcher(tag.getValue().asText()).matches())
+                throw new AwsError("InvalidTagsMapException", "Allowed in tags are letters, numbers, spaces and + - = . _ : / @, but not " + tag.getKey() + "=" + tag.getValue().asText());
+            all.put(tag.getKey(), tag.getValue().asText());
+        });
+        if (all.size() > TAGS) throw new AwsError("TooManyTagsException", "The maximum number of tags for a resource is " + TAGS);
+        tags.putAll(all);
+    }
+
+    private JsonNode getPullRequest(ObjectNode input, Caller caller) {
+        var id = input.get("pullRequestId").asText();
+        if (!id.matches("\\d+")) throw new AwsError("InvalidPullRequestIdException", "The pull request id " + id + " is not valid");
+        var pullRequest = pullRequests(caller.region()).get(id);
+        if (pullRequest == null) throw new AwsError("PullRequestDoesNotExistException", "Pull request " + id + " does not exist");
+        var repo = in(caller.region()).get(pullRequest.at("/pullRequestTargets/0/repositoryName").asText());
+        if (repo == null) throw new AwsError("PullRequestDoesNotExistException", "Pull request " + id + " does not exist");
+        repo.checkKey();
+        return answer("pullRequest", pullRequest);
+    }
+
+    private JsonNode listPullRequests(ObjectNode input, Caller caller) {
+        var repo = readable(input, caller);
+        if (input.hasNonNull("authorArn") && !input.get("authorArn").asText().startsWith("arn:"))
+            throw new AwsError("InvalidAuthorArnException", "The author ARN is not valid: " + input.get("authorArn").asText());
+        var size = input.path("maxResults").asInt(pullRequestsPerPage);
+        if (size < 1) throw new AwsError("InvalidMaxResultsException", "maxResults must be at least 1");
+        var ids = pullRequests(caller.region()).values().stream()
+                .filter(p -> p.at("/pullRequestTargets/0/repositoryName").asText().equals(repo.name))
+                .filter(p -> !input.hasNonNull("pullRequestStatus") || p.get("pullRequestStatus").equals(input.get("pullRequestStatus")))
+                .filter(p -> !input.hasNonNull("authorArn") || p.get("authorArn").equals(input.get("authorArn")))
+                .map(p -> p.get("pullRequestId").asText()).sorted(Comparator.comparing((String id) -> Long.valueOf(id)).reversed()).toList();
+        var answer = Models.JSON.createObjectNode();
+        var page = answer.putArray("pullRequestIds");
+        page(ids, id -> id, input, Math.min(size, pullRequestsPerPage), answer).forEach(page::add);
+        return answer;
+    }
+
+    private Map<String, ObjectNode> pullRequests(String region) {
+        return LocalAws.regional(pullRequests, region, LocalAws::concurrentMap);
+    }
+
+    private static ObjectNode answer(String member, JsonNode value) {
+        var answer = Models.JSON.createObjectNode();
+        answer.set(member, value);
+        return answer;
+    }
+
+    private static String name(String name) {
+        if (name.endsWith(".git")) throw new AwsError("InvalidRepositoryNameException", "Repository names must not end with .git: " + name);
+        return name;
+    }
+
+    private Repo readable(ObjectNode input, Caller caller) {
+        var repo = existing(name(input.get("repositoryName").asText()), caller);
+        repo.checkKey();
+        return repo;
+    }
+
+    private Repo existing(String name, Caller caller) {
+        var repo = in(caller.region()).get(name);
+        if (repo == null) throw new AwsError("RepositoryDoesNotExistException", name + " does not exist");
+        return repo;
+    }
+
+    private Repo byArn(ObjectNode input, Caller caller) {
+        var arn = input.get("resourceArn").asText();
+        var prefix = caller.arn("codecommit", "");
+        if (!arn.startsWith(prefix) || !arn.substring(prefix.length()).matches("[\\w.-]{1,100}"))
+            throw new AwsError("InvalidResourceArnException", "The resource ARN is not valid: " + arn);
+        return existing(arn.substring(prefix.length()), caller);
+    }
+
+    /** The ARN of the key, if it can be used for this Region's repositories: symmetric, for encryption, enabled (User Guide, page "encryption"). */
+    private String usable(String keyId, Caller caller) {
+        if (keyId.startsWith("arn:") && !keyId.startsWith("arn:" + caller.partition() + ":kms:"))
+            throw new AwsError("EncryptionKeyInvalidIdException", keyId + " is not the ARN of a key");
+        if (keyId.startsWith("arn:") && keyId.contains(":kms:" + caller.region() + ":") && !keyId.contains(":" + caller.account() + ":"))
+            throw new AwsError("EncryptionKeyAccessDeniedException", "Access to the key " + keyId + " is denied");
+        var key = aws.kms.find(keyId, caller.region());
+        if (key == null) throw new AwsError("EncryptionKeyNotFoundException", "The key " + keyId + " does not exist in " + caller.region());
+        if (!key.keySpec.equals("SYMMETRIC_DEFAULT") || !key.usage.equals("ENCRYPT_DECRYPT"))
+            throw new AwsError("EncryptionKeyInvalidUsageException", key.arn + " is " + key.keySpec + " for " + key.usage + "; only SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT can be used");
+        if (key.state.equals("Disabled")) throw new AwsError("EncryptionKeyDisabledException", key.arn + " is disabled");
+        if (!key.state.equals("Enabled")) throw new AwsError("EncryptionKeyUnavailableException", key.arn + " is " + key.state);
+        return key.arn;
+    }
+
+    private String managedKey(Caller caller) {
+        return aws.kms.find("alias/aws/codecommit", caller.region()).arn;
     }
 
     void close() {
+        regions.values().forEach(repos -> repos.values().forEach(Repo::close));
+        try {
+            if (directory != null) FileUtils.delete(directory.toFile(), FileUtils.RECURSIVE | FileUtils.RETRY | FileUtils.SKIP_MISSING);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** One repository; its Git repository is made on disk when it is first needed, so that thousands cost little. */
+    public final class Repo {
+        /** Work on the Git repository. */
+        public interface Work {
+            void on(Repository git) throws IOException;
+        }
+
+        public final String name;
+        public final String id = UUID.randomUUID().toString();
+        public final String arn;
+        private final Caller owner;
+        private final Instant created = aws.now();
+        private final Map<String, String> tags = Collections.synchronizedMap(new TreeMap<>());
+        private final List<Work> seeds = new ArrayList<>();
+        private volatile Instant lastModified = created;
+        private volatile String description = "";
+        private volatile String defaultBranch;
+        private volatile String key;
+        private Repository git;
+        private int seconds;
+
+        private Repo(String name, Caller owner) {
+            this.name = name;
+            this.owner = owner;
+            this.arn = owner.arn("codecommit", name);
+        }
+
+        public String description() {
+            return description;
+        }
+
+        public Repo description(String text) {
+            description = text;
+            return this;
+        }
+
+        public Map<String, String> tags() {
+            return new TreeMap<>(tags);
+        }
+
+        public Repo tag(String tagKey, String value) {
+            tags.put(tagKey, value);
+            return this;
+        }
+
+        /** The ARN of the customer managed key; null under the AWS managed one. */
+        public String key() {
+            return key;
+        }
+
+        public Repo key(String arn) {
+            key = managedKey(owner).equals(arn) ? null : arn;
+            return this;
+        }
+
+        public String cloneUrlHttp() {
+            return aws.endpoint() + "/v1/repos/" + name;
+        }
+
+        public String defaultBranch() {
+            return defaultBranch;
+        }
+
+        /** Also sets HEAD; the branch need not exist. */
+        public Repo defaultBranch(String branch) {
+            defaultBranch = branch;
+            return work(g -> check(g.updateRef(Constants.HEAD).link("refs/heads/" + branch)));
+        }
+
+        /** A commit that puts one file onto a ref, e.g. refs/heads/main; equal histories have equal ids. */
+        public Repo commit(String ref, String file, String text) {
+            if (defaultBranch == null && ref.startsWith("refs/heads/")) defaultBranch(ref.substring("refs/heads/".length()));
+            var at = person();
+            return work(g -> {
+                try (var inserter = g.newObjectInserter(); var walk = new RevWalk(g)) {
+                    var tip = g.resolve(ref + "^{commit}");
+                    var index = DirCache.newInCore();
+                    var builder = index.builder();
+                    var entry = new DirCacheEntry(file);
+                    entry.setFileMode(FileMode.REGULAR_FILE);
+                    entry.setObjectId(inserter.insert(Constants.OBJ_BLOB, text.getBytes(StandardCharsets.UTF_8)));
+                    if (tip != null) {
+                        var old = DirCache.newInCore().builder();
+                        old.addTree(new byte[0], 0, walk.getObjectReader(), walk.parseCommit(tip).getTree());
+                        old.finish();
+                        for (var i = 0; i < old.getDirCache().getEntryCount(); i++)
+                            if (!old.getDirCache().getEntry(i).getPathString().equals(file)) builder.add(old.getDirCache().getEntry(i));
+                    }
+                    builder.add(entry);
+                    builder.finish();
+                    var commit = new CommitBuilder();
+                    commit.setTreeId(index.writeTree(inserter));
+                    if (tip != null) commit.setParentId(tip);
+                    commit.setAuthor(at);
+                    commit.setCommitter(at);
+                    commit.setMessage("Write " + file + "\n");
+                    update(g, inserter, ref, inserter.insert(commit));
+                }
+            });
+        }
+
+        /** Any ref, odd names too, at what another ref or an id names. */
+        public Repo ref(String ref, String target) {
+            return work(g -> update(g, g.newObjectInserter(), ref, g.resolve(target)));
+        }
+
+        public Repo annotatedTag(String tagName, String target) {
+            var at = person();
+            return work(g -> {
+                try (var inserter = g.newObjectInserter(); var walk = new RevWalk(g)) {
+                    var tag = new TagBuilder();
+                    tag.setTag(tagName);
+                    tag.setObjectId(walk.parseAny(g.resolve(target)));
+                    tag.setTagger(at);
+                    tag.setMessage(tagName + "\n");
+                    update(g, inserter, "refs/tags/" + tagName, inserter.insert(tag));
+                }
+            });
+        }
+
+        /** An open pull request between two branches; gives its id. */
+        public String pullRequest(String title, String source, String destination) {
+            var all = pullRequests(owner.region());
+            var pullRequestId = String.valueOf(all.size() + 1);
+            var pullRequest = Models.JSON.createObjectNode().put("pullRequestId", pullRequestId).put("title", title).put("pullRequestStatus", "OPEN")
+                    .put("authorArn", "arn:" + owner.partition() + ":iam::" + owner.account() + ":user/developer")
+                    .put("creationDate", aws.now().getEpochSecond()).put("lastActivityDate", aws.now().getEpochSecond()).put("revisionId", UUID.randomUUID().toString());
+            pullRequest.putArray("approvalRules");
+            pullRequest.putArray("pullRequestTargets").addObject().put("repositoryName", name)
+                    .put("sourceReference", "refs/heads/" + source).put("sourceCommit", id("refs/heads/" + source))
+                    .put("destinationReference", "refs/heads/" + destination).put("destinationCommit", id("refs/heads/" + destination))
+                    .putObject("mergeMetadata").put("isMerged", false);
+            all.put(pullRequestId, pullRequest);
+            return pullRequestId;
+        }
+
+        private String id(String ref) {
+            var object = resolve(ref);
+            if (object == null) throw new IllegalArgumentException(name + " has no " + ref);
+            return object.name();
+        }
+
+        /** What a ref or another revision expression names, or null. */
+        public ObjectId resolve(String revision) {
+            try {
+                return git().resolve(revision);
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+
+        /** Does something with the Git repository: at once if it is on disk already, else when it gets there. */
+        public synchronized Repo work(Work work) {
+            if (git == null) seeds.add(work);
+            else
+                try {
+                    work.on(git);
+                } catch (IOException e) {
+                    throw new UncheckedIOException(e);
+                }
+            return this;
+        }
+
+        /** The Git repository. */
+        public synchronized Repository git() {
+            if (git == null)
+                try {
+                    var bare = Files.createDirectory(CodeCommit.this.directory().resolve(id + ".git"));
+                    Files.createDirectories(bare.resolve("objects"));
+                    Files.createDirectories(bare.resolve("refs"));
+                    Files.writeString(bare.resolve("config"), "[core]\n\trepositoryformatversion = 0\n\tbare = true\n");
+                    Files.writeString(bare.resolve("HEAD"), "ref: refs/heads/main\n");
+                    git = new FileRepositoryBuilder().setGitDir(bare.toFile()).setBare().build();
+                    for (var seed : seeds) seed.on(git);
+                    seeds.clear();
+                } catch (IOException e) {
+                    throw new UncheckedIOException(e);
+                }
+            return git;
+        }
+
+        /** Where it is on disk: a bare repository, which git itself can work on too. */
+        public Path directory() throws IOException {
+            return git().getDirectory().toPath();
+        }
+
+        /** Refuses when the key does not allow reading. */
+        void checkKey() {
+            if (key != null) usable(key, owner);
+        }
+
+        /** What a push changed. */
+        void pushed(Iterable<ReceiveCommand> commands) {
+            for (var command : commands) {
+                if (command.getResult() != ReceiveCommand.Result.OK) continue;
+                lastModified = aws.now();
+                if (defaultBranch == null && command.getType() == ReceiveCommand.Type.CREATE && command.getRefName().startsWith("refs/heads/"))
+                    defaultBranch(command.getRefName().substring("refs/heads/".length()));
+            }
+        }
+
+        private ObjectNode metadata() {
+            var metadata = Models.JSON.createObjectNode().put("accountId", owner.account()).put("repositoryId", id).put("repositoryName", name).put("Arn", arn)
+                    .put("creationDate", created.toEpochMilli() / 1000.0).put("lastModifiedDate", lastModified.toEpochMilli() / 1000.0)
+                    .put("cloneUrlHttp", cloneUrlHttp()).put("cloneUrlSsh", "ssh://git-codecommit." + owner.region() + "." + owner.dnsSuffix() + "/v1/repos/" + name);
+            if (!description.isEmpty()) metadata.put("repositoryDescription", description);
+            if (defaultBranch != null) metadata.put("defaultBranch", defaultBranch);
+            if (key != null || showManagedKey) metadata.put("kmsKeyId", key != null ? key : managedKey(owner));
+            return metadata;
+        }
+
+        private PersonIdent person() {
+            return new PersonIdent("Ada", "ada@example.com", Instant.ofEpochSecond(1_767_225_600L + 60L * seconds++), java.time.ZoneOffset.UTC);
+        }
+
+        private void update(Repository g, ObjectInserter inserter, String ref, ObjectId target) throws IOException {
+            inserter.flush();
+            var update = g.updateRef(ref, true);
+            update.setNewObjectId(target);
+            update.setForceUpdate(true);
+            update.disableRefLog();
+            check(update.update());
+        }
+
+        private void check(RefUpdate.Result result) throws IOException {
+            if (!java.util.Set.of(RefUpdate.Result.NEW, RefUpdate.Result.FORCED, RefUpdate.Result.FAST_FORWARD, RefUpdate.Result.NO_CHANGE).contains(result))
+                throw new IOException("the ref of " + name + " could not be set: " + result);
+        }
+
+        private synchronized void close() {
+            if (git != null) git.close();
+        }
     }
 }

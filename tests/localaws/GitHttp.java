@@ -1,12 +1,187 @@
 package localaws;
 
 import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.time.DateTimeException;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.Base64;
+import java.util.List;
+import java.util.Map;
+import java.util.regex.Pattern;
+import java.util.zip.GZIPInputStream;
+import org.eclipse.jgit.errors.PackProtocolException;
+import org.eclipse.jgit.lib.Config;
+import org.eclipse.jgit.transport.PacketLineOut;
+import org.eclipse.jgit.transport.ReceiveCommand;
+import org.eclipse.jgit.transport.ReceivePack;
+import org.eclipse.jgit.transport.RefAdvertiser.PacketLineOutRefAdvertiser;
+import org.eclipse.jgit.transport.TransferConfig;
+import org.eclipse.jgit.transport.UploadPack;
+import org.eclipse.jgit.transport.UploadPackInternalServerErrorException;
+import software.amazon.awssdk.regions.Region;
 
+/** Git's smart HTTP protocol for {@link CodeCommit}'s repositories, with CodeCommit's sign-in: Basic, the password a signature of a "GIT" request. */
 final class GitHttp {
+    private static final Pattern PATH = Pattern.compile("(/v1/repos/([\\w.-]{1,100}))/(info/refs|git-upload-pack|git-receive-pack)");
+    private static final Pattern PASSWORD = Pattern.compile("(\\d{8}T\\d{6})Z([0-9a-f]{64})");
+    private static final Pattern HOST = Pattern.compile("(?:vpce-.+\\.)?git-codecommit(?:-fips)?\\.([^.]+)\\..+");
+    private static final Duration AGE = Duration.ofMinutes(15);
+    private static final int UPDATES_PER_PUSH = 4_000;
+
+    private final LocalAws aws;
+
     GitHttp(LocalAws aws) {
+        this.aws = aws;
     }
 
     void handle(LocalAws.Request request) throws IOException {
-        request.answer(501, "text/plain", "");
+        try {
+            var path = PATH.matcher(request.path());
+            if (!path.matches()) throw new AwsError(404, "NotFound", "Not found");
+            var advertises = path.group(3).equals("info/refs");
+            var service = advertises ? request.query.getOrDefault("service", "") : path.group(3);
+            if (!request.method().equals(advertises ? "GET" : "POST")) throw new AwsError(405, "MethodNotAllowed", "Method not allowed");
+            if (!service.equals("git-upload-pack") && !service.equals("git-receive-pack")) throw new AwsError(403, "Forbidden", "Only Git's smart HTTP protocol is offered");
+            request.name = service.equals("git-upload-pack") ? "codecommit:GitPull" : "codecommit:GitPush";
+            request.input = Models.JSON.createObjectNode().put("repositoryName", path.group(2)).put("path", path.group(3));
+            request.caller = authenticate(request, path.group(1), path.group(2));
+            request.named(request.name, request.input);
+            if (request.throttled()) throw new AwsError(429, "ThrottlingException", "Rate Exceeded");
+            var repo = aws.codecommit.repository(request.caller.region(), path.group(2));
+            if (repo == null) throw new AwsError(404, "RepositoryDoesNotExistException", path.group(2) + " does not exist");
+            synchronized (aws.codecommit) {
+                checkKey(repo);
+            }
+            if (!advertises && !("application/x-" + service + "-request").equals(request.header("Content-Type")))
+                throw new AwsError(415, "UnsupportedMediaType", "Unsupported media type");
+            if (service.equals("git-upload-pack")) pull(request, repo, advertises);
+            else push(request, repo, advertises);
+        } catch (AwsError e) {
+            request.error = e.code;
+            if (e.status == 401) request.exchange.getResponseHeaders().set("WWW-Authenticate", "Basic realm=\"git-codecommit\"");
+            request.answer(e.status, "text/plain; charset=utf-8", e.getMessage() + "\n");
+        }
+    }
+
+    private static void checkKey(CodeCommit.Repo repo) {
+        try {
+            repo.checkKey();
+        } catch (AwsError e) {
+            throw new AwsError(403, e.code, e.getMessage());
+        }
+    }
+
+    private Caller authenticate(LocalAws.Request request, String path, String name) {
+        var authorization = request.header("Authorization");
+        if (authorization == null) throw new AwsError(401, "MissingAuthenticationToken", "Authentication is required");
+        var denied = new AwsError(403, "AccessDenied", "The security credentials are not valid");
+        if (!authorization.startsWith("Basic ")) throw denied;
+        String user;
+        String password;
+        try {
+            var decoded = new String(Base64.getDecoder().decode(authorization.substring(6)), StandardCharsets.UTF_8).split(":", 2);
+            if (decoded.length < 2) throw denied;
+            user = decoded[0];
+            password = decoded[1];
+        } catch (IllegalArgumentException e) {
+            throw denied;
+        }
+        var percent = user.indexOf('%');
+        var key = aws.credentials.get(percent < 0 ? user : user.substring(0, percent));
+        var token = percent < 0 ? null : user.substring(percent + 1);
+        if (key == null || !java.util.Objects.equals(key.token(), token) || aws.now().isAfter(key.expiry())) throw denied;
+        var host = request.header("Host").replaceFirst(":\\d+$", "");
+        return regions(host, name).stream().filter(region -> signed(key.secret(), host, path, region, password, Instant.now())).findFirst().map(key::caller)
+                .orElseThrow(() -> denied);
+    }
+
+    /** The Region of the endpoint. This one endpoint stands for those of all Regions: there, those that have such a repository, else any. */
+    private List<String> regions(String host, String name) {
+        var matcher = HOST.matcher(host);
+        if (matcher.matches()) return List.of(matcher.group(1));
+        var all = Region.regions().stream().map(Region::id).toList();
+        var having = all.stream().filter(region -> aws.codecommit.repository(region, name) != null).toList();
+        return having.isEmpty() ? all : having;
+    }
+
+    /** Whether this is the password for a repository, not older than 15 minutes. */
+    static boolean signed(String secret, String host, String path, String region, String password, Instant now) {
+        var matcher = PASSWORD.matcher(password);
+        if (!matcher.matches()) return false;
+        try {
+            if (Duration.between(Instant.from(Credentials.TIME.parse(matcher.group(1) + "Z")), now).abs().compareTo(AGE) > 0) return false;
+        } catch (DateTimeException e) {
+            return false;
+        }
+        return MessageDigest.isEqual(signature(secret, host, path, region, matcher.group(1)).getBytes(), matcher.group(2).getBytes());
+    }
+
+    /** @param time as yyyyMMdd'T'HHmmss, without the Z */
+    static String signature(String secret, String host, String path, String region, String time) {
+        return Credentials.sign(secret, time.substring(0, 8), region, "codecommit", time, "GIT\n" + path + "\n\nhost:" + host + "\n\nhost\n");
+    }
+
+    private void pull(LocalAws.Request request, CodeCommit.Repo repo, boolean advertises) throws IOException {
+        var upload = new UploadPack(repo.git());
+        upload.setBiDirectionalPipe(false);
+        var config = new Config();
+        config.setString("protocol", null, "version", aws.codecommit.gitProtocolV2 ? "2" : "0");
+        upload.setTransferConfig(new TransferConfig(config));
+        var protocol = request.header("Git-Protocol");
+        if (protocol != null) upload.setExtraParameters(List.of(protocol.split(":")));
+        var out = answer(request, advertises ? "application/x-git-upload-pack-advertisement" : "application/x-git-upload-pack-result");
+        if (advertises) upload.sendAdvertisedRefs(new PacketLineOutRefAdvertiser(new PacketLineOut(out)), "git-upload-pack");
+        else
+            try {
+                upload.upload(body(request), out, null);
+            } catch (UploadPackInternalServerErrorException e) {
+                if (!(e.getCause() instanceof PackProtocolException)) throw e; // JGit has told a protocol error to the client
+            }
+        out.close();
+    }
+
+    private void push(LocalAws.Request request, CodeCommit.Repo repo, boolean advertises) throws IOException {
+        var receive = new ReceivePack(repo.git());
+        receive.setBiDirectionalPipe(false);
+        if (advertises) {
+            var out = answer(request, "application/x-git-receive-pack-advertisement");
+            var lines = new PacketLineOut(out);
+            lines.writeString("# service=git-receive-pack\n");
+            lines.end();
+            receive.sendAdvertisedRefs(new PacketLineOutRefAdvertiser(lines));
+            out.close();
+            return;
+        }
+        receive.setPreReceiveHook((pack, commands) -> refuse(commands));
+        receive.setPostReceiveHook((pack, commands) -> repo.pushed(commands));
+        var report = new java.io.ByteArrayOutputStream(); // whole before it is sent, so that a lost answer is an answer to a finished push
+        receive.receive(body(request), report, null);
+        try (var out = answer(request, "application/x-git-receive-pack-result")) {
+            report.writeTo(out);
+        }
+    }
+
+    private static void refuse(Iterable<ReceiveCommand> commands) {
+        var count = 0;
+        for (var command : commands) {
+            count++;
+            var name = command.getRefName().replaceFirst("^refs/(heads|tags)/", "");
+            if (name.length() > 256 || name.matches("[0-9a-f]{40}"))
+                command.setResult(ReceiveCommand.Result.REJECTED_OTHER_REASON, "names have at most 256 characters and are no commit ids");
+        }
+        if (count > UPDATES_PER_PUSH)
+            for (var command : commands) command.setResult(ReceiveCommand.Result.REJECTED_OTHER_REASON, "Too many reference update commands");
+    }
+
+    private static InputStream body(LocalAws.Request request) throws IOException {
+        return "gzip".equals(request.header("Content-Encoding")) ? new GZIPInputStream(request.body()) : request.body();
+    }
+
+    private static OutputStream answer(LocalAws.Request request, String type) throws IOException {
+        return request.answer(200, Map.of("Content-Type", type, "Cache-Control", "no-cache"), -1);
     }
 }
