@@ -15,7 +15,9 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.regex.MatchResult;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import localaws.Call;
 import localaws.LocalAws;
 import picocli.CommandLine;
@@ -64,18 +66,29 @@ final class Script {
      * without being a call of their own (tags given at creation). sts:GetCallerIdentity needs none.
      */
     static void assertIamActions(String script, Collection<Call> calls, Set<String> implied) {
-        var named = new TreeSet<String>();
+        var made = new TreeSet<>(implied);
+        calls.stream().map(Call::name).filter(name -> !name.equals("sts:GetCallerIdentity") && !name.startsWith("unknown:")).forEach(made::add);
+        assertEquals(String.join("\n", made), String.join("\n", iamActions(script)));
+    }
+
+    /** The IAM actions that a script's Javadoc lists. */
+    static Set<String> iamActions(String script) {
+        var javadoc = javadoc(script);
+        return actions(javadoc.substring(javadoc.indexOf("IAM actions")));
+    }
+
+    /** All that look like IAM actions in a text. */
+    static Set<String> actions(String text) {
+        return Pattern.compile("\\b(?:kms|codecommit|ec2|iam|s3):[A-Z]\\w+").matcher(text).results().map(MatchResult::group).collect(Collectors.toCollection(TreeSet::new));
+    }
+
+    static String javadoc(String script) {
         try {
             var source = Files.readString(Path.of("scripts", script + ".java"));
-            var javadoc = source.substring(source.indexOf("/**"), source.indexOf("*/"));
-            var action = Pattern.compile("\\b(?:kms|codecommit|ec2|iam|s3):[A-Z]\\w+").matcher(javadoc.substring(javadoc.indexOf("IAM actions")));
-            while (action.find()) named.add(action.group());
+            return source.substring(source.indexOf("/**"), source.indexOf("*/"));
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
-        var made = new TreeSet<>(implied);
-        calls.stream().map(Call::name).filter(name -> !name.equals("sts:GetCallerIdentity") && !name.startsWith("unknown:")).forEach(made::add);
-        assertEquals(String.join("\n", made), String.join("\n", named));
     }
 
     /** Points the SDK of this JVM at an embedded AWS, as the environment variables of the sandbox do for other processes. */
