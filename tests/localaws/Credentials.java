@@ -103,9 +103,15 @@ final class Credentials {
 
     /** The signature of a canonical request; time as it stands in the string to sign. */
     static String sign(String secret, String date, String region, String service, String time, String canonical) {
+        return signText(secret, date, region, service,
+                "AWS4-HMAC-SHA256\n" + time + "\n" + date + "/" + region + "/" + service + "/aws4_request\n" + hex(sha256(canonical.getBytes(StandardCharsets.UTF_8))));
+    }
+
+    /** The signature of a string to sign, of which S3's chunks have one each. */
+    static String signText(String secret, String date, String region, String service, String text) {
         var key = ("AWS4" + secret).getBytes(StandardCharsets.UTF_8);
         for (var part : new String[] {date, region, service, "aws4_request"}) key = hmac(key, part);
-        return hex(hmac(key, "AWS4-HMAC-SHA256\n" + time + "\n" + date + "/" + region + "/" + service + "/aws4_request\n" + hex(sha256(canonical.getBytes(StandardCharsets.UTF_8)))));
+        return hex(hmac(key, text));
     }
 
     private static byte[] hmac(byte[] key, String text) {
