@@ -169,6 +169,7 @@ public final class LocalAws implements AutoCloseable {
         server.stop(0);
         workers.shutdownNow();
         codecommit.close();
+        s3.close();
     }
 
     /** A request as the services see it: everything but the method's protocol. */
