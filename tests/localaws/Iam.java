@@ -1,31 +1,610 @@
 package localaws;
 
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectReader;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.net.URLEncoder;
+import java.nio.charset.StandardCharsets;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.UUID;
+import java.util.function.Supplier;
+import java.util.stream.Stream;
+import localaws.PolicyEvaluator.Decision;
+import localaws.PolicyEvaluator.Policy;
+import localaws.PolicyEvaluator.Request;
 
+/** IAM: roles, users and groups, their inline and managed policies, and the policy simulator. Rules from the IAM API Reference and its quotas page. */
 public final class Iam implements LocalAws.Service {
+    /** What is counted of a policy: everything but white space. */
+    private static final Map<String, Integer> INLINE_QUOTA = Map.of("user", 2048, "group", 5120, "role", 10240);
+    private static final int MANAGED_QUOTA = 6144;
+    private static final int ATTACHED_QUOTA = 10;
+    private static final int VERSIONS = 5;
+    private static final ObjectReader STRICT = Models.JSON.reader().with(JsonParser.Feature.STRICT_DUPLICATE_DETECTION)
+            .with(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
+
+    /** A role, user or group; tests may look at it and change it. */
+    public static final class Principal {
+        public final String kind;
+        /** Begins and ends with a slash. */
+        public final String path;
+        public final String name;
+        /** Documents by name. */
+        public final Map<String, String> inline = new TreeMap<>();
+        /** Managed policies, as in their ARNs behind the account: {@code policy/path/Name}; AWS's own begin with {@code aws:}. */
+        public final Set<String> attached = new TreeSet<>();
+        /** For a user: the names of its groups. */
+        public final Set<String> groups = new TreeSet<>();
+        /** Like one of the attached, or null. */
+        public String boundary;
+        private int kmsLooksInVain;
+        private final String id = id();
+        private final Instant created;
+
+        Principal(String kind, String path, String name, Instant created) {
+            this.kind = kind;
+            this.path = path;
+            this.name = name;
+            this.created = created;
+        }
+
+        String resource() {
+            return kind + path + name;
+        }
+    }
+
+    /** A managed policy. */
+    public static final class Managed {
+        public final String name;
+        /** Documents by version id, oldest first. */
+        public final Map<String, String> versions = new LinkedHashMap<>();
+        public String defaultVersion = "v1";
+        public final Map<String, String> tags = new TreeMap<>();
+        private final String resource;
+        private final String description;
+        private final String id = id();
+        private final Instant created;
+        private int versionsMade = 1;
+
+        Managed(String resource, String description, String document, Instant created) {
+            this.resource = resource;
+            this.name = resource.substring(resource.lastIndexOf('/') + 1);
+            this.description = description;
+            this.created = created;
+            versions.put("v1", document);
+        }
+    }
+
+    private final LocalAws aws;
+    /** By kind and name: {@code role/Backup}, without the path. */
+    private final Map<String, Principal> principals = new TreeMap<>();
+    /** By resource: {@code policy/path/Name}. */
+    private final Map<String, Managed> policies = new TreeMap<>();
+    /** How many items a page has; AWS's own pages are longer. */
+    public int pageSize = 2;
+    public int simulatorPageSize = 10;
+    /** How many simulations still see the policies as they were before a change. */
+    public int simulatorLag;
+    private int staleCalls;
+    private Map<String, List<Policy>> stale = Map.of();
+    /** Actions that the simulator refuses as unknown. */
+    public final Set<String> unknownToSimulator = new HashSet<>();
+    /** Whether the simulator puts an action's results on several resources under one result; which of the two AWS does is not documented. */
+    public boolean simulatorGroupsResources;
+
     Iam(LocalAws aws) {
+        this.aws = aws;
+        createUser("operator");
+        var all = "{\n    \"Version\": \"2012-10-17\",\n    \"Statement\": [\n        {\n            \"Effect\": \"Allow\",\n            \"Action\": \"%s\",\n            \"Resource\": \"*\"\n        }\n    ]\n}";
+        for (var own : Map.of("AdministratorAccess", all.formatted("*"), "AWSCodeCommitFullAccess", all.formatted("codecommit:*")).entrySet())
+            policies.put("aws:policy/" + own.getKey(), new Managed("aws:policy/" + own.getKey(), "", own.getValue(), aws.now()));
     }
 
-    public void createRole(String name) {
+    // For tests: what no script makes, and a look at the state
+
+    /** A role such as {@code Backup} or, with a path, {@code team/Backup}. */
+    public Principal createRole(String pathAndName) {
+        return create("role", pathAndName);
     }
 
-    public void createUser(String name) {
+    /** A role that KMS does not know the first n times that it looks. */
+    public Principal createRoleVisibleAfter(String pathAndName, int n) {
+        var role = create("role", pathAndName);
+        role.kmsLooksInVain = n;
+        return role;
     }
 
-    public void createRoleVisibleAfter(String name, int n) {
+    public Principal createUser(String pathAndName) {
+        return create("user", pathAndName);
     }
 
-    boolean exists(String arn) {
-        return true;
+    public Principal createGroup(String pathAndName, String... users) {
+        for (var user : users) principals.get("user/" + user).groups.add(pathAndName.substring(pathAndName.lastIndexOf('/') + 1));
+        return create("group", pathAndName);
     }
 
-    boolean visibleToKms(String arn) {
-        return true;
+    private synchronized Principal create(String kind, String pathAndName) {
+        var slash = pathAndName.lastIndexOf('/');
+        var principal = new Principal(kind, "/" + pathAndName.substring(0, slash + 1), pathAndName.substring(slash + 1), aws.now());
+        principals.put(kind + "/" + principal.name, principal);
+        return principal;
+    }
+
+    /** The role, user or group, as {@code role/Backup}; null when there is none. */
+    public synchronized Principal find(String kindAndName) {
+        return principals.get(kindAndName);
+    }
+
+    /** The managed policy, as {@code policy/path/Name}; null when there is none. */
+    public synchronized Managed policy(String resource) {
+        return policies.get(resource);
+    }
+
+    /** Whether this is the ARN of a role, user or group, of any partition, or the account's root. */
+    synchronized boolean exists(String arn) {
+        var parts = arn.split(":", 6);
+        if (parts.length < 6 || !parts[2].equals("iam") || !parts[4].equals(LocalAws.ACCOUNT)) return false;
+        return parts[5].equals("root") || principals.values().stream().anyMatch(p -> p.resource().equals(parts[5]));
+    }
+
+    /** Whether KMS knows it already; each look brings that nearer. */
+    synchronized boolean visibleToKms(String arn) {
+        var principal = principals.values().stream().filter(p -> arn.endsWith(":" + p.resource())).findFirst();
+        return principal.isEmpty() || principal.get().kmsLooksInVain-- <= 0;
+    }
+
+    // Operations
+
+    @Override
+    public AwsError invalid(String operation, List<Models.Violation> violations) {
+        return new AwsError("ValidationError", LocalAws.Service.super.invalid(operation, violations).getMessage());
     }
 
     @Override
-    public JsonNode answer(String operation, ObjectNode input, Caller caller) {
-        throw new AwsError("InvalidAction", operation);
+    public synchronized JsonNode answer(String operation, ObjectNode input, Caller caller) {
+        for (var member : List.of("PathPrefix", "PolicyUsageFilter", "CallerArn", "ResourcePolicy", "ResourceOwner", "ResourceHandlingOption"))
+            if (input.hasNonNull(member)) throw new AwsError("InvalidInput", "The embedded AWS does not offer " + member);
+        var kind = operation.contains("Role") ? "role" : operation.contains("User") ? "user" : "group";
+        return switch (operation) {
+            case "GetRole", "GetUser" -> node(kind.equals("role") ? "Role" : "User", describe(principal(kind, named(input, caller)), caller));
+            case "GetGroup" -> {
+                var group = principal(kind, input);
+                var answer = page("Users", principals.values().stream().filter(p -> p.groups.contains(group.name)).map(p -> describe(p, caller)).toList(), input, pageSize);
+                yield answer.set("Group", describe(group, caller));
+            }
+            case "PutRolePolicy", "PutUserPolicy", "PutGroupPolicy" -> change(() -> putInline(principal(kind, input), input, caller));
+            case "GetRolePolicy", "GetUserPolicy", "GetGroupPolicy" -> {
+                var principal = principal(kind, input);
+                var name = input.get("PolicyName").asText();
+                if (!principal.inline.containsKey(name)) throw noSuchInline(principal, name);
+                yield Models.JSON.createObjectNode().put(nameOf(kind), principal.name).put("PolicyName", name).put("PolicyDocument", encode(principal.inline.get(name)));
+            }
+            case "DeleteRolePolicy", "DeleteUserPolicy", "DeleteGroupPolicy" -> change(() -> {
+                var principal = modifiable(principal(kind, input));
+                var name = input.get("PolicyName").asText();
+                if (!principal.inline.containsKey(name)) throw noSuchInline(principal, name);
+                principal.inline.remove(name);
+            });
+            case "ListRolePolicies", "ListUserPolicies", "ListGroupPolicies" ->
+                    page("PolicyNames", principal(kind, input).inline.keySet().stream().map(name -> Models.JSON.getNodeFactory().textNode(name)).toList(), input, pageSize);
+            case "AttachRolePolicy", "AttachUserPolicy", "AttachGroupPolicy" -> change(() -> {
+                var principal = modifiable(principal(kind, input));
+                var policy = managed(input, caller);
+                if (principal.attached.size() >= ATTACHED_QUOTA && !principal.attached.contains(policy.resource))
+                    throw limit("Cannot exceed quota for PoliciesPer" + capital(kind) + ": " + ATTACHED_QUOTA);
+                principal.attached.add(policy.resource);
+            });
+            case "DetachRolePolicy", "DetachUserPolicy", "DetachGroupPolicy" -> change(() -> {
+                var principal = modifiable(principal(kind, input));
+                if (!principal.attached.contains(resource(input, caller))) throw noSuch("Policy " + input.get("PolicyArn").asText() + " was not found.");
+                principal.attached.remove(resource(input, caller));
+            });
+            case "ListAttachedRolePolicies", "ListAttachedUserPolicies", "ListAttachedGroupPolicies" ->
+                    page("AttachedPolicies", principal(kind, input).attached.stream().map(policies::get)
+                            .map(p -> Models.JSON.createObjectNode().put("PolicyName", p.name).put("PolicyArn", arn(p, caller))).toList(), input, pageSize);
+            case "CreatePolicy" -> createPolicy(input, caller);
+            case "GetPolicy" -> node("Policy", describe(managed(input, caller), caller, true));
+            case "TagPolicy" -> {
+                var policy = own(managed(input, caller));
+                putTags(policy, input);
+                yield null;
+            }
+            case "DeletePolicy" -> change(() -> deletePolicy(own(managed(input, caller))));
+            case "CreatePolicyVersion" -> createVersion(own(managed(input, caller)), input, caller);
+            case "GetPolicyVersion" -> {
+                var policy = managed(input, caller);
+                var version = version(policy, input);
+                yield node("PolicyVersion", describe(policy, version).put("Document", encode(policy.versions.get(version))));
+            }
+            case "ListPolicyVersions" -> {
+                var policy = managed(input, caller);
+                var newestFirst = new ArrayList<JsonNode>();
+                policy.versions.keySet().forEach(version -> newestFirst.add(0, describe(policy, version)));
+                yield page("Versions", newestFirst, input, pageSize);
+            }
+            case "DeletePolicyVersion" -> {
+                var policy = own(managed(input, caller));
+                if (version(policy, input).equals(policy.defaultVersion)) throw new AwsError(409, "DeleteConflict", "Cannot delete the default version of a policy.");
+                policy.versions.remove(version(policy, input));
+                yield null;
+            }
+            case "ListEntitiesForPolicy" -> entities(managed(input, caller), input);
+            case "SimulatePrincipalPolicy" -> simulate(input, caller);
+            default -> throw new AwsError("InvalidAction", operation);
+        };
+    }
+
+    private ObjectNode named(ObjectNode input, Caller caller) {
+        if (input.hasNonNull("UserName") || input.hasNonNull("RoleName")) return input;
+        if (!caller.arn().contains(":user/")) throw new AwsError("ValidationError", "Must specify userName when calling with non-User credentials");
+        return input.deepCopy().put("UserName", caller.arn().substring(caller.arn().lastIndexOf('/') + 1));
+    }
+
+    private Principal principal(String kind, ObjectNode input) {
+        var name = input.get(nameOf(kind)).asText();
+        var principal = principals.get(kind + "/" + name);
+        if (principal == null) throw noSuch("The " + kind + " with name " + name + " cannot be found.");
+        return principal;
+    }
+
+    private static Principal modifiable(Principal principal) {
+        if (principal.path.startsWith("/aws-service-role/"))
+            throw new AwsError("UnmodifiableEntity", "Cannot perform the operation on the protected role '" + principal.name + "' - this role is only modifiable by AWS");
+        return principal;
+    }
+
+    private ObjectNode describe(Principal principal, Caller caller) {
+        var described = Models.JSON.createObjectNode().put("Path", principal.path).put(nameOf(principal.kind), principal.name).put(capital(principal.kind) + "Id", principal.id)
+                .put("Arn", "arn:" + caller.partition() + ":iam::" + caller.account() + ":" + principal.resource()).put("CreateDate", principal.created.getEpochSecond());
+        if (principal.boundary != null)
+            described.putObject("PermissionsBoundary").put("PermissionsBoundaryType", "Policy").put("PermissionsBoundaryArn", arn(policies.get(principal.boundary), caller));
+        return described;
+    }
+
+    private void putInline(Principal principal, ObjectNode input, Caller caller) {
+        var document = input.get("PolicyDocument").asText();
+        modifiable(principal);
+        checkPolicy(document, caller);
+        var size = size(document);
+        for (var other : principal.inline.entrySet()) if (!other.getKey().equals(input.get("PolicyName").asText())) size += size(other.getValue());
+        if (size > INLINE_QUOTA.get(principal.kind))
+            throw limit("Maximum policy size of " + INLINE_QUOTA.get(principal.kind) + " bytes exceeded for " + principal.kind + " " + principal.name);
+        principal.inline.put(input.get("PolicyName").asText(), document);
+    }
+
+    private JsonNode createPolicy(ObjectNode input, Caller caller) {
+        var document = input.get("PolicyDocument").asText();
+        checkPolicy(document, caller);
+        if (size(document) > MANAGED_QUOTA) throw limit("Cannot exceed quota for PolicySize: " + MANAGED_QUOTA);
+        var name = input.get("PolicyName").asText();
+        if (policies.values().stream().anyMatch(p -> p.name.equalsIgnoreCase(name) && !p.resource.startsWith("aws:")))
+            throw new AwsError(409, "EntityAlreadyExists", "A policy called " + name + " already exists. Duplicate names are not allowed.");
+        var policy = new Managed("policy" + input.path("Path").asText("/") + name, input.path("Description").asText(""), document, aws.now());
+        putTags(policy, input);
+        policies.put(policy.resource, policy);
+        return node("Policy", describe(policy, caller, false));
+    }
+
+    private void deletePolicy(Managed policy) {
+        if (holders(policy).findAny().isPresent()) throw new AwsError(409, "DeleteConflict", "Cannot delete a policy attached to entities.");
+        if (policy.versions.size() > 1)
+            throw new AwsError(409, "DeleteConflict", "This policy has more than one version. Before you delete a policy, you must delete the policy's versions. The default version is deleted with the policy.");
+        policies.remove(policy.resource);
+    }
+
+    private JsonNode createVersion(Managed policy, ObjectNode input, Caller caller) {
+        var document = input.get("PolicyDocument").asText();
+        checkPolicy(document, caller);
+        if (size(document) > MANAGED_QUOTA) throw limit("Cannot exceed quota for PolicySize: " + MANAGED_QUOTA);
+        if (policy.versions.size() >= VERSIONS)
+            throw limit("A managed policy can have up to " + VERSIONS + " versions. Before you create a new version, you must delete an existing version.");
+        return change(() -> {
+            var version = "v" + ++policy.versionsMade;
+            policy.versions.put(version, document);
+            if (input.path("SetAsDefault").asBoolean()) policy.defaultVersion = version;
+            return node("PolicyVersion", describe(policy, version));
+        });
+    }
+
+    private Stream<Principal> holders(Managed policy) {
+        return principals.values().stream().filter(p -> p.attached.contains(policy.resource));
+    }
+
+    private String arn(Managed policy, Caller caller) {
+        return "arn:" + caller.partition() + ":iam::" + (policy.resource.startsWith("aws:") ? "" : caller.account() + ":") + policy.resource;
+    }
+
+    private static String resource(ObjectNode input, Caller caller) {
+        var arn = input.get("PolicyArn").asText();
+        var own = "arn:" + caller.partition() + ":iam::" + caller.account() + ":";
+        var others = "arn:" + caller.partition() + ":iam::aws:";
+        if (!arn.startsWith(own + "policy/") && !arn.startsWith(others + "policy/")) throw new AwsError("InvalidInput", "ARN " + arn + " is not valid.");
+        return arn.startsWith(own) ? arn.substring(own.length()) : "aws:" + arn.substring(others.length());
+    }
+
+    private Managed managed(ObjectNode input, Caller caller) {
+        var policy = policies.get(resource(input, caller));
+        if (policy == null) throw noSuch("Policy " + input.get("PolicyArn").asText() + " does not exist or is not attachable.");
+        return policy;
+    }
+
+    private static Managed own(Managed policy) {
+        if (policy.resource.startsWith("aws:")) throw new AwsError(403, "AccessDenied", "AWS's own policies cannot be changed");
+        return policy;
+    }
+
+    private static String version(Managed policy, ObjectNode input) {
+        var version = input.get("VersionId").asText();
+        if (!policy.versions.containsKey(version)) throw noSuch("Policy " + policy.name + " version " + version + " does not exist or is not attachable.");
+        return version;
+    }
+
+    private ObjectNode describe(Managed policy, Caller caller, boolean whole) {
+        var described = Models.JSON.createObjectNode().put("PolicyName", policy.name).put("PolicyId", policy.id).put("Arn", arn(policy, caller))
+                .put("Path", policy.resource.substring(policy.resource.indexOf('/'), policy.resource.lastIndexOf('/') + 1)).put("DefaultVersionId", policy.defaultVersion)
+                .put("AttachmentCount", holders(policy).count()).put("IsAttachable", true)
+                .put("PermissionsBoundaryUsageCount", principals.values().stream().filter(p -> policy.resource.equals(p.boundary)).count())
+                .put("CreateDate", policy.created.getEpochSecond()).put("UpdateDate", policy.created.getEpochSecond());
+        if (whole && !policy.description.isEmpty()) described.put("Description", policy.description);
+        policy.tags.forEach((key, value) -> described.withArray("Tags").addObject().put("Key", key).put("Value", value));
+        return described;
+    }
+
+    private static ObjectNode describe(Managed policy, String version) {
+        return Models.JSON.createObjectNode().put("VersionId", version).put("IsDefaultVersion", version.equals(policy.defaultVersion)).put("CreateDate", policy.created.getEpochSecond());
+    }
+
+    private static void putTags(Managed policy, ObjectNode input) {
+        for (var tag : input.path("Tags")) {
+            if (tag.get("Key").asText().toLowerCase(Locale.ROOT).startsWith("aws:")) throw new AwsError("InvalidInput", "System tags cannot be added/updated by requester");
+            policy.tags.put(tag.get("Key").asText(), tag.get("Value").asText());
+        }
+    }
+
+    private JsonNode entities(Managed policy, ObjectNode input) {
+        var holders = holders(policy).filter(p -> !input.hasNonNull("EntityFilter") || input.get("EntityFilter").asText().equalsIgnoreCase(p.kind))
+                .map(p -> Models.JSON.createObjectNode().put(nameOf(p.kind), p.name).put(capital(p.kind) + "Id", p.id)).toList();
+        var answer = page("All", holders, input, pageSize);
+        var page = answer.remove("All");
+        for (var kind : INLINE_QUOTA.keySet())
+            answer.putArray("Policy" + capital(kind) + "s").addAll(page.valueStream().filter(p -> p.has(nameOf(kind))).toList());
+        return answer;
+    }
+
+    // The simulator
+
+    /** A change that the simulator is slow to see, if a test says so. */
+    private <T> T change(Supplier<T> step) {
+        var before = simulatorLag > 0 && staleCalls == 0 ? allPolicies() : stale;
+        var answer = step.get();
+        if (simulatorLag > 0) {
+            stale = before;
+            staleCalls = simulatorLag;
+        }
+        return answer;
+    }
+
+    private JsonNode change(Runnable step) {
+        return change(() -> {
+            step.run();
+            return null;
+        });
+    }
+
+    private Map<String, List<Policy>> allPolicies() {
+        var all = new HashMap<String, List<Policy>>();
+        principals.forEach((name, principal) -> all.put(name, policiesOf(principal)));
+        return all;
+    }
+
+    /** Its own policies and, for a user, those of its groups, with the ids that the simulator gives them. */
+    private List<Policy> policiesOf(Principal principal) {
+        var all = new ArrayList<Policy>();
+        principal.inline.forEach((name, document) -> all.add(Policy.of(principal.kind + "_" + principal.name + "_" + name, document)));
+        principal.attached.forEach(resource -> all.add(policyOf(resource)));
+        principal.groups.forEach(group -> all.addAll(policiesOf(principals.get("group/" + group))));
+        return all;
+    }
+
+    private Policy policyOf(String resource) {
+        var policy = policies.get(resource);
+        return Policy.of(policy.name, policy.versions.get(policy.defaultVersion));
+    }
+
+    private JsonNode simulate(ObjectNode input, Caller caller) {
+        var source = input.get("PolicySourceArn").asText();
+        if (!source.matches("arn:" + caller.partition() + ":iam::\\d{12}:(user|group|role)/.+")) throw new AwsError("InvalidInput", "Invalid Entity Arn: " + source);
+        var principal = principals.values().stream().filter(p -> source.endsWith("::" + caller.account() + ":" + p.resource())).findFirst()
+                .orElseThrow(() -> noSuch("The entity " + source + " cannot be found."));
+        var identity = new ArrayList<>(staleCalls > 0 ? stale.getOrDefault(principal.kind + "/" + principal.name, List.of()) : policiesOf(principal));
+        if (staleCalls > 0 && !input.hasNonNull("Marker")) staleCalls--;
+        identity.addAll(given(input, "PolicyInputList", caller));
+        var boundaries = new ArrayList<>(given(input, "PermissionsBoundaryPolicyInputList", caller));
+        if (boundaries.isEmpty() && principal.boundary != null) boundaries.add(policyOf(principal.boundary));
+        var context = new LinkedHashMap<String, List<String>>();
+        for (var entry : input.path("ContextEntries")) {
+            if (!entry.hasNonNull("ContextKeyName") || !entry.hasNonNull("ContextKeyType")) throw new AwsError("InvalidInput", "Context entries must have a name and a type");
+            var values = entry.path("ContextKeyValues").valueStream().map(JsonNode::asText).toList();
+            if (values.isEmpty() || values.size() > 1 && !entry.get("ContextKeyType").asText().endsWith("List"))
+                throw new AwsError("InvalidInput", "Context entry " + entry.get("ContextKeyName").asText() + " has " + values.size() + " values for its type");
+            context.put(entry.get("ContextKeyName").asText(), values);
+        }
+        var resources = input.path("ResourceArns").valueStream().map(JsonNode::asText).toList();
+        var results = new ArrayList<JsonNode>();
+        for (var action : input.get("ActionNames")) {
+            if (!action.asText().matches("[a-z0-9-]+:[A-Za-z0-9]+") || unknownToSimulator.contains(action.asText())) throw new AwsError("InvalidInput", "Invalid Action: " + action.asText());
+            var found = (resources.isEmpty() ? List.of("*") : resources).stream()
+                    .map(resource -> result(new Request(source, action.asText(), resource, context), identity, boundaries)).toList();
+            if (simulatorGroupsResources) found.forEach(r -> found.get(0).withArray("ResourceSpecificResults").addAll(r == found.get(0) ? List.of() : r.path("ResourceSpecificResults").valueStream().toList()));
+            results.addAll(simulatorGroupsResources ? found.subList(0, 1) : found);
+        }
+        return page("EvaluationResults", results, input, simulatorPageSize);
+    }
+
+    private static ObjectNode result(Request request, List<Policy> identity, List<Policy> boundaries) {
+        var decided = PolicyEvaluator.decide(request, identity, null, boundaries);
+        var result = Models.JSON.createObjectNode().put("EvalActionName", request.action()).put("EvalResourceName", request.resource()).put("EvalDecision", decided.decision().name());
+        for (var match : new LinkedHashSet<>(decided.matched().stream().map(PolicyEvaluator.Match::policyId).toList()))
+            result.withArray("MatchedStatements").addObject().put("SourcePolicyId", match).put("SourcePolicyType", "IAM Policy");
+        if (!boundaries.isEmpty())
+            result.putObject("PermissionsBoundaryDecisionDetail").put("AllowedByPermissionsBoundary", PolicyEvaluator.evaluate(request, boundaries).decision() == Decision.allowed);
+        if (request.resource().equals("*")) {
+            decided.missingKeys().forEach(result.putArray("MissingContextValues")::add);
+            return result;
+        }
+        var specific = result.deepCopy();
+        specific.remove(List.of("EvalActionName", "EvalDecision"));
+        specific.put("EvalResourceDecision", decided.decision().name());
+        decided.missingKeys().forEach(specific.putArray("MissingContextValues")::add);
+        result.putArray("ResourceSpecificResults").add(specific);
+        return result;
+    }
+
+    private List<Policy> given(ObjectNode input, String list, Caller caller) {
+        var given = new ArrayList<Policy>();
+        for (var document : input.path(list)) {
+            try {
+                checkPolicy(document.asText(), caller);
+            } catch (AwsError e) {
+                throw new AwsError("InvalidInput", "Policy input " + (given.size() + 1) + " is not valid: " + e.getMessage());
+            }
+            given.add(Policy.of(list + "." + (given.size() + 1), document.asText()));
+        }
+        return given;
+    }
+
+    // The grammar of identity policies
+
+    private static void checkPolicy(String text, Caller caller) {
+        JsonNode policy;
+        try {
+            policy = STRICT.readTree(text);
+        } catch (JsonProcessingException e) {
+            throw malformed("Syntax errors in policy.");
+        }
+        var sids = new HashSet<String>();
+        only(policy, "Version|Id|Statement");
+        if (!policy.path("Version").asText("2008-10-17").matches("2012-10-17|2008-10-17")) throw malformed("Syntax errors in policy.");
+        if (!policy.path("Statement").isContainerNode() || policy.get("Statement").isEmpty()) throw malformed("Syntax errors in policy.");
+        for (var statement : Kms.list(policy.get("Statement"))) {
+            if (statement.has("Principal") || statement.has("NotPrincipal")) throw malformed("Policy document should not specify a principal.");
+            only(statement, "Sid|Effect|Action|NotAction|Resource|NotResource|Condition");
+            if (!statement.path("Effect").asText().matches("Allow|Deny")) throw malformed("Syntax errors in policy.");
+            var sid = statement.path("Sid").asText("");
+            if (!sid.matches("[0-9A-Za-z]*")) throw malformed("Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*");
+            if (!sid.isEmpty() && !sids.add(sid)) throw malformed("Statement IDs (SID) in a single policy must be unique.");
+            for (var action : oneOf(statement, "Action", "actions"))
+                if (!action.equals("*") && !action.matches("[a-zA-Z0-9-]+:[\\w*?]+")) throw malformed("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.");
+            for (var resource : oneOf(statement, "Resource", "resources")) checkResource(resource, caller);
+            checkCondition(statement.path("Condition"));
+        }
+    }
+
+    private static void only(JsonNode node, String members) {
+        if (!node.isObject()) throw malformed("Syntax errors in policy.");
+        node.fieldNames().forEachRemaining(name -> {
+            if (!name.matches(members)) throw malformed("Syntax errors in policy.");
+        });
+    }
+
+    /** The values of the element or of its negation, of which there must be one. */
+    private static List<String> oneOf(JsonNode statement, String element, String what) {
+        if (statement.has(element) == statement.has("Not" + element)) throw malformed("Policy statement must contain " + what + ".");
+        var values = Kms.list(statement.path(statement.has(element) ? element : "Not" + element));
+        if (values.isEmpty()) throw malformed("Policy statement must contain " + what + ".");
+        if (!values.stream().allMatch(JsonNode::isTextual)) throw malformed("Syntax errors in policy.");
+        return values.stream().map(JsonNode::asText).toList();
+    }
+
+    private static void checkResource(String resource, Caller caller) {
+        if (resource.equals("*")) return;
+        var parts = resource.split(":", 6);
+        if (!parts[0].equals("arn") || parts.length < 6) throw malformed("Resource " + resource + " must be in ARN format or \"*\".");
+        if (!parts[1].equals("*") && !parts[1].equals(caller.partition())) throw malformed("Partition \"" + parts[1] + "\" is not valid for resource \"" + resource + "\".");
+        if (!parts[2].matches("[a-z0-9-]+")) throw malformed("Resource vendor must be fully qualified and cannot contain regexes.");
+    }
+
+    private static void checkCondition(JsonNode condition) {
+        if (condition.isMissingNode()) return;
+        if (!condition.isObject()) throw malformed("Syntax errors in policy.");
+        for (var operator : condition.properties()) {
+            if (!operator.getKey().matches("(For(All|Any)Values?:)?((String(Not)?(Equals(IgnoreCase)?|Like)|Arn(Not)?(Equals|Like)|(Numeric|Date)(NotEquals|Equals|(LessThan|GreaterThan)(Equals)?)"
+                    + "|Bool|BinaryEquals|(Not)?IpAddress)(IfExists)?|Null)")) throw malformed("Invalid Condition type : " + operator.getKey() + ".");
+            if (!operator.getValue().isObject()) throw malformed("Syntax errors in policy.");
+            for (var key : operator.getValue().properties()) {
+                if (!key.getKey().matches("[a-zA-Z0-9-]+:.+")) throw malformed("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.");
+                if (Kms.list(key.getValue()).stream().anyMatch(value -> !value.isValueNode() || value.isNull())) throw malformed("Syntax errors in policy.");
+            }
+        }
+    }
+
+    // Small things
+
+    private static ObjectNode page(String name, List<? extends JsonNode> items, ObjectNode input, int size) {
+        var from = 0;
+        if (input.hasNonNull("Marker")) {
+            if (!input.get("Marker").asText().matches("AAF\\d{1,6}/=")) throw new AwsError("ValidationError", "Invalid Marker.");
+            from = Math.min(Integer.parseInt(input.get("Marker").asText().replaceAll("\\D", "")), items.size());
+        }
+        var to = Math.min(items.size(), from + Math.min(size, input.path("MaxItems").asInt(100)));
+        var answer = Models.JSON.createObjectNode().put("IsTruncated", to < items.size());
+        if (to < items.size()) answer.put("Marker", "AAF" + to + "/=");
+        answer.putArray(name).addAll(items.subList(from, to));
+        return answer;
+    }
+
+    private static int size(String document) {
+        return document.replaceAll("\\s", "").length();
+    }
+
+    /** As IAM gives documents back: percent-encoded by RFC 3986. */
+    private static String encode(String document) {
+        return URLEncoder.encode(document, StandardCharsets.UTF_8).replace("+", "%20").replace("*", "%2A").replace("%7E", "~");
+    }
+
+    private static ObjectNode node(String name, JsonNode value) {
+        return Models.JSON.createObjectNode().set(name, value);
+    }
+
+    private static String id() {
+        return "A" + UUID.randomUUID().toString().replace("-", "").substring(0, 20).toUpperCase(Locale.ROOT);
+    }
+
+    private static String capital(String word) {
+        return word.substring(0, 1).toUpperCase(Locale.ROOT) + word.substring(1);
+    }
+
+    private static String nameOf(String kind) {
+        return capital(kind) + "Name";
+    }
+
+    private static AwsError noSuchInline(Principal principal, String name) {
+        return noSuch("The " + principal.kind + " policy with name " + name + " cannot be found.");
+    }
+
+    private static AwsError noSuch(String message) {
+        return new AwsError(404, "NoSuchEntity", message);
+    }
+
+    private static AwsError limit(String message) {
+        return new AwsError(409, "LimitExceeded", message);
+    }
+
+    private static AwsError malformed(String message) {
+        return new AwsError("MalformedPolicyDocument", message);
     }
 }
