@@ -158,6 +158,11 @@ public final class Ec2 implements LocalAws.Service {
                 id("sgr", regionOf.get(groupId))));
     }
 
+    /** Takes all rules for this CIDR out. */
+    public synchronized void revokeIngress(String groupId, String cidr) {
+        thing(groupId).ingress.removeIf(rule -> rule.source.equals(canonical(cidr)));
+    }
+
     /** An available interface endpoint with AWS's policy that allows everything; the service is named without its prefix. */
     public synchronized String createEndpoint(String vpcId, String service, boolean privateDns, List<String> subnetIds, List<String> groupIds) {
         var region = regionOf.get(vpcId);
