@@ -112,7 +112,7 @@ class ContractTest {
         assertEquals(List.of("17+"), directives(script, "JAVA"));
         assertEquals(List.of("-XX:+UseSerialGC -XX:TieredStopAtLevel=1"), directives(script, "RUNTIME_OPTIONS"));
         assertEquals(1, directives(script, "DESCRIPTION").size());
-        assertTrue(directives(script, "DESCRIPTION").get(0).matches("[A-Z].*[a-z]\\."), "the description is not a sentence");
+        assertTrue(directives(script, "DESCRIPTION").get(0).matches("[A-Z].*[a-z0-9]\\."), "the description is not a sentence");
     }
 
     @ParameterizedTest

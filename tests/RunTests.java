@@ -3,7 +3,6 @@
 //DESCRIPTION Runs the tests: all of them, or the classes that are named; --long adds the whole of the random and fault campaigns.
 //DEPS software.amazon.awssdk:bom:2.40.2@pom
 //DEPS software.amazon.awssdk:codecommit
-//DEPS software.amazon.awssdk:ec2
 //DEPS org.junit.jupiter:junit-jupiter:5.13.4
 //DEPS org.junit.platform:junit-platform-launcher:1.13.4
 //DEPS org.eclipse.jgit:org.eclipse.jgit:7.8.1.202611041320-r
