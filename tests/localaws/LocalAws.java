@@ -16,6 +16,7 @@
 //SOURCES Models.java
 //SOURCES PolicyEvaluator.java
 //SOURCES S3.java
+//SOURCES S3Body.java
 //SOURCES Sts.java
 //FILES localaws/models/models.json=models/models.json
 
