@@ -145,6 +145,8 @@ class CreateKmsKeyTest {
         assertTrue(run.json().path("undo").asText().contains("kms put-key-policy"), run.out());
         assertEquals("updated", run("--alias", alias, "--tags", "A=b", "--remove-other-tags").status());
         assertEquals("{A=b}", key().tags.toString());
+        assertEquals("updated", run("--alias", alias, "--no-rotation").status());
+        assertEquals(0, key().rotationPeriod);
     }
 
     @Test
