@@ -239,7 +239,7 @@ class CreateEncryptedRepo implements Callable<Integer> {
         node.put("arn", "arn:" + identity().partition() + ":codecommit:" + region() + ":" + identity().account() + ":" + repositoryName).put("kmsKeyId", key.arn());
         if (repository != null)
             node.put("cloneUrlHttp", repository.cloneUrlHttp()).put("cloneUrlSsh", repository.cloneUrlSsh());
-        return node.put("cloneUrlGrc", "codecommit::" + region() + "://" + repositoryName); // GRC: git-remote-codecommit, as in the console
+        return node.put("cloneUrlCodeCommit", "codecommit::" + region() + "://" + repositoryName); // for git-remote-codecommit
     }
 
     // ---- The same in every script: options, clients, output, errors ----

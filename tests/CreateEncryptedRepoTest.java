@@ -102,7 +102,7 @@ class CreateEncryptedRepoTest {
         assertEquals(key.arn, made.path("kmsKeyId").asText());
         assertEquals(aws.endpoint() + "/v1/repos/" + name, made.path("cloneUrlHttp").asText());
         assertEquals("ssh://git-codecommit.eu-west-1.amazonaws.com/v1/repos/" + name, made.path("cloneUrlSsh").asText());
-        assertEquals("codecommit::eu-west-1://" + name, made.path("cloneUrlGrc").asText());
+        assertEquals("codecommit::eu-west-1://" + name, made.path("cloneUrlCodeCommit").asText());
         assertTrue(run.json().path("undo").asText().startsWith("aws codecommit delete-repository --repository-name " + name + " --region eu-west-1 # irreversible"), run.out());
         assertEquals(key.arn, aws.calls().stream().filter(c -> c.name().equals("codecommit:CreateRepository")).findFirst().orElseThrow().input().path("kmsKeyId").asText(), "by its ARN, whatever was given");
     }
@@ -247,7 +247,7 @@ class CreateEncryptedRepoTest {
             assertEquals("created", run.status(), run.err());
             assertEquals(aws.codecommit.repository(region, name).arn, run.json().at("/repository/arn").asText());
             assertEquals("ssh://git-codecommit." + region + "." + (region.startsWith("cn") ? "amazonaws.com.cn" : "amazonaws.com") + "/v1/repos/" + name, run.json().at("/repository/cloneUrlSsh").asText());
-            assertEquals("codecommit::" + region + "://" + name, run.json().at("/repository/cloneUrlGrc").asText());
+            assertEquals("codecommit::" + region + "://" + name, run.json().at("/repository/cloneUrlCodeCommit").asText());
             assertEquals("unchanged", run("--repository-name", name, "--kms-key-id", made.arn, "--region", region).status());
         }
     }
