@@ -471,6 +471,22 @@ public final class CodeCommit implements LocalAws.Service {
             return work(g -> update(g, g.newObjectInserter(), ref, g.resolve(target)));
         }
 
+        /**
+         * The contents of another Git repository on disk, which is only read: its objects stay where they are, what is pushed goes here.
+         *
+         * @param objects its objects directory
+         * @param refs    its refs by name, with their ids
+         */
+        public Repo borrow(Path objects, Map<String, String> refs) {
+            return work(g -> {
+                Files.createDirectories(directory().resolve("objects/info"));
+                Files.writeString(directory().resolve("objects/info/alternates"), objects.toAbsolutePath() + "\n");
+                var packed = new StringBuilder("# pack-refs with: sorted \n");
+                new TreeMap<>(refs).forEach((ref, object) -> packed.append(object).append(' ').append(ref).append('\n'));
+                Files.writeString(directory().resolve("packed-refs"), packed);
+            });
+        }
+
         public Repo annotatedTag(String tagName, String target) {
             var at = person();
             return work(g -> {

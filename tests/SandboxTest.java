@@ -1,0 +1,195 @@
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The sandbox as a process of its own, as a user starts it. */
+class SandboxTest {
+    @TempDir
+    Path temp;
+    /** The temporary directory of the processes: nothing may be left in it. */
+    Path theirTemp;
+    final Map<String, String> environment = new TreeMap<>();
+
+    @BeforeEach
+    void directories() throws IOException {
+        theirTemp = Files.createDirectory(temp.resolve("their temp"));
+    }
+
+    record Run(int exitCode, String out, String err) { }
+
+    ProcessBuilder sandbox(String... arguments) {
+        var command = new ArrayList<>(List.of(Path.of("jbang").toAbsolutePath().toString(), "sandbox"));
+        command.addAll(List.of(arguments));
+        var builder = new ProcessBuilder(command);
+        builder.environment().putAll(Map.of("TMPDIR", theirTemp.toString(), "JAVA_TOOL_OPTIONS", "-Djava.io.tmpdir=\"" + theirTemp + "\"",
+                "GIT_CONFIG_NOSYSTEM", "1", "GIT_CONFIG_GLOBAL", "/dev/null"));
+        builder.environment().putAll(environment);
+        return builder;
+    }
+
+    Run run(String... arguments) throws Exception {
+        var out = Files.createTempFile(temp, "out", "");
+        var err = Files.createTempFile(temp, "err", "");
+        var process = sandbox(arguments).redirectOutput(out.toFile()).redirectError(err.toFile()).start();
+        if (!process.waitFor(300, TimeUnit.SECONDS)) {
+            process.destroy();
+            throw new AssertionError("the sandbox does not end: " + Files.readString(out) + Files.readString(err));
+        }
+        var run = new Run(process.exitValue(), Files.readString(out), Files.readString(err));
+        assertNothingLeft();
+        return run;
+    }
+
+    void assertNothingLeft() throws IOException {
+        try (var files = Files.list(theirTemp)) {
+            assertEquals(List.of(), files.filter(file -> !file.getFileName().toString().startsWith("hsperfdata")).toList());
+        }
+    }
+
+    /** A command in the sandbox that has to succeed; what it printed. */
+    String bash(String commands) throws Exception {
+        var run = run("--", "bash", "-euo", "pipefail", "-c", commands);
+        assertEquals(0, run.exitCode(), run.out() + run.err());
+        return run.out();
+    }
+
+    static String git(Path directory, String... arguments) throws Exception {
+        var command = new ArrayList<>(List.of("git", "-C", directory.toString(), "-c", "user.name=Ada", "-c", "user.email=ada@example.com"));
+        command.addAll(List.of(arguments));
+        var git = new ProcessBuilder(command).redirectErrorStream(true).start();
+        var out = new String(git.getInputStream().readAllBytes());
+        assertEquals(0, git.waitFor(), out);
+        return out;
+    }
+
+    Path repository() throws Exception {
+        var repository = Files.createDirectory(temp.resolve("shop"));
+        git(repository, "init", "-q", "-b", "trunk");
+        git(repository, "commit", "-q", "--allow-empty", "-m", "first");
+        git(repository, "tag", "-a", "-m", "one", "v1");
+        git(repository, "branch", "odd/\"ünï\"");
+        git(repository, "update-ref", "refs/remotes/origin/trunk", "HEAD");
+        return repository;
+    }
+
+    static boolean found(String program) throws Exception {
+        return new ProcessBuilder("sh", "-c", "command -v " + program).start().waitFor() == 0;
+    }
+
+    @Test
+    void theTourEndsWellAndShowsEachScriptCreatedThenUnchanged() throws Exception {
+        for (var script : List.of("CreateKmsKey", "CreateEncryptedRepo", "CreateEndpointSecurityGroup", "CreateVpcEndpoint", "ApplyBranchDeny", "BackupToS3"))
+            assumeTrue(Files.exists(Path.of("scripts", script + ".java")), script + " is not here yet");
+        var tour = run();
+        assertEquals(0, tour.exitCode(), tour.out() + tour.err());
+        assertTrue(tour.out().endsWith("are the same as those that were pushed.\n"), tour.out());
+        assertEquals(6, tour.out().lines().filter(line -> line.matches("  for real: +(created|updated)")).count(), tour.out());
+        assertEquals(6, tour.out().lines().filter(line -> line.matches("  with --dry-run: +would-(create|update)")).count(), tour.out());
+        assertEquals(6, tour.out().lines().filter(line -> line.matches("  once more: +unchanged")).count(), tour.out());
+        assertTrue(tour.out().contains("not AWS's"), tour.out());
+    }
+
+    @Test
+    void exitsWithTheCommandsCode() throws Exception {
+        var seven = run("--", "sh", "-c", "echo \"$0 $1 $2\"; exit 7", "a b", "$x", "*");
+        assertEquals(7, seven.exitCode(), seven.err());
+        assertEquals("a b $x *\n", seven.out(), "stdout is the command's");
+        assertEquals(143, run("--", "sh", "-c", "kill -TERM $$").exitCode());
+        assertEquals(127, run("--", "no-such-command").exitCode());
+        assertEquals(2, run("--no-such-option").exitCode());
+    }
+
+    @Test
+    void nothingOfTheUsersAccountIsSeenInIt() throws Exception {
+        environment.putAll(Map.of("AWS_PROFILE", "production", "AWS_SESSION_TOKEN", "real", "AWS_ENDPOINT_URL_KMS", "https://kms.eu-west-1.amazonaws.com", "AWS_REGION", "us-east-1",
+                "HTTP_PROXY", "http://127.0.0.1:9", "http_proxy", "http://127.0.0.1:9", "GIT_DIR", "/nowhere", "GIT_CONFIG_COUNT", "1", "GIT_CONFIG_KEY_0", "user.name", "GIT_CONFIG_VALUE_0", "Grace"));
+        Files.writeString(temp.resolve("gitconfig"), "[credential]\n\thelper = \"!touch '" + temp + "/helper-was-called'; false\"\n[http]\n\tproxy = http://127.0.0.1:9\n");
+        environment.put("GIT_CONFIG_GLOBAL", temp.resolve("gitconfig").toString());
+        var seen = bash("git config user.name; git clone -q $AWS_ENDPOINT_URL/v1/repos/payments p; git -C p log --format=%s -1; rm -rf p; env | grep ^AWS_ | sort; ./jbang create-kms-key --alias alias/x --print /status");
+        assertEquals(List.of("Grace", "Write src/Pay.java", "AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE", "AWS_CONFIG_FILE=/dev/null", "AWS_DEFAULT_REGION=eu-west-1", "AWS_EC2_METADATA_DISABLED=true"),
+                seen.lines().limit(6).toList());
+        assertFalse(seen.contains("production") || seen.contains("real") || seen.contains("KMS"), seen);
+        assertTrue(seen.contains("AWS_REGION=eu-west-1\n") && seen.endsWith("created\n"), seen);
+        assertFalse(Files.exists(temp.resolve("helper-was-called")));
+    }
+
+    @Test
+    void gitSignsInByItselfAndShowsNoPassword() throws Exception {
+        var run = run("--", "bash", "-euc", "cd \"$TMPDIR\"; GIT_TRACE=1 git clone -q $AWS_ENDPOINT_URL/v1/repos/payments p; cd p; git log --all --format=%s; git tag; git branch -r"
+                + "; git checkout -q -b new; GIT_TRACE=1 git push -q origin new; git ls-remote origin; cd ..; rm -rf p");
+        assertEquals(0, run.exitCode(), run.err());
+        assertTrue(run.out().contains("v1.1\n") && run.out().contains("origin/refunds\n") && run.out().contains("refs/heads/new\n"), run.out());
+        assertTrue(run.err().contains("credential-helper"), run.err());
+        assertFalse(run.err().matches("(?s).*\\d{8}T\\d{6}Z[0-9a-f]{64}.*") || run.err().contains("EXAMPLEKEY"), run.err());
+    }
+
+    @Test
+    void theAwsClisCredentialHelperSignsInToo() throws Exception {
+        assumeTrue(found("aws"), "the AWS CLI (aws) is not on PATH");
+        environment.put("SHOP", repository().toString());
+        var out = bash("url=$(aws codecommit create-repository --repository-name cli --query repositoryMetadata.cloneUrlHttp --output text)"
+                + "; git -C \"$SHOP\" -c credential.$AWS_ENDPOINT_URL.helper= -c credential.$AWS_ENDPOINT_URL.helper='!aws codecommit credential-helper --ignore-host-check $@' push -q --mirror $url"
+                + "; git ls-remote $url; aws codecommit get-repository --repository-name cli --query repositoryMetadata.defaultBranch --output text"
+                + "; echo hello | aws s3 cp - s3://$BACKUP_BUCKET/a/b; cat \"$SANDBOX_S3/$BACKUP_BUCKET/a/b\"; aws ec2 describe-vpcs --query Vpcs[].VpcId --output text; echo $VPC_ID");
+        assertTrue(out.contains("refs/heads/odd/\"ünï\"\n") && out.contains("refs/tags/v1^{}\n"), out);
+        assertTrue(out.matches("(?s).*\nhello\n(vpc-\\w+)\n\\1\n"), out);
+    }
+
+    @Test
+    void aRepositoryOfTheUsersIsThereAndOnlyRead() throws Exception {
+        var shop = repository();
+        var refs = git(shop, "for-each-ref");
+        var run = run("--git-dir", shop.toString(), "--", "bash", "-euc", "cd \"$TMPDIR\"; git clone -q $AWS_ENDPOINT_URL/v1/repos/shop s; cd s; git branch --show-current; git ls-remote origin"
+                + "; git -c user.name=Ada -c user.email=a@example.com commit -q --allow-empty -m more; git push -q origin trunk :refs/tags/v1; git ls-remote origin; cd ..; rm -rf s");
+        assertEquals(0, run.exitCode(), run.err());
+        assertEquals("trunk", run.out().lines().findFirst().orElse(""));
+        var head = git(shop, "rev-parse", "HEAD").strip();
+        assertTrue(run.out().contains(head + "\trefs/heads/odd/\"ünï\"\n") && run.out().contains(head + "\trefs/tags/v1^{}\n"), run.out());
+        assertFalse(run.out().contains("refs/remotes"), run.out());
+        assertEquals(refs, git(shop, "for-each-ref"));
+        assertEquals("", git(shop, "status", "--porcelain"));
+        assertEquals("1", git(shop, "rev-list", "--count", "--all").strip());
+    }
+
+    @Test
+    void refusesARepositoryThatIsNotWhole() throws Exception {
+        git(temp, "clone", "-q", "--depth", "1", "file://" + repository(), "shallow");
+        var shallow = run("--git-dir", temp.resolve("shallow").toString(), "--", "true");
+        assertEquals(1, shallow.exitCode());
+        assertTrue(shallow.err().contains("git fetch --unshallow"), shallow.err());
+        assertEquals(2, run("--git-dir", temp.resolve("nothing").toString()).exitCode());
+        Files.createDirectory(temp.resolve("empty"));
+        var empty = run("--git-dir", temp.resolve("empty").toString(), "--", "true");
+        assertEquals(1, empty.exitCode());
+        assertTrue(empty.err().contains("no Git repository"), empty.err());
+    }
+
+    @Test
+    void whenItIsInterruptedItEndsItsChildrenAndLeavesNothing() throws Exception {
+        var process = sandbox("--", "bash", "-c", "sleep 1000 & sleep 1000").redirectErrorStream(true).redirectOutput(temp.resolve("log").toFile()).start();
+        List<ProcessHandle> children = List.of();
+        for (var i = 0; i < 600 && children.size() < 3; i++) {
+            Thread.sleep(100);
+            children = process.descendants().filter(child -> child.info().command().filter(name -> name.matches(".*/(sleep|bash)")).isPresent()).toList();
+        }
+        assertTrue(children.stream().filter(child -> child.info().command().orElse("").endsWith("sleep")).count() == 2, children + Files.readString(temp.resolve("log")));
+        assertEquals(0, new ProcessBuilder("kill", "-INT", String.valueOf(process.pid())).start().waitFor());
+        assertTrue(process.waitFor(30, TimeUnit.SECONDS));
+        assertEquals(130, process.exitValue());
+        for (var child : children) assertFalse(child.isAlive(), child.info().toString());
+        assertNothingLeft();
+    }
+}

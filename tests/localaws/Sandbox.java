@@ -1,0 +1,288 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Starts an embedded AWS and runs a tour of the scripts, or any command, in it. No AWS account is needed.
+//JAVA 17+
+//DEPS software.amazon.awssdk:bom:2.40.2@pom
+//DEPS info.picocli:picocli:4.7.7
+//SOURCES LocalAws.java
+//RUNTIME_OPTIONS -XX:+UseSerialGC
+
+package localaws;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import org.eclipse.jgit.lib.Config;
+import org.eclipse.jgit.storage.file.FileBasedConfig;
+import org.eclipse.jgit.util.FS;
+import org.eclipse.jgit.util.SystemReader;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/**
+ * Starts the embedded AWS, puts something into it, and runs the tour, or another command, in an environment in which the AWS CLI, SDKs, git
+ * and the scripts see that AWS and no other: AWS_ENDPOINT_URL, credentials that are good for nothing else, no configuration files, and a
+ * credential helper for git. When the command ends, or at Ctrl-C, all of it is gone.
+ */
+@Command(name = "sandbox", mixinStandardHelpOptions = true, sortOptions = false,
+        description = {"Starts an embedded AWS and runs a tour of the scripts, or any command, in it. No AWS account is needed.",
+                "What is allowed here AWS may still refuse."},
+        footerHeading = "%nExamples:%n", footer = {"  sandbox", "  sandbox -- bash", "  sandbox --git-dir ~/projects/shop -- git clone http://...",
+                "", "The command finds in its environment, besides what the AWS CLI and git need:",
+                "  BACKUP_BUCKET   a bucket", "  VPC_ID          a VPC with subnets in three zones",
+                "  SANDBOX_S3      a directory that shows the objects of all buckets, as BUCKET/KEY"})
+public final class Sandbox implements Callable<Integer> {
+    static final String REGION = "eu-west-1";
+    static final String BUCKET = "codecommit-backups";
+
+    @Option(names = "--git-dir", paramLabel = "DIR", description = "Puts this Git repository in, under the name of its directory. It is only read.")
+    Path gitDir;
+
+    @Option(names = {"-v", "--verbose"}, description = "Prints every call that the embedded AWS answers, to stderr.")
+    boolean verbose;
+
+    @Parameters(paramLabel = "COMMAND", description = "Runs this instead of the tour, and exits with its exit code.")
+    List<String> command = new ArrayList<>();
+
+    @Spec
+    CommandSpec spec;
+
+    private LocalAws aws;
+    private Path directory;
+    private ServerSocket passwords;
+    private volatile Process process;
+    private boolean stopped;
+
+    public static void main(String[] args) {
+        System.exit(new CommandLine(new Sandbox()).setStopAtPositional(true).setExecutionExceptionHandler((e, line, parsed) -> {
+            line.getErr().println("sandbox: " + (e.getMessage() == null ? e : e.getMessage()));
+            return 1;
+        }).execute(args));
+    }
+
+    @Override
+    public Integer call() throws Exception {
+        SystemReader.setInstance(new NoConfiguration());
+        Runtime.getRuntime().addShutdownHook(new Thread(this::stop));
+        directory = Files.createTempDirectory("sandbox-");
+        aws = LocalAws.start();
+        if (verbose) aws.onCall(call -> note(call.name() + " " + (call.error() == null ? call.status() : call.status() + " " + call.error())));
+        var environment = new HashMap<>(seed());
+        if (gitDir != null) {
+            borrow(gitDir);
+            environment.put("SANDBOX_GIT_DIR", gitDir.toAbsolutePath().toString());
+        }
+        var tour = command.isEmpty();
+        if (tour) command = List.of("bash", tour().toString());
+        var builder = new ProcessBuilder(command).inheritIO();
+        isolate(builder.environment());
+        builder.environment().putAll(environment);
+        note("an embedded AWS answers at " + aws.endpoint() + " until this ends; what it allows AWS may refuse");
+        try {
+            synchronized (this) {
+                if (stopped) return 1;
+                process = builder.start();
+            }
+        } catch (IOException e) {
+            note(e.getMessage());
+            return 127;
+        }
+        return process.waitFor();
+    }
+
+    private void note(String message) {
+        spec.commandLine().getErr().println("sandbox: " + message);
+    }
+
+    /** What is there before the command begins, and the variables that name it. */
+    private Map<String, String> seed() throws IOException {
+        var payments = aws.codecommit.createRepository("payments").description("Takes and refunds payments").tag("Team", "Payments")
+                .commit("refs/heads/main", "README.md", "# Payments\n").commit("refs/heads/main", "src/Pay.java", "class Pay {\n}\n").annotatedTag("v1.0", "refs/heads/main")
+                .commit("refs/heads/main", "src/Pay.java", "class Pay {\n    int cents;\n}\n").annotatedTag("v1.1", "refs/heads/main").ref("refs/heads/release/1", "refs/tags/v1.0^{commit}")
+                .ref("refs/heads/refunds", "refs/heads/main").commit("refs/heads/refunds", "src/Refund.java", "class Refund {\n}\n");
+        payments.pullRequest("Pay money back", "refunds", "main");
+        aws.codecommit.createRepository("website").description("What customers see").commit("refs/heads/main", "index.html", "<h1>Shop</h1>\n").ref("refs/tags/live", "refs/heads/main");
+        aws.codecommit.createRepository("ideas").description("Nothing yet");
+        for (var role : List.of("Administrator", "Developer", "Backup")) aws.iam.createRole(role);
+        aws.iam.createUser("alice");
+        aws.iam.createGroup("Developers", "alice");
+        var vpc = aws.ec2.createVpc(REGION, "10.0.0.0/16");
+        var block = 0;
+        for (var zone : List.of("a", "b", "c", "a")) aws.ec2.createSubnet(vpc, REGION + zone, "10.0." + block++ + ".0/24");
+        aws.s3.createBucket(BUCKET, REGION);
+        return Map.of("BACKUP_BUCKET", BUCKET, "VPC_ID", vpc, "SANDBOX_S3", aws.s3.directory().toString());
+    }
+
+    /** Puts a repository of the user's in. */
+    private void borrow(Path path) throws IOException, InterruptedException {
+        if (!Files.isDirectory(path)) throw new CommandLine.ParameterException(spec.commandLine(), "--git-dir '" + path + "': give the directory of a Git repository");
+        var facts = git(path, "rev-parse", "--absolute-git-dir", "--is-shallow-repository", "--show-object-format", "--git-path", "objects").lines().toList();
+        if (facts.size() < 4) throw new IOException("--git-dir '" + path + "': no Git repository");
+        if (facts.get(1).equals("true")) throw new IOException("--git-dir '" + path + "' is a shallow clone, which lacks part of its history; complete it with: git fetch --unshallow");
+        if (!facts.get(2).equals("sha1")) throw new IOException("--git-dir '" + path + "' uses " + facts.get(2) + " ids; CodeCommit knows SHA-1 only");
+        if (!git(path, "config", "--get", "extensions.partialClone").isEmpty()) throw new IOException("--git-dir '" + path + "' is a partial clone, which lacks part of its objects");
+        var refs = new TreeMap<String, String>();
+        git(path, "for-each-ref", "--format=%(objectname) %(refname)").lines().map(line -> line.split(" ", 2)).filter(ref -> !ref[1].matches("refs/(remotes|stash|bisect|original)(/.*)?"))
+                .forEach(ref -> refs.put(ref[1], ref[0]));
+        var home = Path.of(facts.get(0));
+        var folder = home.endsWith(".git") ? home.getParent() : home;
+        var name = folder.getFileName().toString().replaceAll("(\\.git)+$", "").replaceAll("[^\\w.-]", "-");
+        if (name.isEmpty() || name.length() > 100 || aws.codecommit.repository(name) != null) name = "yours";
+        var head = git(path, "symbolic-ref", "-q", "HEAD").strip();
+        var repo = aws.codecommit.createRepository(name).borrow(path.resolve(facts.get(3)), refs);
+        if (refs.containsKey(head)) repo.defaultBranch(head.substring("refs/heads/".length()));
+    }
+
+    private static String git(Path directory, String... arguments) throws IOException, InterruptedException {
+        var command = new ArrayList<>(List.of("git", "-C", directory.toString()));
+        command.addAll(List.of(arguments));
+        var git = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+        var out = new String(git.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        git.waitFor();
+        return out;
+    }
+
+    /** The tour lies in the toolkit's clone, which ./jbang names; JBang itself does not tell a script where it comes from. */
+    private static Path tour() throws IOException {
+        var places = new ArrayList<Path>();
+        if (System.getenv("TOOLKIT_HOME") != null) places.add(Path.of(System.getenv("TOOLKIT_HOME")));
+        for (var up = Path.of("").toAbsolutePath(); up != null; up = up.getParent()) places.add(up);
+        return places.stream().map(place -> place.resolve("tests/localaws/tour.sh")).filter(Files::exists).findFirst()
+                .orElseThrow(() -> new IOException("the tour needs a clone of the toolkit: run ./jbang sandbox in it"));
+    }
+
+    /** Takes everything from an environment that could lead to a real account, and puts the way to this AWS in. */
+    private void isolate(Map<String, String> environment) throws IOException {
+        environment.keySet().removeIf(name -> name.startsWith("AWS_") || name.matches("GIT_(DIR|WORK_TREE|INDEX_FILE|PREFIX|COMMON_DIR|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|NAMESPACE)"));
+        environment.putAll(Map.of("AWS_ENDPOINT_URL", aws.endpoint().toString(), "AWS_ACCESS_KEY_ID", LocalAws.ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY", LocalAws.SECRET_ACCESS_KEY,
+                "AWS_REGION", REGION, "AWS_DEFAULT_REGION", REGION, "AWS_EC2_METADATA_DISABLED", "true", "AWS_CONFIG_FILE", "/dev/null", "AWS_SHARED_CREDENTIALS_FILE", "/dev/null", "AWS_PAGER", ""));
+        for (var name : List.of("NO_PROXY", "no_proxy")) environment.merge(name, "127.0.0.1", (old, mine) -> old.isEmpty() ? mine : old + "," + mine);
+        passwords = new ServerSocket(0, 50, InetAddress.getByName("127.0.0.1"));
+        var server = new Thread(this::servePasswords, "passwords");
+        server.setDaemon(true);
+        server.start();
+        // bash itself opens the connection: the password is in nobody's arguments
+        var helper = Files.writeString(directory.resolve("credential-helper"), """
+                [ "$1" = get ] || exit 0
+                exec 3<>/dev/tcp/127.0.0.1/%d
+                { cat; echo; } >&3
+                cat <&3
+                """.formatted(passwords.getLocalPort()));
+        var count = environment.getOrDefault("GIT_CONFIG_COUNT", "").matches("\\d+") ? Integer.parseInt(environment.get("GIT_CONFIG_COUNT")) : 0;
+        for (var setting : List.of(List.of("credential", "helper", ""), List.of("credential", "helper", "!bash '" + helper + "'"), List.of("credential", "useHttpPath", "true"), List.of("http", "proxy", ""))) {
+            environment.put("GIT_CONFIG_KEY_" + count, setting.get(0) + "." + aws.endpoint() + "." + setting.get(1));
+            environment.put("GIT_CONFIG_VALUE_" + count++, setting.get(2));
+        }
+        environment.put("GIT_CONFIG_COUNT", String.valueOf(count));
+    }
+
+    /** Git's credential protocol: a description line by line, then user name and password. */
+    private void servePasswords() {
+        while (!passwords.isClosed())
+            try (var socket = passwords.accept()) {
+                socket.setSoTimeout(10_000);
+                var asked = new HashMap<String, String>();
+                var lines = new BufferedReader(new InputStreamReader(socket.getInputStream(), StandardCharsets.UTF_8));
+                for (var line = lines.readLine(); line != null && !line.isEmpty(); line = lines.readLine())
+                    if (line.contains("=")) asked.put(line.substring(0, line.indexOf('=')), line.substring(line.indexOf('=') + 1));
+                answer(socket, asked.getOrDefault("host", "").replaceFirst(":\\d+$", ""), "/" + asked.getOrDefault("path", ""));
+            } catch (IOException e) {
+                if (!passwords.isClosed()) note("git's sign-in: " + e.getMessage());
+            }
+    }
+
+    private void answer(Socket socket, String host, String path) throws IOException {
+        var name = path.replaceFirst("^/v1/repos/", "");
+        var region = software.amazon.awssdk.regions.Region.regions().stream().map(Object::toString).filter(r -> !r.equals(REGION) && aws.codecommit.repository(r, name) != null).findFirst()
+                .filter(r -> aws.codecommit.repository(REGION, name) == null).orElse(REGION);
+        var time = Credentials.TIME.format(Instant.now()).replace("Z", "");
+        var password = time + "Z" + GitHttp.signature(LocalAws.SECRET_ACCESS_KEY, host, path, region, time);
+        socket.getOutputStream().write(("username=" + LocalAws.ACCESS_KEY_ID + "\npassword=" + password + "\n").getBytes(StandardCharsets.UTF_8));
+    }
+
+    /** Ends what the command started and is still there, and deletes what was made. Runs once, at the end or when interrupted. */
+    private synchronized void stop() {
+        if (stopped) return;
+        stopped = true;
+        if (process != null) {
+            var children = new ArrayList<>(process.descendants().toList());
+            children.add(process.toHandle());
+            children.forEach(ProcessHandle::destroy);
+            for (var child : children)
+                try {
+                    child.onExit().get(5, TimeUnit.SECONDS);
+                } catch (TimeoutException | ExecutionException | InterruptedException e) {
+                    child.destroyForcibly();
+                }
+        }
+        try {
+            if (passwords != null) passwords.close();
+            if (aws != null) aws.close();
+            if (directory == null) return;
+            Files.deleteIfExists(directory.resolve("credential-helper"));
+            Files.deleteIfExists(directory);
+        } catch (IOException | RuntimeException e) {
+            note("not all could be deleted: " + e);
+        }
+    }
+
+    /** Keeps JGit from reading, measuring and writing configuration files of this machine and user. */
+    private static final class NoConfiguration extends SystemReader.Delegate {
+        NoConfiguration() {
+            super(SystemReader.getInstance());
+        }
+
+        private static FileBasedConfig none(Config parent, FS fs) {
+            return new FileBasedConfig(parent, null, fs) {
+                @Override
+                public void load() {
+                    // there is no file
+                }
+
+                @Override
+                public void save() {
+                    // there is no file
+                }
+
+                @Override
+                public boolean isOutdated() {
+                    return false;
+                }
+            };
+        }
+
+        @Override
+        public FileBasedConfig openUserConfig(Config parent, FS fs) {
+            return none(parent, fs);
+        }
+
+        @Override
+        public FileBasedConfig openSystemConfig(Config parent, FS fs) {
+            return none(parent, fs);
+        }
+
+        @Override
+        public FileBasedConfig openJGitConfig(Config parent, FS fs) {
+            return none(parent, fs);
+        }
+    }
+}

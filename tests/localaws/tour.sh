@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# From nothing to a backup that restores: the scripts of this toolkit, composed as an operator composes them. Each is run three times:
+# first it only says what it would do, then it does it, then there is nothing left to do.
+#
+# Needs bash, git and Java, a way to AWS, VPC_ID and BACKUP_BUCKET. "./jbang sandbox" runs it in an AWS of its own, on this machine.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+developer=arn:aws:iam::111122223333:role/Developer
+repository=tour
+source=${SANDBOX_GIT_DIR:-$PWD} # what is pushed and backed up
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+say() { printf '\n== %s\n' "$*"; }
+
+command_line() { printf '$ ./jbang'; printf ' %q' "$@"; printf '\n'; }
+
+thrice() {
+  local planned first second
+  command_line "$@"
+  planned=$(./jbang "$@" --dry-run --print /status)
+  echo "  with --dry-run:  $planned"
+  first=$(./jbang "$@" --print /status)
+  echo "  for real:        $first"
+  second=$(./jbang "$@" --print /status)
+  echo "  once more:       $second"
+  [ "$second" = unchanged ]
+}
+
+echo "A tour of the toolkit, against ${AWS_ENDPOINT_URL:-AWS} in $AWS_REGION. The first start of each script takes a few seconds more."
+[ -z "${SANDBOX_S3:-}" ] || echo "Nothing leaves this machine. The decisions of this sandbox are not AWS's: what it allows AWS may refuse."
+
+say "1. A key of your own, which developers may use"
+key=(create-kms-key --alias alias/codecommit --users "$developer" --tags Team=Payments)
+thrice "${key[@]}"
+key_arn=$(./jbang "${key[@]}" --print /key/keyArn)
+echo "  $key_arn"
+
+say "2. A repository encrypted under it"
+repo=(create-encrypted-repo --repository-name "$repository" --kms-key-id "$key_arn" --tags Team=Payments)
+thrice "${repo[@]}"
+url=$(./jbang "${repo[@]}" --print /repository/cloneUrlHttp)
+echo "  $url"
+
+say "3. Private endpoints for API and Git, reachable from the VPC's own addresses"
+group=(create-endpoint-security-group --vpc-id "$VPC_ID")
+thrice "${group[@]}"
+group_id=$(./jbang "${group[@]}" --print /securityGroup/groupId)
+echo "  $group_id"
+thrice create-vpc-endpoint --vpc-id "$VPC_ID" --security-group-ids "$group_id"
+
+say "4. Developers cannot change main and the releases behind the back of a pull request"
+thrice apply-branch-deny --branches main 'release/*' --repository-names "$repository" --role-names "${developer##*/}"
+
+say "5. A real Git repository is pushed"
+if [ "$(git -C "$source" rev-parse --is-shallow-repository 2>/dev/null)" != false ] || ! git -C "$source" rev-parse -q --verify HEAD >"$work/head"; then
+  source=$work/example # there is no whole repository here
+  git init --quiet "$source"
+  for number in 1 2 3; do
+    echo "$number" >"$source/file"
+    git -C "$source" add file
+    git -C "$source" -c user.name=Ada -c user.email=ada@example.com commit --quiet -m "Count to $number"
+    git -C "$source" -c user.name=Ada -c user.email=ada@example.com tag -a -m "Number $number" "v$number"
+  done
+fi
+branch=$(git -C "$source" symbolic-ref -q HEAD || echo refs/heads/main)
+git -C "$source" push --quiet --no-verify "$url" "HEAD:$branch" # the first branch becomes the default branch
+# CodeCommit takes at most 4,000 refs in one push
+git -C "$source" for-each-ref --format='%(refname)' refs/heads refs/tags | tr '\n' '\0' | xargs -0 -n 2000 git -C "$source" push --quiet --no-verify "$url"
+git ls-remote "$url" >"$work/pushed"
+echo "  $source: $(grep -c refs/ "$work/pushed") refs"
+
+say "6. Every repository of the account is backed up"
+thrice backup-to-s3 --bucket "$BACKUP_BUCKET"
+
+say "7. What is in the bucket is a Git bundle: git alone gets the repository back"
+if [ -n "${SANDBOX_S3:-}" ]; then
+  bundle=$(find "$SANDBOX_S3/$BACKUP_BUCKET" -path "*/$repository/*.full.bundle") # the sandbox shows its buckets as directories
+  cp "$bundle" "$work/$repository.bundle"
+else
+  aws s3 cp --recursive --exclude '*' --include "*/$AWS_REGION/$repository/*.full.bundle" "s3://$BACKUP_BUCKET" "$work/bucket"
+  bundle=$(find "$work/bucket" -name '*.full.bundle' | sort | tail -1)
+  mv "$bundle" "$work/$repository.bundle"
+fi
+echo "  ${bundle##*/}, $(wc -c <"$work/$repository.bundle") bytes"
+echo "\$ git clone --mirror $repository.bundle restored.git"
+git clone --quiet --mirror "$work/$repository.bundle" "$work/restored.git"
+git -C "$work/restored.git" fsck --no-progress --no-dangling
+git ls-remote "$work/restored.git" >"$work/restored"
+if ! diff "$work/pushed" "$work/restored"; then
+  echo "The restored repository differs (< pushed, > restored)." >&2
+  exit 1
+fi
+echo "  HEAD and every one of its refs are the same as those that were pushed."
