@@ -87,6 +87,13 @@ public final class Iam implements LocalAws.Service {
             this.created = created;
             versions.put("v1", document);
         }
+
+        /** One more, which is not the default. */
+        public String addVersion(String document) {
+            var version = "v" + ++versionsMade;
+            versions.put(version, document);
+            return version;
+        }
     }
 
     private final LocalAws aws;
@@ -135,6 +142,13 @@ public final class Iam implements LocalAws.Service {
     public Principal createGroup(String pathAndName, String... users) {
         for (var user : users) principals.get("user/" + user).groups.add(pathAndName.substring(pathAndName.lastIndexOf('/') + 1));
         return create("group", pathAndName);
+    }
+
+    /** A managed policy, whatever is in it. */
+    public synchronized Managed createPolicy(String name, String document) {
+        var policy = new Managed("policy/" + name, "", document, aws.now());
+        policies.put(policy.resource, policy);
+        return policy;
     }
 
     private synchronized Principal create(String kind, String pathAndName) {
@@ -313,8 +327,7 @@ public final class Iam implements LocalAws.Service {
         if (policy.versions.size() >= VERSIONS)
             throw limit("A managed policy can have up to " + VERSIONS + " versions. Before you create a new version, you must delete an existing version.");
         return change(() -> {
-            var version = "v" + ++policy.versionsMade;
-            policy.versions.put(version, document);
+            var version = policy.addVersion(document);
             if (input.path("SetAsDefault").asBoolean()) policy.defaultVersion = version;
             return node("PolicyVersion", describe(policy, version));
         });
