@@ -8,15 +8,21 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.Collections;
 import java.util.Comparator;
 import java.util.HashMap;
+import java.util.HashSet;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Function;
@@ -46,6 +52,7 @@ public final class CodeCommit implements LocalAws.Service {
     /** Fewer than at AWS, so that more than one page is met. */
     public volatile int tagsPerPage = 20;
     public volatile int pullRequestsPerPage = 10;
+    public volatile int templatesPerPage = 5;
     /** Whether Git clients that ask for protocol version 2 get it; what CodeCommit does is not documented. */
     public volatile boolean gitProtocolV2 = true;
     /** Whether repositories under the AWS managed key tell its ARN as kmsKeyId; what CodeCommit does is not documented. */
@@ -53,11 +60,17 @@ public final class CodeCommit implements LocalAws.Service {
 
     private static final int NAMES_PER_BATCH = 100;
     private static final int TAGS = 50;
+    /** Quotas of the user guide's page "limits", of repository triggers and of approval rule templates. */
+    private static final int TRIGGERS = 10;
+    private static final int TRIGGER_BRANCHES = 10;
+    private static final int TEMPLATES = 1_000;
+    private static final int TEMPLATES_PER_REPOSITORY = 25;
     private static final Pattern TAG_TEXT = Pattern.compile("[\\p{L}\\p{N}\\p{Z}+\\-=._:/@]*");
 
     private final LocalAws aws;
     private final Map<String, Map<String, Repo>> regions = new ConcurrentHashMap<>();
     private final Map<String, Map<String, ObjectNode>> pullRequests = new ConcurrentHashMap<>();
+    private final Map<String, Map<String, ObjectNode>> templates = new ConcurrentHashMap<>();
     private Path directory;
 
     CodeCommit(LocalAws aws) {
@@ -109,6 +122,12 @@ public final class CodeCommit implements LocalAws.Service {
             case "UntagResource" -> untagResource(input, caller);
             case "GetPullRequest" -> getPullRequest(input, caller);
             case "ListPullRequests" -> listPullRequests(input, caller);
+            case "GetRepositoryTriggers" -> getRepositoryTriggers(input, caller);
+            case "PutRepositoryTriggers" -> putRepositoryTriggers(input, caller);
+            case "CreateApprovalRuleTemplate" -> createApprovalRuleTemplate(input, caller);
+            case "GetApprovalRuleTemplate" -> answer("approvalRuleTemplate", template(input, caller));
+            case "AssociateApprovalRuleTemplateWithRepository" -> associateTemplate(input, caller);
+            case "ListAssociatedApprovalRuleTemplatesForRepository" -> listAssociatedTemplates(input, caller);
             default -> throw new AwsError("UnknownOperationException", operation);
         };
     }
@@ -119,15 +138,20 @@ public final class CodeCommit implements LocalAws.Service {
             Map.entry("kmsKeyId", "EncryptionKey"), Map.entry("tags", "TagsMap"), Map.entry("tagKeys", "TagKeysList"), Map.entry("resourceArn", "ResourceArn"),
             Map.entry("defaultBranchName", "BranchName"), Map.entry("sortBy", "SortBy"), Map.entry("order", "Order"), Map.entry("nextToken", "ContinuationToken"),
             Map.entry("maxResults", "MaxResults"), Map.entry("pullRequestId", "PullRequestId"), Map.entry("pullRequestStatus", "PullRequestStatus"),
-            Map.entry("authorArn", "AuthorArn"));
+            Map.entry("authorArn", "AuthorArn"), Map.entry("triggers", "RepositoryTriggersList"), Map.entry("triggers.name", "RepositoryTriggerName"),
+            Map.entry("triggers.destinationArn", "RepositoryTriggerDestinationArn"), Map.entry("triggers.customData", "RepositoryTriggerCustomData"),
+            Map.entry("triggers.branches", "RepositoryTriggerBranchName"), Map.entry("triggers.events", "RepositoryTriggerEvents"),
+            Map.entry("approvalRuleTemplateName", "ApprovalRuleTemplateName"), Map.entry("approvalRuleTemplateDescription", "ApprovalRuleTemplateDescription"),
+            Map.entry("approvalRuleTemplateContent", "ApprovalRuleTemplateContent"));
 
     @Override
     public AwsError invalid(String operation, List<Models.Violation> violations) {
         var violation = violations.get(0);
         if (violation.rule() == Models.Rule.UNKNOWN || violation.rule() == Models.Rule.TYPE) return new AwsError("SerializationException", violation.text());
-        var member = violation.path().substring(1).split("\\.")[0];
+        var path = violation.path().substring(1).split("\\."); // such as triggers.1.member.name
+        var member = path[0] + (path.length > 3 ? "." + path[3] : "");
         var name = ERROR_NAMES.getOrDefault(member, member);
-        var code = violation.rule() == Models.Rule.REQUIRED ? name + "RequiredException" : switch (member) {
+        var code = violation.rule() == Models.Rule.REQUIRED ? name + (member.equals("triggers.events") ? "List" : "") + "RequiredException" : switch (member) {
             case "kmsKeyId" -> "EncryptionKeyInvalidIdException";
             case "repositoryNames" -> "InvalidRepositoryNameException";
             default -> "Invalid" + name + "Exception";
@@ -306,6 +330,152 @@ public final class CodeCommit implements LocalAws.Service {
         return LocalAws.regional(pullRequests, region, LocalAws::concurrentMap);
     }
 
+    private JsonNode getRepositoryTriggers(ObjectNode input, Caller caller) {
+        var repo = readable(input, caller);
+        return answer("triggers", repo.triggers()).put("configurationId", repo.triggersId);
+    }
+
+    /** Replaces all triggers (API reference; user guide, pages "how-to-notify" and "limits"). */
+    private JsonNode putRepositoryTriggers(ObjectNode input, Caller caller) {
+        var repo = readable(input, caller);
+        if (input.get("triggers").size() > TRIGGERS)
+            throw new AwsError("MaximumRepositoryTriggersExceededException", "The maximum number of triggers for a repository is " + TRIGGERS);
+        var names = new HashSet<String>();
+        for (var trigger : input.get("triggers")) {
+            checkTrigger(trigger, caller);
+            if (!names.add(trigger.get("name").asText()))
+                throw new AwsError("InvalidRepositoryTriggerNameException", "Trigger names must be unique: " + trigger.get("name").asText());
+        }
+        repo.triggers(input.get("triggers"));
+        return Models.JSON.createObjectNode().put("configurationId", repo.triggersId);
+    }
+
+    private static void checkTrigger(JsonNode trigger, Caller caller) {
+        var name = trigger.get("name").asText();
+        if (name.isEmpty()) throw new AwsError("RepositoryTriggerNameRequiredException", "A trigger name is required");
+        if (!name.matches("[\\w.-]{1,100}")) throw new AwsError("InvalidRepositoryTriggerNameException", "The trigger name is not valid: " + name);
+        var arn = trigger.get("destinationArn").asText();
+        if (arn.isEmpty()) throw new AwsError("RepositoryTriggerDestinationArnRequiredException", "A destination ARN is required");
+        if (!arn.matches("arn:" + caller.partition() + ":(sns:[a-z0-9-]+:\\d{12}:[\\w-]{1,256}|lambda:[a-z0-9-]+:\\d{12}:function:[\\w-]{1,64}(:[\\w$-]+)?)"))
+            throw new AwsError("InvalidRepositoryTriggerDestinationArnException", "The destination must be an Amazon SNS standard topic or an AWS Lambda function: " + arn);
+        if (!arn.split(":")[3].equals(caller.region()))
+            throw new AwsError("InvalidRepositoryTriggerRegionException", "The destination must be in the Region of the repository, " + caller.region() + ": " + arn);
+        if (trigger.path("customData").asText().length() > 1_000)
+            throw new AwsError("InvalidRepositoryTriggerCustomDataException", "Custom data has at most 1,000 characters");
+        if (!trigger.hasNonNull("branches"))
+            throw new AwsError("RepositoryTriggerBranchNameListRequiredException", "A list of branch names is required; an empty one means all branches");
+        if (trigger.get("branches").size() > TRIGGER_BRANCHES)
+            throw new AwsError("MaximumBranchesExceededException", "The maximum number of branches for a trigger is " + TRIGGER_BRANCHES);
+        for (var branch : trigger.get("branches"))
+            if (branch.asText().startsWith("refs/") || !Repository.isValidRefName("refs/heads/" + branch.asText()))
+                throw new AwsError("InvalidRepositoryTriggerBranchNameException", "The branch name is not valid: " + branch.asText());
+        var events = trigger.get("events");
+        if (events.isEmpty()) throw new AwsError("RepositoryTriggerEventsListRequiredException", "At least one event is required");
+        for (var event : events)
+            if (event.asText().equals("all") && events.size() > 1)
+                throw new AwsError("InvalidRepositoryTriggerEventsException", "The event all cannot be used with other events");
+    }
+
+    /** For tests: a template of the Region that they use; the content is a valid one. */
+    public CodeCommit createApprovalRuleTemplate(String name, int approvals) {
+        newTemplate(name, "{\"Version\":\"2018-11-08\",\"Statements\":[{\"Type\":\"Approvers\",\"NumberOfApprovalsNeeded\":" + approvals + "}]}", "", new Caller("", LocalAws.ACCOUNT, "eu-west-1"));
+        return this;
+    }
+
+    /** The template as GetApprovalRuleTemplate shows it, or null. */
+    public JsonNode approvalRuleTemplate(String region, String name) {
+        return templates(region).get(name);
+    }
+
+    private Map<String, ObjectNode> templates(String region) {
+        return LocalAws.regional(templates, region, LocalAws::sortedMap);
+    }
+
+    private JsonNode createApprovalRuleTemplate(ObjectNode input, Caller caller) {
+        var name = templateName(input);
+        var content = input.get("approvalRuleTemplateContent").asText();
+        checkTemplate(content);
+        if (templates(caller.region()).containsKey(name))
+            throw new AwsError("ApprovalRuleTemplateNameAlreadyExistsException", "An approval rule template named " + name + " already exists");
+        if (templates(caller.region()).size() >= TEMPLATES)
+            throw new AwsError("NumberOfRuleTemplatesExceededException", "The maximum number of approval rule templates is " + TEMPLATES);
+        return answer("approvalRuleTemplate", newTemplate(name, content, input.path("approvalRuleTemplateDescription").asText(""), caller));
+    }
+
+    private ObjectNode newTemplate(String name, String content, String description, Caller caller) {
+        var now = aws.now().toEpochMilli() / 1000.0;
+        var template = Models.JSON.createObjectNode().put("approvalRuleTemplateId", UUID.randomUUID().toString()).put("approvalRuleTemplateName", name)
+                .put("approvalRuleTemplateContent", content).put("ruleContentSha256", sha256(content)).put("creationDate", now).put("lastModifiedDate", now)
+                .put("lastModifiedUser", caller.arn());
+        if (!description.isEmpty()) template.put("approvalRuleTemplateDescription", description);
+        templates(caller.region()).put(name, template);
+        return template;
+    }
+
+    private static String sha256(String text) {
+        try {
+            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(text.getBytes(StandardCharsets.UTF_8)));
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    /** What a template may say: user guide, page "how-to-create-template", and the API reference of CreateApprovalRuleTemplate. */
+    private static void checkTemplate(String content) {
+        JsonNode rule;
+        try {
+            rule = Models.JSON.readTree(content);
+        } catch (IOException e) {
+            rule = Models.JSON.missingNode();
+        }
+        var right = rule.isObject() && rule.path("Version").asText().equals("2018-11-08") && rule.path("Statements").size() == 1
+                && only(rule, "Version", "DestinationReferences", "Statements") && rule.path("DestinationReferences").size() <= 100;
+        for (var reference : rule.path("DestinationReferences")) right &= reference.asText().matches("refs/heads/[^*].*");
+        for (var statement : rule.path("Statements")) {
+            right &= only(statement, "Type", "NumberOfApprovalsNeeded", "ApprovalPoolMembers") && statement.path("Type").asText().equals("Approvers")
+                    && statement.path("NumberOfApprovalsNeeded").asInt() > 0 && statement.path("ApprovalPoolMembers").size() <= 50;
+            for (var member : statement.path("ApprovalPoolMembers")) right &= member.asText().matches("arn:aws[a-z-]*:(iam|sts)::\\d{12}:.+|CodeCommitApprovers:\\d{12}:.+");
+        }
+        if (!right) throw new AwsError("InvalidApprovalRuleTemplateContentException", "The content of the approval rule template is not valid");
+    }
+
+    private static boolean only(JsonNode node, String... members) {
+        return node.propertyStream().allMatch(member -> List.of(members).contains(member.getKey()));
+    }
+
+    private JsonNode associateTemplate(ObjectNode input, Caller caller) {
+        var name = template(input, caller).get("approvalRuleTemplateName").asText();
+        var repo = readable(input, caller);
+        if (!repo.templates.contains(name) && repo.templates.size() >= TEMPLATES_PER_REPOSITORY)
+            throw new AwsError("MaximumRuleTemplatesAssociatedWithRepositoryException", "The maximum number of templates for a repository is " + TEMPLATES_PER_REPOSITORY);
+        repo.templates.add(name);
+        return null;
+    }
+
+    private JsonNode listAssociatedTemplates(ObjectNode input, Caller caller) {
+        var repo = readable(input, caller);
+        var size = input.path("maxResults").asInt(templatesPerPage);
+        if (size < 1) throw new AwsError("InvalidMaxResultsException", "maxResults must be at least 1");
+        var answer = Models.JSON.createObjectNode();
+        var page = answer.putArray("approvalRuleTemplateNames");
+        page(repo.approvalRuleTemplates(), name -> name, input, Math.min(size, templatesPerPage), answer).forEach(page::add);
+        return answer;
+    }
+
+    private ObjectNode template(ObjectNode input, Caller caller) {
+        var name = templateName(input);
+        var template = templates(caller.region()).get(name);
+        if (template == null) throw new AwsError("ApprovalRuleTemplateDoesNotExistException", "The approval rule template " + name + " does not exist");
+        return template;
+    }
+
+    private static String templateName(ObjectNode input) {
+        var name = input.get("approvalRuleTemplateName").asText();
+        if (!name.matches("[\\w. -]{1,100}") || name.endsWith(".git"))
+            throw new AwsError("InvalidApprovalRuleTemplateNameException", "The name of the approval rule template is not valid: " + name);
+        return name;
+    }
+
     private static ObjectNode answer(String member, JsonNode value) {
         var answer = Models.JSON.createObjectNode();
         answer.set(member, value);
@@ -378,6 +548,10 @@ public final class CodeCommit implements LocalAws.Service {
         private final Caller owner;
         private final Instant created = aws.now();
         private final Map<String, String> tags = Collections.synchronizedMap(new TreeMap<>());
+        private final Set<String> templates = Collections.synchronizedSet(new TreeSet<>());
+        private final List<String> fired = Collections.synchronizedList(new ArrayList<>());
+        private volatile JsonNode triggers = Models.JSON.createArrayNode();
+        private volatile String triggersId = UUID.randomUUID().toString();
         private final List<Work> seeds = new ArrayList<>();
         private volatile Instant lastModified = created;
         private volatile String description = "";
@@ -408,6 +582,46 @@ public final class CodeCommit implements LocalAws.Service {
         public Repo tag(String tagKey, String value) {
             tags.put(tagKey, value);
             return this;
+        }
+
+        /** The names of the templates that are associated with it. */
+        public List<String> approvalRuleTemplates() {
+            return List.copyOf(templates);
+        }
+
+        public Repo approvalRuleTemplate(String templateName) {
+            templates.add(templateName);
+            return this;
+        }
+
+        /** The triggers as GetRepositoryTriggers shows them. */
+        public JsonNode triggers() {
+            return triggers;
+        }
+
+        /** A trigger for all events and branches. */
+        public Repo trigger(String triggerName, String destinationArn) {
+            var all = triggers.<ArrayNode>deepCopy();
+            all.addObject().put("name", triggerName).put("destinationArn", destinationArn).withArray("events").add("all");
+            triggers(all);
+            return this;
+        }
+
+        /** AWS shows custom data and branches that were not given, as empty ones. */
+        private void triggers(JsonNode wanted) {
+            var shown = Models.JSON.createArrayNode();
+            for (var trigger : wanted) {
+                var copy = shown.addObject().put("customData", "");
+                copy.putArray("branches");
+                copy.setAll((ObjectNode) trigger);
+            }
+            triggers = shown;
+            triggersId = UUID.randomUUID().toString();
+        }
+
+        /** What its triggers were told by pushes, as "trigger ref". */
+        public List<String> fired() {
+            return List.copyOf(fired);
         }
 
         /** The ARN of the customer managed key; null under the AWS managed one. */
@@ -577,6 +791,7 @@ public final class CodeCommit implements LocalAws.Service {
             for (var command : commands) {
                 if (command.getResult() != ReceiveCommand.Result.OK) continue;
                 lastModified = aws.now();
+                triggers.forEach(trigger -> fired.add(trigger.get("name").asText() + " " + command.getRefName()));
                 if (defaultBranch == null && command.getType() == ReceiveCommand.Type.CREATE && command.getRefName().startsWith("refs/heads/"))
                     defaultBranch(command.getRefName().substring("refs/heads/".length()));
             }
@@ -606,7 +821,7 @@ public final class CodeCommit implements LocalAws.Service {
         }
 
         private void check(RefUpdate.Result result) throws IOException {
-            if (!java.util.Set.of(RefUpdate.Result.NEW, RefUpdate.Result.FORCED, RefUpdate.Result.FAST_FORWARD, RefUpdate.Result.NO_CHANGE).contains(result))
+            if (!Set.of(RefUpdate.Result.NEW, RefUpdate.Result.FORCED, RefUpdate.Result.FAST_FORWARD, RefUpdate.Result.NO_CHANGE).contains(result))
                 throw new IOException("the ref of " + name + " could not be set: " + result);
         }
 

@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -28,6 +29,8 @@ import software.amazon.awssdk.services.codecommit.CodeCommitClient;
 import software.amazon.awssdk.services.codecommit.model.OrderEnum;
 import software.amazon.awssdk.services.codecommit.model.PullRequestStatusEnum;
 import software.amazon.awssdk.services.codecommit.model.RepositoryNameIdPair;
+import software.amazon.awssdk.services.codecommit.model.RepositoryTrigger;
+import software.amazon.awssdk.services.codecommit.model.RepositoryTriggerEventEnum;
 import software.amazon.awssdk.services.codecommit.model.SortByEnum;
 
 /** CodeCommit's API as the SDK sees it, and what it refuses. */
@@ -105,7 +108,7 @@ class CodeCommitTest {
     void listsInPagesAndInTheOrderThatWasAskedFor() {
         for (var name : List.of("c", "b", "a", "D")) aws.codecommit.createRepository(name);
         aws.codecommit.repositoriesPerPage = 2;
-        Function<java.util.function.Consumer<software.amazon.awssdk.services.codecommit.model.ListRepositoriesRequest.Builder>, List<String>> list =
+        Function<Consumer<software.amazon.awssdk.services.codecommit.model.ListRepositoriesRequest.Builder>, List<String>> list =
                 r -> codecommit.listRepositoriesPaginator(r).repositories().stream().map(RepositoryNameIdPair::repositoryName).toList();
         assertEquals(List.of("D", "a", "b", "c", "present"), list.apply(r -> r.sortBy(SortByEnum.REPOSITORY_NAME)));
         assertEquals(List.of("present", "c", "b", "a", "D"), list.apply(r -> r.sortBy(SortByEnum.REPOSITORY_NAME).order(OrderEnum.DESCENDING)));
@@ -179,6 +182,97 @@ class CodeCommitTest {
         assertEquals("refs/heads/feature", first.pullRequestTargets().get(0).sourceReference());
         assertEquals(repo.resolve("refs/heads/main").name(), first.pullRequestTargets().get(0).destinationCommit());
         assertFalse(first.pullRequestTargets().get(0).mergeMetadata().isMerged());
+    }
+
+    static RepositoryTrigger trigger(Consumer<RepositoryTrigger.Builder> change) {
+        return RepositoryTrigger.builder().name("Tell-them_1.0").destinationArn("arn:aws:sns:eu-west-1:111122223333:topic").branches(List.of()).events(RepositoryTriggerEventEnum.ALL)
+                .applyMutation(change).build();
+    }
+
+    @Test
+    void replacesTriggersAndShowsWhatWasNotGivenAsEmpty() {
+        var before = codecommit.getRepositoryTriggers(r -> r.repositoryName("present"));
+        assertTrue(before.hasTriggers() && before.triggers().isEmpty());
+        var lambda = trigger(t -> t.name("b").destinationArn("arn:aws:lambda:eu-west-1:444455556666:function:build").branches("main", "release/1").customData("x")
+                .events(RepositoryTriggerEventEnum.CREATE_REFERENCE, RepositoryTriggerEventEnum.DELETE_REFERENCE));
+        var id = codecommit.putRepositoryTriggers(r -> r.repositoryName("present").triggers(trigger(t -> { }), lambda)).configurationId();
+        var after = codecommit.getRepositoryTriggers(r -> r.repositoryName("present"));
+        assertEquals(List.of(trigger(t -> t.customData("")), lambda), after.triggers());
+        assertEquals(id, after.configurationId());
+        assertNotEquals(id, before.configurationId());
+        codecommit.putRepositoryTriggers(r -> r.repositoryName("present").triggers(lambda));
+        assertEquals(List.of(lambda), codecommit.getRepositoryTriggers(r -> r.repositoryName("present")).triggers());
+        codecommit.putRepositoryTriggers(r -> r.repositoryName("present").triggers(List.of()));
+        assertEquals(List.of(), codecommit.getRepositoryTriggers(r -> r.repositoryName("present")).triggers());
+        assertEquals(List.of(), aws.codecommit.repository("present").fired());
+    }
+
+    @Test
+    void associatesApprovalRuleTemplates() {
+        var content = "{\"Version\": \"2018-11-08\", \"DestinationReferences\": [\"refs/heads/main\", \"refs/heads/release/*\"], \"Statements\": [{\"Type\": \"Approvers\", "
+                + "\"NumberOfApprovalsNeeded\": 2, \"ApprovalPoolMembers\": [\"arn:aws:sts::111122223333:assumed-role/Review/*\", \"CodeCommitApprovers:111122223333:Ada\"]}]}";
+        var made = codecommit.createApprovalRuleTemplate(r -> r.approvalRuleTemplateName("two of them").approvalRuleTemplateContent(content).approvalRuleTemplateDescription("why")).approvalRuleTemplate();
+        var shown = codecommit.getApprovalRuleTemplate(r -> r.approvalRuleTemplateName("two of them")).approvalRuleTemplate();
+        assertEquals(made, shown);
+        assertEquals(List.of("two of them", content, "why"), List.of(shown.approvalRuleTemplateName(), shown.approvalRuleTemplateContent(), shown.approvalRuleTemplateDescription()));
+        for (var i = 0; i < 24; i++) aws.codecommit.createApprovalRuleTemplate("t" + i, 1).repository("present").approvalRuleTemplate("t" + i);
+        for (var again = 0; again < 2; again++) codecommit.associateApprovalRuleTemplateWithRepository(r -> r.repositoryName("present").approvalRuleTemplateName("two of them"));
+        var pages = codecommit.listAssociatedApprovalRuleTemplatesForRepositoryPaginator(r -> r.repositoryName("present")).stream().toList();
+        assertEquals(5, pages.size());
+        assertEquals(aws.codecommit.repository("present").approvalRuleTemplates(), pages.stream().flatMap(page -> page.approvalRuleTemplateNames().stream()).toList());
+        assertEquals(3, codecommit.listAssociatedApprovalRuleTemplatesForRepository(r -> r.repositoryName("present").maxResults(3)).approvalRuleTemplateNames().size());
+        aws.codecommit.createApprovalRuleTemplate("one more", 1);
+        assertEquals("MaximumRuleTemplatesAssociatedWithRepositoryException",
+                error(() -> codecommit.associateApprovalRuleTemplateWithRepository(r -> r.repositoryName("present").approvalRuleTemplateName("one more"))));
+        try (var other = client("us-east-1")) {
+            assertEquals("ApprovalRuleTemplateDoesNotExistException", error(() -> other.getApprovalRuleTemplate(r -> r.approvalRuleTemplateName("t1"))));
+        }
+    }
+
+    @TestFactory
+    List<DynamicTest> refusesTriggersAndTemplatesThatAwsRefuses() {
+        var refusals = new TreeMap<String, List<Runnable>>();
+        Function<Consumer<RepositoryTrigger.Builder>, Runnable> put = change -> () -> codecommit.putRepositoryTriggers(r -> r.repositoryName("present").triggers(trigger(change)));
+        refusals.put("RepositoryTriggersListRequiredException", List.of(() -> codecommit.putRepositoryTriggers(r -> r.repositoryName("present"))));
+        refusals.put("RepositoryTriggerNameRequiredException", List.of(put.apply(t -> t.name(null)), put.apply(t -> t.name(""))));
+        refusals.put("InvalidRepositoryTriggerNameException", List.of(put.apply(t -> t.name("a b")), put.apply(t -> t.name("a,b")), put.apply(t -> t.name("n".repeat(101))),
+                () -> codecommit.putRepositoryTriggers(r -> r.repositoryName("present").triggers(trigger(t -> { }), trigger(t -> { })))));
+        refusals.put("RepositoryTriggerDestinationArnRequiredException", List.of(put.apply(t -> t.destinationArn(null)), put.apply(t -> t.destinationArn(""))));
+        refusals.put("InvalidRepositoryTriggerDestinationArnException", List.of(put.apply(t -> t.destinationArn("topic")), put.apply(t -> t.destinationArn("arn:aws:sqs:eu-west-1:111122223333:queue")),
+                put.apply(t -> t.destinationArn("arn:aws:sns:eu-west-1:111122223333:topic.fifo")), put.apply(t -> t.destinationArn("arn:aws-cn:sns:cn-north-1:111122223333:topic"))));
+        refusals.put("InvalidRepositoryTriggerRegionException", List.of(put.apply(t -> t.destinationArn("arn:aws:sns:us-east-1:111122223333:topic"))));
+        refusals.put("InvalidRepositoryTriggerCustomDataException", List.of(put.apply(t -> t.customData("x".repeat(1001)))));
+        refusals.put("RepositoryTriggerBranchNameListRequiredException", List.of(put.apply(t -> t.branches((List<String>) null))));
+        refusals.put("InvalidRepositoryTriggerBranchNameException", List.of(put.apply(t -> t.branches("refs/heads/main")), put.apply(t -> t.branches("a..b")), put.apply(t -> t.branches("")), put.apply(t -> t.branches("b".repeat(257)))));
+        refusals.put("MaximumBranchesExceededException", List.of(put.apply(t -> t.branches(IntStream.range(0, 11).mapToObj(i -> "b" + i).toList()))));
+        refusals.put("RepositoryTriggerEventsListRequiredException", List.of(put.apply(t -> t.events(List.of())), put.apply(t -> t.events((List<RepositoryTriggerEventEnum>) null))));
+        refusals.put("InvalidRepositoryTriggerEventsException", List.of(put.apply(t -> t.eventsWithStrings("push")), put.apply(t -> t.eventsWithStrings("all", "updateReference"))));
+        refusals.put("MaximumRepositoryTriggersExceededException", List.of(
+                () -> codecommit.putRepositoryTriggers(r -> r.repositoryName("present").triggers(IntStream.range(0, 11).mapToObj(i -> trigger(t -> t.name("t" + i))).toList()))));
+        refusals.put("RepositoryDoesNotExistException", List.of(() -> codecommit.getRepositoryTriggers(r -> r.repositoryName("absent")),
+                () -> codecommit.putRepositoryTriggers(r -> r.repositoryName("absent").triggers(List.of())), () -> codecommit.listAssociatedApprovalRuleTemplatesForRepository(r -> r.repositoryName("absent")),
+                () -> codecommit.associateApprovalRuleTemplateWithRepository(r -> r.repositoryName("absent").approvalRuleTemplateName("there"))));
+        aws.codecommit.createApprovalRuleTemplate("there", 1);
+        Function<String, Runnable> create = content -> () -> codecommit.createApprovalRuleTemplate(r -> r.approvalRuleTemplateName("new").approvalRuleTemplateContent(content));
+        var right = aws.codecommit.approvalRuleTemplate("eu-west-1", "there").get("approvalRuleTemplateContent").asText();
+        refusals.put("ApprovalRuleTemplateNameRequiredException", List.of(() -> codecommit.getApprovalRuleTemplate(r -> { }), () -> codecommit.associateApprovalRuleTemplateWithRepository(r -> r.repositoryName("present"))));
+        refusals.put("InvalidApprovalRuleTemplateNameException", List.of(() -> codecommit.getApprovalRuleTemplate(r -> r.approvalRuleTemplateName("")), () -> codecommit.getApprovalRuleTemplate(r -> r.approvalRuleTemplateName("a/b")),
+                () -> codecommit.getApprovalRuleTemplate(r -> r.approvalRuleTemplateName("n".repeat(101))), () -> codecommit.createApprovalRuleTemplate(r -> r.approvalRuleTemplateName("a.git").approvalRuleTemplateContent(right))));
+        refusals.put("ApprovalRuleTemplateDoesNotExistException", List.of(() -> codecommit.getApprovalRuleTemplate(r -> r.approvalRuleTemplateName("absent")),
+                () -> codecommit.associateApprovalRuleTemplateWithRepository(r -> r.repositoryName("present").approvalRuleTemplateName("absent"))));
+        refusals.put("ApprovalRuleTemplateNameAlreadyExistsException", List.of(() -> codecommit.createApprovalRuleTemplate(r -> r.approvalRuleTemplateName("there").approvalRuleTemplateContent(right))));
+        refusals.put("ApprovalRuleTemplateContentRequiredException", List.of(create.apply(null)));
+        refusals.put("InvalidApprovalRuleTemplateDescriptionException", List.of(
+                () -> codecommit.createApprovalRuleTemplate(r -> r.approvalRuleTemplateName("new").approvalRuleTemplateContent(right).approvalRuleTemplateDescription("d".repeat(1001)))));
+        refusals.put("InvalidApprovalRuleTemplateContentException", List.of(create.apply(""), create.apply("{"), create.apply("[]"), create.apply(right.replace("2018-11-08", "2012-10-17")),
+                create.apply(right.replace("}]", ",\"PoolMembers\":[]}]")), create.apply(right.replace("Needed\":1", "Needed\":0")), create.apply(right.replace("}]}", "}],\"DestinationReferences\":[\"main\"]}")),
+                create.apply(right.replace("}]}", "}],\"DestinationReferences\":[\"refs/heads/*\"]}")), create.apply(right + " ".repeat(3000))));
+        refusals.put("InvalidMaxResultsException", List.of(() -> codecommit.listAssociatedApprovalRuleTemplatesForRepository(r -> r.repositoryName("present").maxResults(0))));
+        refusals.put("InvalidContinuationTokenException", List.of(() -> codecommit.listAssociatedApprovalRuleTemplatesForRepository(r -> r.repositoryName("present").nextToken("x"))));
+        return refusals.entrySet().stream().map(refusal -> {
+            var codes = refusal.getValue().stream().map(CodeCommitTest::error).toList();
+            return DynamicTest.dynamicTest(refusal.getKey(), () -> codes.forEach(code -> assertEquals(refusal.getKey(), code)));
+        }).toList();
     }
 
     @Test
