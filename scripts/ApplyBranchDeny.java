@@ -226,8 +226,8 @@ class ApplyBranchDeny implements Callable<Integer> {
     }
 
     void checkOptions() {
-        if (policyName == null) policyName = "codecommit-branch-deny-" + region();
-        check("--policy-name", policyName, "[\\w+=,.@-]{1,128}", "letters, digits and + = , . @ _ -, such as branch-deny");
+        if (policyName != null) check("--policy-name", policyName, "[\\w+=,.@-]{1,128}", "letters, digits and + = , . @ _ -, such as branch-deny");
+        else policyName = "codecommit-branch-deny-" + region();
         if (remove) return;
         if (branches.isEmpty()) throw wrong("what to protect is missing: give --branches, such as --branches main 'release/*'");
         for (var branch : branches) {
