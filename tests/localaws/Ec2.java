@@ -174,6 +174,11 @@ public final class Ec2 implements LocalAws.Service {
         thing(endpointId).data.put(member, value);
     }
 
+    /** Shows the endpoint as pending, or deleting if it is that, this many times more. */
+    public synchronized void setTimesPending(String endpointId, int times) {
+        thing(endpointId).pending = times;
+    }
+
     /** The next endpoint that a call makes becomes failed instead of available, for this reason. */
     public synchronized void failNextEndpoint(String region, String code, String message) {
         state(region).nextFailure = node().put("Code", code).put("Message", message);
