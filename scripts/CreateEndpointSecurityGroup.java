@@ -205,7 +205,8 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
             try {
                 group.groupId(ec2.createSecurityGroup(r -> {
                     r.vpcId(vpcId).groupName(groupName).description("Lets clients reach the VPC endpoints of CodeCommit on port 443");
-                    if (!tags.isEmpty()) r.tagSpecifications(t -> t.resourceType(ResourceType.SECURITY_GROUP).tags(awsTags(tags)));
+                    if (!tags.isEmpty())
+                        r.tagSpecifications(TagSpecification.builder().resourceType(ResourceType.SECURITY_GROUP).tags(awsTags(tags)).build());
                 }).groupId());
             } catch (Ec2Exception e) {
                 if (e.statusCode() >= 500) throw doubtful(e);
@@ -297,15 +298,19 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
             p.ipv6Ranges().forEach(source -> rules.add(rule.get().ipv6Ranges(source).build()));
             p.prefixListIds().forEach(source -> rules.add(rule.get().prefixListIds(source).build()));
             // as DescribeSecurityGroups shows a group (name, peering) the calls that change rules do not take it
-            for (var source : p.userIdGroupPairs())
-                rules.add(rule.get().userIdGroupPairs(g -> g.groupId(source.groupId()).userId(source.userId()).description(source.description())).build());
+            for (var source : p.userIdGroupPairs()) {
+                var pair = UserIdGroupPair.builder().groupId(source.groupId()).userId(source.userId()).description(source.description()).build();
+                rules.add(rule.get().userIdGroupPairs(pair).build());
+            }
         }
         return rules;
     }
 
     static IpPermission https(Network network, String cidr) {
         var rule = IpPermission.builder().ipProtocol("tcp").fromPort(HTTPS).toPort(HTTPS);
-        return (network.ipv6() ? rule.ipv6Ranges(r -> r.cidrIpv6(cidr)) : rule.ipRanges(r -> r.cidrIp(cidr))).build();
+        if (network.ipv6()) rule.ipv6Ranges(Ipv6Range.builder().cidrIpv6(cidr).build());
+        else rule.ipRanges(IpRange.builder().cidrIp(cidr).build());
+        return rule.build();
     }
 
     /** The network that a rule lets in on just port 443; null for any other rule. */

@@ -435,7 +435,8 @@ class CreateVpcEndpoint implements Callable<Integer> {
                     r.vpcEndpointType(VpcEndpointType.INTERFACE).vpcId(vpcId).serviceName(target.offer.serviceName()).clientToken(token)
                             .subnetIds(target.subnetIds).securityGroupIds(securityGroupIds).privateDnsEnabled(wantsPrivateDns())
                             .policyDocument(target.policy.toString());
-                    if (!wantedTags.isEmpty()) r.tagSpecifications(t -> t.resourceType(ResourceType.VPC_ENDPOINT).tags(awsTags(wantedTags)));
+                    if (!wantedTags.isEmpty())
+                        r.tagSpecifications(TagSpecification.builder().resourceType(ResourceType.VPC_ENDPOINT).tags(awsTags(wantedTags)).build());
                 }).vpcEndpoint();
             } catch (SdkException e) {
                 var refused = e instanceof AwsServiceException service && (service.statusCode() < 500 || service.isThrottlingException());
