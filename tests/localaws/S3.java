@@ -109,6 +109,7 @@ public final class S3 {
         public final String account;
         private boolean versioned;
         private PolicyEvaluator.Policy policy;
+        private volatile String lifecycle;
         private final TreeMap<String, List<Version>> objects = new TreeMap<>();
         private final Map<String, Upload> uploads = new LinkedHashMap<>();
 
@@ -125,6 +126,12 @@ public final class S3 {
 
         public Bucket policy(String json) {
             policy = PolicyEvaluator.Policy.of(name, json);
+            return this;
+        }
+
+        /** The rules of the lifecycle configuration, as XML; they are told, not acted on. */
+        public Bucket lifecycle(String rules) {
+            lifecycle = rules;
             return this;
         }
 
@@ -242,6 +249,7 @@ public final class S3 {
                 new Operation("ListObjectsV2", "s3:ListBucket", "list-type prefix delimiter continuation-token max-keys encoding-type start-after", ""),
                 new Operation("HeadBucket", "s3:ListBucket", "", ""),
                 new Operation("GetBucketLocation", "s3:GetBucketLocation", "location", ""),
+                new Operation("GetBucketLifecycleConfiguration", "s3:GetLifecycleConfiguration", "lifecycle", ""),
                 new Operation("CreateMultipartUpload", "s3:PutObject", "uploads", NEW + " x-amz-checksum-algorithm x-amz-checksum-type"),
                 new Operation("UploadPart", "s3:PutObject", "partNumber uploadId", SUMS),
                 new Operation("CompleteMultipartUpload", "s3:PutObject", "uploadId", SUMS + " if-none-match x-amz-checksum-type x-amz-mp-object-size"),
@@ -328,7 +336,7 @@ public final class S3 {
         var query = request.query.keySet();
         var name = bucket ? switch (request.method()) {
             case "GET" -> query.contains("list-type") ? "ListObjectsV2" : query.contains("uploads") ? "ListMultipartUploads"
-                    : query.contains("location") ? "GetBucketLocation" : "";
+                    : query.contains("location") ? "GetBucketLocation" : query.contains("lifecycle") ? "GetBucketLifecycleConfiguration" : "";
             case "HEAD" -> "HeadBucket";
             default -> "";
         } : switch (request.method()) {
@@ -389,7 +397,7 @@ public final class S3 {
             if (ask.header(header) != null) context.put("s3:" + header, List.of(ask.header(header)));
         if (action.equals("s3:PutObject")) context.put("s3:ObjectCreationOperation",
                 List.of(String.valueOf(ask.operation.name.matches("PutObject|CompleteMultipartUpload"))));
-        var ofBucket = action.matches("s3:(List.*Bucket.*|GetBucketLocation)");
+        var ofBucket = action.matches("s3:(List.*Bucket.*|GetBucketLocation|GetLifecycleConfiguration)");
         var request = new PolicyEvaluator.Request(ask.caller.arn(), action, ask.bucket.arn() + (ofBucket ? "" : "/" + ask.key), context);
         var policy = ask.bucket.policy;
         if (policy == null) policy = PolicyEvaluator.Policy.of("none", "{\"Statement\":[]}");
@@ -407,6 +415,10 @@ public final class S3 {
             case "HeadBucket" -> ask.request.answer(200, Map.of(), 0).close();
             case "GetBucketLocation" -> xml(ask, Map.of(), "<LocationConstraint" + XMLNS + ">"
                     + (ask.bucket.region.equals("us-east-1") ? "" : ask.bucket.region) + "</LocationConstraint>");
+            case "GetBucketLifecycleConfiguration" -> {
+                if (ask.bucket.lifecycle == null) throw new AwsError(404, "NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist");
+                xml(ask, Map.of(), "<LifecycleConfiguration" + XMLNS + ">" + ask.bucket.lifecycle + "</LifecycleConfiguration>");
+            }
             case "CreateMultipartUpload" -> createUpload(ask);
             case "UploadPart" -> uploadPart(ask);
             case "CompleteMultipartUpload" -> completeUpload(ask);

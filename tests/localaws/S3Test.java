@@ -512,6 +512,21 @@ class S3Test {
                 .forEach(u -> s3.abortMultipartUpload(r -> r.bucket("backups").key(u.key()).uploadId(u.uploadId())));
     }
 
+    @Test
+    void tellsTheLifecycleToWhoMayKnowIt() {
+        assertError(404, "NoSuchLifecycleConfiguration", () -> s3.getBucketLifecycleConfiguration(r -> r.bucket("backups")));
+        bucket.lifecycle("<Rule><ID>old</ID><Filter><Prefix>projects/</Prefix></Filter><Status>Enabled</Status><Expiration><Days>365</Days></Expiration></Rule>");
+        var rule = s3.getBucketLifecycleConfiguration(r -> r.bucket("backups")).rules().get(0);
+        assertEquals("old projects/ Enabled 365", rule.id() + " " + rule.filter().prefix() + " " + rule.statusAsString() + " " + rule.expiration().days());
+        var foreign = aws.s3.createBucket("lifecycle-of-others", "eu-west-1", "444455556666").lifecycle("<Rule/>");
+        foreign.policy("{\"Statement\":{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"s3:ListBucket\",\"Resource\":\"" + foreign.arn() + "\"}}");
+        assertError(403, "AccessDenied", () -> s3.getBucketLifecycleConfiguration(r -> r.bucket("lifecycle-of-others")));
+        foreign.policy("{\"Statement\":{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"s3:GetLifecycleConfiguration\",\"Resource\":\"" + foreign.arn() + "\"}}")
+                .lifecycle("<Rule><ID>theirs</ID><Filter/><Status>Disabled</Status></Rule>");
+        assertEquals("theirs", s3.getBucketLifecycleConfiguration(r -> r.bucket("lifecycle-of-others")).rules().get(0).id());
+        assertEquals("s3:GetLifecycleConfiguration", S3.action("s3:GetBucketLifecycleConfiguration"));
+    }
+
     // ---- A second client
 
     @Test
