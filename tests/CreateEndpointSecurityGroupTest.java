@@ -14,8 +14,7 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import localaws.Call;
 import localaws.Fault;
 import localaws.LocalAws;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.MethodOrderer;
 import org.junit.jupiter.api.Order;
@@ -27,28 +26,22 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class CreateEndpointSecurityGroupTest {
-    static final LocalAws aws = LocalAws.start();
     static final String REGION = "eu-west-1";
     /** All calls of this class's runs, to compare with the IAM actions that the script names. */
     static final List<Call> ALL = new CopyOnWriteArrayList<>();
 
-    @BeforeAll
-    static void use() {
-        Script.use(aws);
-        aws.onCall(ALL::add);
-    }
+    final LocalAws aws = LocalAws.start();
+    String vpc;
 
-    @AfterAll
-    static void stop() {
+    @AfterEach
+    void stop() {
         aws.close();
     }
 
-    String vpc;
-
     @BeforeEach
-    void clear() {
-        aws.clearFaults();
-        aws.clearCalls();
+    void start() {
+        Script.use(aws);
+        aws.onCall(ALL::add);
         vpc = aws.ec2.createVpc(REGION, "10.0.0.0/16", "10.1.0.0/16", "2001:db8:1234:1a00::/56");
     }
 
@@ -87,7 +80,7 @@ class CreateEndpointSecurityGroupTest {
         return aws.ec2.groups(vpc).get(0);
     }
 
-    static void assertReadsOnly() {
+    void assertReadsOnly() {
         assertEquals(List.of(), aws.calls().stream().filter(call -> !call.readOnly()).map(Call::name).toList());
     }
 
@@ -235,50 +228,46 @@ class CreateEndpointSecurityGroupTest {
         assertTrue(statuses.contains("created"), statuses.toString());
     }
 
-    /** In a Region of its own, where the groups fit on one page: a group that comes later is missed for sure. */
-    void meanwhile(String afterCall, String delayed, Runnable event) {
-        vpc = aws.ec2.createVpc("us-west-2", "10.0.0.0/16", "10.1.0.0/16");
+    /** What somebody else does once the groups are read and before this call is answered. */
+    void meanwhile(String delayed, Runnable event) {
         var happened = new AtomicBoolean();
         aws.onCall(call -> {
             ALL.add(call);
-            if (call.name().equals(afterCall) && !happened.getAndSet(true)) event.run();
+            if (call.name().equals("ec2:DescribeSecurityGroups") && !happened.getAndSet(true)) event.run();
         });
         aws.inject(Fault.on(delayed).delay(Duration.ofMillis(200)));
     }
 
     @Test
     void goesOnWithTheGroupThatSomebodyElseMakesMeanwhile() {
-        meanwhile("ec2:DescribeSecurityGroups", "ec2:CreateSecurityGroup",
+        meanwhile("ec2:CreateSecurityGroup",
                 () -> aws.ec2.authorizeIngress(aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints"), "tcp", 443, 443, "10.1.0.0/16"));
-        var run = run("--region", "us-west-2");
-        aws.onCall(ALL::add);
+        var run = run();
         assertEquals("updated", run.status(), run.err());
         assertTrue(run.err().contains("somebody else made " + group().path("GroupId").asText()), run.err());
-        assertEquals(https("10.0.0.0/16", "10.1.0.0/16"), rules(group()));
+        assertEquals(https("10.0.0.0/16", "10.1.0.0/16", "2001:db8:1234:1a00::/56"), rules(group()));
         assertEquals(List.of("[\"10.1.0.0/16\"]"), run.json().path("changes").valueStream().map(c -> c.path("from").toString()).toList());
     }
 
     @Test
     void goesOnWithTheRulesThatSomebodyElseAddsMeanwhile() {
-        meanwhile("ec2:DescribeSecurityGroups", "ec2:AuthorizeSecurityGroupIngress", () -> aws.ec2.authorizeIngress(group().path("GroupId").asText(), "tcp", 443, 443, "10.1.0.0/16"));
+        meanwhile("ec2:AuthorizeSecurityGroupIngress", () -> aws.ec2.authorizeIngress(group().path("GroupId").asText(), "tcp", 443, 443, "10.1.0.0/16"));
         aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints");
-        var run = run("--region", "us-west-2");
-        aws.onCall(ALL::add);
+        var run = run();
         assertEquals("updated", run.status(), run.err());
-        assertEquals(https("10.0.0.0/16", "10.1.0.0/16"), rules(group()));
+        assertEquals(https("10.0.0.0/16", "10.1.0.0/16", "2001:db8:1234:1a00::/56"), rules(group()));
         assertEquals(List.of("InvalidPermission.Duplicate"), aws.calls().stream().map(Call::error).filter(e -> e != null).toList());
     }
 
     @Test
     void goesOnWhenSomebodyElseRevokesMeanwhile() {
-        meanwhile("ec2:DescribeSecurityGroups", "ec2:RevokeSecurityGroupIngress", () -> aws.ec2.revokeIngress(group().path("GroupId").asText(), "192.0.2.0/24"));
+        meanwhile("ec2:RevokeSecurityGroupIngress", () -> aws.ec2.revokeIngress(group().path("GroupId").asText(), "192.0.2.0/24"));
         var id = aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints");
         aws.ec2.authorizeIngress(id, "tcp", 22, 22, "192.0.2.0/24");
         aws.ec2.authorizeIngress(id, "tcp", 22, 22, "198.51.100.0/24");
-        var run = run("--region", "us-west-2", "--revoke-others");
-        aws.onCall(ALL::add);
+        var run = run("--revoke-others");
         assertEquals("updated", run.status(), run.err());
-        assertEquals(https("10.0.0.0/16", "10.1.0.0/16"), rules(group()));
+        assertEquals(https("10.0.0.0/16", "10.1.0.0/16", "2001:db8:1234:1a00::/56"), rules(group()));
         assertEquals(List.of("InvalidPermission.NotFound"), aws.calls().stream().map(Call::error).filter(e -> e != null).toList());
     }
 

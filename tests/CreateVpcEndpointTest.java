@@ -20,9 +20,7 @@ import localaws.Fault;
 import localaws.LocalAws;
 import localaws.PolicyEvaluator;
 import localaws.PolicyEvaluator.Decision;
-import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.MethodOrderer;
 import org.junit.jupiter.api.Order;
@@ -34,24 +32,13 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class CreateVpcEndpointTest {
-    static final LocalAws aws = LocalAws.start();
     static final ObjectMapper JSON = new ObjectMapper();
     static final String REGION = "eu-west-1";
     static final String DEVELOPER = "arn:aws:iam::111122223333:role/teams/Developer";
     /** All calls of this class's runs, to compare with the IAM actions that the script names. */
     static final List<Call> ALL = new CopyOnWriteArrayList<>();
 
-    @BeforeAll
-    static void use() {
-        Script.use(aws);
-        aws.onCall(ALL::add);
-    }
-
-    @AfterAll
-    static void stop() {
-        aws.close();
-    }
-
+    final LocalAws aws = LocalAws.start();
     String region = REGION;
     String vpc;
     String group;
@@ -60,18 +47,15 @@ class CreateVpcEndpointTest {
     String inB;
 
     @BeforeEach
-    void make() {
+    void start() {
+        Script.use(aws);
+        aws.onCall(ALL::add);
         makeVpc(REGION);
-        aws.clearFaults();
-        aws.clearCalls();
     }
 
     @AfterEach
-    void reset() {
-        aws.ec2.timesPending = 2;
-        aws.ec2.setUnsupportedZones(REGION, "codecommit");
-        aws.ec2.setUnsupportedZones(REGION, "git-codecommit");
-        aws.onCall(ALL::add);
+    void stop() {
+        aws.close();
     }
 
     void makeVpc(String region) {
@@ -131,11 +115,11 @@ class CreateVpcEndpointTest {
         return run.json().path("changes").valueStream().map(c -> c.path("field").asText()).toList();
     }
 
-    static void assertReadsOnly() {
+    void assertReadsOnly() {
         assertEquals(List.of(), aws.calls().stream().filter(call -> !call.readOnly()).map(Call::name).toList());
     }
 
-    static long count(String call) {
+    long count(String call) {
         return aws.calls().stream().filter(c -> c.name().equals(call)).count();
     }
 
@@ -219,6 +203,16 @@ class CreateVpcEndpointTest {
         assertEquals("updated", more.status(), more.err());
         assertEquals(Set.of(inA.get(0), inB, inC), texts(endpoint("codecommit").path("SubnetIds")), "a zone that came later");
         assertEquals(Set.of(inA.get(0), inC), texts(endpoint("git-codecommit").path("SubnetIds")));
+    }
+
+    @Test
+    void findsItsEndpointsBehindManyPages() {
+        var other = aws.ec2.createVpc(REGION, "10.0.0.0/16");
+        for (var i = 0; i < 12; i++) aws.ec2.createEndpoint(i < 6 ? other : vpc, "sts", false, List.of(), List.of());
+        assertEquals("created", run().status());
+        assertEquals("unchanged", run().status());
+        assertEquals(8, aws.ec2.endpoints(vpc).size());
+        assertTrue(count("ec2:DescribeVpcEndpoints") > 10, "pages");
     }
 
     @Test
@@ -465,7 +459,6 @@ class CreateVpcEndpointTest {
 
     @Test
     void waitsForSomebodyElsesChangeToEnd() {
-        makeVpc("us-east-2"); // where all endpoints fit on one page
         var api = aws.ec2.createEndpoint(vpc, "codecommit", true, List.of(inA.get(0)), List.of(group));
         var happened = new AtomicBoolean();
         aws.onCall(call -> {
@@ -484,7 +477,6 @@ class CreateVpcEndpointTest {
 
     @Test
     void goesOnWithTheEndpointThatSomebodyElseMakesMeanwhile() {
-        makeVpc("us-west-2"); // where all endpoints fit on one page: what comes later is missed for sure
         aws.onCall(call -> {
             ALL.add(call);
             if (call.name().equals("ec2:DescribeVpcEndpoints") && aws.ec2.endpoints(vpc).isEmpty())
@@ -587,7 +579,6 @@ class CreateVpcEndpointTest {
 
     @Test
     void whenEc2DoesNotAnswerAnyMoreWhatWasMadeIsNamed() {
-        makeVpc("us-west-1"); // where all endpoints fit on one page
         aws.inject(Fault.on("ec2:DescribeVpcEndpoints").after(1).always().serverError());
         var run = run();
         assertEquals(1, run.exitCode());
