@@ -37,6 +37,7 @@ import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
 import software.amazon.awssdk.core.exception.*;
 import software.amazon.awssdk.core.interceptor.*;
+import software.amazon.awssdk.core.pagination.sync.SdkIterable;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
 import software.amazon.awssdk.regions.PartitionMetadata;
 import software.amazon.awssdk.regions.Region;
@@ -76,7 +77,8 @@ import software.amazon.awssdk.services.sts.StsClient;
 @Command(name = "apply-branch-deny", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true, sortOptions = false,
         description = "Denies roles, groups or users every way of changing protected branches, and proves it with IAM's policy simulator.",
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage", "3:partly done: some principals failed, the others are complete", "130, 143:interrupted"},
+        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage", "3:partly done: some principals failed, the others are complete",
+                "130, 143:interrupted"},
         footerHeading = "%nLimits:%n"
                 + "  The account's root user is not bound by this, nor is anybody who may change%n"
                 + "  IAM policies. How CodeCommit decides one push of several branches is not%n"
@@ -85,7 +87,8 @@ import software.amazon.awssdk.services.sts.StsClient;
         footer = {"  apply-branch-deny --branches main 'release/*' --all-repositories \\", "      --role-names Developer --dry-run",
                 "  apply-branch-deny --branches main --repository-names payments orders \\", "      --group-names Developers --user-names alice --managed"})
 class ApplyBranchDeny implements Callable<Integer> {
-    @Option(names = "--branches", paramLabel = "NAME", arity = "1..*", description = "Branches to protect: names, or patterns with * and ?, such as 'release/*'.")
+    @Option(names = "--branches", paramLabel = "NAME", arity = "1..*",
+            description = "Branches to protect: names, or patterns with * and ?, such as 'release/*'.")
     List<String> branches = List.of();
 
     @ArgGroup
@@ -114,7 +117,8 @@ class ApplyBranchDeny implements Callable<Integer> {
     @Option(names = "--managed", description = "One customer managed policy, attached to each, instead of inline policies.")
     boolean managed;
 
-    @Option(names = "--allow-administration", description = "Does not deny to delete or rename repositories, to change default branches or to override approval rules.")
+    @Option(names = "--allow-administration",
+            description = "Does not deny to delete or rename repositories, to change default branches or to override approval rules.")
     boolean allowAdministration;
 
     @Option(names = "--remove", description = "Takes the policy off, inline or managed, and deletes a managed one that is attached to nobody else.")
@@ -138,13 +142,34 @@ class ApplyBranchDeny implements Callable<Integer> {
         String arn() {
             return result.path("principal").asText();
         }
+
+        String status() {
+            return result.path("status").asText();
+        }
     }
 
     /** Requests to simulate, and the actions of them that the policy has to deny; the others it must not deny. */
     record Case(String reference, List<String> actions, List<String> repositories, Set<String> denied) { }
 
     /** One answer of the simulator; the policies are those whose statements decided. */
-    record Decision(String action, String repository, String decision, List<String> policies) { }
+    record Decision(Case asked, String action, String repository, String decision, List<Statement> by) {
+        boolean denied() {
+            return decision.equals("explicitDeny");
+        }
+
+        boolean toBeDenied() {
+            return asked.denied.contains(action);
+        }
+
+        Stream<String> policies() {
+            return by.stream().map(Statement::sourcePolicyId);
+        }
+
+        @Override
+        public String toString() {
+            return action + " on " + (asked.reference == null ? "no branch" : asked.reference) + " of " + repository.replaceAll(".*:", "") + " is " + decision;
+        }
+    }
 
     /** How long an attached policy may take to show in the simulator; mostly seconds. */
     Duration proofDeadline = Duration.ofSeconds(60);
@@ -173,7 +198,10 @@ class ApplyBranchDeny implements Callable<Integer> {
             policy = policy(identity().partition(), identity().account());
             cases = cases();
         }
-        each(principals, principal -> principal.result.put("principal", arn(principal)).put("policyName", policyName).put("status", "unchanged"));
+        each(principals, principal -> {
+            var arn = calls(principal).arn.apply(principal.name);
+            principal.result.put("principal", arn).put("policyName", policyName).put("status", "unchanged");
+        });
         readManagedPolicy();
         each(principals, principal -> {
             var document = inline(principal, policyName);
@@ -206,11 +234,13 @@ class ApplyBranchDeny implements Callable<Integer> {
     }
 
     int finish(List<Principal> principals) {
-        if (principals.stream().allMatch(principal -> principal.result.has("error"))) return 1;
-        var strongest = remove && !changes.isEmpty() ? "deleted" : principals.stream().map(p -> p.result.path("status").asText()).max(Comparator.comparing(STATUSES::indexOf)).orElseThrow();
-        var result = result(status(strongest));
-        principals.forEach(principal -> result.withArray("policies").add(principal.result.put("status", status(principal.result.path("status").asText()))));
-        return finish(withChanges(result), principals.stream().anyMatch(principal -> principal.result.has("error")) ? 3 : 0);
+        var failed = principals.stream().filter(principal -> principal.result.has("error")).count();
+        if (failed == principals.size()) return 1;
+        var strongest = principals.stream().map(Principal::status).max(Comparator.comparing(STATUSES::indexOf)).orElseThrow();
+        var result = result(status(remove && !changes.isEmpty() ? "deleted" : strongest));
+        for (var principal : principals)
+            result.withArray("policies").add(principal.result.has("error") ? principal.result : principal.result.put("status", status(principal.status())));
+        return finish(withChanges(result), failed > 0 ? 3 : 0);
     }
 
     // Options
@@ -220,16 +250,28 @@ class ApplyBranchDeny implements Callable<Integer> {
         for (var name : roles) check("--role-names", name, form, "a role's name without its path, such as Developer");
         for (var name : groups) check("--group-names", name, form.replace("64", "128"), "a group's name without its path, such as Developers");
         for (var name : users) check("--user-names", name, form, "a user's name without its path, such as alice");
-        var all = Map.of("role", roles, "group", groups, "user", users);
-        var principals = Stream.of("role", "group", "user").flatMap(kind -> all.get(kind).stream().distinct().map(name -> new Principal(kind, name, JSON.createObjectNode()))).toList();
+        var principals = new ArrayList<Principal>();
+        roles.stream().distinct().forEach(name -> principals.add(new Principal("role", name, JSON.createObjectNode())));
+        groups.stream().distinct().forEach(name -> principals.add(new Principal("group", name, JSON.createObjectNode())));
+        users.stream().distinct().forEach(name -> principals.add(new Principal("user", name, JSON.createObjectNode())));
         if (principals.isEmpty()) throw wrong("whom to deny it to is missing: give --role-names, --group-names or --user-names");
         return principals;
     }
 
     void checkOptions() {
         if (policyName != null) check("--policy-name", policyName, "[\\w+=,.@-]{1,128}", "letters, digits and + = , . @ _ -, such as branch-deny");
-        else policyName = "codecommit-branch-deny-" + region();
+        if (!remove) checkWhatToProtect();
+        if (policyName == null) policyName = "codecommit-branch-deny-" + region();
         if (remove) return;
+        // All account ids are of one length, so the policy's is known before AWS is asked.
+        var size = size(policy(PartitionMetadata.of(Region.of(region())).id(), "0".repeat(12)).toString());
+        var quota = managed ? MANAGED_QUOTA : INLINE_QUOTA.get(!users.isEmpty() ? "user" : !groups.isEmpty() ? "group" : "role");
+        if (size > quota)
+            throw wrong("a policy of " + size + " characters, but " + (managed ? "a managed one holds " + quota + ": give " : "inline ones hold " + quota
+                    + ": give --managed, or ") + "fewer --branches or --repository-names, or patterns, or --all-repositories");
+    }
+
+    void checkWhatToProtect() {
         if (branches.isEmpty()) throw wrong("what to protect is missing: give --branches, such as --branches main 'release/*'");
         for (var branch : branches) {
             if (branch.contains("${")) throw wrong("--branches '" + branch + "': IAM reads ${ as a variable; give ? in the place of $, such as 'a?{b}'");
@@ -237,12 +279,8 @@ class ApplyBranchDeny implements Callable<Integer> {
                     "a branch's name without refs/heads/, or a pattern with * and ?, such as main or 'release/*'");
         }
         if (repositories.names.isEmpty() && !repositories.all) throw wrong("where to protect it is missing: give --repository-names or --all-repositories");
-        for (var name : repositories.names) check("--repository-names", name, "[\\w.-]{1,100}(?<!\\.git)", "a repository's name, such as payments, or --all-repositories");
-        var size = size(policy(PartitionMetadata.of(Region.of(region())).id(), "0".repeat(12)).toString()); // account ids are of one length: known before AWS is asked
-        if (managed && size > MANAGED_QUOTA)
-            throw wrong("a policy of " + size + " characters, but a managed one holds " + MANAGED_QUOTA + ": give fewer --branches or --repository-names, or patterns, or --all-repositories");
-        var quota = INLINE_QUOTA.get(!users.isEmpty() ? "user" : !groups.isEmpty() ? "group" : "role");
-        if (!managed && size > quota) throw wrong("a policy of " + size + " characters, but inline policies hold " + quota + ": give --managed, or fewer --branches or --repository-names");
+        for (var name : repositories.names)
+            check("--repository-names", name, "[\\w.-]{1,100}(?<!\\.git)", "a repository's name, such as payments, or --all-repositories");
     }
 
     /** A typing error would protect nothing. */
@@ -277,8 +315,8 @@ class ApplyBranchDeny implements Callable<Integer> {
         var references = branches.stream().distinct().map(branch -> "refs/heads/" + branch.replaceAll("[*?]", "x")).toList();
         var cases = new ArrayList<Case>();
         references.forEach(reference -> cases.add(new Case(reference, writes, inside, Set.copyOf(writes))));
-        Stream.of("unprotected", "x", "0/1", "another-unprotected-branch").filter(other -> branches.stream().noneMatch(branch -> matches(branch, other))).findFirst()
-                .ifPresent(other -> cases.add(new Case("refs/heads/" + other, writes, inside, Set.of())));
+        Stream.of("unprotected", "x", "0/1", "another-unprotected-branch").filter(name -> branches.stream().noneMatch(pattern -> matches(pattern, name)))
+                .findFirst().ifPresent(name -> cases.add(new Case("refs/heads/" + name, writes, inside, Set.of())));
         cases.add(new Case(null, all, inside, allowAdministration ? Set.of() : Set.copyOf(unconditional)));
         if (!repositories.all) cases.add(new Case(references.get(0), all, List.of(inside.get(0) + OTHER), Set.of()));
         return cases;
@@ -293,53 +331,50 @@ class ApplyBranchDeny implements Callable<Integer> {
     }
 
     /** What its policies say, with one more policy or as they are, for the result; and what of that is not as it should be. */
-    List<String> simulate(Principal principal, ObjectNode addition) {
+    List<Decision> simulate(Principal principal, ObjectNode addition) {
         var attachedAs = Set.of(policyName, principal.kind + "_" + principal.name + "_" + policyName);
+        Predicate<String> own = id -> addition == null ? attachedAs.contains(id) : id.startsWith("PolicyInputList");
         var simulated = principal.result.putArray("simulated");
-        var wrong = new ArrayList<String>();
+        var wrong = new ArrayList<Decision>();
         var others = new TreeSet<String>();
-        for (var each : cases) {
-            var shown = simulated.addObject().put("reference", each.reference);
-            if (each.repositories.get(0).endsWith(OTHER)) shown.put("repository", each.repositories.get(0));
-            for (var decision : decisions(principal, each, addition)) {
-                if (!texts(shown.withArray(decision.decision)).contains(decision.action)) shown.withArray(decision.decision).add(decision.action);
-                var denied = decision.decision.equals("explicitDeny");
-                var own = decision.policies.stream().anyMatch(id -> addition == null ? attachedAs.contains(id) : id.startsWith("PolicyInputList"));
-                if (each.denied.contains(decision.action) ? !denied : denied && own)
-                    wrong.add(decision.action + " on " + (each.reference == null ? "no branch" : each.reference) + " of " + decision.repository.replaceAll(".*:", "") + " is " + decision.decision);
-                else if (denied && !each.denied.contains(decision.action)) decision.policies.stream().filter(id -> !attachedAs.contains(id)).forEach(others::add);
+        for (var asked : cases) {
+            var shown = simulated.addObject().put("reference", asked.reference);
+            if (asked.repositories.get(0).endsWith(OTHER)) shown.put("repository", asked.repositories.get(0));
+            for (var decision : decisions(principal, asked, addition)) {
+                var actions = shown.withArray(decision.decision);
+                if (!texts(actions).contains(decision.action)) actions.add(decision.action);
+                if (decision.toBeDenied() ? !decision.denied() : decision.denied() && decision.policies().anyMatch(own)) wrong.add(decision);
+                else if (decision.denied() && !decision.toBeDenied()) decision.policies().filter(id -> !attachedAs.contains(id)).forEach(others::add);
             }
         }
+        principal.result.remove("deniedByOthers");
         if (!others.isEmpty()) principal.result.set("deniedByOthers", JSON.valueToTree(others));
-        else principal.result.remove("deniedByOthers");
         return wrong;
     }
 
     /** An action that the simulator does not know is left out and named. */
-    List<Decision> decisions(Principal principal, Case each, ObjectNode addition) {
-        var actions = each.actions.stream().filter(action -> !unknownActions.contains(action)).toList();
+    List<Decision> decisions(Principal principal, Case asked, ObjectNode addition) {
+        var actions = asked.actions.stream().filter(action -> !unknownActions.contains(action)).toList();
+        var request = SimulatePrincipalPolicyRequest.builder().policySourceArn(principal.arn()).actionNames(actions).resourceArns(asked.repositories);
+        if (addition != null) request.policyInputList(addition.toString());
+        if (asked.reference != null)
+            request.contextEntries(List.of(ContextEntry.builder().contextKeyName("codecommit:References").contextKeyType("string")
+                    .contextKeyValues(asked.reference).build()));
         var decisions = new ArrayList<Decision>();
         try {
-            iam.simulatePrincipalPolicyPaginator(r -> {
-                r.policySourceArn(principal.arn()).actionNames(actions).resourceArns(each.repositories);
-                if (addition != null) r.policyInputList(addition.toString());
-                if (each.reference != null)
-                    r.contextEntries(ContextEntry.builder().contextKeyName("codecommit:References").contextKeyType("string").contextKeyValues(each.reference).build());
-            }).evaluationResults().forEach(result -> {
+            for (var result : iam.simulatePrincipalPolicyPaginator(request.build()).evaluationResults()) {
                 var action = result.evalActionName();
-                if (result.resourceSpecificResults().isEmpty()) decisions.add(new Decision(action, result.evalResourceName(), result.evalDecisionAsString(), ids(result.matchedStatements())));
-                result.resourceSpecificResults().forEach(r -> decisions.add(new Decision(action, r.evalResourceName(), r.evalResourceDecisionAsString(), ids(r.matchedStatements()))));
-            });
+                if (result.resourceSpecificResults().isEmpty())
+                    decisions.add(new Decision(asked, action, result.evalResourceName(), result.evalDecisionAsString(), result.matchedStatements()));
+                for (var one : result.resourceSpecificResults())
+                    decisions.add(new Decision(asked, action, one.evalResourceName(), one.evalResourceDecisionAsString(), one.matchedStatements()));
+            }
             return decisions;
         } catch (InvalidInputException e) {
             unknownActions.add(actions.stream().filter(reason(e)::contains).findFirst().orElseThrow(() -> e));
             note("IAM's simulator does not know " + String.join(", ", unknownActions) + ": denied, but not proved");
-            return decisions(principal, each, addition);
+            return decisions(principal, asked, addition);
         }
-    }
-
-    static List<String> ids(List<Statement> statements) {
-        return statements.stream().map(Statement::sourcePolicyId).distinct().toList();
     }
 
     // Attaching
@@ -353,15 +388,16 @@ class ApplyBranchDeny implements Callable<Integer> {
         if (present && !dryRun) return;
         if (!managed) {
             var size = size(wanted.toString());
-            for (var name : inlineNames(principal)) if (!name.equals(policyName)) size += size(inline(principal, name));
+            for (var name : calls(principal).inlineNames.apply(principal.name)) if (!name.equals(policyName)) size += size(inline(principal, name));
             var quota = INLINE_QUOTA.get(principal.kind);
-            if (size > quota) throw new Failure("its inline policies would have " + size + " characters together, but a " + principal.kind + "'s hold " + quota + ": give --managed");
+            if (size > quota)
+                throw new Failure("its inline policies would have " + size + " characters together, of at most " + quota + ": give --managed");
         }
         var wrong = simulate(principal, policy);
         if (!wrong.isEmpty()) throw new Failure("nothing was attached, because with the policy " + some(wrong));
     }
 
-    static String some(List<String> wrong) {
+    static String some(List<Decision> wrong) {
         return wrong.get(0) + (wrong.size() > 1 ? ", and " + (wrong.size() - 1) + " more decisions are not as they should be" : "");
     }
 
@@ -370,20 +406,30 @@ class ApplyBranchDeny implements Callable<Integer> {
         if (managed) {
             if (attached.add(subject)) {
                 principal.result.put("status", "created");
-                change("attachedPolicies", null, policyArn, command("detach", principal, " --policy-arn " + policyArn), () -> attach(principal));
+                change("attachedPolicies", null, policyArn, command("detach", principal, " --policy-arn " + policyArn),
+                        () -> calls(principal).attach.accept(principal.name, policyArn));
             }
             if (current != null) takeOffInline(principal, current);
         } else {
-            if (attached.contains(subject)) note(subject + ": has the managed policy " + policyArn + " as well; --managed changes that one, --remove takes both off");
-            var wanted = withOwn(current);
-            if (current != null) noteForeign(current);
-            if (current == null || !sameMeaning(current, wanted)) {
-                principal.result.put("status", current == null ? "created" : "updated");
-                change("inlinePolicy", current, wanted, current == null ? command("delete", principal, " --policy-name " + policyName) : putBack(principal, current), () -> put(principal, wanted.toString()));
-            }
+            if (attached.contains(subject)) note(subject + ": has " + policyArn + " as well; --managed changes that one, --remove takes both off");
+            putInline(principal, current);
         }
         if (!dryRun) prove(principal);
-        if (principal.result.has("deniedByOthers")) note(subject + ": other policies deny more than this one does: " + String.join(", ", texts(principal.result.get("deniedByOthers"))));
+        var others = texts(principal.result.path("deniedByOthers"));
+        if (!others.isEmpty()) note(subject + ": other policies deny more than this one does: " + String.join(", ", others));
+    }
+
+    void putInline(Principal principal, ObjectNode current) {
+        var wanted = withOwn(current);
+        if (current == null) {
+            principal.result.put("status", "created");
+            change("inlinePolicy", null, wanted, command("delete", principal, " --policy-name " + policyName), () -> put(principal, wanted));
+            return;
+        }
+        noteForeign(current);
+        if (sameMeaning(current, wanted)) return;
+        principal.result.put("status", "updated");
+        change("inlinePolicy", current, wanted, putBack(principal, current), () -> put(principal, wanted));
     }
 
     void prove(Principal principal) {
@@ -392,9 +438,9 @@ class ApplyBranchDeny implements Callable<Integer> {
             var wrong = simulate(principal, null);
             if (wrong.isEmpty()) return;
             if (Instant.now().isAfter(deadline))
-                throw new Failure("the policy " + policyName + " is attached, but after " + proofDeadline.toSeconds() + " s IAM's simulator still says: " + some(wrong)
-                        + "; run the same command again, or take it off: " + spec.name() + " --remove --" + principal.kind + "-names " + principal.name + " --policy-name " + policyName
-                        + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile)));
+                throw new Failure("the policy " + policyName + " is attached, but after " + proofDeadline.toSeconds() + " s IAM's simulator says: "
+                        + some(wrong) + "; run the same command again, or take it off: " + spec.name() + " --remove --" + principal.kind + "-names "
+                        + principal.name + " --policy-name " + policyName + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile)));
             note(subject + ": attached; waiting for IAM's simulator to show it, " + wrong.size() + " decisions to go ...");
             pause(millis);
         }
@@ -410,7 +456,8 @@ class ApplyBranchDeny implements Callable<Integer> {
             return;
         }
         principal.result.put("status", "deleted");
-        change("attachedPolicies", policyArn, null, command("attach", principal, " --policy-arn " + policyArn), () -> unlessGone(() -> detach(principal)));
+        change("attachedPolicies", policyArn, null, command("attach", principal, " --policy-arn " + policyArn),
+                () -> unlessGone(() -> calls(principal).detach.accept(principal.name, policyArn)));
         attached.remove(subject);
     }
 
@@ -422,19 +469,24 @@ class ApplyBranchDeny implements Callable<Integer> {
         }
         var kept = foreign(current).isEmpty() ? null : current.deepCopy();
         if (kept != null) kept.putArray("Statement").addAll(foreign(current));
-        if (!principal.result.path("status").asText().equals("created")) principal.result.put("status", remove ? "deleted" : "updated");
-        change("inlinePolicy", current, kept, putBack(principal, current), kept != null ? () -> put(principal, kept.toString()) : () -> unlessGone(() -> delete(principal)));
+        if (!principal.status().equals("created")) principal.result.put("status", remove ? "deleted" : "updated");
+        change("inlinePolicy", current, kept, putBack(principal, current), () -> {
+            if (kept != null) put(principal, kept);
+            else unlessGone(() -> calls(principal).delete.accept(principal.name, policyName));
+        });
     }
 
     void removeManagedPolicy() {
         subject = policyArn;
         if (managedPolicy == null || isForeign(managedPolicy)) return;
         if (!attached.isEmpty() || !foreign(managedPolicy).isEmpty()) {
-            note(subject + ": kept, because it " + (attached.isEmpty() ? "has statements that are not this script's" : "is attached to " + String.join(", ", attached)));
+            note(subject + ": kept, because it "
+                    + (attached.isEmpty() ? "has statements that are not this script's" : "is attached to " + String.join(", ", attached)));
             return;
         }
-        change("policy", managedPolicy, null, aws("iam create-policy --policy-name " + policyName + " --policy-document " + quote(managedPolicy.toString())), () -> unlessGone(() -> {
-            versions().filter(version -> !version.isDefaultVersion()).forEach(this::deleteVersion);
+        var undo = aws("iam create-policy --policy-name " + policyName + " --policy-document " + quote(managedPolicy.toString()));
+        change("policy", managedPolicy, null, undo, () -> unlessGone(() -> {
+            oldVersions().forEach(this::deleteVersion);
             iam.deletePolicy(r -> r.policyArn(policyArn));
         }));
     }
@@ -462,16 +514,17 @@ class ApplyBranchDeny implements Callable<Integer> {
         if (managedPolicy != null) noteForeign(managedPolicy);
         principals.forEach(principal -> principal.result.put("policyArn", policyArn));
         if (managedPolicy == null) {
-            change("policy", null, wanted, aws("iam delete-policy --policy-arn " + policyArn), () -> unlessThere(wanted, () -> iam.createPolicy(r -> r.policyName(policyName)
-                    .policyDocument(wanted.toString()).description("Denies changes of protected CodeCommit branches (apply-branch-deny)"))));
+            change("policy", null, wanted, aws("iam delete-policy --policy-arn " + policyArn), () -> unlessThere(wanted, () -> iam.createPolicy(r ->
+                    r.policyName(policyName).policyDocument(wanted.toString()).description("Denies changes of protected CodeCommit branches"))));
         } else if (!sameMeaning(managedPolicy, wanted)) {
             var others = new TreeSet<>(attached);
             principals.forEach(principal -> others.remove(principal.toString()));
             if (!others.isEmpty()) note(subject + ": changes for others as well who have it attached: " + String.join(", ", others));
             principals.stream().filter(principal -> !principal.result.has("error")).forEach(principal -> principal.result.put("status", "updated"));
-            change("policy", managedPolicy, wanted, aws("iam set-default-policy-version --policy-arn " + policyArn + " --version-id " + managedVersion), () -> {
-                if (versions().count() >= MANAGED_VERSIONS)
-                    versions().filter(version -> !version.isDefaultVersion()).min(Comparator.comparing(version -> Integer.valueOf(version.versionId().substring(1)))).ifPresent(this::deleteVersion);
+            var undo = aws("iam set-default-policy-version --policy-arn " + policyArn + " --version-id " + managedVersion);
+            change("policy", managedPolicy, wanted, undo, () -> {
+                var old = oldVersions();
+                if (old.size() + 1 >= MANAGED_VERSIONS) deleteVersion(old.get(0));
                 unlessThere(wanted, () -> iam.createPolicyVersion(r -> r.policyArn(policyArn).policyDocument(wanted.toString()).setAsDefault(true)));
             });
         }
@@ -483,12 +536,15 @@ class ApplyBranchDeny implements Callable<Integer> {
             creation.run();
         } catch (EntityAlreadyExistsException | LimitExceededException e) {
             readManagedPolicy();
-            if (managedPolicy == null || !sameMeaning(managedPolicy, wanted)) throw new Failure(reason(e) + "; choose another --policy-name, or run the same command again", e);
+            if (managedPolicy == null || !sameMeaning(managedPolicy, wanted))
+                throw new Failure(reason(e) + "; choose another --policy-name, or run the same command again", e);
         }
     }
 
-    Stream<PolicyVersion> versions() {
-        return iam.listPolicyVersionsPaginator(r -> r.policyArn(policyArn)).versions().stream().toList().stream();
+    /** All versions but the default, oldest first. */
+    List<PolicyVersion> oldVersions() {
+        return iam.listPolicyVersionsPaginator(r -> r.policyArn(policyArn)).versions().stream().filter(version -> !version.isDefaultVersion())
+                .sorted(Comparator.comparing(version -> Integer.valueOf(version.versionId().substring(1)))).toList();
     }
 
     void deleteVersion(PolicyVersion version) {
@@ -537,8 +593,44 @@ class ApplyBranchDeny implements Callable<Integer> {
         }
     }
 
-    // IAM has one operation for each kind of principal
+    // Calls
 
+    /** IAM has each operation once for every kind of principal. All take the principal's name first, then the policy's name or ARN. */
+    record Calls(UnaryOperator<String> arn, Function<String, SdkIterable<String>> inlineNames, BinaryOperator<String> inline, Put put,
+            BiConsumer<String, String> delete, BiConsumer<String, String> attach, BiConsumer<String, String> detach) { }
+
+    interface Put {
+        void put(String name, String policyName, String document);
+    }
+
+    final Map<String, Calls> calls = Map.of(
+            "role", new Calls(name -> iam.getRole(r -> r.roleName(name)).role().arn(),
+                    name -> iam.listRolePoliciesPaginator(r -> r.roleName(name)).policyNames(),
+                    (name, policy) -> iam.getRolePolicy(r -> r.roleName(name).policyName(policy)).policyDocument(),
+                    (name, policy, document) -> iam.putRolePolicy(r -> r.roleName(name).policyName(policy).policyDocument(document)),
+                    (name, policy) -> iam.deleteRolePolicy(r -> r.roleName(name).policyName(policy)),
+                    (name, arn) -> iam.attachRolePolicy(r -> r.roleName(name).policyArn(arn)),
+                    (name, arn) -> iam.detachRolePolicy(r -> r.roleName(name).policyArn(arn))),
+            "group", new Calls(name -> iam.getGroup(r -> r.groupName(name)).group().arn(),
+                    name -> iam.listGroupPoliciesPaginator(r -> r.groupName(name)).policyNames(),
+                    (name, policy) -> iam.getGroupPolicy(r -> r.groupName(name).policyName(policy)).policyDocument(),
+                    (name, policy, document) -> iam.putGroupPolicy(r -> r.groupName(name).policyName(policy).policyDocument(document)),
+                    (name, policy) -> iam.deleteGroupPolicy(r -> r.groupName(name).policyName(policy)),
+                    (name, arn) -> iam.attachGroupPolicy(r -> r.groupName(name).policyArn(arn)),
+                    (name, arn) -> iam.detachGroupPolicy(r -> r.groupName(name).policyArn(arn))),
+            "user", new Calls(name -> iam.getUser(r -> r.userName(name)).user().arn(),
+                    name -> iam.listUserPoliciesPaginator(r -> r.userName(name)).policyNames(),
+                    (name, policy) -> iam.getUserPolicy(r -> r.userName(name).policyName(policy)).policyDocument(),
+                    (name, policy, document) -> iam.putUserPolicy(r -> r.userName(name).policyName(policy).policyDocument(document)),
+                    (name, policy) -> iam.deleteUserPolicy(r -> r.userName(name).policyName(policy)),
+                    (name, arn) -> iam.attachUserPolicy(r -> r.userName(name).policyArn(arn)),
+                    (name, arn) -> iam.detachUserPolicy(r -> r.userName(name).policyArn(arn))));
+
+    Calls calls(Principal principal) {
+        return calls.get(principal.kind);
+    }
+
+    /** An AWS CLI command. */
     String command(String verb, Principal principal, String policy) {
         return aws("iam " + verb + "-" + principal.kind + "-policy --" + principal.kind + "-name " + principal.name + policy);
     }
@@ -547,64 +639,16 @@ class ApplyBranchDeny implements Callable<Integer> {
         return command("put", principal, " --policy-name " + policyName + " --policy-document " + quote(document.toString()));
     }
 
-    String arn(Principal principal) {
-        return switch (principal.kind) {
-            case "role" -> iam.getRole(r -> r.roleName(principal.name)).role().arn();
-            case "group" -> iam.getGroup(r -> r.groupName(principal.name)).group().arn();
-            default -> iam.getUser(r -> r.userName(principal.name)).user().arn();
-        };
-    }
-
-    List<String> inlineNames(Principal principal) {
-        return switch (principal.kind) {
-            case "role" -> iam.listRolePoliciesPaginator(r -> r.roleName(principal.name)).policyNames().stream().toList();
-            case "group" -> iam.listGroupPoliciesPaginator(r -> r.groupName(principal.name)).policyNames().stream().toList();
-            default -> iam.listUserPoliciesPaginator(r -> r.userName(principal.name)).policyNames().stream().toList();
-        };
+    void put(Principal principal, ObjectNode document) {
+        calls(principal).put.put(principal.name, policyName, document.toString());
     }
 
     /** The text of an inline policy, null when there is none. */
     String inline(Principal principal, String policyName) {
         try {
-            return decode(switch (principal.kind) {
-                case "role" -> iam.getRolePolicy(r -> r.roleName(principal.name).policyName(policyName)).policyDocument();
-                case "group" -> iam.getGroupPolicy(r -> r.groupName(principal.name).policyName(policyName)).policyDocument();
-                default -> iam.getUserPolicy(r -> r.userName(principal.name).policyName(policyName)).policyDocument();
-            });
+            return decode(calls(principal).inline.apply(principal.name, policyName));
         } catch (NoSuchEntityException e) {
             return null;
-        }
-    }
-
-    void put(Principal principal, String document) {
-        switch (principal.kind) {
-            case "role" -> iam.putRolePolicy(r -> r.roleName(principal.name).policyName(policyName).policyDocument(document));
-            case "group" -> iam.putGroupPolicy(r -> r.groupName(principal.name).policyName(policyName).policyDocument(document));
-            default -> iam.putUserPolicy(r -> r.userName(principal.name).policyName(policyName).policyDocument(document));
-        }
-    }
-
-    void delete(Principal principal) {
-        switch (principal.kind) {
-            case "role" -> iam.deleteRolePolicy(r -> r.roleName(principal.name).policyName(policyName));
-            case "group" -> iam.deleteGroupPolicy(r -> r.groupName(principal.name).policyName(policyName));
-            default -> iam.deleteUserPolicy(r -> r.userName(principal.name).policyName(policyName));
-        }
-    }
-
-    void attach(Principal principal) {
-        switch (principal.kind) {
-            case "role" -> iam.attachRolePolicy(r -> r.roleName(principal.name).policyArn(policyArn));
-            case "group" -> iam.attachGroupPolicy(r -> r.groupName(principal.name).policyArn(policyArn));
-            default -> iam.attachUserPolicy(r -> r.userName(principal.name).policyArn(policyArn));
-        }
-    }
-
-    void detach(Principal principal) {
-        switch (principal.kind) {
-            case "role" -> iam.detachRolePolicy(r -> r.roleName(principal.name).policyArn(policyArn));
-            case "group" -> iam.detachGroupPolicy(r -> r.groupName(principal.name).policyArn(policyArn));
-            default -> iam.detachUserPolicy(r -> r.userName(principal.name).policyArn(policyArn));
         }
     }
 

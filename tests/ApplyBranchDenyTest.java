@@ -273,7 +273,7 @@ class ApplyBranchDenyTest {
         assertEquals(Set.of(), developer.inline.keySet());
         assertTrue(developer.attached.contains(MANAGED));
         var inline = apply();
-        assertTrue(inline.err().contains("has the managed policy " + ARN + " as well; --managed changes that one"), inline.err());
+        assertTrue(inline.err().contains("role/Developer: has " + ARN + " as well; --managed changes that one"), inline.err());
         var removed = apply("--remove");
         assertEquals("deleted", removed.status());
         assertEquals(Set.of("aws:policy/AdministratorAccess"), developer.attached);
@@ -288,7 +288,7 @@ class ApplyBranchDenyTest {
         aws.clearCalls();
         var run = run("--branches", "main", "--repository-names", "payments", "--user-names", "alice");
         assertEquals(1, run.exitCode());
-        assertTrue(run.err().matches("apply-branch-deny: user/alice: its inline policies would have \\d{4} characters together, but a user's hold 2048: give --managed\n"), run.err());
+        assertTrue(run.err().matches("apply-branch-deny: user/alice: its inline policies would have \\d{4} characters together, of at most 2048: give --managed\n"), run.err());
         assertEquals("", run.out());
         assertReadsOnly();
         assertEquals("created", run("--branches", "main", "--repository-names", "payments", "--user-names", "alice", "--managed").status());
@@ -447,6 +447,9 @@ class ApplyBranchDenyTest {
         assertEquals("created", run.status());
         assertTrue(run.err().startsWith("apply-branch-deny: role/Nobody: NoSuchEntity: "), run.err());
         assertTrue(developer.attached.contains(MANAGED));
+        var planned = run("--branches", "dev", "--repository-names", "payments", "--role-names", "Nobody", "Developer", "--managed", "--dry-run");
+        assertEquals(3, planned.exitCode());
+        assertEquals(List.of("failed", "would-update"), planned.json().path("policies").valueStream().map(p -> p.path("status").asText()).toList());
         var alone = run("--branches", "main", "--repository-names", "payments", "--role-names", "Nobody");
         assertEquals(1, alone.exitCode());
         assertEquals("", alone.out());
@@ -615,6 +618,20 @@ class ApplyBranchDenyTest {
             default -> Stream.of(word);
         });
         Script.assertRefused(run(words.toArray(String[]::new)), right, aws);
+    }
+
+    @Test
+    void badInputIsRefusedWithoutARegionToo() {
+        System.clearProperty("aws.region");
+        System.setProperty("aws.configFile", "/dev/null");
+        try {
+            Script.assertRefused(run("--branches", "a..b", "--all-repositories", "--role-names", "Developer"), "such as main or 'release/*'", aws);
+            var run = run("--branches", "main", "--all-repositories", "--role-names", "Developer");
+            assertEquals(1, run.exitCode());
+            assertEquals("apply-branch-deny: no Region: give --region or set AWS_REGION\n", run.err());
+        } finally {
+            System.clearProperty("aws.configFile");
+        }
     }
 
     @ParameterizedTest
