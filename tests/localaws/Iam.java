@@ -250,6 +250,10 @@ public final class Iam implements LocalAws.Service {
                 policy.versions.keySet().forEach(version -> newestFirst.add(0, describe(policy, version)));
                 yield page("Versions", newestFirst, input, pageSize);
             }
+            case "SetDefaultPolicyVersion" -> change(() -> {
+                var policy = own(managed(input, caller));
+                policy.defaultVersion = version(policy, input);
+            });
             case "DeletePolicyVersion" -> {
                 var policy = own(managed(input, caller));
                 if (version(policy, input).equals(policy.defaultVersion)) throw new AwsError(409, "DeleteConflict", "Cannot delete the default version of a policy.");

@@ -168,6 +168,10 @@ class IamTest {
         assertEquals(DENY_MAIN, URLDecoder.decode(iam.getPolicyVersion(r -> r.policyArn(policy.arn()).versionId("v5")).policyVersion().document(), StandardCharsets.UTF_8));
         assertError("DeleteConflict", () -> iam.deletePolicyVersion(r -> r.policyArn(policy.arn()).versionId("v5")));
         assertError("NoSuchEntity", () -> iam.deletePolicyVersion(r -> r.policyArn(policy.arn()).versionId("v6")));
+        iam.setDefaultPolicyVersion(r -> r.policyArn(policy.arn()).versionId("v2"));
+        assertEquals("v2", aws.iam.policy("policy/team/deny").defaultVersion);
+        assertError("NoSuchEntity", () -> iam.setDefaultPolicyVersion(r -> r.policyArn(policy.arn()).versionId("v6")));
+        iam.setDefaultPolicyVersion(r -> r.policyArn(policy.arn()).versionId("v5"));
         iam.attachRolePolicy(r -> r.roleName("Developer").policyArn(policy.arn()));
         iam.attachRolePolicy(r -> r.roleName("Developer").policyArn(policy.arn()));
         assertEquals(1, iam.getPolicy(r -> r.policyArn(policy.arn())).policy().attachmentCount());

@@ -51,7 +51,7 @@ class DistilModels {
                     "GetPolicyVersion", "GetRole", "GetRolePolicy", "GetUser", "GetUserPolicy", "ListAttachedGroupPolicies",
                     "ListAttachedRolePolicies", "ListAttachedUserPolicies", "ListEntitiesForPolicy", "ListGroupPolicies",
                     "ListPolicyVersions", "ListRolePolicies", "ListUserPolicies", "PutGroupPolicy", "PutRolePolicy", "PutUserPolicy",
-                    "SimulatePrincipalPolicy", "TagPolicy"));
+                    "SetDefaultPolicyVersion", "SimulatePrincipalPolicy", "TagPolicy"));
 
     public static void main(String[] args) throws Exception {
         var out = JSON.createObjectNode();
