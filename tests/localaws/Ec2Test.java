@@ -55,6 +55,10 @@ class Ec2Test {
         aws.close();
     }
 
+    private static Filter filter(String name, String value) {
+        return Filter.builder().name(name).values(value).build();
+    }
+
     private static void assertError(String code, String text, Runnable call) {
         var e = assertThrows(Ec2Exception.class, call::run);
         assertEquals(code, e.awsErrorDetails().errorCode());
@@ -97,7 +101,7 @@ class Ec2Test {
         for (var i = 0; i < 20; i++) aws.ec2.createSubnet(vpc, "eu-west-1c", "10.0." + (10 + i) + ".0/24");
         var other = aws.ec2.createVpc("eu-west-1", "10.0.0.0/16");
         wanted.add(aws.ec2.createSubnet(other, "eu-west-1a", "10.0.0.0/24"));
-        Consumer<Filter.Builder> filter = f -> f.name("vpc-id").values(other);
+        var filter = filter("vpc-id", other);
         assertEquals(wanted, new TreeSet<>(ec2.describeSubnetsPaginator(r -> r.filters(filter)).subnets().stream().map(Subnet::subnetId).toList()));
         var pages = ec2.describeSubnetsPaginator(r -> r.filters(filter).maxResults(1000)).stream().map(p -> p.subnets().size()).toList();
         assertEquals(5, pages.size());
@@ -111,14 +115,14 @@ class Ec2Test {
 
     @Test
     void filtersKnowWildcardsAndCaseAndNoUnknownNames() {
-        assertEquals(2, ec2.describeSubnets(r -> r.filters(f -> f.name("availability-zone").values("eu-west-1a"), f -> f.name("vpc-id").values(vpc)))
+        assertEquals(2, ec2.describeSubnets(r -> r.filters(filter("availability-zone", "eu-west-1a"), filter("vpc-id", vpc)))
                 .subnets().size());
-        assertEquals(3, ec2.describeSubnets(r -> r.filters(f -> f.name("availability-zone").values("eu-west-1?"))).subnets().size());
-        assertEquals(1, ec2.describeSecurityGroups(r -> r.filters(f -> f.name("group-name").values("end*"))).securityGroups().size());
-        assertEquals(0, ec2.describeSecurityGroups(r -> r.filters(f -> f.name("group-name").values("Endpoints"))).securityGroups().size());
-        assertError("InvalidParameterValue", "The filter 'vpc' is invalid", () -> ec2.describeSecurityGroups(r -> r.filters(f -> f.name("vpc").values(vpc))));
+        assertEquals(3, ec2.describeSubnets(r -> r.filters(filter("availability-zone", "eu-west-1?"))).subnets().size());
+        assertEquals(1, ec2.describeSecurityGroups(r -> r.filters(filter("group-name", "end*"))).securityGroups().size());
+        assertEquals(0, ec2.describeSecurityGroups(r -> r.filters(filter("group-name", "Endpoints"))).securityGroups().size());
+        assertError("InvalidParameterValue", "The filter 'vpc' is invalid", () -> ec2.describeSecurityGroups(r -> r.filters(filter("vpc", vpc))));
         assertError("InvalidParameterValue", "The filter 'group-name' is invalid",
-                () -> ec2.describeVpcEndpoints(r -> r.filters(f -> f.name("group-name").values("x"))));
+                () -> ec2.describeVpcEndpoints(r -> r.filters(filter("group-name", "x"))));
     }
 
     @Test
@@ -127,7 +131,7 @@ class Ec2Test {
         assertEquals(1, aws.ec2.groups(vpc).size());
         ec2.createTags(r -> r.resources(group).tags(tag("Team", "git"), tag("Stage", "test")));
         ec2.createTags(r -> r.resources(group).tags(tag("Stage", "production")));
-        assertEquals(1, ec2.describeSecurityGroups(r -> r.filters(f -> f.name("tag:Stage").values("production"))).securityGroups().size());
+        assertEquals(1, ec2.describeSecurityGroups(r -> r.filters(filter("tag:Stage", "production"))).securityGroups().size());
         ec2.deleteTags(r -> r.resources(group).tags(tag("Stage", "test")));
         assertEquals(2, aws.ec2.group(group).get("Tags").size(), "a tag with another value stays");
         ec2.deleteTags(r -> r.resources(group).tags(Tag.builder().key("Stage").build()));
@@ -231,7 +235,7 @@ class Ec2Test {
         assertError("InvalidVpcEndpointId.NotFound", endpoint, () -> ec2.describeVpcEndpoints(r -> r.vpcEndpointIds(endpoint)));
         ec2.deleteSecurityGroup(r -> r.groupId(group));
         assertEquals(List.of(), aws.ec2.groups(vpc));
-        var base = ec2.describeSecurityGroups(r -> r.filters(f -> f.name("group-name").values("default"))).securityGroups().get(0).groupId();
+        var base = ec2.describeSecurityGroups(r -> r.filters(filter("group-name", "default"))).securityGroups().get(0).groupId();
         assertError("CannotDelete", base, () -> ec2.deleteSecurityGroup(r -> r.groupId(base)));
         assertEquals("InvalidVpcEndpointId.NotFound", ec2.deleteVpcEndpoints(r -> r.vpcEndpointIds(endpoint)).unsuccessful().get(0).error().code());
     }
@@ -243,7 +247,7 @@ class Ec2Test {
         String token = null;
         do {
             var next = token;
-            var page = client.describeVpcEndpointServices(r -> r.nextToken(next).filters(f -> f.name("service-name").values("*codecommit*")));
+            var page = client.describeVpcEndpointServices(r -> r.nextToken(next).filters(filter("service-name", "*codecommit*")));
             all.addAll(page.serviceDetails());
             token = page.nextToken();
         } while (token != null);
