@@ -139,8 +139,8 @@ class CreateKmsKey implements Callable<Integer> {
     /** The shortest that KMS allows, in days. */
     static final int DELETION_WINDOW = 7;
 
-    /** How long IAM may take to show a new user or role to KMS; mostly seconds. */
-    Duration principalDeadline = Duration.ofSeconds(30);
+    /** How long KMS may take to show a new key, and IAM to show a new user or role to KMS; mostly seconds. */
+    Duration patience = Duration.ofSeconds(30);
 
     KmsClient kms;
 
@@ -217,10 +217,10 @@ class CreateKmsKey implements Callable<Integer> {
         Runtime.getRuntime().addShutdownHook(hook);
         try {
             var period = wanted.rotationPeriod() == null ? Integer.valueOf(DEFAULT_ROTATION_PERIOD) : wanted.rotationPeriod();
-            if (period > 0) kms.enableKeyRotation(r -> r.keyId(key.keyId()).rotationPeriodInDays(period));
-            kms.createAlias(r -> r.aliasName(wanted.alias()).targetKeyId(key.keyId()));
+            if (period > 0) whenKeyShows(() -> kms.enableKeyRotation(r -> r.keyId(key.keyId()).rotationPeriodInDays(period)));
+            whenKeyShows(() -> kms.createAlias(r -> r.aliasName(wanted.alias()).targetKeyId(key.keyId())));
         } catch (AlreadyExistsException e) {
-            var winner = kms.describeKey(r -> r.keyId(wanted.alias())).keyMetadata();
+            var winner = whenKeyShows(() -> kms.describeKey(r -> r.keyId(wanted.alias()))).keyMetadata();
             if (!winner.keyId().equals(key.keyId())) { // equal: the alias was made and the answer was lost
                 note(subject + ": " + discard(key, "somebody else made " + wanted.alias() + " for " + winner.arn() + " meanwhile"));
                 return winner;
@@ -242,7 +242,7 @@ class CreateKmsKey implements Callable<Integer> {
         var once = DefaultRetryStrategy.standardStrategyBuilder().useClientDefaults(false).retryOnException(e -> e instanceof SdkException sdk && isThrottling(sdk)).maxAttempts(5).build();
         var started = Instant.now();
         try (var careful = client(KmsClient.builder(), once)) {
-            return whenPrincipalsShow(() -> careful.createKey(r -> r.policy(policy.toString()).description(wanted.description())
+            return whenPrincipalsShow(policy, () -> careful.createKey(r -> r.policy(policy.toString()).description(wanted.description())
                     .tags(wanted.tags().entrySet().stream().map(CreateKmsKey::tag).toList())).keyMetadata());
         } catch (SdkException e) {
             if (e instanceof AwsServiceException refused && refused.statusCode() < 500) throw e;
@@ -262,7 +262,12 @@ class CreateKmsKey implements Callable<Integer> {
         note("no answer to CreateKey: looking for the key that it may have left behind ...");
         var found = new ArrayList<KeyMetadata>();
         for (KeyListEntry entry : kms.listKeysPaginator(r -> r.limit(1000)).keys()) {
-            var key = kms.describeKey(r -> r.keyId(entry.keyId())).keyMetadata();
+            KeyMetadata key;
+            try {
+                key = whenKeyShows(() -> kms.describeKey(r -> r.keyId(entry.keyId()))).keyMetadata();
+            } catch (NotFoundException e) {
+                continue; // deleted meanwhile
+            }
             if (key.keyManager() == KeyManagerType.CUSTOMER && key.keyState() == KeyState.ENABLED && key.creationDate().isAfter(time)
                     && parse(kms.getKeyPolicy(r -> r.keyId(key.keyId()).policyName("default")).policy()).path("Id").asText().equals(policyId)) found.add(key);
         }
@@ -272,7 +277,7 @@ class CreateKmsKey implements Callable<Integer> {
     /** Schedules the deletion of a key that is of no use; what it returns says why, and what is left to do. */
     String discard(KeyMetadata key, String why) {
         try {
-            var date = kms.scheduleKeyDeletion(r -> r.keyId(key.keyId()).pendingWindowInDays(DELETION_WINDOW)).deletionDate();
+            var date = whenKeyShows(() -> kms.scheduleKeyDeletion(r -> r.keyId(key.keyId()).pendingWindowInDays(DELETION_WINDOW))).deletionDate();
             return why + "; the key " + key.arn() + " is of no use and will be deleted on " + date;
         } catch (SdkException e) {
             return why + "; the key " + key.arn() + " is of no use, and scheduling its deletion failed (" + reason(e) + "): " + deletion(key);
@@ -283,18 +288,31 @@ class CreateKmsKey implements Callable<Integer> {
         return aws("kms schedule-key-deletion --key-id " + key.keyId() + " --pending-window-in-days " + DELETION_WINDOW);
     }
 
+    /** Repeats what KMS refuses while it does not show a new key yet. */
+    <T> T whenKeyShows(Supplier<T> call) {
+        return repeat(NotFoundException.class, null, call);
+    }
+
     /** Repeats what KMS refuses while IAM has not shown a principal to it yet, and names the ones that do not exist. */
-    <T> T whenPrincipalsShow(Supplier<T> call) {
-        var deadline = Instant.now().plus(principalDeadline);
-        for (var millis = 500; ; millis = Math.min(2 * millis, 5000)) {
+    <T> T whenPrincipalsShow(JsonNode policy, Supplier<T> call) {
+        try {
+            return repeat(MalformedPolicyDocumentException.class, subject + ": KMS does not accept the principals yet; new ones take a few seconds to show ...", call);
+        } catch (MalformedPolicyDocumentException e) {
+            // What KMS shows in the place of a role (AROA...) or user (AIDA...) that was deleted, and does not take back.
+            var deleted = Pattern.compile("\"(A(?:RO|ID)A[A-Z0-9]{12,})\"").matcher(policy.toString()).results().map(id -> id.group(1));
+            var missing = Stream.concat(principals().stream().filter(this::isUnknownToIam), deleted).toList();
+            throw new Failure(reason(e) + (missing.isEmpty() ? "; IAM shows all of " + principals() : "; IAM does not know " + String.join(", ", missing)), e);
+        }
+    }
+
+    <T> T repeat(Class<? extends KmsException> notYet, String meanwhile, Supplier<T> call) {
+        var deadline = Instant.now().plus(patience);
+        for (var millis = 250; ; millis = Math.min(2 * millis, 5000)) {
             try {
                 return call.get();
-            } catch (MalformedPolicyDocumentException e) {
-                if (Instant.now().isAfter(deadline)) {
-                    var missing = principals().stream().filter(this::isUnknownToIam).toList();
-                    throw new Failure(reason(e) + (missing.isEmpty() ? "; IAM shows all of " + principals() : "; IAM does not know " + String.join(", ", missing)), e);
-                }
-                if (millis == 500) note(subject + ": KMS does not accept the principals yet; new ones take a few seconds to show ...");
+            } catch (KmsException e) {
+                if (!notYet.isInstance(e) || Instant.now().isAfter(deadline)) throw e;
+                if (millis == 250 && meanwhile != null) note(meanwhile);
                 pause(millis);
             }
         }
@@ -345,7 +363,7 @@ class CreateKmsKey implements Callable<Integer> {
         if (!foreign.isEmpty()) note(subject + ": kept statements of the key policy that are not this script's: " + String.join(", ", foreign));
         if (!sameMeaning(current, policy))
             change("policy", current, policy, aws("kms put-key-policy --key-id " + key.keyId() + " --policy-name default --policy " + quote(current.toString())),
-                    () -> whenPrincipalsShow(() -> kms.putKeyPolicy(r -> r.keyId(key.keyId()).policyName("default").policy(policy.toString()))));
+                    () -> whenPrincipalsShow(policy, () -> kms.putKeyPolicy(r -> r.keyId(key.keyId()).policyName("default").policy(policy.toString()))));
         return policy;
     }
 
