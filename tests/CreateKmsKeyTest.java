@@ -224,11 +224,31 @@ class CreateKmsKeyTest {
         assertTrue(run.err().contains("take a few seconds"), run.err());
         alias += "-ghost";
         var script = new CreateKmsKey();
-        script.principalDeadline = Duration.ofMillis(100);
+        script.patience = Duration.ofMillis(100);
         var ghost = Script.run(script.commandLine(), "--alias", alias, "--users", DEVELOPER, "arn:aws:iam::111122223333:role/Ghost", "arn:aws:iam::111122223333:user/alice", "arn:aws:iam::111122223333:user/bob");
         assertEquals(1, ghost.exitCode());
         assertTrue(ghost.err().contains("IAM does not know arn:aws:iam::111122223333:role/Ghost, arn:aws:iam::111122223333:user/bob\n"), ghost.err());
         assertEquals(null, key());
+    }
+
+    @Test
+    void waitsForANewKeyToShow() {
+        assertEquals("created", run("--alias", alias, "--no-rotation").status());
+        assertEquals(List.of("NotFoundException", "null"), aws.calls().stream().filter(call -> call.name().equals("kms:CreateAlias")).map(call -> String.valueOf(call.error())).toList());
+    }
+
+    @Test
+    void namesADeletedPrincipalThatKmsDoesNotTakeBack() throws Exception {
+        run("--alias", alias);
+        set(key(), policy -> policy.withArray("Statement").addObject().put("Sid", "Theirs").put("Effect", "Allow").put("Action", "kms:Decrypt").put("Resource", "*")
+                .putObject("Principal").put("AWS", "AROAIOSFODNN7EXAMPLE"));
+        var before = key().policy;
+        var script = new CreateKmsKey();
+        script.patience = Duration.ofMillis(100);
+        var run = Script.run(script.commandLine(), "--alias", alias, "--users", DEVELOPER);
+        assertEquals(1, run.exitCode());
+        assertTrue(run.err().contains("IAM does not know AROAIOSFODNN7EXAMPLE\n"), run.err());
+        assertEquals(before, key().policy);
     }
 
     @Test

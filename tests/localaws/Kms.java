@@ -9,9 +9,12 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.UUID;
+import java.util.regex.Pattern;
 
 /** KMS: keys, their policies, rotation, tags and aliases. Rules from the KMS API Reference unless another source is named. */
 public final class Kms implements LocalAws.Service {
@@ -30,6 +33,8 @@ public final class Kms implements LocalAws.Service {
         public int rotationPeriod;
         public Instant deletion;
         public final Map<String, String> tags = new TreeMap<>();
+        /** How many calls by its id KMS still answers as if the key did not exist. */
+        int looksInVain;
 
         Key(String keyId, String arn, Instant created) {
             this.keyId = keyId;
@@ -47,6 +52,8 @@ public final class Kms implements LocalAws.Service {
     private final Map<String, Regional> regions = LocalAws.concurrentMap();
     /** How many items a page has; AWS's own pages are longer. */
     public int pageSize = 3;
+    /** How many calls for a new key come too early: KMS is eventually consistent (API Reference, CreateKey). */
+    public int earlyCalls = 1;
 
     Kms(LocalAws aws) {
         this.aws = aws;
@@ -55,8 +62,9 @@ public final class Kms implements LocalAws.Service {
     /** The key that an id, ARN, alias name or alias ARN stands for, or null. */
     public synchronized Key find(String id, String region) {
         var regional = regional(region);
-        var name = id.startsWith("arn:") ? id.split(":", 6)[5].replaceFirst("^key/", "") : id;
-        if (id.startsWith("arn:") && !id.split(":")[3].equals(region)) return null;
+        var prefix = new Caller("", LocalAws.ACCOUNT, region).arn("kms", "");
+        if (id.startsWith("arn:") && !id.matches(Pattern.quote(prefix) + "(key|alias)/.+")) return null;
+        var name = id.startsWith("arn:") ? id.substring(prefix.length()).replaceFirst("^key/", "") : id;
         return regional.keys.get(name.startsWith("alias/") ? regional.aliases.get(name) : name);
     }
 
@@ -81,9 +89,13 @@ public final class Kms implements LocalAws.Service {
     private Regional regional(String region) {
         return LocalAws.regional(regions, region, () -> {
             var made = new Regional();
-            var key = new Key(UUID.randomUUID().toString(), null, aws.now());
-            var managed = new Key(key.keyId, new Caller("", LocalAws.ACCOUNT, region).arn("kms", "key/" + key.keyId), key.created);
+            var id = UUID.randomUUID().toString();
+            var managed = new Key(id, new Caller("", LocalAws.ACCOUNT, region).arn("kms", "key/" + id), aws.now());
             managed.manager = "AWS";
+            managed.description = "Default key that protects my CodeCommit repositories when no other key is defined";
+            managed.policy = "{\"Version\":\"2012-10-17\",\"Id\":\"auto-codecommit-1\",\"Statement\":[{\"Sid\":\"Allow access through AWS CodeCommit\",\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"*\"},"
+                    + "\"Action\":[\"kms:Encrypt\",\"kms:Decrypt\",\"kms:ReEncrypt*\",\"kms:GenerateDataKey*\",\"kms:DescribeKey\"],\"Resource\":\"*\",\"Condition\":{\"StringEquals\":"
+                    + "{\"kms:CallerAccount\":\"" + LocalAws.ACCOUNT + "\",\"kms:ViaService\":\"codecommit." + region + ".amazonaws.com\"}}}]}";
             managed.rotationPeriod = 365;
             made.keys.put(managed.keyId, managed);
             made.aliases.put("alias/aws/codecommit", managed.keyId);
@@ -108,10 +120,20 @@ public final class Kms implements LocalAws.Service {
             case "DescribeKey" -> answer("KeyMetadata", metadata(key(input, caller, true), caller));
             case "CreateAlias" -> createAlias(input, caller);
             case "DeleteAlias" -> {
-                if (regional(caller.region()).aliases.remove(input.get("AliasName").asText()) == null) throw notFound("Alias " + caller.arn("kms", input.get("AliasName").asText()) + " is not found.");
+                var name = aliasName(input);
+                if (regional(caller.region()).aliases.remove(name) == null) throw notFound("Alias " + caller.arn("kms", name) + " is not found.");
                 yield null;
             }
-            case "GetKeyPolicy" -> Models.JSON.createObjectNode().put("Policy", rewritten(key(input, caller, false).policy)).put("PolicyName", "default");
+            case "ListAliases" -> {
+                var key = input.hasNonNull("KeyId") ? key(input, caller, false) : null;
+                yield page("Aliases", regional(caller.region()).aliases.entrySet().stream().filter(alias -> key == null || alias.getValue().equals(key.keyId))
+                        .map(alias -> (JsonNode) Models.JSON.createObjectNode().put("AliasName", alias.getKey()).put("AliasArn", caller.arn("kms", alias.getKey())).put("TargetKeyId", alias.getValue())).toList(), input, 100);
+            }
+            case "GetKeyPolicy" -> {
+                var key = key(input, caller, false);
+                if (!input.path("PolicyName").asText("default").equals("default")) throw notFound("No such policy exists");
+                yield Models.JSON.createObjectNode().put("Policy", rewritten(key.policy, caller)).put("PolicyName", "default");
+            }
             case "PutKeyPolicy" -> putPolicy(input, caller);
             case "EnableKeyRotation" -> {
                 var key = rotatable(input, caller);
@@ -123,50 +145,54 @@ public final class Kms implements LocalAws.Service {
                 yield null;
             }
             case "GetKeyRotationStatus" -> {
-                var key = key(input, caller, false);
-                var status = Models.JSON.createObjectNode().put("KeyId", key.arn).put("KeyRotationEnabled", key.rotationPeriod > 0);
-                yield key.rotationPeriod > 0 ? status.put("RotationPeriodInDays", key.rotationPeriod).put("NextRotationDate", key.created.plus(Duration.ofDays(key.rotationPeriod)).getEpochSecond()) : status;
+                var key = symmetric(key(input, caller, false));
+                var rotates = key.rotationPeriod > 0 && !key.state.equals("PendingDeletion");
+                var status = Models.JSON.createObjectNode().put("KeyId", key.arn).put("KeyRotationEnabled", rotates);
+                yield rotates ? status.put("RotationPeriodInDays", key.rotationPeriod).put("NextRotationDate", key.created.plus(Duration.ofDays(key.rotationPeriod)).getEpochSecond()) : status;
             }
             case "UpdateKeyDescription" -> {
-                usable(key(input, caller, false)).description = input.get("Description").asText();
+                kept(customer(key(input, caller, false))).description = input.get("Description").asText();
                 yield null;
             }
             case "TagResource" -> {
-                putTags(usable(key(input, caller, false)), input.get("Tags"));
+                putTags(kept(customer(key(input, caller, false))), input.get("Tags"));
                 yield null;
             }
             case "UntagResource" -> {
-                var key = usable(key(input, caller, false));
+                var key = kept(customer(key(input, caller, false)));
                 input.get("TagKeys").forEach(tag -> key.tags.remove(tag.asText()));
                 yield null;
             }
             case "ListResourceTags" -> {
                 var key = key(input, caller, false);
                 var tags = key.tags.entrySet().stream().map(t -> (JsonNode) Models.JSON.createObjectNode().put("TagKey", t.getKey()).put("TagValue", t.getValue())).toList();
+                if (input.path("Limit").asInt(1) > 50) throw validation("Limit must be between 1 and 50");
                 yield page("Tags", tags, input, 50);
             }
             case "ListKeys" -> page("Keys", regional(caller.region()).keys.values().stream()
                     .map(key -> (JsonNode) Models.JSON.createObjectNode().put("KeyId", key.keyId).put("KeyArn", key.arn)).toList(), input, 1000);
             case "ScheduleKeyDeletion" -> {
-                var key = customer(key(input, caller, false));
-                if (key.state.equals("PendingDeletion")) throw state(key);
+                var key = kept(customer(key(input, caller, false)));
+                var days = input.path("PendingWindowInDays").asInt(30);
+                if (days < 7 || days > 30) throw validation("PendingWindowInDays must be between 7 and 30"); // the model says 1 to 365
                 key.state = "PendingDeletion";
-                key.deletion = aws.now().plus(Duration.ofDays(input.path("PendingWindowInDays").asInt(30)));
-                yield Models.JSON.createObjectNode().put("KeyId", key.arn).put("DeletionDate", key.deletion.getEpochSecond()).put("KeyState", key.state)
-                        .put("PendingWindowInDays", input.path("PendingWindowInDays").asInt(30));
+                key.deletion = aws.now().plus(Duration.ofDays(days));
+                yield Models.JSON.createObjectNode().put("KeyId", key.arn).put("DeletionDate", key.deletion.getEpochSecond()).put("KeyState", key.state).put("PendingWindowInDays", days);
             }
             default -> throw new AwsError("UnknownOperationException", operation);
         };
     }
 
     private JsonNode create(ObjectNode input, Caller caller) {
-        if (input.hasNonNull("Policy")) checkPolicy(input.get("Policy").asText(), input.path("BypassPolicyLockoutSafetyCheck").asBoolean(), caller);
-        if (input.hasNonNull("Tags")) checkTags(input.get("Tags"));
+        for (var member : List.of("KeySpec", "CustomerMasterKeySpec", "KeyUsage", "Origin", "CustomKeyStoreId", "XksKeyId", "MultiRegion"))
+            if (input.hasNonNull(member)) throw new AwsError("UnsupportedOperationException", "The embedded AWS does not offer " + member);
+        var text = input.path("Policy").asText(null);
+        if (text != null) checkPolicy(text, input.path("BypassPolicyLockoutSafetyCheck").asBoolean(), caller);
+        var tags = withTags(Map.of(), input.path("Tags"));
         var key = add(caller, input.path("Description").asText(""));
-        if (input.hasNonNull("KeySpec")) key.keySpec = input.get("KeySpec").asText();
-        if (input.hasNonNull("KeyUsage")) key.usage = input.get("KeyUsage").asText();
-        if (input.hasNonNull("Policy")) key.policy = input.get("Policy").asText();
-        if (input.hasNonNull("Tags")) putTags(key, input.get("Tags"));
+        if (text != null) key.policy = text;
+        key.tags.putAll(tags);
+        key.looksInVain = earlyCalls;
         return answer("KeyMetadata", metadata(key, caller));
     }
 
@@ -181,12 +207,9 @@ public final class Kms implements LocalAws.Service {
     }
 
     private JsonNode createAlias(ObjectNode input, Caller caller) {
-        var name = input.get("AliasName").asText();
-        if (!name.matches("alias/[a-zA-Z0-9/_-]+")) throw new AwsError("InvalidAliasNameException", name + " is not a valid alias name");
-        if (name.startsWith("alias/aws/")) throw new AwsError("NotAuthorizedException", "Alias " + name + " is reserved");
+        var name = aliasName(input);
         if (input.get("TargetKeyId").asText().contains("alias/")) throw validation("Aliases must refer to keys. Not aliases");
-        var key = customer(key(input.get("TargetKeyId").asText(), caller));
-        if (key.state.equals("PendingDeletion")) throw state(key);
+        var key = kept(customer(key(input.get("TargetKeyId").asText(), caller)));
         var aliases = regional(caller.region()).aliases;
         if (aliases.containsKey(name)) throw new AwsError("AlreadyExistsException", "An alias with the name " + caller.arn("kms", name) + " already exists");
         if (aliases.values().stream().filter(key.keyId::equals).count() >= 50) throw new AwsError("LimitExceededException", "Alias limit exceeded");
@@ -194,9 +217,16 @@ public final class Kms implements LocalAws.Service {
         return null;
     }
 
+    private static String aliasName(ObjectNode input) {
+        var name = input.get("AliasName").asText();
+        if (!name.startsWith("alias/")) throw validation("Alias must start with the prefix \"alias/\".");
+        if (name.startsWith("alias/aws/")) throw new AwsError("NotAuthorizedException", "Alias " + name + " is reserved");
+        if (!name.matches("alias/[a-zA-Z0-9/_-]+")) throw new AwsError("InvalidAliasNameException", name + " is not a valid alias name");
+        return name;
+    }
+
     private JsonNode putPolicy(ObjectNode input, Caller caller) {
-        var key = customer(key(input, caller, false));
-        if (key.state.equals("PendingDeletion")) throw state(key);
+        var key = kept(customer(key(input, caller, false)));
         if (!input.path("PolicyName").asText("default").equals("default")) throw notFound("No such policy exists");
         checkPolicy(input.get("Policy").asText(), input.path("BypassPolicyLockoutSafetyCheck").asBoolean(), caller);
         key.policy = input.get("Policy").asText();
@@ -211,42 +241,83 @@ public final class Kms implements LocalAws.Service {
         } catch (JsonProcessingException e) {
             throw malformed("Policy is not valid JSON");
         }
+        only(policy, "Version|Id|Statement");
         if (!policy.path("Version").asText().matches("2012-10-17|2008-10-17")) throw malformed("Policy has no valid Version");
-        var lockedOut = true;
-        for (var statement : list(policy.path("Statement"))) {
-            statement.fieldNames().forEachRemaining(name -> {
-                if (!name.matches("Sid|Effect|Principal|NotPrincipal|Action|NotAction|Resource|NotResource|Condition")) throw malformed("Unknown element " + name);
-            });
+        if (!policy.path("Statement").isContainerNode() || policy.get("Statement").isEmpty()) throw malformed("Policy must contain a statement");
+        for (var statement : list(policy.get("Statement"))) {
+            only(statement, "Sid|Effect|Principal|NotPrincipal|Action|NotAction|Resource|NotResource|Condition");
             if (!statement.path("Effect").asText().matches("Allow|Deny")) throw malformed("Policy statement must have Effect");
-            if (!statement.has("Principal") && !statement.has("NotPrincipal")) throw malformed("Policy statement must contain a principal");
-            if (!statement.has("Resource") && !statement.has("NotResource")) throw malformed("Policy statement must contain resources.");
-            if (!statement.has("Action") && !statement.has("NotAction")) throw malformed("Policy statement must contain actions.");
-            for (var principal : list(statement.at("/Principal/AWS"))) checkPrincipal(principal.asText(), caller);
-            if (statement.path("Effect").asText().equals("Allow") && !statement.has("Condition") && administers(statement, caller)) lockedOut = false;
+            checkPrincipals(oneOf(statement, "Principal", "a principal"), caller);
+            for (var action : list(oneOf(statement, "Action", "actions")))
+                if (!action.asText().matches("\\*|[a-zA-Z0-9-]+:[\\w*?]+")) throw malformed("Policy contains an invalid action: " + action.asText());
+            for (var resource : list(oneOf(statement, "Resource", "resources")))
+                if (!resource.asText().matches("\\*|arn:.+")) throw malformed("Policy contains an invalid resource: " + resource.asText());
+            for (var operator : statement.path("Condition").properties()) {
+                if (!operator.getKey().matches(CONDITION_OPERATOR)) throw malformed("Policy contains an invalid condition operator: " + operator.getKey());
+                if (!operator.getValue().isObject()) throw malformed("Policy contains an invalid condition");
+            }
         }
-        if (lockedOut && !bypassLockoutCheck) throw malformed("The new key policy will not allow you to update the key policy in the future.");
+        if (bypassLockoutCheck) return;
+        var again = new PolicyEvaluator.Request(caller.arn(), "kms:PutKeyPolicy", caller.arn("kms", "key/" + UUID.randomUUID()),
+                Map.of("aws:PrincipalAccount", List.of(caller.account()), "kms:CallerAccount", List.of(caller.account())));
+        var identity = PolicyEvaluator.Policy.of("identity", "{\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"*\"}}");
+        if (PolicyEvaluator.decide(again, List.of(identity), new PolicyEvaluator.Policy("key", policy), List.of()).decision() != PolicyEvaluator.Decision.allowed)
+            throw malformed("The new key policy will not allow you to update the key policy in the future.");
     }
 
-    private void checkPrincipal(String arn, Caller caller) {
-        var known = arn.equals("*") || arn.matches("\\d{12}")
-                || arn.startsWith("arn:" + caller.partition() + ":") && (arn.matches("arn:[^:]+:iam::\\d{12}:root") || !arn.contains("::" + caller.account() + ":") || aws.iam.exists(arn) && aws.iam.visibleToKms(arn));
-        if (!known) throw malformed("Policy contains a statement with one or more invalid principals.");
+    private static final String CONDITION_OPERATOR = "(For(All|Any)Values?:)?((String(Not)?(Equals(IgnoreCase)?|Like)|Arn(Not)?(Equals|Like)|(Numeric|Date)(NotEquals|Equals|(LessThan|GreaterThan)(Equals)?)"
+            + "|Bool|BinaryEquals|(Not)?IpAddress)(IfExists)?|Null)";
+
+    private static void only(JsonNode node, String members) {
+        if (!node.isObject()) throw malformed("Policy contains what is not an object");
+        node.fieldNames().forEachRemaining(name -> {
+            if (!name.matches(members)) throw malformed("Unknown element " + name);
+        });
     }
 
-    private static boolean administers(JsonNode statement, Caller caller) {
-        var principal = false;
-        for (var arn : list(statement.at("/Principal/AWS")))
-            principal |= arn.asText().equals(caller.account()) || arn.asText().equals("arn:" + caller.partition() + ":iam::" + caller.account() + ":root") || arn.asText().equals(caller.arn());
-        var action = false;
-        for (var name : list(statement.path("Action"))) action |= name.asText().matches("kms:\\*|kms:Put\\*|kms:PutKeyPolicy|\\*");
-        return principal && action;
+    /** The value of the element or of its negation, of which there must be one. */
+    private static JsonNode oneOf(JsonNode statement, String element, String what) {
+        var value = statement.path(statement.has(element) ? element : "Not" + element);
+        if (statement.has(element) == statement.has("Not" + element) || value.isContainerNode() && value.isEmpty()) throw malformed("Policy statement must contain " + what + ".");
+        return value;
+    }
+
+    private void checkPrincipals(JsonNode principals, Caller caller) {
+        if (principals.asText().equals("*")) return;
+        only(principals, "AWS|Service|Federated|CanonicalUser");
+        for (var kind : principals.properties()) {
+            if (list(kind.getValue()).isEmpty()) throw malformed("Policy statement must contain a principal.");
+            for (var principal : list(kind.getValue()))
+                if (kind.getKey().equals("AWS") ? !isPrincipal(principal.asText(), caller) : kind.getKey().equals("Service") && !principal.asText().matches("[a-z0-9.-]+\\.amazonaws\\.com(\\.cn)?"))
+                    throw malformed("Policy contains a statement with one or more invalid principals.");
+        }
+    }
+
+    /** Whether a policy may name it: of this account's users and roles, those that exist and that KMS can see already. Groups and patterns never. */
+    private boolean isPrincipal(String arn, Caller caller) {
+        if (arn.equals("*") || arn.matches("\\d{12}")) return true;
+        var parts = Pattern.compile("arn:" + caller.partition() + ":(?:iam|sts)::(\\d{12}):(root|(?:user|role|assumed-role|federated-user)/[\\w+=,.@/-]+)").matcher(arn);
+        if (!parts.matches()) return false;
+        if (!parts.group(1).equals(caller.account()) || parts.group(2).equals("root") || arn.equals(caller.arn())) return true;
+        var resource = parts.group(2).replaceFirst("^assumed-role/([^/]+)/.*", "role/$1");
+        var iam = "arn:" + caller.partition() + ":iam::" + caller.account() + ":" + resource;
+        return aws.iam.exists(iam) && aws.iam.visibleToKms(iam);
     }
 
     private Key rotatable(ObjectNode input, Caller caller) {
         var id = input.get("KeyId").asText();
         if (id.contains("alias/")) throw notFound("Invalid keyId '" + id + "'"); // takes key ids and ARNs only
-        var key = customer(usable(key(id, caller)));
+        return symmetric(customer(usable(key(id, caller))));
+    }
+
+    private static Key symmetric(Key key) {
         if (!key.keySpec.equals("SYMMETRIC_DEFAULT")) throw new AwsError("UnsupportedOperationException", key.arn + " key spec is " + key.keySpec + " which is not valid for this operation.");
+        return key;
+    }
+
+    /** What may still be changed; a disabled key may (Developer Guide, "Key states of AWS KMS keys"). */
+    private static Key kept(Key key) {
+        if (key.state.equals("PendingDeletion")) throw state(key);
         return key;
     }
 
@@ -267,24 +338,32 @@ public final class Kms implements LocalAws.Service {
     }
 
     private Key key(String id, Caller caller) {
+        if (id.matches("arn:[^:]+:kms:[^:]*:\\d{12}:.*") && !id.split(":")[4].equals(caller.account()))
+            throw new AwsError("AccessDeniedException", "User: " + caller.arn() + " is not authorized to access " + id
+                    + " because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access");
         var key = find(id, caller.region());
-        if (key == null)
+        if (key == null || key.looksInVain-- > 0)
             throw notFound(id.contains("alias/") ? "Alias " + caller.arn("kms", id.substring(id.indexOf("alias/"))) + " is not found."
                     : "Key '" + (id.startsWith("arn:") ? id : caller.arn("kms", "key/" + id)) + "' does not exist");
         return key;
     }
 
-    private static void checkTags(JsonNode tags) {
-        for (var tag : tags) {
-            if (tag.get("TagKey").asText().startsWith("aws:")) throw new AwsError("TagException", "Tag keys must not begin with aws:");
-            if (!(tag.get("TagKey").asText() + tag.get("TagValue").asText()).matches("[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*")) throw new AwsError("TagException", "Tags must match [\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*");
-        }
+    private static void putTags(Key key, JsonNode tags) {
+        key.tags.putAll(withTags(key.tags, tags));
     }
 
-    private static void putTags(Key key, JsonNode tags) {
-        checkTags(tags);
-        tags.forEach(tag -> key.tags.put(tag.get("TagKey").asText(), tag.get("TagValue").asText()));
-        if (key.tags.size() > 50) throw new AwsError("TagException", "Too many tags");
+    private static Map<String, String> withTags(Map<String, String> present, JsonNode tags) {
+        var all = new TreeMap<>(present);
+        var given = new TreeSet<String>();
+        for (var tag : tags) {
+            var name = tag.get("TagKey").asText();
+            if (name.toLowerCase(Locale.ROOT).startsWith("aws:")) throw new AwsError("TagException", "Tag keys must not begin with aws:");
+            if (!(name + tag.get("TagValue").asText()).matches("[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*")) throw new AwsError("TagException", "Tags must match [\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*");
+            if (!given.add(name)) throw new AwsError("TagException", "Duplicate tag keys");
+            all.put(name, tag.get("TagValue").asText());
+        }
+        if (all.size() > 50) throw new AwsError("TagException", "Too many tags");
+        return all;
     }
 
     private JsonNode page(String name, List<JsonNode> items, ObjectNode input, int most) {
@@ -310,27 +389,27 @@ public final class Kms implements LocalAws.Service {
         return oneOrMore.isArray() ? oneOrMore.valueStream().toList() : List.of(oneOrMore);
     }
 
-    /** A policy as AWS may give it back: lists in another order, lists of one as that one, account ids as root ARNs. */
-    static String rewritten(String policy) {
+    /** A policy as AWS may give it back: lists in another order, lists of one as that one, accounts as the ARNs of their root. */
+    private static String rewritten(String policy, Caller caller) {
         try {
-            return rewritten(Models.JSON.readTree(policy)).toPrettyString();
+            return rewritten(Models.JSON.readTree(policy), caller, false).toPrettyString();
         } catch (JsonProcessingException e) {
             throw new IllegalStateException(e);
         }
     }
 
-    private static JsonNode rewritten(JsonNode node) {
+    private static JsonNode rewritten(JsonNode node, Caller caller, boolean principal) {
         if (node instanceof ObjectNode object) {
             var out = Models.JSON.createObjectNode();
-            object.properties().forEach(e -> out.set(e.getKey(), rewritten(e.getValue())));
+            object.properties().forEach(e -> out.set(e.getKey(), rewritten(e.getValue(), caller, e.getKey().equals("AWS"))));
             return out;
         }
         if (node instanceof ArrayNode array) {
             var items = new ArrayList<JsonNode>();
-            array.forEach(item -> items.add(0, rewritten(item)));
+            array.forEach(item -> items.add(0, rewritten(item, caller, principal)));
             return items.size() == 1 ? items.get(0) : Models.JSON.createArrayNode().addAll(items);
         }
-        return node.asText().matches("\\d{12}") ? Models.JSON.getNodeFactory().textNode("arn:aws:iam::" + node.asText() + ":root") : node;
+        return principal && node.asText().matches("\\d{12}") ? Models.JSON.getNodeFactory().textNode("arn:" + caller.partition() + ":iam::" + node.asText() + ":root") : node;
     }
 
     private static AwsError malformed(String message) {
