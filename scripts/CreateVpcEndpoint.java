@@ -21,6 +21,7 @@ import com.fasterxml.jackson.databind.*;
 import com.fasterxml.jackson.databind.node.*;
 import java.io.*;
 import java.lang.invoke.MethodHandles;
+import java.net.*;
 import java.nio.charset.StandardCharsets;
 import java.time.*;
 import java.util.*;
@@ -675,6 +676,7 @@ class CreateVpcEndpoint implements Callable<Integer> {
                 .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8)) // JSON is UTF-8, whatever the terminal's encoding
                 .setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8))
                 .setUsageHelpAutoWidth(true)
+                .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
                 .registerConverter(JsonPointer.class, text -> {
                     if (text.startsWith("/")) return JsonPointer.compile(text);
                     throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
@@ -695,7 +697,9 @@ class CreateVpcEndpoint implements Callable<Integer> {
     }
 
     <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
-        return builder.httpClientBuilder(UrlConnectionHttpClient.builder()).region(Region.of(region())).credentialsProvider(credentials()).overrideConfiguration(o -> {
+        useProxies(System.getenv());
+        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false)); // the JDK knows the proxies
+        return builder.httpClientBuilder(http).region(Region.of(region())).credentialsProvider(credentials()).overrideConfiguration(o -> {
             o.retryStrategy(retries);
             if (profile != null) o.defaultProfileName(profile);
             if (!verbose) return;
@@ -706,6 +710,35 @@ class CreateVpcEndpoint implements Callable<Integer> {
                 }
             });
         }).build();
+    }
+
+    /**
+     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY, for Git and for the STS client behind a profile too. Of itself the SDK takes HTTP_PROXY
+     * even for https, and no domains in NO_PROXY.
+     */
+    static void useProxies(Map<String, String> environment) {
+        UnaryOperator<String> variable = name -> environment.getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
+        for (var scheme : List.of("http", "https")) {
+            var proxy = variable.apply(scheme + "_proxy");
+            if (proxy.isEmpty()) continue;
+            var parts = Pattern.compile("(?:https?://)?(?:([^:@/]*):([^@/]*)@)?([\\w.-]+|\\[[\\da-fA-F:]+])(?::(\\d+))?/?").matcher(proxy);
+            if (!parts.matches()) throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY is not of the form http://HOST:PORT");
+            System.setProperty(scheme + ".proxyHost", parts.group(3));
+            System.setProperty(scheme + ".proxyPort", parts.group(4) == null ? "80" : parts.group(4));
+            if (parts.group(1) == null) continue;
+            UnaryOperator<String> decode = text -> URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
+            var signIn = new PasswordAuthentication(decode.apply(parts.group(1)), decode.apply(parts.group(2)).toCharArray());
+            System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // without this, no Basic for https
+            Authenticator.setDefault(new Authenticator() {
+                @Override
+                protected PasswordAuthentication getPasswordAuthentication() {
+                    return getRequestorType() == RequestorType.PROXY ? signIn : null;
+                }
+            });
+        }
+        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+")).map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty());
+        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct.map(host -> "|" + host + "|*." + host).collect(Collectors.joining()));
+        System.setProperty("software.amazon.awssdk.http.service.impl", "software.amazon.awssdk.http.urlconnection.UrlConnectionSdkHttpService");
     }
 
     AwsCredentialsProvider credentials() {
@@ -753,7 +786,9 @@ class CreateVpcEndpoint implements Callable<Integer> {
     int finish(ObjectNode result, int exitCode) {
         var part = print == null ? result : result.at(print);
         if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + (result.path("status").asText().startsWith("would") ? " in a dry run" : "") + ": " + result);
-        spec.commandLine().getOut().println(part.isValueNode() ? part.asText() : part.toPrettyString());
+        var out = spec.commandLine().getOut();
+        out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
+        if (out.checkError()) throw new Failure("this result could not be written to stdout: " + result);
         return exitCode;
     }
 
@@ -770,8 +805,11 @@ class CreateVpcEndpoint implements Callable<Integer> {
     static String reason(Throwable e) {
         if (e instanceof AwsServiceException aws && aws.awsErrorDetails() != null) {
             var code = aws.awsErrorDetails().errorCode() == null ? "HTTP " + aws.statusCode() : aws.awsErrorDetails().errorCode();
-            return code + ": " + aws.awsErrorDetails().errorMessage() + " (request id " + aws.requestId() + ")" + (code.startsWith("Expired") ? "; sign in again" : "");
+            var message = aws.awsErrorDetails().errorMessage() == null ? "" : ": " + aws.awsErrorDetails().errorMessage().replaceAll("\\s+", " ");
+            return code + message + " (request id " + aws.requestId() + ")" + (code.contains("Expired") ? "; sign in again" : "");
         }
+        for (var cause = e; cause != null; cause = cause.getCause())
+            if (cause instanceof UnknownHostException) return "unknown host " + cause.getMessage() + "; see to --region, AWS_ENDPOINT_URL and the network";
         var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage().lines().findFirst().orElse("");
         if (text.startsWith("Unable to load credentials")) return "no AWS credentials: give --profile, set AWS_PROFILE, or sign in";
         return text.length() > 2000 ? text.substring(0, 2000) + " ..." : text;
