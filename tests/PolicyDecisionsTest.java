@@ -73,12 +73,19 @@ class PolicyDecisionsTest {
     static final List<ObjectNode> SIMULATIONS = new ArrayList<>();
     static final List<Decision> DECISIONS = new ArrayList<>();
 
+    static String vpc;
+    static String group;
+
     @BeforeAll
     static void use() {
         Script.use(aws);
         aws.iam.createRole("Developer");
         aws.codecommit.createRepository("payments");
         aws.codecommit.createRepository("orders");
+        vpc = aws.ec2.createVpc("eu-west-1", "10.0.0.0/16");
+        group = aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints");
+        aws.ec2.authorizeIngress(group, "tcp", 443, 443, "10.0.0.0/16");
+        aws.ec2.createSubnet(vpc, "eu-west-1a", "10.0.0.0/24");
     }
 
     @AfterAll
@@ -97,8 +104,9 @@ class PolicyDecisionsTest {
             if (endpointPolicy != null && decision == Decision.allowed) decision = PolicyEvaluator.evaluate(request, List.of(new Policy("endpoint", endpointPolicy))).decision();
 
             var simulation = JSON.createObjectNode();
+            var owner = (resource.equals("*") ? principal : resource).split(":")[4];
             simulation.putObject("request").put("principal", principal).put("action", action)
-                    .<ObjectNode>set("resource", JSON.createObjectNode().put("resource", resource).put("accountId", ACCOUNT)).set("contextVariables", JSON.valueToTree(keys));
+                    .<ObjectNode>set("resource", JSON.createObjectNode().put("resource", resource).put("accountId", owner)).set("contextVariables", JSON.valueToTree(keys));
             identities.forEach(p -> simulation.withArray("identityPolicies").addObject().put("name", "p" + simulation.path("identityPolicies").size()).set("policy", p.document()));
             for (var list : List.of("identityPolicies", "serviceControlPolicies", "resourceControlPolicies")) simulation.withArray(list);
             if (resourcePolicy != null) simulation.set("resourcePolicy", resourcePolicy);
@@ -225,6 +233,62 @@ class PolicyDecisionsTest {
         assertEquals(Map.of("allowed implicitDeny implicitDeny", KMS),
                 table(KMS, action -> Stream.of(underKeyPolicy(policy, action, DEVELOPER, ALLOW_ALL), underKeyPolicy(policy, action, DEVELOPER, null),
                         underKeyPolicy(policy, action, "arn:aws:iam::" + STRANGERS + ":user/eve", ALLOW_ALL))));
+    }
+
+    // The endpoints
+
+    /** The policy of one of the two endpoints, api or git. */
+    static JsonNode endpointPolicy(String service, String... arguments) {
+        var run = Script.run(new CreateVpcEndpoint().commandLine(), Stream.concat(Stream.of("--vpc-id", vpc, "--security-group-ids", group, "--services", service, "--dry-run"),
+                Stream.of(arguments)).toArray(String[]::new));
+        assertEquals(0, run.exitCode(), run.err());
+        return run.json().at("/endpoints/0/policy");
+    }
+
+    /** What comes through for somebody whom IAM allows everything. */
+    static Decision throughEndpoint(JsonNode policy, String action, String principal, String repository) {
+        return new Question(principal, "codecommit:" + action, WITHOUT_REPOSITORY.contains(action) ? "*" : repository, Map.of(), ALLOW_ALL, null, policy).decide();
+    }
+
+    static Stream<Decision> throughEndpoint(JsonNode policy, String action) {
+        var stranger = "arn:aws:sts::" + STRANGERS + ":assumed-role/Developer/alice";
+        return Stream.of(
+                throughEndpoint(policy, action, DEVELOPER, REPOSITORY),
+                throughEndpoint(policy, action, DEVELOPER, "arn:aws:codecommit:eu-west-1:111122223333:billing"),
+                throughEndpoint(policy, action, "arn:aws:iam::111122223333:user/bob", REPOSITORY),
+                throughEndpoint(policy, action, "arn:aws:sts::111122223333:assumed-role/Developer2/alice", REPOSITORY),
+                throughEndpoint(policy, action, stranger, "arn:aws:codecommit:eu-west-1:" + STRANGERS + ":theirs"),
+                throughEndpoint(policy, action, stranger, "arn:aws:codecommit:eu-west-1:" + STRANGERS + ":payments"));
+    }
+
+    @Test
+    void theDefaultEndpointsAreForTheAccountsOwnPrincipalsAndRepositories() {
+        // Developer, Developer at billing, bob, Developer2, and out of the account: a stranger with his own repositories
+        var own = "allowed allowed allowed allowed implicitDeny implicitDeny";
+        var nobody = "implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny";
+        var api = endpointPolicy("api", "--policy", "default");
+        assertEquals(Map.of(own, without(codecommit(), "GitPull GitPush"), nobody, words("GitPull GitPush")), table(codecommit(), action -> throughEndpoint(api, action)));
+        var git = endpointPolicy("git");
+        assertEquals(Map.of(own, words("GitPull GitPush"), nobody, without(codecommit(), "GitPull GitPush")), table(codecommit(), action -> throughEndpoint(git, action)));
+        for (var policy : List.of(api, git))
+            for (var action : without(codecommit(), String.join(" ", WITHOUT_REPOSITORY)))
+                assertEquals(Decision.implicitDeny, throughEndpoint(policy, action, DEVELOPER, "arn:aws:codecommit:eu-west-1:" + STRANGERS + ":theirs"), action + " out of the account");
+    }
+
+    @Test
+    void theRestrictedEndpointsAreForTheNamedPrincipalsAndRepositories() {
+        var named = new String[] {"--policy", "restricted", "--principals", "arn:aws:iam::111122223333:role/Developer", "--repository-names", "payments", "orders"};
+        var one = "allowed implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny";
+        var any = "allowed allowed implicitDeny implicitDeny implicitDeny implicitDeny";
+        var nobody = "implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny";
+        var templates = String.join(" ", WITHOUT_REPOSITORY);
+        var api = endpointPolicy("api", named);
+        assertEquals(Map.of(one, without(codecommit(), "GitPull GitPush", templates), any, WITHOUT_REPOSITORY, nobody, words("GitPull GitPush")),
+                table(codecommit(), action -> throughEndpoint(api, action)));
+        var git = endpointPolicy("git", named);
+        assertEquals(Map.of(one, words("GitPull GitPush"), nobody, without(codecommit(), "GitPull GitPush")), table(codecommit(), action -> throughEndpoint(git, action)));
+        var all = endpointPolicy("git", "--policy", "restricted", "--principals", "arn:aws:iam::111122223333:role/Developer", "arn:aws:iam::111122223333:user/bob");
+        assertEquals(Map.of("allowed allowed allowed implicitDeny implicitDeny implicitDeny", words("GitPull GitPush")), table(words("GitPull GitPush"), action -> throughEndpoint(all, action)));
     }
 
     // The independent evaluator
