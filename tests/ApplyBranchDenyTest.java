@@ -36,7 +36,8 @@ class ApplyBranchDenyTest {
     static final String NAME = "codecommit-branch-deny-eu-west-1";
     static final String MANAGED = "policy/" + NAME;
     static final String ARN = "arn:aws:iam::111122223333:" + MANAGED;
-    static final Set<String> WRITES = Set.of("CreateBranch", "CreateCommit", "CreateUnreferencedMergeCommit", "DeleteBranch", "DeleteFile", "GitPush", "MergeBranchesByFastForward",
+    static final Set<String> WRITES = Set.of("CreateBranch", "CreateCommit", "CreateUnreferencedMergeCommit", "DeleteBranch", "DeleteFile", "GitPush",
+            "MergeBranchesByFastForward",
             "MergeBranchesBySquash", "MergeBranchesByThreeWay", "MergePullRequestByFastForward", "MergePullRequestBySquash", "MergePullRequestByThreeWay", "PutFile");
     static final Set<String> UNCONDITIONAL = Set.of("UpdateDefaultBranch", "UpdateRepositoryName", "DeleteRepository", "OverridePullRequestApprovalRules");
     static final String OTHERS_DENY = """
@@ -69,7 +70,8 @@ class ApplyBranchDenyTest {
 
     /** For main of payments and the role Developer, if nothing else is said. */
     static Script.Run apply(String... more) {
-        return run(Stream.concat(Stream.of("--branches", "main", "--repository-names", "payments", "--role-names", "Developer"), Arrays.stream(more)).toArray(String[]::new));
+        return run(Stream.concat(Stream.of("--branches", "main", "--repository-names", "payments", "--role-names", "Developer"), Arrays.stream(more))
+                .toArray(String[]::new));
     }
 
     static JsonNode policy(String document) throws Exception {
@@ -89,7 +91,8 @@ class ApplyBranchDenyTest {
     }
 
     static JsonNode simulated(Script.Run run, String reference) {
-        return run.json().at("/policies/0/simulated").valueStream().filter(c -> c.path("reference").asText().equals(reference) && !c.has("repository")).findFirst().orElseThrow();
+        return run.json().at("/policies/0/simulated").valueStream().filter(c -> c.path("reference").asText().equals(reference) && !c.has("repository"))
+                .findFirst().orElseThrow();
     }
 
     @Test
@@ -150,7 +153,9 @@ class ApplyBranchDenyTest {
         apply(more.isEmpty() ? new String[0] : new String[] {more});
         aws.clearCalls();
         assertEquals("unchanged", apply(arguments).status());
-        var update = Script.run(new ApplyBranchDeny().commandLine(), Stream.concat(Stream.of("--branches", "main", "dev", "--repository-names", "payments", "--role-names", "Developer"), Arrays.stream(arguments)).toArray(String[]::new));
+        var update = Script.run(new ApplyBranchDeny().commandLine(),
+                Stream.concat(Stream.of("--branches", "main", "dev", "--repository-names", "payments", "--role-names", "Developer"), Arrays.stream(arguments))
+                .toArray(String[]::new));
         assertEquals("would-update", update.status());
         assertEquals("would-delete", apply("--remove", "--dry-run").status());
         assertReadsOnly();
@@ -161,7 +166,8 @@ class ApplyBranchDenyTest {
         var run = run("--branches", "main", "release/*", "v?", "--branches", "main", "--all-repositories", "--role-names", "Developer");
         assertEquals(0, run.exitCode(), run.err());
         var statements = policy(developer.inline.get(NAME)).path("Statement");
-        assertEquals(List.of("refs/heads/main", "refs/heads/release/*", "refs/heads/v?"), texts(statements.at("/0/Condition/StringLikeIfExists/codecommit:References")));
+        assertEquals(List.of("refs/heads/main", "refs/heads/release/*", "refs/heads/v?"),
+                texts(statements.at("/0/Condition/StringLikeIfExists/codecommit:References")));
         assertTrue(statements.at("/0/Condition/StringEqualsIfExists").isMissingNode());
         assertEquals(List.of("arn:aws:codecommit:eu-west-1:111122223333:*"), texts(statements.at("/0/Resource")));
         assertEquals(WRITES, names(simulated(run, "refs/heads/release/x").path("explicitDeny")));
@@ -169,7 +175,8 @@ class ApplyBranchDenyTest {
         assertEquals(List.of(), aws.calls().stream().filter(c -> c.name().startsWith("codecommit:")).toList());
         var everything = run("--branches", "*", "--all-repositories", "--role-names", "Developer");
         assertEquals("updated", everything.status(), everything.err());
-        assertEquals(List.of("refs/heads/x", "null"), everything.json().at("/policies/0/simulated").valueStream().map(c -> c.path("reference").asText()).toList());
+        assertEquals(List.of("refs/heads/x", "null"), everything.json().at("/policies/0/simulated").valueStream().map(c -> c.path("reference").asText())
+                .toList());
     }
 
     @Test
@@ -194,16 +201,19 @@ class ApplyBranchDenyTest {
         assertEquals(List.of("ProtectBranches"), policy(developer.inline.get(NAME)).path("Statement").valueStream().map(s -> s.path("Sid").asText()).toList());
         assertEquals(17, simulated(run, "null").path("allowed").size());
         assertEquals("unchanged", apply("--allow-administration").status());
-        assertTrue(run.json().path("undo").asText().startsWith("aws iam put-role-policy --role-name Developer --policy-name " + NAME + " --policy-document '{"), run.out());
+        assertTrue(run.json().path("undo").asText().startsWith("aws iam put-role-policy --role-name Developer --policy-name " + NAME + " --policy-document '{"),
+                run.out());
     }
 
     @Test
     void worksForGroupsAndUsersInOneRun() {
-        var run = run("--branches", "main", "--repository-names", "payments", "orders", "--group-names", "Developers", "--user-names", "alice", "operator", "--role-names", "Developer");
+        var run = run("--branches", "main", "--repository-names", "payments", "orders", "--group-names", "Developers", "--user-names", "alice", "operator",
+                "--role-names", "Developer");
         assertEquals(0, run.exitCode(), run.err());
         assertEquals(4, run.json().path("policies").size());
         for (var each : List.of(developer, developers, alice)) assertEquals(Set.of(NAME), each.inline.keySet());
-        assertEquals(List.of("role/Developer", "group/Developers", "user/alice", "user/operator"), run.json().path("changes").valueStream().map(c -> c.path("resource").asText()).toList());
+        assertEquals(List.of("role/Developer", "group/Developers", "user/alice", "user/operator"),
+                run.json().path("changes").valueStream().map(c -> c.path("resource").asText()).toList());
         assertEquals(WRITES, names(run.json().at("/policies/2/simulated/0/explicitDeny")));
         assertEquals(WRITES, names(run.json().at("/policies/2/simulated/1/implicitDeny")), "nothing allows alice anything");
         var removed = run("--remove", "--group-names", "Developers", "--user-names", "alice", "operator", "--role-names", "Developer");
@@ -239,7 +249,8 @@ class ApplyBranchDenyTest {
             assertEquals("updated", update.status(), update.err());
             assertTrue(update.err().contains("changes for others as well who have it attached: group/Developers, role/Visitor, user/alice"), update.err());
             assertEquals("v" + i, aws.iam.policy(MANAGED).defaultVersion);
-            assertTrue(update.json().path("undo").asText().contains("set-default-policy-version --policy-arn " + ARN + " --version-id v" + (i - 1)), update.out());
+            assertTrue(update.json().path("undo").asText().contains("set-default-policy-version --policy-arn " + ARN + " --version-id v" + (i - 1)),
+                    update.out());
         }
         assertEquals(List.of("v3", "v4", "v5", "v6", "v7"), List.copyOf(aws.iam.policy(MANAGED).versions.keySet()), "five at most: the oldest go");
 
@@ -308,8 +319,10 @@ class ApplyBranchDenyTest {
         assertTrue(run.err().contains("kept statements of " + NAME + " that are not this script's: Theirs\n"), run.err());
         assertEquals(1, run.err().lines().filter(line -> line.contains("kept")).count(), run.err());
         var statements = policy(developer.inline.get(NAME)).path("Statement");
-        assertEquals(Set.of("Theirs", "ProtectBranches", "ProtectRepositories"), Set.copyOf(statements.valueStream().map(s -> s.path("Sid").asText()).toList()));
-        assertEquals(13, statements.valueStream().filter(s -> s.path("Sid").asText().equals("ProtectBranches")).findFirst().orElseThrow().path("Action").size());
+        assertEquals(Set.of("Theirs", "ProtectBranches", "ProtectRepositories"),
+                Set.copyOf(statements.valueStream().map(s -> s.path("Sid").asText()).toList()));
+        assertEquals(13, statements.valueStream().filter(s -> s.path("Sid").asText().equals("ProtectBranches")).findFirst().orElseThrow().path("Action")
+                .size());
         assertEquals("unchanged", apply().status());
         assertEquals("deleted", apply("--remove").status());
         assertEquals("Theirs", policy(developer.inline.get(NAME)).at("/Statement/0/Sid").asText());
@@ -340,7 +353,8 @@ class ApplyBranchDenyTest {
         developer.inline.put(NAME, OTHERS_DENY);
         var run = apply();
         assertEquals(1, run.exitCode());
-        assertTrue(run.err().contains("role/Developer: there is a policy " + NAME + " already, which is not this script's; choose another --policy-name"), run.err());
+        assertTrue(run.err().contains("role/Developer: there is a policy " + NAME + " already, which is not this script's; choose another --policy-name"),
+                run.err());
         var removal = apply("--remove");
         assertEquals("unchanged", removal.status());
         assertTrue(removal.err().contains("left its inline policy " + NAME + " alone"), removal.err());
@@ -372,7 +386,8 @@ class ApplyBranchDenyTest {
         var run = Script.run(script.commandLine(), "--branches", "main", "--repository-names", "payments", "--role-names", "Developer");
         assertEquals(1, run.exitCode());
         assertEquals("", run.out());
-        assertTrue(run.err().contains("the policy " + NAME + " is attached, but after") && run.err().contains("codecommit:CreateBranch on refs/heads/main of payments is allowed, and 16 more"), run.err());
+        assertTrue(run.err().contains("the policy " + NAME + " is attached, but after")
+                && run.err().contains("codecommit:CreateBranch on refs/heads/main of payments is allowed, and 16 more"), run.err());
         assertTrue(run.err().contains("apply-branch-deny --remove --role-names Developer --policy-name " + NAME + " --region eu-west-1"), run.err());
         aws.iam.simulatorLag = 0;
         assertEquals("deleted", run("--remove", "--role-names", "Developer", "--policy-name", NAME, "--region", "eu-west-1").status());
@@ -380,7 +395,8 @@ class ApplyBranchDenyTest {
 
     /** With a policy that denies too little or too much, nothing is attached. */
     @ParameterizedTest
-    @ValueSource(strings = {"refs/heads/main of payments is allowed", "no branch of payments is explicitDeny", "refs/heads/unprotected of payments is explicitDeny", "of payments-not-this-one is explicitDeny"})
+    @ValueSource(strings = {"refs/heads/main of payments is allowed", "no branch of payments is explicitDeny",
+            "refs/heads/unprotected of payments is explicitDeny", "of payments-not-this-one is explicitDeny"})
     void attachesNothingThatTheSimulatorDoesNotConfirm(String fault) {
         var script = new ApplyBranchDeny() {
             @Override
@@ -479,7 +495,8 @@ class ApplyBranchDenyTest {
         assertEquals(1, full.exitCode());
         assertEquals("", full.out());
         assertEquals(1, full.err().lines().count(), full.err());
-        assertTrue(full.err().contains("LimitExceeded: Cannot exceed quota for PoliciesPerRole: 10") && full.err().contains("changed before that: " + ARN + " policy;"), full.err());
+        assertTrue(full.err().contains("LimitExceeded: Cannot exceed quota for PoliciesPerRole: 10")
+                && full.err().contains("changed before that: " + ARN + " policy;"), full.err());
         developer.attached.remove("policy/p0");
         assertEquals("created", apply("--managed").status());
     }
@@ -492,7 +509,8 @@ class ApplyBranchDenyTest {
     // Faults
 
     @ParameterizedTest
-    @ValueSource(strings = {"sts:GetCallerIdentity", "codecommit:BatchGetRepositories", "iam:GetRole", "iam:GetPolicy", "iam:GetRolePolicy", "iam:ListRolePolicies", "iam:SimulatePrincipalPolicy",
+    @ValueSource(strings = {"sts:GetCallerIdentity", "codecommit:BatchGetRepositories", "iam:GetRole", "iam:GetPolicy", "iam:GetRolePolicy",
+            "iam:ListRolePolicies", "iam:SimulatePrincipalPolicy",
             "iam:PutRolePolicy"})
     void throttlingIsSurvived(String call) {
         aws.inject(Fault.on(call).times(2).throttle());
@@ -502,7 +520,8 @@ class ApplyBranchDenyTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"sts:GetCallerIdentity", "codecommit:BatchGetRepositories", "iam:GetRole", "iam:GetPolicy", "iam:GetRolePolicy", "iam:ListRolePolicies", "iam:SimulatePrincipalPolicy", "iam:PutRolePolicy"})
+    @CsvSource({"sts:GetCallerIdentity", "codecommit:BatchGetRepositories", "iam:GetRole", "iam:GetPolicy", "iam:GetRolePolicy", "iam:ListRolePolicies",
+            "iam:SimulatePrincipalPolicy", "iam:PutRolePolicy"})
     void anyOtherFaultLeavesNothingUnnamedAndTheNextRunFinishes(String call) {
         for (var fault : List.of(Fault.on(call).always().serverError(), Fault.on(call).always().cut(20), Fault.on(call).always().flip(1))) {
             developer.inline.clear();
@@ -523,7 +542,8 @@ class ApplyBranchDenyTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"iam:PutRolePolicy", "iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:AttachRolePolicy", "iam:DeletePolicyVersion", "iam:DeleteRolePolicy", "iam:DetachRolePolicy", "iam:DeletePolicy"})
+    @ValueSource(strings = {"iam:PutRolePolicy", "iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:AttachRolePolicy", "iam:DeletePolicyVersion",
+            "iam:DeleteRolePolicy", "iam:DetachRolePolicy", "iam:DeletePolicy"})
     void aLostAnswerIsSuccess(String call) {
         aws.inject(Fault.on(call).loseAnswer());
         assertEquals("created", apply().status());
@@ -541,7 +561,8 @@ class ApplyBranchDenyTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"iam:CreatePolicy", "iam:AttachRolePolicy", "iam:GetPolicyVersion", "iam:ListEntitiesForPolicy", "iam:ListPolicyVersions", "iam:CreatePolicyVersion"})
+    @ValueSource(strings = {"iam:CreatePolicy", "iam:AttachRolePolicy", "iam:GetPolicyVersion", "iam:ListEntitiesForPolicy", "iam:ListPolicyVersions",
+            "iam:CreatePolicyVersion"})
     void aManagedPolicyThatCouldNotBeFinishedIsNamedAndTheNextRunFinishes(String call) {
         var update = call.contains("Version") || call.contains("Entities");
         if (update) apply("--managed");
@@ -614,7 +635,8 @@ class ApplyBranchDenyTest {
     void badInputIsRefusedBeforeAnyCall(String arguments, String right) {
         var words = Arrays.stream(arguments.split("\\|")).flatMap(word -> switch (word) {
             case "LONG65" -> Stream.of("x".repeat(65));
-            case "MANY40", "MANY120", "MANY250" -> Stream.iterate(1, i -> i + 1).limit(Integer.parseInt(word.substring(4))).map(i -> "a-long-name-of-a-branch-" + i);
+            case "MANY40", "MANY120", "MANY250" -> Stream.iterate(1, i -> i + 1).limit(Integer.parseInt(word.substring(4)))
+                    .map(i -> "a-long-name-of-a-branch-" + i);
             default -> Stream.of(word);
         });
         Script.assertRefused(run(words.toArray(String[]::new)), right, aws);
@@ -635,11 +657,13 @@ class ApplyBranchDenyTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"main", "*", "release/*", "v?.x", "feature/a-b_c", "a.b", "caf\u00e9", "a@b", "a{b}", "a$b", "it's", "say\"hi\"", "lock/x", "a.lockx"})
+    @ValueSource(strings = {"main", "*", "release/*", "v?.x", "feature/a-b_c", "a.b", "caf\u00e9", "a@b", "a{b}", "a$b", "it's", "say\"hi\"", "lock/x",
+            "a.lockx"})
     void takesEveryNameThatGitTakes(String branch) {
         var run = run("--branches", branch, "--all-repositories", "--role-names", "Developer", "--dry-run");
         assertEquals(0, run.exitCode(), run.err());
-        assertEquals("refs/heads/" + branch, run.json().at("/policies/0/policy/Statement/0/Condition").findValues("codecommit:References").stream().filter(JsonNode::isArray).findFirst().orElseThrow().path(0).asText());
+        assertEquals("refs/heads/" + branch, run.json().at("/policies/0/policy/Statement/0/Condition").findValues("codecommit:References").stream()
+                .filter(JsonNode::isArray).findFirst().orElseThrow().path(0).asText());
     }
 
     @Test

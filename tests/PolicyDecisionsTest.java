@@ -94,20 +94,27 @@ class PolicyDecisionsTest {
     }
 
     /** A request and the policies that decide it together, by iam-simulate's member names. */
-    record Question(String principal, String action, String resource, Map<String, String> context, JsonNode identity, JsonNode resourcePolicy, JsonNode endpointPolicy) {
+    record Question(String principal, String action, String resource, Map<String, String> context, JsonNode identity, JsonNode resourcePolicy,
+            JsonNode endpointPolicy) {
         Decision decide() {
-            var keys = new HashMap<>(Map.of("aws:PrincipalArn", principal.replaceAll("sts(::\\d+:)assumed-(role/\\w+)/.*", "iam$1$2"), "aws:PrincipalAccount", principal.split(":")[4]));
+            var keys = new HashMap<>(Map.of("aws:PrincipalArn", principal.replaceAll("sts(::\\d+:)assumed-(role/\\w+)/.*", "iam$1$2"), "aws:PrincipalAccount",
+                    principal.split(":")[4]));
             keys.putAll(context);
-            var request = new Request(principal, action, resource, keys.entrySet().stream().collect(Collectors.toMap(Map.Entry::getKey, e -> List.of(e.getValue()))));
+            var request = new Request(principal, action, resource,
+                    keys.entrySet().stream().collect(Collectors.toMap(Map.Entry::getKey, e -> List.of(e.getValue()))));
             var identities = identity == null ? List.<Policy>of() : Stream.of(ALLOW_ALL, identity).distinct().map(p -> new Policy("identity", p)).toList();
-            var decision = PolicyEvaluator.decide(request, identities, resourcePolicy == null ? null : new Policy("resource", resourcePolicy), List.of()).decision();
-            if (endpointPolicy != null && decision == Decision.allowed) decision = PolicyEvaluator.evaluate(request, List.of(new Policy("endpoint", endpointPolicy))).decision();
+            var decision = PolicyEvaluator.decide(request, identities, resourcePolicy == null ? null : new Policy("resource", resourcePolicy), List.of())
+                    .decision();
+            if (endpointPolicy != null && decision == Decision.allowed)
+                decision = PolicyEvaluator.evaluate(request, List.of(new Policy("endpoint", endpointPolicy))).decision();
 
             var simulation = JSON.createObjectNode();
             var owner = (resource.equals("*") ? principal : resource).split(":")[4];
             simulation.putObject("request").put("principal", principal).put("action", action)
-                    .<ObjectNode>set("resource", JSON.createObjectNode().put("resource", resource).put("accountId", owner)).set("contextVariables", JSON.valueToTree(keys));
-            identities.forEach(p -> simulation.withArray("identityPolicies").addObject().put("name", "p" + simulation.path("identityPolicies").size()).set("policy", p.document()));
+                    .<ObjectNode>set("resource", JSON.createObjectNode().put("resource", resource).put("accountId", owner))
+                            .set("contextVariables", JSON.valueToTree(keys));
+            identities.forEach(p -> simulation.withArray("identityPolicies").addObject().put("name", "p" + simulation.path("identityPolicies").size())
+                    .set("policy", p.document()));
             for (var list : List.of("identityPolicies", "serviceControlPolicies", "resourceControlPolicies")) simulation.withArray(list);
             if (resourcePolicy != null) simulation.set("resourcePolicy", resourcePolicy);
             if (endpointPolicy != null) simulation.putArray("vpcEndpointPolicies").addObject().put("name", "endpoint").set("policy", endpointPolicy);
@@ -120,7 +127,8 @@ class PolicyDecisionsTest {
     /** The actions by what is decided for them in each column: "explicitDeny allowed ...". */
     static Map<String, Set<String>> table(Set<String> actions, java.util.function.Function<String, Stream<Decision>> columns) {
         var table = new LinkedHashMap<String, Set<String>>();
-        for (var action : actions) table.computeIfAbsent(columns.apply(action).map(Decision::name).collect(Collectors.joining(" ")), row -> new TreeSet<>()).add(action);
+        for (var action : actions) table.computeIfAbsent(columns.apply(action).map(Decision::name).collect(Collectors.joining(" ")), row -> new TreeSet<>())
+                .add(action);
         return table;
     }
 
@@ -142,7 +150,8 @@ class PolicyDecisionsTest {
     static final String REPOSITORY_WRITES = "DeleteRepository OverridePullRequestApprovalRules UpdateDefaultBranch UpdateRepositoryName";
 
     static JsonNode branchDeny(String... arguments) {
-        var run = Script.run(new ApplyBranchDeny().commandLine(), Stream.concat(Stream.of("--role-names", "Developer", "--dry-run"), Stream.of(arguments)).toArray(String[]::new));
+        var run = Script.run(new ApplyBranchDeny().commandLine(),
+                Stream.concat(Stream.of("--role-names", "Developer", "--dry-run"), Stream.of(arguments)).toArray(String[]::new));
         assertEquals(0, run.exitCode(), run.err());
         return run.json().at("/policies/0/policy");
     }
@@ -163,8 +172,10 @@ class PolicyDecisionsTest {
                 "explicitDeny explicitDeny explicitDeny explicitDeny explicitDeny explicitDeny explicitDeny explicitDeny allowed allowed allowed", words(REPOSITORY_WRITES),
                 "allowed allowed allowed allowed allowed allowed allowed allowed allowed allowed allowed", without(codecommit(), BRANCH_WRITES, REPOSITORY_WRITES)),
                 table(codecommit(), action -> Stream.concat(
-                        Stream.of("main", "release/1.2", "release/1/2", "releases", "Main", "feature/main", "").map(branch -> underBranchDeny(deny, action, branch.isEmpty() ? null : branch, REPOSITORY)),
-                        Stream.of("eu-west-1:111122223333:orders", "eu-west-1:111122223333:billing", "eu-west-2:111122223333:payments", "eu-west-1:111122223333:payments2")
+                        Stream.of("main", "release/1.2", "release/1/2", "releases", "Main", "feature/main", "")
+                                .map(branch -> underBranchDeny(deny, action, branch.isEmpty() ? null : branch, REPOSITORY)),
+                        Stream.of("eu-west-1:111122223333:orders", "eu-west-1:111122223333:billing", "eu-west-2:111122223333:payments",
+                                "eu-west-1:111122223333:payments2")
                                 .map(repository -> underBranchDeny(deny, action, "main", "arn:aws:codecommit:" + repository)))));
     }
 
@@ -174,23 +185,28 @@ class PolicyDecisionsTest {
         assertEquals(Map.of("explicitDeny explicitDeny allowed allowed", words(BRANCH_WRITES),
                 "explicitDeny explicitDeny explicitDeny explicitDeny", words(REPOSITORY_WRITES),
                 "allowed allowed allowed allowed", without(codecommit(), BRANCH_WRITES, REPOSITORY_WRITES)),
-                table(codecommit(), action -> Stream.of("main", "prod", "main2", "").map(branch -> underBranchDeny(deny, action, branch.isEmpty() ? null : branch, REPOSITORY))));
+                table(codecommit(), action -> Stream.of("main", "prod", "main2", "")
+                        .map(branch -> underBranchDeny(deny, action, branch.isEmpty() ? null : branch, REPOSITORY))));
     }
 
     @Test
     void branchDenyForAllRepositoriesStaysInItsRegionAndAccount() {
         var deny = branchDeny("--branches", "*", "--all-repositories");
-        assertEquals(Map.of("explicitDeny explicitDeny explicitDeny allowed", words(BRANCH_WRITES + " " + REPOSITORY_WRITES), "allowed allowed allowed allowed", without(codecommit(), BRANCH_WRITES, REPOSITORY_WRITES)),
-                table(codecommit(), action -> Stream.of("eu-west-1:111122223333:orders", "eu-west-1:111122223333:payments", "eu-west-1:111122223333:new", "eu-west-2:111122223333:payments")
+        assertEquals(Map.of("explicitDeny explicitDeny explicitDeny allowed", words(BRANCH_WRITES + " " + REPOSITORY_WRITES), "allowed allowed allowed allowed",
+                without(codecommit(), BRANCH_WRITES, REPOSITORY_WRITES)),
+                table(codecommit(), action -> Stream.of("eu-west-1:111122223333:orders", "eu-west-1:111122223333:payments", "eu-west-1:111122223333:new",
+                        "eu-west-2:111122223333:payments")
                         .map(repository -> underBranchDeny(deny, action, "x/y", "arn:aws:codecommit:" + repository))));
-        for (var action : words(BRANCH_WRITES)) assertEquals(Decision.allowed, underBranchDeny(deny, action, null, REPOSITORY), action + ": the handshake of every push");
+        for (var action : words(BRANCH_WRITES)) assertEquals(Decision.allowed, underBranchDeny(deny, action, null, REPOSITORY),
+                action + ": the handshake of every push");
     }
 
     @Test
     void branchDenyMayLeaveAdministrationToOthers() {
         var deny = branchDeny("--branches", "main", "--all-repositories", "--allow-administration");
         assertEquals(Map.of("explicitDeny allowed allowed", words(BRANCH_WRITES), "allowed allowed allowed", without(codecommit(), BRANCH_WRITES)),
-                table(codecommit(), action -> Stream.of("main", "x", "").map(branch -> underBranchDeny(deny, action, branch.isEmpty() ? null : branch, REPOSITORY))));
+                table(codecommit(), action -> Stream.of("main", "x", "")
+                        .map(branch -> underBranchDeny(deny, action, branch.isEmpty() ? null : branch, REPOSITORY))));
     }
 
     // The key
@@ -199,7 +215,8 @@ class PolicyDecisionsTest {
     static final String KEY_USE = "Decrypt DescribeKey Encrypt GenerateDataKey GenerateDataKeyWithoutPlaintext ReEncryptFrom ReEncryptTo";
 
     static JsonNode keyPolicy(String... arguments) {
-        var run = Script.run(new CreateKmsKey().commandLine(), Stream.concat(Stream.of("--alias", "alias/x", "--dry-run"), Stream.of(arguments)).toArray(String[]::new));
+        var run = Script.run(new CreateKmsKey().commandLine(),
+                Stream.concat(Stream.of("--alias", "alias/x", "--dry-run"), Stream.of(arguments)).toArray(String[]::new));
         assertEquals(0, run.exitCode(), run.err());
         return run.json().at("/key/policy");
     }
@@ -210,7 +227,8 @@ class PolicyDecisionsTest {
 
     @Test
     void theKeyIsUsedByUsersAdministeredByAdministratorsAndOtherwiseByWhomIamAllowsIt() {
-        var policy = keyPolicy("--users", "arn:aws:iam::111122223333:role/Developer", "arn:aws:iam::444455556666:root", "--administrators", "arn:aws:iam::111122223333:role/KeyAdmin");
+        var policy = keyPolicy("--users", "arn:aws:iam::111122223333:role/Developer", "arn:aws:iam::444455556666:root", "--administrators",
+                "arn:aws:iam::111122223333:role/KeyAdmin");
         var admin = "arn:aws:sts::111122223333:assumed-role/KeyAdmin/bob";
         var nobody = "arn:aws:iam::111122223333:user/nobody";
         var partner = "arn:aws:sts::444455556666:assumed-role/Build/1";
@@ -222,8 +240,10 @@ class PolicyDecisionsTest {
                 "implicitDeny allowed implicitDeny allowed implicitDeny implicitDeny implicitDeny", without(KMS, KEY_USE, "GenerateDataKeyPair Sign"),
                 "implicitDeny implicitDeny implicitDeny allowed implicitDeny implicitDeny implicitDeny", words("GenerateDataKeyPair Sign")),
                 table(KMS, action -> Stream.of(
-                        underKeyPolicy(policy, action, DEVELOPER, null), underKeyPolicy(policy, action, admin, null), underKeyPolicy(policy, action, nobody, null),
-                        underKeyPolicy(policy, action, nobody, ALLOW_ALL), underKeyPolicy(policy, action, partner, null), underKeyPolicy(policy, action, partner, ALLOW_ALL),
+                        underKeyPolicy(policy, action, DEVELOPER, null), underKeyPolicy(policy, action, admin, null),
+                                underKeyPolicy(policy, action, nobody, null),
+                        underKeyPolicy(policy, action, nobody, ALLOW_ALL), underKeyPolicy(policy, action, partner, null),
+                                underKeyPolicy(policy, action, partner, ALLOW_ALL),
                         underKeyPolicy(policy, action, stranger, ALLOW_ALL))));
     }
 
@@ -239,7 +259,8 @@ class PolicyDecisionsTest {
 
     /** The policy of one of the two endpoints, api or git. */
     static JsonNode endpointPolicy(String service, String... arguments) {
-        var run = Script.run(new CreateVpcEndpoint().commandLine(), Stream.concat(Stream.of("--vpc-id", vpc, "--security-group-ids", group, "--services", service, "--dry-run"),
+        var run = Script.run(new CreateVpcEndpoint().commandLine(),
+                Stream.concat(Stream.of("--vpc-id", vpc, "--security-group-ids", group, "--services", service, "--dry-run"),
                 Stream.of(arguments)).toArray(String[]::new));
         assertEquals(0, run.exitCode(), run.err());
         return run.json().at("/endpoints/0/policy");
@@ -247,7 +268,8 @@ class PolicyDecisionsTest {
 
     /** What comes through for somebody whom IAM allows everything. */
     static Decision throughEndpoint(JsonNode policy, String action, String principal, String repository) {
-        return new Question(principal, "codecommit:" + action, WITHOUT_REPOSITORY.contains(action) ? "*" : repository, Map.of(), ALLOW_ALL, null, policy).decide();
+        return new Question(principal, "codecommit:" + action, WITHOUT_REPOSITORY.contains(action) ? "*" : repository, Map.of(), ALLOW_ALL, null, policy)
+                .decide();
     }
 
     static Stream<Decision> throughEndpoint(JsonNode policy, String action) {
@@ -267,17 +289,21 @@ class PolicyDecisionsTest {
         var own = "allowed allowed allowed allowed implicitDeny implicitDeny";
         var nobody = "implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny";
         var api = endpointPolicy("api", "--policy", "default");
-        assertEquals(Map.of(own, without(codecommit(), "GitPull GitPush"), nobody, words("GitPull GitPush")), table(codecommit(), action -> throughEndpoint(api, action)));
+        assertEquals(Map.of(own, without(codecommit(), "GitPull GitPush"), nobody, words("GitPull GitPush")),
+                table(codecommit(), action -> throughEndpoint(api, action)));
         var git = endpointPolicy("git");
-        assertEquals(Map.of(own, words("GitPull GitPush"), nobody, without(codecommit(), "GitPull GitPush")), table(codecommit(), action -> throughEndpoint(git, action)));
+        assertEquals(Map.of(own, words("GitPull GitPush"), nobody, without(codecommit(), "GitPull GitPush")),
+                table(codecommit(), action -> throughEndpoint(git, action)));
         for (var policy : List.of(api, git))
             for (var action : without(codecommit(), String.join(" ", WITHOUT_REPOSITORY)))
-                assertEquals(Decision.implicitDeny, throughEndpoint(policy, action, DEVELOPER, "arn:aws:codecommit:eu-west-1:" + STRANGERS + ":theirs"), action + " out of the account");
+                assertEquals(Decision.implicitDeny, throughEndpoint(policy, action, DEVELOPER, "arn:aws:codecommit:eu-west-1:" + STRANGERS + ":theirs"),
+                        action + " out of the account");
     }
 
     @Test
     void theRestrictedEndpointsAreForTheNamedPrincipalsAndRepositories() {
-        var named = new String[] {"--policy", "restricted", "--principals", "arn:aws:iam::111122223333:role/Developer", "--repository-names", "payments", "orders"};
+        var named = new String[] {"--policy", "restricted", "--principals", "arn:aws:iam::111122223333:role/Developer", "--repository-names", "payments",
+                "orders"};
         var one = "allowed implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny";
         var any = "allowed allowed implicitDeny implicitDeny implicitDeny implicitDeny";
         var nobody = "implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny";
@@ -286,9 +312,12 @@ class PolicyDecisionsTest {
         assertEquals(Map.of(one, without(codecommit(), "GitPull GitPush", templates), any, WITHOUT_REPOSITORY, nobody, words("GitPull GitPush")),
                 table(codecommit(), action -> throughEndpoint(api, action)));
         var git = endpointPolicy("git", named);
-        assertEquals(Map.of(one, words("GitPull GitPush"), nobody, without(codecommit(), "GitPull GitPush")), table(codecommit(), action -> throughEndpoint(git, action)));
-        var all = endpointPolicy("git", "--policy", "restricted", "--principals", "arn:aws:iam::111122223333:role/Developer", "arn:aws:iam::111122223333:user/bob");
-        assertEquals(Map.of("allowed allowed allowed implicitDeny implicitDeny implicitDeny", words("GitPull GitPush")), table(words("GitPull GitPush"), action -> throughEndpoint(all, action)));
+        assertEquals(Map.of(one, words("GitPull GitPush"), nobody, without(codecommit(), "GitPull GitPush")),
+                table(codecommit(), action -> throughEndpoint(git, action)));
+        var all = endpointPolicy("git", "--policy", "restricted", "--principals", "arn:aws:iam::111122223333:role/Developer",
+                "arn:aws:iam::111122223333:user/bob");
+        assertEquals(Map.of("allowed allowed allowed implicitDeny implicitDeny implicitDeny", words("GitPull GitPush")),
+                table(words("GitPull GitPush"), action -> throughEndpoint(all, action)));
     }
 
     // The independent evaluator
@@ -300,7 +329,8 @@ class PolicyDecisionsTest {
         var decisions = IndependentEvaluator.decide(SIMULATIONS);
         var differences = new ArrayList<String>();
         for (var i = 0; i < decisions.size(); i++)
-            if (!decisions.get(i).equals(DECISIONS.get(i).name())) differences.add("here " + DECISIONS.get(i) + ", there " + decisions.get(i) + ": " + SIMULATIONS.get(i));
+            if (!decisions.get(i).equals(DECISIONS.get(i).name()))
+                differences.add("here " + DECISIONS.get(i) + ", there " + decisions.get(i) + ": " + SIMULATIONS.get(i));
         assertEquals(List.of(), differences.subList(0, Math.min(3, differences.size())), differences.size() + " differ of " + decisions.size());
     }
 }

@@ -197,7 +197,8 @@ public final class Iam implements LocalAws.Service {
             case "GetRole", "GetUser" -> node(kind.equals("role") ? "Role" : "User", describe(principal(kind, named(input, caller)), caller));
             case "GetGroup" -> {
                 var group = principal(kind, input);
-                var answer = page("Users", principals.values().stream().filter(p -> p.groups.contains(group.name)).map(p -> describe(p, caller)).toList(), input, pageSize);
+                var answer = page("Users", principals.values().stream().filter(p -> p.groups.contains(group.name)).map(p -> describe(p, caller)).toList(),
+                        input, pageSize);
                 yield answer.set("Group", describe(group, caller));
             }
             case "PutRolePolicy", "PutUserPolicy", "PutGroupPolicy" -> change(() -> putInline(principal(kind, input), input, caller));
@@ -205,7 +206,8 @@ public final class Iam implements LocalAws.Service {
                 var principal = principal(kind, input);
                 var name = input.get("PolicyName").asText();
                 if (!principal.inline.containsKey(name)) throw noSuchInline(principal, name);
-                yield Models.JSON.createObjectNode().put(nameOf(kind), principal.name).put("PolicyName", name).put("PolicyDocument", encode(principal.inline.get(name)));
+                yield Models.JSON.createObjectNode().put(nameOf(kind), principal.name).put("PolicyName", name)
+                        .put("PolicyDocument", encode(principal.inline.get(name)));
             }
             case "DeleteRolePolicy", "DeleteUserPolicy", "DeleteGroupPolicy" -> change(() -> {
                 var principal = modifiable(principal(kind, input));
@@ -214,7 +216,8 @@ public final class Iam implements LocalAws.Service {
                 principal.inline.remove(name);
             });
             case "ListRolePolicies", "ListUserPolicies", "ListGroupPolicies" ->
-                    page("PolicyNames", principal(kind, input).inline.keySet().stream().map(name -> Models.JSON.getNodeFactory().textNode(name)).toList(), input, pageSize);
+                    page("PolicyNames", principal(kind, input).inline.keySet().stream().map(name -> Models.JSON.getNodeFactory().textNode(name)).toList(),
+                            input, pageSize);
             case "AttachRolePolicy", "AttachUserPolicy", "AttachGroupPolicy" -> change(() -> {
                 var principal = modifiable(principal(kind, input));
                 var policy = managed(input, caller);
@@ -256,7 +259,8 @@ public final class Iam implements LocalAws.Service {
             });
             case "DeletePolicyVersion" -> {
                 var policy = own(managed(input, caller));
-                if (version(policy, input).equals(policy.defaultVersion)) throw new AwsError(409, "DeleteConflict", "Cannot delete the default version of a policy.");
+                if (version(policy, input).equals(policy.defaultVersion))
+                    throw new AwsError(409, "DeleteConflict", "Cannot delete the default version of a policy.");
                 policy.versions.remove(version(policy, input));
                 yield null;
             }
@@ -281,15 +285,19 @@ public final class Iam implements LocalAws.Service {
 
     private static Principal modifiable(Principal principal) {
         if (principal.path.startsWith("/aws-service-role/"))
-            throw new AwsError("UnmodifiableEntity", "Cannot perform the operation on the protected role '" + principal.name + "' - this role is only modifiable by AWS");
+            throw new AwsError("UnmodifiableEntity", "Cannot perform the operation on the protected role '" + principal.name
+                    + "' - this role is only modifiable by AWS");
         return principal;
     }
 
     private ObjectNode describe(Principal principal, Caller caller) {
-        var described = Models.JSON.createObjectNode().put("Path", principal.path).put(nameOf(principal.kind), principal.name).put(capital(principal.kind) + "Id", principal.id)
-                .put("Arn", "arn:" + caller.partition() + ":iam::" + caller.account() + ":" + principal.resource()).put("CreateDate", principal.created.getEpochSecond());
+        var described = Models.JSON.createObjectNode().put("Path", principal.path).put(nameOf(principal.kind), principal.name)
+                .put(capital(principal.kind) + "Id", principal.id)
+                .put("Arn", "arn:" + caller.partition() + ":iam::" + caller.account() + ":" + principal.resource())
+                        .put("CreateDate", principal.created.getEpochSecond());
         if (principal.boundary != null)
-            described.putObject("PermissionsBoundary").put("PermissionsBoundaryType", "Policy").put("PermissionsBoundaryArn", arn(policies.get(principal.boundary), caller));
+            described.putObject("PermissionsBoundary").put("PermissionsBoundaryType", "Policy")
+                    .put("PermissionsBoundaryArn", arn(policies.get(principal.boundary), caller));
         return described;
     }
 
@@ -372,7 +380,8 @@ public final class Iam implements LocalAws.Service {
 
     private ObjectNode describe(Managed policy, Caller caller, boolean whole) {
         var described = Models.JSON.createObjectNode().put("PolicyName", policy.name).put("PolicyId", policy.id).put("Arn", arn(policy, caller))
-                .put("Path", policy.resource.substring(policy.resource.indexOf('/'), policy.resource.lastIndexOf('/') + 1)).put("DefaultVersionId", policy.defaultVersion)
+                .put("Path", policy.resource.substring(policy.resource.indexOf('/'), policy.resource.lastIndexOf('/') + 1))
+                        .put("DefaultVersionId", policy.defaultVersion)
                 .put("AttachmentCount", holders(policy).count()).put("IsAttachable", true)
                 .put("PermissionsBoundaryUsageCount", principals.values().stream().filter(p -> policy.resource.equals(p.boundary)).count())
                 .put("CreateDate", policy.created.getEpochSecond()).put("UpdateDate", policy.created.getEpochSecond());
@@ -382,12 +391,14 @@ public final class Iam implements LocalAws.Service {
     }
 
     private static ObjectNode describe(Managed policy, String version) {
-        return Models.JSON.createObjectNode().put("VersionId", version).put("IsDefaultVersion", version.equals(policy.defaultVersion)).put("CreateDate", policy.created.getEpochSecond());
+        return Models.JSON.createObjectNode().put("VersionId", version).put("IsDefaultVersion", version.equals(policy.defaultVersion))
+                .put("CreateDate", policy.created.getEpochSecond());
     }
 
     private static void putTags(Managed policy, ObjectNode input) {
         for (var tag : input.path("Tags")) {
-            if (tag.get("Key").asText().toLowerCase(Locale.ROOT).startsWith("aws:")) throw new AwsError("InvalidInput", "System tags cannot be added/updated by requester");
+            if (tag.get("Key").asText().toLowerCase(Locale.ROOT).startsWith("aws:"))
+                throw new AwsError("InvalidInput", "System tags cannot be added/updated by requester");
             policy.tags.put(tag.get("Key").asText(), tag.get("Value").asText());
         }
     }
@@ -444,7 +455,8 @@ public final class Iam implements LocalAws.Service {
 
     private JsonNode simulate(ObjectNode input, Caller caller) {
         var source = input.get("PolicySourceArn").asText();
-        if (!source.matches("arn:" + caller.partition() + ":iam::\\d{12}:(user|group|role)/.+")) throw new AwsError("InvalidInput", "Invalid Entity Arn: " + source);
+        if (!source.matches("arn:" + caller.partition() + ":iam::\\d{12}:(user|group|role)/.+"))
+            throw new AwsError("InvalidInput", "Invalid Entity Arn: " + source);
         var principal = principals.values().stream().filter(p -> source.endsWith("::" + caller.account() + ":" + p.resource())).findFirst()
                 .orElseThrow(() -> noSuch("The entity " + source + " cannot be found."));
         var identity = new ArrayList<>(staleCalls > 0 ? stale.getOrDefault(principal.kind + "/" + principal.name, List.of()) : policiesOf(principal));
@@ -454,7 +466,8 @@ public final class Iam implements LocalAws.Service {
         if (boundaries.isEmpty() && principal.boundary != null) boundaries.add(policyOf(principal.boundary));
         var context = new LinkedHashMap<String, List<String>>();
         for (var entry : input.path("ContextEntries")) {
-            if (!entry.hasNonNull("ContextKeyName") || !entry.hasNonNull("ContextKeyType")) throw new AwsError("InvalidInput", "Context entries must have a name and a type");
+            if (!entry.hasNonNull("ContextKeyName") || !entry.hasNonNull("ContextKeyType"))
+                throw new AwsError("InvalidInput", "Context entries must have a name and a type");
             var values = entry.path("ContextKeyValues").valueStream().map(JsonNode::asText).toList();
             if (values.isEmpty() || values.size() > 1 && !entry.get("ContextKeyType").asText().endsWith("List"))
                 throw new AwsError("InvalidInput", "Context entry " + entry.get("ContextKeyName").asText() + " has " + values.size() + " values for its type");
@@ -463,10 +476,12 @@ public final class Iam implements LocalAws.Service {
         var resources = input.path("ResourceArns").valueStream().map(JsonNode::asText).toList();
         var results = new ArrayList<JsonNode>();
         for (var action : input.get("ActionNames")) {
-            if (!action.asText().matches("[a-z0-9-]+:[A-Za-z0-9]+") || unknownToSimulator.contains(action.asText())) throw new AwsError("InvalidInput", "Invalid Action: " + action.asText());
+            if (!action.asText().matches("[a-z0-9-]+:[A-Za-z0-9]+") || unknownToSimulator.contains(action.asText()))
+                throw new AwsError("InvalidInput", "Invalid Action: " + action.asText());
             var found = (resources.isEmpty() ? List.of("*") : resources).stream()
                     .map(resource -> result(new Request(source, action.asText(), resource, context), identity, boundaries)).toList();
-            if (simulatorGroupsResources) found.forEach(r -> found.get(0).withArray("ResourceSpecificResults").addAll(r == found.get(0) ? List.of() : r.path("ResourceSpecificResults").valueStream().toList()));
+            if (simulatorGroupsResources) found.forEach(r -> found.get(0).withArray("ResourceSpecificResults")
+                    .addAll(r == found.get(0) ? List.of() : r.path("ResourceSpecificResults").valueStream().toList()));
             results.addAll(simulatorGroupsResources ? found.subList(0, 1) : found);
         }
         return page("EvaluationResults", results, input, simulatorPageSize);
@@ -474,11 +489,13 @@ public final class Iam implements LocalAws.Service {
 
     private static ObjectNode result(Request request, List<Policy> identity, List<Policy> boundaries) {
         var decided = PolicyEvaluator.decide(request, identity, null, boundaries);
-        var result = Models.JSON.createObjectNode().put("EvalActionName", request.action()).put("EvalResourceName", request.resource()).put("EvalDecision", decided.decision().name());
+        var result = Models.JSON.createObjectNode().put("EvalActionName", request.action()).put("EvalResourceName", request.resource())
+                .put("EvalDecision", decided.decision().name());
         for (var match : new LinkedHashSet<>(decided.matched().stream().map(PolicyEvaluator.Match::policyId).toList()))
             result.withArray("MatchedStatements").addObject().put("SourcePolicyId", match).put("SourcePolicyType", "IAM Policy");
         if (!boundaries.isEmpty())
-            result.putObject("PermissionsBoundaryDecisionDetail").put("AllowedByPermissionsBoundary", PolicyEvaluator.evaluate(request, boundaries).decision() == Decision.allowed);
+            result.putObject("PermissionsBoundaryDecisionDetail")
+                    .put("AllowedByPermissionsBoundary", PolicyEvaluator.evaluate(request, boundaries).decision() == Decision.allowed);
         if (request.resource().equals("*")) {
             decided.missingKeys().forEach(result.putArray("MissingContextValues")::add);
             return result;
@@ -551,7 +568,8 @@ public final class Iam implements LocalAws.Service {
         if (resource.equals("*")) return;
         var parts = resource.split(":", 6);
         if (!parts[0].equals("arn") || parts.length < 6) throw malformed("Resource " + resource + " must be in ARN format or \"*\".");
-        if (!parts[1].equals("*") && !parts[1].equals(caller.partition())) throw malformed("Partition \"" + parts[1] + "\" is not valid for resource \"" + resource + "\".");
+        if (!parts[1].equals("*") && !parts[1].equals(caller.partition()))
+            throw malformed("Partition \"" + parts[1] + "\" is not valid for resource \"" + resource + "\".");
         if (!parts[2].matches("[a-z0-9-]+")) throw malformed("Resource vendor must be fully qualified and cannot contain regexes.");
     }
 

@@ -132,7 +132,8 @@ class IamTest {
         var first = iam.listRolePolicies(r -> r.roleName("Developer"));
         assertTrue(first.isTruncated() && first.policyNames().size() < 5);
         assertEquals(List.of("p0", "p1", "p2", "p3", "p4"), iam.listRolePoliciesPaginator(r -> r.roleName("Developer")).policyNames().stream().toList());
-        assertEquals(List.of("p0", "p1", "p2", "p3", "p4"), iam.listAttachedRolePoliciesPaginator(r -> r.roleName("Developer")).attachedPolicies().stream().map(AttachedPolicy::policyName).toList());
+        assertEquals(List.of("p0", "p1", "p2", "p3", "p4"),
+                iam.listAttachedRolePoliciesPaginator(r -> r.roleName("Developer")).attachedPolicies().stream().map(AttachedPolicy::policyName).toList());
         assertEquals(5, iam.listAttachedUserPoliciesPaginator(r -> r.userName("user0")).attachedPolicies().stream().count());
         assertEquals(0, iam.listAttachedGroupPoliciesPaginator(r -> r.groupName("Developers")).attachedPolicies().stream().count());
         assertEquals(5, iam.getGroupPaginator(r -> r.groupName("Developers")).users().stream().count());
@@ -163,9 +164,11 @@ class IamTest {
             iam.createPolicyVersion(r -> r.policyArn(policy.arn()).policyDocument(last ? DENY_MAIN : ALLOW_ALL).setAsDefault(last));
         }
         assertError("LimitExceeded", () -> iam.createPolicyVersion(r -> r.policyArn(policy.arn()).policyDocument(ALLOW_ALL)));
-        assertEquals(List.of("v5", "v4", "v3", "v2", "v1"), iam.listPolicyVersionsPaginator(r -> r.policyArn(policy.arn())).versions().stream().map(v -> v.versionId()).toList());
+        assertEquals(List.of("v5", "v4", "v3", "v2", "v1"),
+                iam.listPolicyVersionsPaginator(r -> r.policyArn(policy.arn())).versions().stream().map(v -> v.versionId()).toList());
         assertEquals("v5", iam.getPolicy(r -> r.policyArn(policy.arn())).policy().defaultVersionId());
-        assertEquals(DENY_MAIN, URLDecoder.decode(iam.getPolicyVersion(r -> r.policyArn(policy.arn()).versionId("v5")).policyVersion().document(), StandardCharsets.UTF_8));
+        assertEquals(DENY_MAIN, URLDecoder.decode(iam.getPolicyVersion(r -> r.policyArn(policy.arn()).versionId("v5")).policyVersion().document(),
+                StandardCharsets.UTF_8));
         assertError("DeleteConflict", () -> iam.deletePolicyVersion(r -> r.policyArn(policy.arn()).versionId("v5")));
         assertError("NoSuchEntity", () -> iam.deletePolicyVersion(r -> r.policyArn(policy.arn()).versionId("v6")));
         iam.setDefaultPolicyVersion(r -> r.policyArn(policy.arn()).versionId("v2"));
@@ -180,7 +183,8 @@ class IamTest {
         assertError("NoSuchEntity", () -> iam.detachRolePolicy(r -> r.roleName("Developer").policyArn(policy.arn())));
         assertError("DeleteConflict", () -> iam.deletePolicy(r -> r.policyArn(policy.arn())));
         for (var version : List.of("v1", "v2", "v3", "v4")) iam.deletePolicyVersion(r -> r.policyArn(policy.arn()).versionId(version));
-        assertEquals("v6", iam.createPolicyVersion(r -> r.policyArn(policy.arn()).policyDocument(ALLOW_ALL)).policyVersion().versionId(), "numbers are not used twice");
+        assertEquals("v6", iam.createPolicyVersion(r -> r.policyArn(policy.arn()).policyDocument(ALLOW_ALL)).policyVersion().versionId(),
+                "numbers are not used twice");
         iam.deletePolicyVersion(r -> r.policyArn(policy.arn()).versionId("v6"));
         iam.deletePolicy(r -> r.policyArn(policy.arn()));
         assertNull(aws.iam.policy("policy/team/deny"));
@@ -267,14 +271,16 @@ class IamTest {
         assertError("ValidationError", () -> iam.createPolicy(r -> r.policyName("p").path("team").policyDocument(ALLOW_ALL)));
         assertError("ValidationError", () -> iam.listRolePolicies(r -> r.roleName("Developer").maxItems(0)));
         assertError("ValidationError", () -> iam.simulatePrincipalPolicy(r -> r.policySourceArn(ROLE)));
-        assertError("ValidationError", () -> iam.simulatePrincipalPolicy(r -> r.policySourceArn(ROLE).actionNames("s3:GetObject").contextEntries(ContextEntry.builder().contextKeyName("aws:x").contextKeyType("text").contextKeyValues("y").build())));
+        assertError("ValidationError", () -> iam.simulatePrincipalPolicy(r -> r.policySourceArn(ROLE).actionNames("s3:GetObject")
+                .contextEntries(ContextEntry.builder().contextKeyName("aws:x").contextKeyType("text").contextKeyValues("y").build())));
     }
 
     @Test
     void aServiceLinkedRoleIsNotTouched() {
         aws.iam.createRole("aws-service-role/cloud9.amazonaws.com/AWSServiceRoleForAWSCloud9");
         assertError("UnmodifiableEntity", () -> iam.putRolePolicy(r -> r.roleName("AWSServiceRoleForAWSCloud9").policyName("p").policyDocument(ALLOW_ALL)));
-        assertError("UnmodifiableEntity", () -> iam.attachRolePolicy(r -> r.roleName("AWSServiceRoleForAWSCloud9").policyArn("arn:aws:iam::aws:policy/AdministratorAccess")));
+        assertError("UnmodifiableEntity", () -> iam.attachRolePolicy(r -> r.roleName("AWSServiceRoleForAWSCloud9")
+                .policyArn("arn:aws:iam::aws:policy/AdministratorAccess")));
     }
 
     // The simulator
@@ -284,8 +290,10 @@ class IamTest {
     }
 
     static SimulatePrincipalPolicyRequest.Builder push(String source, String ref) {
-        var request = SimulatePrincipalPolicyRequest.builder().policySourceArn(source).actionNames("codecommit:GitPush").resourceArns("arn:aws:codecommit:eu-west-1:111122223333:orders");
-        return ref == null ? request : request.contextEntries(ContextEntry.builder().contextKeyName("codecommit:References").contextKeyType("string").contextKeyValues(ref).build());
+        var request = SimulatePrincipalPolicyRequest.builder().policySourceArn(source).actionNames("codecommit:GitPush")
+                .resourceArns("arn:aws:codecommit:eu-west-1:111122223333:orders");
+        return ref == null ? request : request.contextEntries(ContextEntry.builder().contextKeyName("codecommit:References").contextKeyType("string")
+                .contextKeyValues(ref).build());
     }
 
     @Test
@@ -304,7 +312,8 @@ class IamTest {
         assertEquals(List.of("codecommit:References"), none.resourceSpecificResults().get(0).missingContextValues());
         assertEquals(PolicyEvaluationDecisionType.ALLOWED, simulate(push(ROLE, "refs/heads/main")).get(0).evalDecision());
         iam.putRolePolicy(r -> r.roleName("Developer").policyName("deny").policyDocument(DENY_MAIN));
-        assertEquals(List.of("role_Developer_deny"), simulate(push(ROLE, "refs/heads/main")).get(0).matchedStatements().stream().map(Statement::sourcePolicyId).toList());
+        assertEquals(List.of("role_Developer_deny"), simulate(push(ROLE, "refs/heads/main")).get(0).matchedStatements().stream().map(Statement::sourcePolicyId)
+                .toList());
     }
 
     @Test
@@ -330,7 +339,8 @@ class IamTest {
     void answersForEachActionAndResourceInPages() {
         aws.iam.createRole("Developer");
         var actions = IntStream.range(0, 7).mapToObj(i -> "codecommit:Action" + i).toList();
-        var request = push(ROLE, null).actionNames(actions).resourceArns("arn:aws:codecommit:eu-west-1:111122223333:a", "arn:aws:codecommit:eu-west-1:111122223333:b");
+        var request = push(ROLE, null).actionNames(actions)
+                .resourceArns("arn:aws:codecommit:eu-west-1:111122223333:a", "arn:aws:codecommit:eu-west-1:111122223333:b");
         assertTrue(iam.simulatePrincipalPolicy(request.build()).isTruncated());
         var results = simulate(request);
         assertEquals(14, results.size());
@@ -349,9 +359,11 @@ class IamTest {
         iam.putRolePolicy(r -> r.roleName("Developer").policyName("all").policyDocument(ALLOW_ALL));
         aws.iam.simulatorLag = 2;
         iam.putRolePolicy(r -> r.roleName("Developer").policyName("deny").policyDocument(DENY_MAIN));
-        assertEquals(List.of("allowed", "allowed", "explicitDeny"), IntStream.range(0, 3).mapToObj(i -> simulate(push(ROLE, "refs/heads/main")).get(0).evalDecisionAsString()).toList());
+        assertEquals(List.of("allowed", "allowed", "explicitDeny"),
+                IntStream.range(0, 3).mapToObj(i -> simulate(push(ROLE, "refs/heads/main")).get(0).evalDecisionAsString()).toList());
         iam.deleteRolePolicy(r -> r.roleName("Developer").policyName("deny"));
-        assertEquals(List.of("explicitDeny", "explicitDeny", "allowed"), IntStream.range(0, 3).mapToObj(i -> simulate(push(ROLE, "refs/heads/main")).get(0).evalDecisionAsString()).toList());
+        assertEquals(List.of("explicitDeny", "explicitDeny", "allowed"),
+                IntStream.range(0, 3).mapToObj(i -> simulate(push(ROLE, "refs/heads/main")).get(0).evalDecisionAsString()).toList());
     }
 
     @Test
@@ -362,7 +374,8 @@ class IamTest {
         assertError("InvalidInput", () -> simulate(push("arn:aws:iam::111122223333:policy/Developer", null)));
         assertError("InvalidInput", () -> simulate(push("arn:aws-cn:iam::111122223333:role/Developer", null)));
         assertError("InvalidInput", () -> simulate(push(ROLE, null).actionNames("codecommit:Git*")));
-        assertError("InvalidInput", () -> simulate(push(ROLE, null).contextEntries(ContextEntry.builder().contextKeyName("codecommit:References").contextKeyType("string").contextKeyValues("a", "b").build())));
+        assertError("InvalidInput", () -> simulate(push(ROLE, null)
+                .contextEntries(ContextEntry.builder().contextKeyName("codecommit:References").contextKeyType("string").contextKeyValues("a", "b").build())));
         aws.iam.unknownToSimulator.add("codecommit:GitPush");
         assertError("InvalidInput", () -> simulate(push(ROLE, null)));
     }

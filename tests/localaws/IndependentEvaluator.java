@@ -41,10 +41,12 @@ public final class IndependentEvaluator {
         var cases = directory.resolve("cases.json");
         try {
             Models.JSON.writeValue(cases.toFile(), simulations);
-            var node = new ProcessBuilder("node", script.toString(), modules.toString(), cases.toString()).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+            var node = new ProcessBuilder("node", script.toString(), modules.toString(), cases.toString()).redirectError(ProcessBuilder.Redirect.INHERIT)
+                    .start();
             var decisions = new ArrayList<String>();
             Models.JSON.readTree(node.getInputStream()).forEach(decision -> decisions.add(decision.asText()));
-            if (node.waitFor() != 0 || decisions.size() != simulations.size()) throw new IOException("node: exit code " + node.exitValue() + ", " + decisions.size() + " decisions");
+            if (node.waitFor() != 0 || decisions.size() != simulations.size())
+                throw new IOException("node: exit code " + node.exitValue() + ", " + decisions.size() + " decisions");
             return decisions;
         } finally {
             for (var file : List.of(script, cases, directory)) Files.deleteIfExists(file);

@@ -146,7 +146,8 @@ public final class PolicyEvaluator {
         // A deny spares only whom it names together with his account and, for a session, his role.
         var spared = list(statement.get("NotPrincipal").path("AWS")).stream().map(JsonNode::asText).toList();
         var all = request.principal.startsWith("arn:")
-                ? spared.contains("*") || spared.contains(request.principal) && (spared.contains(account()) || spared.contains(root())) && (!session() || spared.contains(role()))
+                ? spared.contains("*") || spared.contains(request.principal) && (spared.contains(account()) || spared.contains(root()))
+                        && (!session() || spared.contains(role()))
                 : reach(statement.get("NotPrincipal")) != Reach.NONE;
         return all ? Reach.NONE : Reach.SELF;
     }

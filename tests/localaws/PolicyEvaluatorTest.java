@@ -37,7 +37,8 @@ class PolicyEvaluatorTest {
     }
 
     private static Decision evaluate(Request request, String... policies) {
-        return PolicyEvaluator.evaluate(request, java.util.Arrays.stream(policies).map(p -> Policy.of("p", p.replace('\'', '"').replace('`', '\''))).toList()).decision();
+        return PolicyEvaluator.evaluate(request, java.util.Arrays.stream(policies).map(p -> Policy.of("p", p.replace('\'', '"').replace('`', '\''))).toList())
+                .decision();
     }
 
     @ParameterizedTest(name = "{0}: missing {1}, wanted {2}, other {3}, both {4}")
@@ -115,8 +116,10 @@ class PolicyEvaluatorTest {
     void aVariableMayHaveADefault() {
         var policy = "{'Version': '2012-10-17', 'Statement': {'Effect': 'Allow', 'Action': '*', 'Resource': 'arn:aws:s3:::backup/${aws:PrincipalTag/team, `all`}/*'}}";
         assertEquals(Decision.allowed, evaluate(new Request(USER, "s3:GetObject", "arn:aws:s3:::backup/all/1", Map.of()), policy));
-        assertEquals(Decision.implicitDeny, evaluate(new Request(USER, "s3:GetObject", "arn:aws:s3:::backup/all/1", Map.of("aws:PrincipalTag/team", List.of("x"))), policy));
-        assertEquals(Decision.allowed, evaluate(new Request(USER, "s3:GetObject", "arn:aws:s3:::backup/x/1", Map.of("aws:PrincipalTag/team", List.of("x"))), policy));
+        assertEquals(Decision.implicitDeny, evaluate(new Request(USER, "s3:GetObject", "arn:aws:s3:::backup/all/1",
+                Map.of("aws:PrincipalTag/team", List.of("x"))), policy));
+        assertEquals(Decision.allowed, evaluate(new Request(USER, "s3:GetObject", "arn:aws:s3:::backup/x/1", Map.of("aws:PrincipalTag/team", List.of("x"))),
+                policy));
     }
 
     @Test
@@ -167,11 +170,13 @@ class PolicyEvaluatorTest {
                 {"Version": "2012-10-17", "Statement": [
                   {"Sid": "Main", "Effect": "Deny", "NotAction": ["codecommit:Get*", "codecommit:GitPull"], "Resource": "*",
                    "Condition": {"StringEquals": {"codecommit:References": "refs/heads/main"}}}]}""");
-        var main = PolicyEvaluator.evaluate(new Request(USER, "codecommit:GitPush", REPOSITORY, Map.of("codecommit:References", List.of("refs/heads/main"))), List.of(allow, deny));
+        var main = PolicyEvaluator.evaluate(new Request(USER, "codecommit:GitPush", REPOSITORY, Map.of("codecommit:References", List.of("refs/heads/main"))),
+                List.of(allow, deny));
         assertEquals(new PolicyEvaluator.Result(Decision.explicitDeny, List.of(new Match("deny", "Main")), Set.of()), main);
         var none = PolicyEvaluator.evaluate(new Request(USER, "codecommit:GitPush", REPOSITORY, Map.of()), List.of(allow, deny));
         assertEquals(new PolicyEvaluator.Result(Decision.allowed, List.of(new Match("allow", "All")), Set.of("codecommit:References")), none);
-        assertEquals(Decision.allowed, PolicyEvaluator.evaluate(new Request(USER, "codecommit:gitpull", REPOSITORY, Map.of("codecommit:References", List.of("refs/heads/main"))),
+        assertEquals(Decision.allowed, PolicyEvaluator.evaluate(new Request(USER, "codecommit:gitpull", REPOSITORY,
+                Map.of("codecommit:References", List.of("refs/heads/main"))),
                 List.of(allow, deny)).decision());
         assertEquals(Decision.implicitDeny, PolicyEvaluator.evaluate(new Request(USER, "codecommit:GitPull", REPOSITORY, Map.of()), List.of(deny)).decision());
     }
@@ -194,7 +199,8 @@ class PolicyEvaluatorTest {
             "{'Federated': 'cognito-identity.amazonaws.com'},                       arn:aws:iam::111122223333:user/alice,              implicitDeny, implicitDeny"})
     void keyPoliciesNeedAPrincipalAndAccountsAnIdentityPolicyToo(String principal, String who, Decision alone, Decision together) {
         var request = new Request(who, "kms:Decrypt", "arn:aws:kms:eu-west-1:111122223333:key/1", Map.of());
-        var key = Policy.of("key", ("{'Statement': {'Effect': 'Allow', 'Action': 'kms:*', 'Resource': '*', 'Principal': " + principal + "}}").replace('\'', '"'));
+        var key = Policy.of("key", ("{'Statement': {'Effect': 'Allow', 'Action': 'kms:*', 'Resource': '*', 'Principal': " + principal + "}}")
+                .replace('\'', '"'));
         var all = Policy.of("all", "{\"Statement\": {\"Effect\": \"Allow\", \"Action\": \"*\", \"Resource\": \"*\"}}");
         assertEquals(alone, PolicyEvaluator.decide(request, List.of(), key, List.of()).decision());
         assertEquals(together, PolicyEvaluator.decide(request, List.of(all), key, List.of()).decision());
@@ -213,7 +219,8 @@ class PolicyEvaluatorTest {
     }
 
     private static Policy bucket(String principal) {
-        return Policy.of("bucket", "{\"Statement\": {\"Effect\": \"Allow\", \"Action\": \"s3:*\", \"Resource\": \"*\", \"Principal\": {\"AWS\": \"" + principal + "\"}}}");
+        return Policy.of("bucket", "{\"Statement\": {\"Effect\": \"Allow\", \"Action\": \"s3:*\", \"Resource\": \"*\", \"Principal\": {\"AWS\": \"" + principal
+                + "\"}}}");
     }
 
     @Test
@@ -232,7 +239,8 @@ class PolicyEvaluatorTest {
         assertEquals(Decision.explicitDeny, evaluate(request, policy.formatted("'" + ROLE + "'")));
         assertEquals(Decision.explicitDeny, evaluate(request, policy.formatted("['" + ROLE + "', '" + SESSION + "']")));
         assertEquals(Decision.allowed, evaluate(request, policy.formatted("['" + ROLE + "', '" + SESSION + "', '111122223333']")));
-        assertEquals(Decision.allowed, evaluate(new Request(USER, "s3:PutObject", "arn:aws:s3:::backup/a", Map.of()), policy.formatted("['" + USER + "', '111122223333']")));
+        assertEquals(Decision.allowed, evaluate(new Request(USER, "s3:PutObject", "arn:aws:s3:::backup/a", Map.of()),
+                policy.formatted("['" + USER + "', '111122223333']")));
     }
 
     @Test
@@ -257,7 +265,8 @@ class PolicyEvaluatorTest {
             if (!ours.equals(decisions.get(i))) differences.add("here " + ours + ", there " + decisions.get(i) + ": " + cases.get(i));
         }
         differences.sort(Comparator.comparing(String::length));
-        assertEquals(List.of(), differences.subList(0, Math.min(3, differences.size())), differences.size() + " differ of " + cases.size() + " with tests.seed=" + seed);
+        assertEquals(List.of(), differences.subList(0, Math.min(3, differences.size())),
+                differences.size() + " differ of " + cases.size() + " with tests.seed=" + seed);
         assertTrue(seen.values().stream().allMatch(n -> n > cases.size() / 20) && seen.size() == 3, "a mixture: " + seen);
     }
 
@@ -268,7 +277,8 @@ class PolicyEvaluatorTest {
         context.put("aws:ResourceAccount", List.of(request.at("/resource/accountId").asText()));
         var asked = new Request(request.get("principal").asText(), request.get("action").asText(), request.at("/resource/resource").asText(), context);
         var decision = PolicyEvaluator.decide(asked, policies(simulation.get("identityPolicies")),
-                simulation.has("resourcePolicy") ? new Policy("resource", simulation.get("resourcePolicy")) : null, policies(simulation.path("permissionBoundaryPolicies"))).decision();
+                simulation.has("resourcePolicy") ? new Policy("resource", simulation.get("resourcePolicy")) : null,
+                        policies(simulation.path("permissionBoundaryPolicies"))).decision();
         if (!simulation.has("vpcEndpointPolicies") || decision == Decision.explicitDeny) return decision;
         var endpoint = PolicyEvaluator.evaluate(asked, policies(simulation.path("vpcEndpointPolicies"))).decision();
         return endpoint == Decision.allowed ? decision : endpoint;
@@ -315,15 +325,20 @@ class PolicyEvaluatorTest {
         private record Key(String name, String type, boolean several, List<String> given, List<String> wanted) { }
 
         private static final List<Key> KEYS = List.of(
-                new Key("codecommit:References", "String", false, List.of("refs/heads/main", "refs/heads/release/1", "refs/heads/x"), List.of("refs/heads/main", "refs/heads/release/*", "REFS/heads/MAIN", "refs/heads/?", "refs/heads/${aws:PrincipalTag/team, 'main'}")),
+                new Key("codecommit:References", "String", false, List.of("refs/heads/main", "refs/heads/release/1", "refs/heads/x"),
+                        List.of("refs/heads/main", "refs/heads/release/*", "REFS/heads/MAIN", "refs/heads/?", "refs/heads/${aws:PrincipalTag/team, 'main'}")),
                 new Key("aws:PrincipalTag/team", "String", false, List.of("orders", "ops"), List.of("orders", "o*", "${aws:PrincipalTag/team}", "OPS")),
-                new Key("aws:PrincipalOrgPaths", "String", true, List.of("o-a/r-1/ou-1/", "o-a/r-1/ou-2/", "o-b/r-2/"), List.of("o-a/r-1/ou-1/", "o-a/*", "o-b/r-?/")),
+                new Key("aws:PrincipalOrgPaths", "String", true, List.of("o-a/r-1/ou-1/", "o-a/r-1/ou-2/", "o-b/r-2/"),
+                        List.of("o-a/r-1/ou-1/", "o-a/*", "o-b/r-?/")),
                 new Key("aws:CalledVia", "String", true, List.of("athena.amazonaws.com", "kms.amazonaws.com"), List.of("kms.amazonaws.com", "athena.*", "x")),
-                new Key("aws:PrincipalArn", "Arn", false, List.of(ROLE, USER), List.of(ROLE, "arn:aws:iam::*:role/*", "arn:aws:iam::111122223333:user/a????", "arn:aws:iam::444455556666:role/Backup")),
+                new Key("aws:PrincipalArn", "Arn", false, List.of(ROLE, USER),
+                        List.of(ROLE, "arn:aws:iam::*:role/*", "arn:aws:iam::111122223333:user/a????", "arn:aws:iam::444455556666:role/Backup")),
                 new Key("aws:SecureTransport", "Bool", false, List.of("true", "false"), List.of("true", "false")),
                 new Key("aws:MultiFactorAuthAge", "Numeric", false, List.of("10", "3600", "7200"), List.of("10", "3600", "5000")),
-                new Key("aws:CurrentTime", "Date", false, List.of("2026-11-21T04:00:00Z", "2026-12-24T18:00:00Z"), List.of("2026-11-21T04:00:00Z", "2026-12-01T00:00:00Z")),
-                new Key("aws:SourceIp", "IpAddress", false, List.of("10.1.2.3", "192.0.2.7", "2001:db8::1"), List.of("10.0.0.0/8", "192.0.2.7/32", "192.0.2.0/24", "2001:db8::/32")));
+                new Key("aws:CurrentTime", "Date", false, List.of("2026-11-21T04:00:00Z", "2026-12-24T18:00:00Z"),
+                        List.of("2026-11-21T04:00:00Z", "2026-12-01T00:00:00Z")),
+                new Key("aws:SourceIp", "IpAddress", false, List.of("10.1.2.3", "192.0.2.7", "2001:db8::1"),
+                        List.of("10.0.0.0/8", "192.0.2.7/32", "192.0.2.0/24", "2001:db8::/32")));
 
         private final Random random;
 
@@ -357,7 +372,8 @@ class PolicyEvaluatorTest {
             request.putObject("resource").put("resource", one(RESOURCES.get(service))).put("accountId", "111122223333");
             var context = request.putObject("contextVariables");
             for (var key : KEYS)
-                if (random.nextInt(3) > 0 && (!key.name.startsWith("codecommit:") || service.equals("codecommit") && !request.get("action").asText().endsWith("GitPull"))) {
+                if (random.nextInt(3) > 0 && (!key.name.startsWith("codecommit:") || service.equals("codecommit")
+                        && !request.get("action").asText().endsWith("GitPull"))) {
                     if (key.several) context.set(key.name, several(key.given));
                     else context.put(key.name, one(key.given));
                 }
@@ -367,7 +383,8 @@ class PolicyEvaluatorTest {
             simulation.putArray("serviceControlPolicies");
             simulation.putArray("resourceControlPolicies");
             if (service.equals("kms") || service.equals("s3") && random.nextBoolean()) simulation.set("resourcePolicy", policy(service, true));
-            if (random.nextInt(5) == 0) simulation.putArray("permissionBoundaryPolicies").addObject().put("name", "boundary").set("policy", policy(service, false));
+            if (random.nextInt(5) == 0)
+                simulation.putArray("permissionBoundaryPolicies").addObject().put("name", "boundary").set("policy", policy(service, false));
             if (random.nextInt(5) == 0) simulation.putArray("vpcEndpointPolicies").addObject().put("name", "endpoint").set("policy", endpointPolicy(service));
             return simulation;
         }
