@@ -199,38 +199,35 @@ public final class CodeCommit implements LocalAws.Service {
     private JsonNode listRepositories(ObjectNode input, Caller caller) {
         Function<Repo, String> key = switch (input.path("sortBy").asText()) {
             case "repositoryName" -> repo -> repo.name;
-            case "lastModifiedDate" -> repo -> repo.lastModified + " " + repo.id;
+            case "lastModifiedDate" -> repo -> "%015d %s".formatted(repo.lastModified.toEpochMilli(), repo.id);
             default -> repo -> repo.id; // nothing is said about the order that nobody asked for
         };
-        var byKey = Comparator.comparing(key);
-        var order = input.path("order").asText().equals("descending") ? byKey.reversed() : byKey;
-        var repos = new ArrayList<>(in(caller.region()).values());
-        repos.sort(order);
+        Comparator<String> order = input.path("order").asText().equals("descending") ? Comparator.reverseOrder() : Comparator.naturalOrder();
         var answer = Models.JSON.createObjectNode();
         var page = answer.putArray("repositories");
-        var last = page(repos, key, input, repositoriesPerPage, answer);
-        last.forEach(repo -> page.addObject().put("repositoryName", repo.name).put("repositoryId", repo.id));
+        page(new ArrayList<>(in(caller.region()).values()), key, order, input, repositoriesPerPage, answer)
+                .forEach(repo -> page.addObject().put("repositoryName", repo.name).put("repositoryId", repo.id));
         return answer;
     }
 
-    /** The page after the one that ended with the item that nextToken names; the items are in order, and a new token goes into the answer. */
-    private static <T> List<T> page(List<T> items, Function<T, String> key, ObjectNode input, int size, ObjectNode answer) {
-        var from = 0;
+    /** The items, ordered by their keys, that come after the key in nextToken; a new token goes into the answer. Others may come and go meanwhile. */
+    private static <T> List<T> page(List<T> items, Function<T, String> key, Comparator<String> order, ObjectNode input, int size, ObjectNode answer) {
+        var rest = items.stream().sorted(Comparator.comparing(key, order));
         if (input.hasNonNull("nextToken")) {
-            String after;
+            String token;
             try {
-                after = new String(Base64.getUrlDecoder().decode(input.get("nextToken").asText()), StandardCharsets.UTF_8);
+                token = new String(Base64.getUrlDecoder().decode(input.get("nextToken").asText()), StandardCharsets.UTF_8);
             } catch (IllegalArgumentException e) {
-                after = "";
+                token = "";
             }
-            if (!after.startsWith("after ")) throw new AwsError("InvalidContinuationTokenException", "The continuation token is not valid");
-            var keys = items.stream().map(key).toList();
-            from = keys.indexOf(after.substring(6)) + 1;
-            if (from == 0) throw new AwsError("InvalidContinuationTokenException", "The continuation token is not valid");
+            if (!token.startsWith("after ")) throw new AwsError("InvalidContinuationTokenException", "The continuation token is not valid");
+            var after = token.substring("after ".length());
+            rest = rest.filter(item -> order.compare(key.apply(item), after) > 0);
         }
-        var to = Math.min(items.size(), from + size);
-        if (to < items.size()) answer.put("nextToken", Base64.getUrlEncoder().encodeToString(("after " + key.apply(items.get(to - 1))).getBytes(StandardCharsets.UTF_8)));
-        return items.subList(from, to);
+        var page = rest.limit(size + 1L).toList();
+        if (page.size() <= size) return page;
+        answer.put("nextToken", Base64.getUrlEncoder().encodeToString(("after " + key.apply(page.get(size - 1))).getBytes(StandardCharsets.UTF_8)));
+        return page.subList(0, size);
     }
 
     private JsonNode deleteRepository(ObjectNode input, Caller caller) {
@@ -268,7 +265,7 @@ public final class CodeCommit implements LocalAws.Service {
         var tags = new ArrayList<>(byArn(input, caller).tags.entrySet());
         var answer = Models.JSON.createObjectNode();
         var page = answer.putObject("tags");
-        page(tags, Map.Entry::getKey, input, tagsPerPage, answer).forEach(tag -> page.put(tag.getKey(), tag.getValue()));
+        page(tags, Map.Entry::getKey, Comparator.naturalOrder(), input, tagsPerPage, answer).forEach(tag -> page.put(tag.getKey(), tag.getValue()));
         return answer;
     }
 
@@ -319,10 +316,10 @@ public final class CodeCommit implements LocalAws.Service {
                 .filter(p -> p.at("/pullRequestTargets/0/repositoryName").asText().equals(repo.name))
                 .filter(p -> !input.hasNonNull("pullRequestStatus") || p.get("pullRequestStatus").equals(input.get("pullRequestStatus")))
                 .filter(p -> !input.hasNonNull("authorArn") || p.get("authorArn").equals(input.get("authorArn")))
-                .map(p -> p.get("pullRequestId").asText()).sorted(Comparator.comparing((String id) -> Long.valueOf(id)).reversed()).toList();
+                .map(p -> p.get("pullRequestId").asText()).toList();
         var answer = Models.JSON.createObjectNode();
         var page = answer.putArray("pullRequestIds");
-        page(ids, id -> id, input, Math.min(size, pullRequestsPerPage), answer).forEach(page::add);
+        page(ids, id -> id, Comparator.comparing((String id) -> Long.valueOf(id)).reversed(), input, Math.min(size, pullRequestsPerPage), answer).forEach(page::add);
         return answer;
     }
 
@@ -529,9 +526,9 @@ public final class CodeCommit implements LocalAws.Service {
     void close() {
         regions.values().forEach(repos -> repos.values().forEach(Repo::close));
         try {
-            if (directory != null) FileUtils.delete(directory.toFile(), FileUtils.RECURSIVE | FileUtils.RETRY | FileUtils.SKIP_MISSING);
+            if (directory != null) FileUtils.delete(directory.toFile(), FileUtils.RECURSIVE | FileUtils.RETRY | FileUtils.SKIP_MISSING | FileUtils.IGNORE_ERRORS);
         } catch (IOException e) {
-            throw new UncheckedIOException(e);
+            // a request may still be writing; the directory is temporary
         }
     }
 

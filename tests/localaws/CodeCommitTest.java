@@ -121,6 +121,19 @@ class CodeCommitTest {
     }
 
     @Test
+    void pagesGoOnWhenRepositoriesComeAndGoMeanwhile() {
+        for (var name : List.of("a", "b", "c", "d")) aws.codecommit.createRepository(name);
+        aws.codecommit.repositoriesPerPage = 2;
+        var first = codecommit.listRepositories(r -> r.sortBy(SortByEnum.REPOSITORY_NAME));
+        assertEquals(List.of("a", "b"), first.repositories().stream().map(RepositoryNameIdPair::repositoryName).toList());
+        codecommit.deleteRepository(r -> r.repositoryName("b"));
+        codecommit.deleteRepository(r -> r.repositoryName("c"));
+        aws.codecommit.createRepository("bb");
+        var second = codecommit.listRepositories(r -> r.sortBy(SortByEnum.REPOSITORY_NAME).nextToken(first.nextToken()));
+        assertEquals(List.of("bb", "d"), second.repositories().stream().map(RepositoryNameIdPair::repositoryName).toList());
+    }
+
+    @Test
     void getsManyAtOnceAndSaysWhichAreMissing() {
         aws.codecommit.createRepository("other");
         var answer = codecommit.batchGetRepositories(r -> r.repositoryNames("present", "absent", "other"));

@@ -13,7 +13,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.regex.Pattern;
 import java.util.zip.GZIPInputStream;
+import org.eclipse.jgit.errors.CorruptObjectException;
 import org.eclipse.jgit.errors.PackProtocolException;
+import org.eclipse.jgit.errors.UnpackException;
 import org.eclipse.jgit.lib.Config;
 import org.eclipse.jgit.transport.PacketLineOut;
 import org.eclipse.jgit.transport.ReceiveCommand;
@@ -139,7 +141,8 @@ final class GitHttp {
             try {
                 upload.upload(body(request), out, null);
             } catch (UploadPackInternalServerErrorException e) {
-                if (!(e.getCause() instanceof PackProtocolException)) throw e; // JGit has told a protocol error to the client
+                if (e.getCause() instanceof Fault.Cut) throw (Fault.Cut) e.getCause();
+                request.error = e.getCause().toString(); // which JGit has told the client
             }
         out.close();
     }
@@ -156,22 +159,31 @@ final class GitHttp {
             out.close();
             return;
         }
-        receive.setPreReceiveHook((pack, commands) -> refuse(commands));
+        receive.setPreReceiveHook((pack, commands) -> refuse(commands, repo.defaultBranch()));
         receive.setPostReceiveHook((pack, commands) -> repo.pushed(commands));
         var report = new java.io.ByteArrayOutputStream(); // whole before it is sent, so that a lost answer is an answer to a finished push
-        receive.receive(body(request), report, null);
+        var body = body(request);
+        try {
+            receive.receive(body, report, null);
+        } catch (UnpackException | PackProtocolException | CorruptObjectException e) {
+            if (e.getCause() instanceof Fault.Cut) throw (Fault.Cut) e.getCause();
+            request.error = e.toString(); // which is in the report
+            body.transferTo(OutputStream.nullOutputStream());
+        }
         try (var out = answer(request, "application/x-git-receive-pack-result")) {
             report.writeTo(out);
         }
     }
 
-    private static void refuse(Iterable<ReceiveCommand> commands) {
+    private static void refuse(Iterable<ReceiveCommand> commands, String defaultBranch) {
         var count = 0;
         for (var command : commands) {
             count++;
             var name = command.getRefName().replaceFirst("^refs/(heads|tags)/", "");
             if (name.length() > 256 || name.matches("[0-9a-f]{40}"))
                 command.setResult(ReceiveCommand.Result.REJECTED_OTHER_REASON, "names have at most 256 characters and are no commit ids");
+            if (command.getType() == ReceiveCommand.Type.DELETE && command.getRefName().equals("refs/heads/" + defaultBranch))
+                command.setResult(ReceiveCommand.Result.REJECTED_NODELETE, "the default branch cannot be deleted");
         }
         if (count > UPDATES_PER_PUSH)
             for (var command : commands) command.setResult(ReceiveCommand.Result.REJECTED_OTHER_REASON, "Too many reference update commands");

@@ -205,6 +205,60 @@ class GitHttpTest {
         assertEquals(List.of("codecommit:GitPush info/refs", "codecommit:GitPush git-receive-pack", "codecommit:GitPull info/refs", "codecommit:GitPull git-upload-pack"), calls);
     }
 
+    /** The embedded AWS as a proxy: git asks for the host by its name, as it does at AWS. */
+    @ParameterizedTest
+    @CsvSource({"eu-west-1, git-codecommit.eu-west-1.amazonaws.com", "cn-north-1, git-codecommit.cn-north-1.amazonaws.com.cn", "us-gov-west-1, git-codecommit-fips.us-gov-west-1.amazonaws.com",
+        "eu-west-1, vpce-0123456789abcdef0-a1b2c3d4.git-codecommit.eu-west-1.vpce.amazonaws.com"})
+    void checksTheNameOfTheHost(String region, String host) throws Exception {
+        if (aws.codecommit.repository(region, "named") == null) aws.codecommit.createRepository(region, "named").commit("refs/heads/main", "a", "1");
+        var password = password(LocalAws.SECRET_ACCESS_KEY, host, "named", region, Instant.now());
+        var url = "http://" + LocalAws.ACCESS_KEY_ID + ":%s@" + host + "/v1/repos/named";
+        assertTrue(done(temp, "-c", "http.proxy=" + aws.endpoint(), "ls-remote", url.formatted(password)).contains("refs/heads/main"));
+        assertEquals(region, aws.calls().get(1).region());
+        var other = git(temp, "-c", "http.proxy=" + aws.endpoint(), "ls-remote", url.formatted(password("named")));
+        assertTrue(other.out().contains("403"), other.out());
+    }
+
+    @Test
+    void readsCompressedRequests() throws Exception {
+        aws.codecommit.createRepository("gzip").commit("refs/heads/main", "a", "1");
+        var body = new java.io.ByteArrayOutputStream();
+        try (var out = new java.util.zip.GZIPOutputStream(body)) {
+            out.write("0014command=ls-refs\n0000".getBytes());
+        }
+        var request = HttpRequest.newBuilder(URI.create(aws.endpoint() + "/v1/repos/gzip/git-upload-pack")).timeout(Duration.ofSeconds(20))
+                .header("Authorization", "Basic " + Base64.getEncoder().encodeToString((LocalAws.ACCESS_KEY_ID + ":" + password("gzip")).getBytes()))
+                .header("Content-Type", "application/x-git-upload-pack-request").header("Content-Encoding", "gzip").header("Git-Protocol", "version=2")
+                .POST(HttpRequest.BodyPublishers.ofByteArray(body.toByteArray())).build();
+        var answer = HttpClient.newHttpClient().send(request, HttpResponse.BodyHandlers.ofString());
+        assertEquals(200, answer.statusCode());
+        assertTrue(answer.body().contains("refs/heads/main"), answer.body());
+    }
+
+    @Test
+    void speaksTheOldProtocolOnlyWhenToldSo() throws Exception {
+        aws.codecommit.createRepository("old").commit("refs/heads/main", "a", "1");
+        aws.codecommit.gitProtocolV2 = false;
+        try {
+            done(temp, "-c", "protocol.version=2", "clone", "-q", url("old"), "old");
+            assertEquals(List.of("GET", "POST"), aws.calls().stream().filter(call -> call.status() == 200).map(call -> call.input().get("path").asText().equals("info/refs") ? "GET" : "POST").toList(), "no ls-refs");
+        } finally {
+            aws.codecommit.gitProtocolV2 = true;
+        }
+    }
+
+    @Test
+    void keepsTheDefaultBranch() throws Exception {
+        var repo = aws.codecommit.createRepository("default").commit("refs/heads/main", "a", "1").ref("refs/heads/other", "refs/heads/main");
+        var work = Files.createDirectory(temp.resolve("work"));
+        done(work, "init", "-q");
+        var git = git(work, "push", url("default"), ":refs/heads/main", ":refs/heads/other");
+        assertEquals(1, git.exitCode(), git.out());
+        assertTrue(git.out().contains("[remote rejected] main"), git.out());
+        assertTrue(repo.resolve("refs/heads/main") != null);
+        assertEquals(null, repo.resolve("refs/heads/other"));
+    }
+
     @Test
     void refusesNamesThatCodeCommitRefuses() throws Exception {
         var repo = aws.codecommit.createRepository("names");
@@ -264,6 +318,18 @@ class GitHttpTest {
         done(temp, "-c", "protocol.version=0", "clone", "-q", url("faults"), "stalled");
         assertTrue(System.nanoTime() - start > 700_000_000L);
 
+        var pushed = repo.resolve("refs/heads/main");
+        for (var fault : List.of(Fault.on("codecommit:GitPush").after(1).flipRequest(3000), Fault.on("codecommit:GitPush").after(1).times(3).cutRequest(3000))) { // curl itself tries again on a fresh connection
+            aws.inject(fault);
+            Files.writeString(temp.resolve("stalled/new"), random.ints(2000).boxed().toList().toString());
+            done(temp.resolve("stalled"), "add", "new");
+            done(temp.resolve("stalled"), "commit", "-q", "-m", "new");
+            var push = git(temp.resolve("stalled"), "push", url("faults"), "main");
+            assertTrue(push.exitCode() != 0, push.out());
+            aws.clearFaults();
+            assertEquals(pushed, repo.resolve("refs/heads/main"), "nothing half-received shows");
+        }
+
         aws.inject(Fault.on("codecommit:GitPush").after(1).loseAnswer());
         var work = temp.resolve("stalled");
         done(work, "commit", "-q", "--allow-empty", "-m", "more");
@@ -276,8 +342,9 @@ class GitHttpTest {
         aws.codecommit.createRepository("wants").commit("refs/heads/main", "a", "1");
         var work = Files.createDirectory(temp.resolve("work"));
         done(work, "init", "-q");
-        var git = git(work, "-c", "protocol.version=0", "fetch", url("wants"), "1234567890123456789012345678901234567890");
-        assertTrue(git.out().contains("not our ref") || git.out().contains("unadvertised"), git.out());
+        var git = git(work, "-c", "protocol.version=2", "fetch", url("wants"), "1234567890123456789012345678901234567890");
+        assertTrue(aws.calls().get(aws.calls().size() - 1).error() != null);
+        assertTrue(git.out().contains("not our ref") || git.out().contains("not valid"), git.out());
         assertEquals(128, git.exitCode());
     }
 }
