@@ -15,7 +15,6 @@ import java.util.ArrayList;
 import java.util.Base64;
 import java.util.Collections;
 import java.util.Comparator;
-import java.util.HashMap;
 import java.util.HashSet;
 import java.util.HexFormat;
 import java.util.List;
@@ -29,10 +28,11 @@ import java.util.function.Function;
 import java.util.regex.Pattern;
 import org.eclipse.jgit.dircache.DirCache;
 import org.eclipse.jgit.dircache.DirCacheEntry;
+import org.eclipse.jgit.internal.storage.dfs.DfsRepositoryDescription;
+import org.eclipse.jgit.internal.storage.dfs.InMemoryRepository;
 import org.eclipse.jgit.lib.CommitBuilder;
 import org.eclipse.jgit.lib.Constants;
 import org.eclipse.jgit.lib.FileMode;
-import org.eclipse.jgit.lib.NullProgressMonitor;
 import org.eclipse.jgit.lib.ObjectId;
 import org.eclipse.jgit.lib.ObjectInserter;
 import org.eclipse.jgit.lib.PersonIdent;
@@ -44,7 +44,7 @@ import org.eclipse.jgit.storage.file.FileRepositoryBuilder;
 import org.eclipse.jgit.transport.ReceiveCommand;
 import org.eclipse.jgit.util.FileUtils;
 
-/** CodeCommit: repositories with their settings, each a bare Git repository in a temporary directory; {@link GitHttp} serves them. */
+/** CodeCommit: repositories with their settings, each with a Git repository that {@link GitHttp} serves. */
 public final class CodeCommit implements LocalAws.Service {
     /** At AWS too a quota that can be raised. */
     public volatile int repositoryLimit = 5_000;
@@ -532,7 +532,7 @@ public final class CodeCommit implements LocalAws.Service {
         }
     }
 
-    /** One repository; its Git repository is made on disk when it is first needed, so that thousands cost little. */
+    /** One repository; its Git repository is made when it is first needed, and on disk only when it must be, so that thousands cost little. */
     public final class Repo {
         /** Work on the Git repository. */
         public interface Work {
@@ -555,6 +555,8 @@ public final class CodeCommit implements LocalAws.Service {
         private volatile String defaultBranch;
         private volatile String key;
         private Repository git;
+        private Repository memory;
+        private boolean borrows;
         private int seconds;
 
         private Repo(String name, Caller owner) {
@@ -689,6 +691,7 @@ public final class CodeCommit implements LocalAws.Service {
          * @param refs    its refs by name, with their ids
          */
         public Repo borrow(Path objects, Map<String, String> refs) {
+            borrows = true;
             return work(g -> {
                 Files.createDirectories(directory().resolve("objects/info"));
                 Files.writeString(directory().resolve("objects/info/alternates"), objects.toAbsolutePath() + "\n");
@@ -737,40 +740,54 @@ public final class CodeCommit implements LocalAws.Service {
         /** What a ref or another revision expression names, or null. */
         public ObjectId resolve(String revision) {
             try {
-                return git().resolve(revision);
+                return readable().resolve(revision);
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             }
         }
 
-        /** Does something with the Git repository: at once if it is on disk already, else when it gets there. */
+        /** Does something with the Git repository; as long as it is not on disk, this may happen later, and again when it gets there. */
         public synchronized Repo work(Work work) {
             if (git == null) seeds.add(work);
-            else
-                try {
-                    work.on(git);
-                } catch (IOException e) {
-                    throw new UncheckedIOException(e);
-                }
+            try {
+                if (git != null) work.on(git);
+                else if (memory != null) work.on(memory);
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
             return this;
         }
 
-        /** The Git repository. */
+        /** The Git repository on disk. */
         public synchronized Repository git() {
             if (git == null)
                 try {
                     var bare = Files.createDirectory(CodeCommit.this.directory().resolve(id + ".git"));
-                    Files.createDirectories(bare.resolve("objects"));
-                    Files.createDirectories(bare.resolve("refs"));
+                    Files.createDirectory(bare.resolve("objects"));
+                    Files.createDirectory(bare.resolve("refs"));
                     Files.writeString(bare.resolve("config"), "[core]\n\trepositoryformatversion = 0\n\tbare = true\n");
                     Files.writeString(bare.resolve("HEAD"), "ref: refs/heads/main\n");
                     git = new FileRepositoryBuilder().setGitDir(bare.toFile()).setBare().build();
                     for (var seed : seeds) seed.on(git);
                     seeds.clear();
+                    memory = null;
                 } catch (IOException e) {
                     throw new UncheckedIOException(e);
                 }
             return git;
+        }
+
+        /** The Git repository as something to read: in memory as long as nobody has pushed, since files cost a hundred times as much. */
+        synchronized Repository readable() {
+            if (git != null || borrows) return git();
+            if (memory == null)
+                try {
+                    memory = new InMemoryRepository(new DfsRepositoryDescription(id));
+                    for (var seed : seeds) seed.on(memory);
+                } catch (IOException e) {
+                    throw new UncheckedIOException(e);
+                }
+            return memory;
         }
 
         /** Where it is on disk: a bare repository, which git itself can work on too. */

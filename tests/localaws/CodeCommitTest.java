@@ -154,7 +154,8 @@ class CodeCommitTest {
         assertEquals(5_000, codecommit.listRepositoriesPaginator().repositories().stream().map(RepositoryNameIdPair::repositoryName).distinct().count());
         assertEquals(5, aws.calls().size(), "pages of 1,000");
         assertEquals("RepositoryLimitExceededException", error(() -> codecommit.createRepository(r -> r.repositoryName("more"))));
-        assertTrue(System.nanoTime() - start < 10_000_000_000L, "seconds, not minutes");
+        for (var i = 1; i < 5_000; i++) assertEquals(40, aws.codecommit.repository("r" + i).resolve("refs/heads/main").name().length());
+        assertTrue(System.nanoTime() - start < 20_000_000_000L, "seconds, not minutes");
     }
 
     @Test
@@ -286,6 +287,20 @@ class CodeCommitTest {
             var codes = refusal.getValue().stream().map(CodeCommitTest::error).toList();
             return DynamicTest.dynamicTest(refusal.getKey(), () -> codes.forEach(code -> assertEquals(refusal.getKey(), code)));
         }).toList();
+    }
+
+    @Test
+    void isTheSameOnDiskAsInMemory() {
+        var repo = aws.codecommit.createRepository("both").commit("refs/heads/trunk", "d/a", "1").annotatedTag("v1", "refs/heads/trunk");
+        var before = repo.resolve("refs/tags/v1");
+        repo.commit("refs/heads/trunk", "d/b", "2").ref("refs/heads/old", "refs/tags/v1^{commit}");
+        var tip = repo.resolve("HEAD");
+        assertEquals(tip, repo.resolve("refs/heads/trunk"));
+        repo.git();
+        assertEquals(List.of(before, tip), List.of(repo.resolve("refs/tags/v1"), repo.resolve("HEAD")));
+        assertEquals(repo.resolve("refs/heads/trunk~1"), repo.resolve("refs/heads/old"));
+        repo.commit("refs/heads/trunk", "d/c", "3");
+        assertEquals(tip, repo.resolve("HEAD~1"));
     }
 
     @Test

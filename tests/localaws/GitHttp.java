@@ -128,7 +128,7 @@ final class GitHttp {
     }
 
     private void pull(LocalAws.Request request, CodeCommit.Repo repo, boolean advertises) throws IOException {
-        var upload = new UploadPack(repo.git());
+        var upload = new UploadPack(repo.readable());
         upload.setBiDirectionalPipe(false);
         var config = new Config();
         config.setString("protocol", null, "version", aws.codecommit.gitProtocolV2 ? "2" : "0");
