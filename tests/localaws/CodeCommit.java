@@ -455,7 +455,7 @@ public final class CodeCommit implements LocalAws.Service {
         if (size < 1) throw new AwsError("InvalidMaxResultsException", "maxResults must be at least 1");
         var answer = Models.JSON.createObjectNode();
         var page = answer.putArray("approvalRuleTemplateNames");
-        page(repo.approvalRuleTemplates(), name -> name, input, Math.min(size, templatesPerPage), answer).forEach(page::add);
+        page(repo.approvalRuleTemplates(), name -> name, Comparator.naturalOrder(), input, Math.min(size, templatesPerPage), answer).forEach(page::add);
         return answer;
     }
 
