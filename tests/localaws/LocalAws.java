@@ -38,6 +38,7 @@ import java.nio.charset.StandardCharsets;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.Base64;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -131,6 +132,13 @@ public final class LocalAws implements AutoCloseable {
     /** Another access key of the account, for an IAM resource such as {@code role/Backup/session} or {@code user/x}. */
     public void addCredentials(String accessKeyId, String secretAccessKey, String sessionToken, String resource, Instant expiry) {
         credentials.add(accessKeyId, secretAccessKey, sessionToken, resource, ACCOUNT, expiry);
+    }
+
+    /** The Authorization header with which Git may reach a repository of eu-west-1 here, for 15 minutes. */
+    public String gitAuthorization(String repositoryName) {
+        var time = Credentials.TIME.format(Instant.now()).replace("Z", "");
+        var password = time + "Z" + GitHttp.signature(SECRET_ACCESS_KEY, endpoint().getHost(), "/v1/repos/" + repositoryName, "eu-west-1", time);
+        return "Basic " + Base64.getEncoder().encodeToString((ACCESS_KEY_ID + ":" + password).getBytes(StandardCharsets.UTF_8));
     }
 
     public void inject(Fault fault) {
