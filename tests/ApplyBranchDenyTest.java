@@ -306,6 +306,16 @@ class ApplyBranchDenyTest {
     }
 
     @Test
+    void countsItsOwnPolicyOnce() {
+        var arguments = new String[] {"--branches", "main", "--repository-names", "payments", "--user-names", "alice"};
+        assertEquals("created", run(arguments).status());
+        alice.inline.put("theirs", IamPolicies.ofSize(2048 - alice.inline.get(NAME).length()));
+        var shorter = run(Stream.concat(Arrays.stream(arguments), Stream.of("--allow-administration")).toArray(String[]::new));
+        assertEquals("updated", shorter.status(), shorter.err());
+        assertEquals("updated", run(arguments).status(), "to the last character");
+    }
+
+    @Test
     void mendsWhatItOwnsAndKeepsWhatOthersAdded() throws Exception {
         apply();
         var document = (ObjectNode) policy(developer.inline.get(NAME));
