@@ -15,7 +15,19 @@ trap 'rm -rf "$work"' EXIT
 
 say() { printf '\n== %s\n' "$*"; }
 
-command_line() { printf '$ ./jbang'; printf ' %q' "$@"; printf '\n'; }
+command_line() {
+  printf '$ ./jbang'
+  for word; do
+    case $word in
+      *[!a-zA-Z0-9_/:.,=-]*) printf " '%s'" "$word" ;;
+      *) printf ' %s' "$word" ;;
+    esac
+  done
+  printf '\n'
+}
+
+# Shows what a command says only if it fails.
+quietly() { "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }; }
 
 thrice() {
   local planned first second
@@ -66,9 +78,9 @@ if [ "$(git -C "$source" rev-parse --is-shallow-repository 2>/dev/null)" != fals
   done
 fi
 branch=$(git -C "$source" symbolic-ref -q HEAD || echo refs/heads/main)
-git -C "$source" push --quiet --no-verify "$url" "HEAD:$branch" # the first branch becomes the default branch
+quietly git -C "$source" push --no-verify "$url" "HEAD:$branch" # the first branch becomes the default branch
 # CodeCommit takes at most 4,000 refs in one push
-git -C "$source" for-each-ref --format='%(refname)' refs/heads refs/tags | tr '\n' '\0' | xargs -0 -n 2000 git -C "$source" push --quiet --no-verify "$url"
+git -C "$source" for-each-ref --format='%(refname)' refs/heads refs/tags | tr '\n' '\0' | quietly xargs -0 -n 2000 git -C "$source" push --no-verify "$url"
 git ls-remote "$url" >"$work/pushed"
 echo "  $source: $(grep -c refs/ "$work/pushed") refs"
 
