@@ -19,6 +19,7 @@ import com.fasterxml.jackson.databind.node.*;
 import java.io.*;
 import java.net.*;
 import java.nio.charset.StandardCharsets;
+import java.time.*;
 import java.util.*;
 import java.util.concurrent.Callable;
 import java.util.function.*;
@@ -86,6 +87,9 @@ class CreateEncryptedRepo implements Callable<Integer> {
     boolean removeOtherTags;
 
     static final String MANAGED_KEY = "alias/aws/codecommit";
+
+    /** How long a repository may show its old key after a change. */
+    Duration keyDeadline = Duration.ofSeconds(10);
 
     KmsClient kms;
     CodeCommitClient codecommit;
@@ -191,9 +195,20 @@ class CreateEncryptedRepo implements Callable<Integer> {
             } catch (CodeCommitException e) {
                 throw new Failure(reason(e) + hint(e), e);
             }
-            var now = find().kmsKeyId();
-            if (!key.arn().equals(now) && key.keyManager() != KeyManagerType.AWS) throw new Failure("its key was changed, but CodeCommit shows " + now + "; run the same command again");
+            awaitKey(key);
         });
+    }
+
+    /** Reads the repository until it shows the key. */
+    void awaitKey(KeyMetadata key) {
+        var end = Instant.now().plus(keyDeadline);
+        while (true) {
+            var now = find();
+            if (now == null) throw new Failure("somebody deleted the repository meanwhile");
+            if (key.arn().equals(now.kmsKeyId()) || now.kmsKeyId() == null && key.keyManager() == KeyManagerType.AWS) return;
+            if (Instant.now().isAfter(end)) throw new Failure("its key was changed, but CodeCommit shows " + now.kmsKeyId() + "; run the same command again");
+            pause(1000);
+        }
     }
 
     /** What a repository without kmsKeyId is under: by ARN where KMS tells it. */

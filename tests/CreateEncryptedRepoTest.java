@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.Map;
@@ -315,6 +316,7 @@ class CreateEncryptedRepoTest {
             ALL.add(call);
             if (call.name().equals("codecommit:GetRepository") && repository() == null) aws.codecommit.createRepository(name).tag("Theirs", "stays");
         });
+        aws.inject(Fault.on("codecommit:CreateRepository").delay(Duration.ofMillis(300)));
         var run = make("--tags", "A=b");
         aws.onCall(ALL::add);
         assertEquals(0, run.exitCode(), run.err());
@@ -441,17 +443,47 @@ class CreateEncryptedRepoTest {
         assertEquals("unchanged", make(arguments).status());
     }
 
-    @Test
-    void aKeyThatDoesNotShowAfterTheChangeIsNoSuccess() {
+    /** Runs the script while somebody does something to the repository as soon as its key is changed. */
+    Script.Run meddled(Duration keyDeadline, Runnable meddling) {
         aws.codecommit.createRepository(name);
         aws.onCall(call -> {
             ALL.add(call);
-            if (call.name().equals("codecommit:UpdateRepositoryEncryptionKey")) repository().key(other.arn);
+            if (call.name().equals("codecommit:UpdateRepositoryEncryptionKey")) meddling.run();
         });
-        var run = make();
+        aws.inject(Fault.on("codecommit:GetRepository").after(1).delay(Duration.ofMillis(300))); // who meddles hears of a call when it is answered
+        var script = new CreateEncryptedRepo();
+        script.keyDeadline = keyDeadline;
+        var run = Script.run(script.commandLine(), "--repository-name", name, "--kms-key-id", "alias/codecommit");
         aws.onCall(ALL::add);
+        return run;
+    }
+
+    @Test
+    void aKeyThatDoesNotShowAfterTheChangeIsNoSuccess() {
+        var run = meddled(Duration.ZERO, () -> repository().key(other.arn));
         assertEquals(1, run.exitCode());
+        assertEquals("", run.out());
         assertTrue(run.err().contains("CodeCommit shows " + other.arn), run.err());
+    }
+
+    @Test
+    void waitsForAKeyThatShowsLate() {
+        var run = meddled(Duration.ofSeconds(10), () -> {
+            repository().key(other.arn);
+            new Thread(() -> {
+                CreateEncryptedRepo.pause(700);
+                repository().key(key.arn);
+            }).start();
+        });
+        assertEquals(0, run.exitCode(), run.err());
+        assertEquals("updated", run.status());
+    }
+
+    @Test
+    void aRepositoryThatIsDeletedMeanwhileIsNoSuccess() {
+        var run = meddled(Duration.ZERO, () -> aws.codecommit.deleteRepository(REGION, name));
+        assertEquals(1, run.exitCode());
+        assertTrue(run.err().contains("somebody deleted the repository meanwhile"), run.err());
     }
 
     @Test

@@ -88,6 +88,10 @@ public final class CodeCommit implements LocalAws.Service {
         return repo;
     }
 
+    public void deleteRepository(String region, String name) {
+        in(region).remove(name);
+    }
+
     public Repo repository(String name) {
         return repository("eu-west-1", name);
     }

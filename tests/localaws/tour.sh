@@ -82,7 +82,7 @@ quietly git -C "$source" push --no-verify "$url" "HEAD:$branch" # the first bran
 # CodeCommit takes at most 4,000 refs in one push
 git -C "$source" for-each-ref --format='%(refname)' refs/heads refs/tags | tr '\n' '\0' | quietly xargs -0 -n 2000 git -C "$source" push --no-verify "$url"
 git ls-remote "$url" >"$work/pushed"
-echo "  $source: $(grep -c refs/ "$work/pushed") refs"
+echo "  $source, refs: $(grep -vc HEAD "$work/pushed")"
 
 say "6. Every repository of the account is backed up"
 thrice backup-to-s3 --bucket "$BACKUP_BUCKET"
