@@ -39,8 +39,6 @@ import org.xml.sax.SAXException;
  * checksums, conditional writes and multipart uploads.
  */
 public final class S3 {
-    private static final long SMALLEST_PART = 5 << 20;
-    private static final long LARGEST_PUT = 5L << 30;
     private static final DateTimeFormatter HTTP_DATE = DateTimeFormatter.ofPattern("EEE, dd MMM yyyy HH:mm:ss 'GMT'", Locale.US).withZone(ZoneOffset.UTC);
     private static final DateTimeFormatter MILLIS = DateTimeFormatter.ofPattern("yyyy-MM-dd'T'HH:mm:ss.SSS'Z'").withZone(ZoneOffset.UTC);
     private static final String XML = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
@@ -55,6 +53,8 @@ public final class S3 {
     private final Set<String> conditional = new HashSet<>();
     /** How many keys, uploads or parts a page has at the most; S3 may always return fewer than were asked for. */
     public volatile int pageSize = 100;
+    /** Of all parts but the last, in bytes. */
+    public volatile long smallestPart = 5 << 20;
 
     S3(LocalAws aws) throws IOException {
         this.aws = aws;
@@ -756,7 +756,7 @@ public final class S3 {
     }
 
     /** The parts that the request lists, each checked against the part that was uploaded. */
-    private static List<Part> parts(Element document, Upload upload) {
+    private List<Part> parts(Element document, Upload upload) {
         var elements = document.getElementsByTagName("Part");
         if (!document.getTagName().equals("CompleteMultipartUpload") || elements.getLength() == 0) throw malformed();
         var parts = new ArrayList<Part>();
@@ -779,7 +779,7 @@ public final class S3 {
             if (checksum == null && !upload.fullObject()) throw new AwsError("InvalidRequest",
                     "The upload was created using a " + upload.algorithm + " checksum. The complete request must include the checksum for each part. "
                             + "It was missing for part " + last + " in the request.");
-            if (!parts.isEmpty() && parts.get(parts.size() - 1).size < SMALLEST_PART)
+            if (!parts.isEmpty() && parts.get(parts.size() - 1).size < smallestPart)
                 throw new AwsError("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size");
             parts.add(part);
         }

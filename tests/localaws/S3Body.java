@@ -70,7 +70,7 @@ final class S3Body {
         if (length == null) throw new AwsError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.");
         if (Long.parseLong(length) > LARGEST) throw new AwsError("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size");
         var sums = new LinkedHashMap<String, Sum>();
-        for (var name : List.of("md5", "sha256", algorithm)) sums.put(name, sum(name));
+        for (var name : List.of("md5", hash.length() == 64 ? "sha256" : algorithm, algorithm)) sums.computeIfAbsent(name, S3Body::sum);
         var done = false;
         try {
             var expected = named == null ? null : headers.get(named);
