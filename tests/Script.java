@@ -20,6 +20,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import localaws.Call;
 import localaws.LocalAws;
+import localaws.S3;
 import picocli.CommandLine;
 
 /** Runs a script in this JVM: {@code Script.run(new CreateKmsKey().commandLine(), "--alias", "alias/x")}. */
@@ -67,7 +68,8 @@ final class Script {
      */
     static void assertIamActions(String script, Collection<Call> calls, Set<String> implied) {
         var made = new TreeSet<>(implied);
-        calls.stream().map(Call::name).filter(name -> !name.equals("sts:GetCallerIdentity") && !name.startsWith("unknown:")).forEach(made::add);
+        calls.stream().map(Call::name).filter(name -> !name.equals("sts:GetCallerIdentity") && !name.startsWith("unknown:"))
+                .map(name -> name.startsWith("s3:") ? S3.action(name) : name).forEach(made::add);
         assertEquals(String.join("\n", made), String.join("\n", iamActions(script)));
     }
 
