@@ -1,0 +1,166 @@
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.TimeUnit;
+import java.util.function.BooleanSupplier;
+import localaws.Fault;
+import localaws.LocalAws;
+import localaws.S3;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** The backup as a process of its own: memory, disk, signals, proxies. */
+@Timeout(180)
+class BackupToS3ProcessTest {
+    @TempDir
+    Path directory;
+
+    LocalAws aws;
+    S3.Bucket bucket;
+
+    @BeforeEach
+    void start() {
+        aws = LocalAws.start();
+        bucket = aws.s3.createBucket("backups", "eu-west-1");
+    }
+
+    @AfterEach
+    void stop() {
+        aws.close();
+    }
+
+    private Process start(Map<String, String> environment, String... args) throws IOException {
+        var command = new ArrayList<>(List.of(Path.of("jbang").toAbsolutePath().toString(), "-R=-Xmx128m", Path.of("scripts/BackupToS3.java").toAbsolutePath().toString(), "--bucket", "backups"));
+        command.addAll(List.of(args));
+        var builder = new ProcessBuilder(command).directory(directory.toFile()).redirectOutput(directory.resolve("out").toFile()).redirectError(directory.resolve("err").toFile());
+        builder.environment().keySet().removeIf(name -> name.matches("(?i)AWS_.*|.*_PROXY|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS"));
+        builder.environment().putAll(Script.environment(aws));
+        builder.environment().putAll(environment);
+        return builder.start();
+    }
+
+    private String err() throws IOException {
+        return Files.readString(directory.resolve("err"));
+    }
+
+    private static void await(BooleanSupplier condition) throws InterruptedException {
+        while (!condition.getAsBoolean()) Thread.sleep(20);
+    }
+
+    private static String name(Process process) {
+        try {
+            return Files.readString(Path.of("/proc/" + process.pid() + "/comm")).strip();
+        } catch (IOException e) {
+            return "";
+        }
+    }
+
+    /** The value of a line such as "VmHWM:  123 kB", or what it was before the process ended. */
+    private static long value(Process process, String file, String name, long before) {
+        try (var lines = Files.lines(Path.of("/proc/" + process.pid() + "/" + file))) {
+            return lines.filter(line -> line.startsWith(name + ":")).map(line -> Long.parseLong(line.replaceAll("\\D", ""))).findFirst().orElse(before);
+        } catch (IOException e) {
+            return before;
+        }
+    }
+
+    @Test
+    void saves50MegabytesAnd1000RefsWithALittleMemoryAndNoDisk() throws Exception {
+        assumeTrue(Files.exists(Path.of("/proc/self/io")), "memory and disk of a process are read from Linux's /proc");
+        var repository = aws.codecommit.createRepository("large");
+        BackupToS3Test.generate(repository, 550, 100_000, 1_000);
+        var warm = start(Map.of(), "--dry-run"); // JBang compiles the script, which takes disk
+        assertEquals(0, warm.waitFor(), err());
+        var process = start(Map.of());
+        await(() -> name(process).equals("java") || !process.isAlive()); // from here on it is no shell any more
+        var before = value(process, "io", "write_bytes", 0);
+        var memory = 0L;
+        var written = before;
+        while (process.isAlive()) {
+            memory = value(process, "status", "VmHWM", memory);
+            written = value(process, "io", "write_bytes", written);
+            Thread.sleep(10);
+        }
+        assertEquals(0, process.exitValue(), err());
+        var key = bucket.keys().stream().filter(k -> k.endsWith(".bundle")).findFirst().orElseThrow();
+        assertTrue(bucket.size(key) > 50_000_000, key + " has " + bucket.size(key) + " bytes");
+        assertTrue(bucket.headers(key).get("x-amz-checksum-type").equals("FULL_OBJECT"));
+        assertTrue(memory > 50_000 && memory < 256 << 10, memory + " KiB");
+        assertTrue(written - before <= 16 << 10, written - before + " bytes were written to disk, where the files of its output are two pages");
+        BackupToS3Test.assertRestores(bucket, repository);
+    }
+
+    /** What is begun is taken back, what is done is recorded. */
+    @ParameterizedTest
+    @CsvSource({"INT, 130", "TERM, 143"})
+    void leavesNoUploadWhenItIsInterrupted(String signal, int exitCode) throws Exception {
+        assumeTrue(Files.isExecutable(Path.of("/bin/kill")) || Files.isExecutable(Path.of("/usr/bin/kill")), "there is no kill");
+        var large = aws.codecommit.createRepository("large");
+        BackupToS3Test.generate(large, 20, 1 << 20, 3);
+        aws.codecommit.createRepository("small").commit("refs/heads/main", "a", "a");
+        aws.inject(Fault.on("s3:UploadPart").after(1).always().delay(Duration.ofSeconds(60)));
+        var process = start(Map.of());
+        await(() -> bucket.uploads().size() == 1 && bucket.keys().size() == 2 || !process.isAlive());
+        assertEquals(0, new ProcessBuilder("kill", "-" + signal, String.valueOf(process.pid())).start().waitFor());
+        assertTrue(process.waitFor(30, TimeUnit.SECONDS), "it does not end");
+        assertEquals(exitCode, process.exitValue(), err());
+        assertEquals("", Files.readString(directory.resolve("out")));
+        assertTrue(err().contains("interrupted: 1 of 2 repositories are done"), err());
+        assertEquals(List.of(), bucket.uploads());
+        assertEquals(1, bucket.keys().stream().filter(key -> key.endsWith(".bundle")).count());
+        assertEquals(1, bucket.keys().stream().filter(key -> key.contains("/runs/")).count());
+        aws.clearFaults();
+        Script.use(aws);
+        var next = BackupToS3Test.saved();
+        assertEquals(List.of("created", "unchanged"), next.path("repositories").findValuesAsText("status"));
+        BackupToS3Test.assertRestores(bucket, large);
+    }
+
+    /** Git goes through the proxy that the SDK goes through, and the sign-in does not stop there. */
+    @Test
+    void followsTheProxyForGit() throws Exception {
+        aws.codecommit.createRepository("app").commit("refs/heads/main", "a", "a");
+        var asked = new ConcurrentLinkedQueue<String>();
+        try (var proxy = new ServerSocket(0, 50, InetAddress.getByName("127.0.0.1"))) {
+            var thread = new Thread(() -> {
+                try {
+                    while (true)
+                        try (var client = proxy.accept()) {
+                            var in = new BufferedReader(new InputStreamReader(client.getInputStream()));
+                            for (var line = in.readLine(); line != null && !line.isEmpty(); line = in.readLine()) asked.add(line);
+                            client.getOutputStream().write("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".getBytes());
+                        }
+                } catch (IOException e) {
+                    // closed
+                }
+            });
+            thread.setDaemon(true);
+            thread.start();
+            var process = start(Map.of("HTTPS_PROXY", "http://127.0.0.1:" + proxy.getLocalPort()), "--git-endpoint", "git-codecommit.eu-west-1.amazonaws.com");
+            assertEquals(1, process.waitFor(), err());
+        }
+        assertEquals("CONNECT git-codecommit.eu-west-1.amazonaws.com:443 HTTP/1.1", asked.peek(), err());
+        assertFalse(asked.stream().anyMatch(line -> line.startsWith("Authorization")), asked.toString());
+        assertTrue(err().contains("app: "), err());
+        assertEquals(1, bucket.keys().size(), "the run record says that it failed");
+    }
+}

@@ -1,0 +1,1029 @@
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.sun.net.httpserver.HttpServer;
+import java.io.BufferedOutputStream;
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.FilterInputStream;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Base64;
+import java.util.Collection;
+import java.util.Comparator;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Consumer;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import java.util.zip.GZIPInputStream;
+import java.util.zip.GZIPOutputStream;
+import localaws.Call;
+import localaws.CodeCommit;
+import localaws.Fault;
+import localaws.LocalAws;
+import localaws.S3;
+import org.eclipse.jgit.lib.Constants;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
+import software.amazon.awssdk.auth.credentials.AwsSessionCredentials;
+import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
+import software.amazon.awssdk.services.codecommit.CodeCommitClient;
+import software.amazon.awssdk.services.codecommit.model.RepositoryMetadata;
+
+/** The backup against the embedded AWS: Git, S3, and what plain git makes of the bundles. */
+@Timeout(120)
+class BackupToS3Test {
+    static final ObjectMapper JSON = new ObjectMapper();
+    static final String ROOT = "projects/codecommit-backup/111122223333/";
+    static final String KEY = "arn:aws:kms:eu-west-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    /** All calls of this class's runs, for the list of IAM actions. */
+    static final Collection<Call> made = new ConcurrentLinkedQueue<>();
+
+    LocalAws aws;
+    S3.Bucket bucket;
+
+    @BeforeEach
+    void start() {
+        aws = LocalAws.start();
+        bucket = aws.s3.createBucket("backups", "eu-west-1");
+        Script.use(aws);
+    }
+
+    @AfterEach
+    void stop() {
+        aws.calls().stream().filter(c -> !c.name().equals("codecommit:DeleteRepository")).forEach(made::add); // the test's own
+        aws.close();
+        System.clearProperty("aws.sessionToken");
+    }
+
+    @AfterAll
+    static void namesItsIamActions() {
+        // S3 itself uses the key that the objects are encrypted under, in the name of the caller.
+        Script.assertIamActions("BackupToS3", made, Set.of("kms:GenerateDataKey", "kms:Decrypt"));
+    }
+
+    // ---- Helpers
+
+    static Script.Run run(String... args) {
+        return run(script -> { }, args);
+    }
+
+    static Script.Run run(Consumer<BackupToS3> settings, String... args) {
+        var script = new BackupToS3();
+        script.backOff = Duration.ofMillis(1);
+        settings.accept(script);
+        var all = new ArrayList<>(List.of(args));
+        if (!all.contains("--bucket")) all.addAll(0, List.of("--bucket", "backups"));
+        return Script.run(script.commandLine(), all.toArray(String[]::new));
+    }
+
+    /** A run that must succeed. */
+    static JsonNode saved(String... args) {
+        var run = run(args);
+        assertEquals(0, run.exitCode(), run.err());
+        return run.json();
+    }
+
+    static JsonNode repository(JsonNode result, String name) {
+        return result.path("repositories").valueStream().filter(r -> r.path("repositoryName").asText().equals(name)).findFirst().orElseThrow();
+    }
+
+    void assertRestores(CodeCommit.Repo source) throws IOException {
+        assertRestores(bucket, source);
+    }
+
+    List<String> keys(String end) {
+        return bucket.keys().stream().filter(key -> key.endsWith(end)).toList();
+    }
+
+    JsonNode document(String key) {
+        return document(bucket, key);
+    }
+
+    static JsonNode document(S3.Bucket bucket, String key) {
+        try (var in = new GZIPInputStream(new ByteArrayInputStream(bucket.get(key)))) {
+            return JSON.readTree(in);
+        } catch (IOException e) {
+            throw new IllegalStateException(key, e);
+        }
+    }
+
+    /** The newest manifest of a repository. */
+    JsonNode manifest(String repository) {
+        return manifest(bucket, repository);
+    }
+
+    static JsonNode manifest(S3.Bucket bucket, String repository) {
+        var keys = bucket.keys().stream().filter(key -> key.startsWith(ROOT + "eu-west-1/" + repository + "/") && key.endsWith(".manifest.json.gz")).toList();
+        return document(bucket, keys.get(keys.size() - 1));
+    }
+
+    List<String> calls(String name) {
+        return aws.calls().stream().map(Call::name).filter(name::equals).toList();
+    }
+
+    static String git(Path directory, String... command) {
+        return gitWith("", directory, command);
+    }
+
+    /** The output of a git command that must succeed, with none of this machine's settings. */
+    static String gitWith(String input, Path directory, String... command) {
+        try {
+            var all = new ArrayList<>(List.of("git", "-C", directory.toString()));
+            all.addAll(Arrays.asList(command));
+            var builder = new ProcessBuilder(all).redirectErrorStream(true);
+            builder.environment().putAll(Map.of("GIT_CONFIG_GLOBAL", "/dev/null", "GIT_CONFIG_NOSYSTEM", "1", "LC_ALL", "C.UTF-8"));
+            var process = builder.start();
+            try (var in = process.getOutputStream()) {
+                in.write(input.getBytes(StandardCharsets.UTF_8));
+            }
+            var output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+            assertEquals(0, process.waitFor(), all + "\n" + output);
+            return output;
+        } catch (IOException | InterruptedException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    static String refs(Path repository) {
+        return git(repository, "for-each-ref", "--format=%(objectname) %(refname)");
+    }
+
+    /** Restores a manifest as BACKUP.md says, by plain git, and gives the bare repository. */
+    static Path restore(S3.Bucket bucket, JsonNode manifest) throws IOException {
+        var directory = Files.createTempDirectory("restored-");
+        var repository = directory.resolve("r.git");
+        var chain = manifest.get("chain");
+        if (chain.isEmpty()) git(directory, "init", "-q", "--bare", "r.git");
+        for (var bundle : chain) {
+            var file = bucket.file(bundle.get("key").asText());
+            if (bundle.get("kind").asText().equals("full")) {
+                git(directory, "clone", "-q", "--mirror", file.toString(), "r.git");
+                git(repository, "bundle", "verify", "-q", file.toString());
+            } else git(repository, "fetch", "-q", file.toString(), "+refs/*:refs/*");
+        }
+        var updates = new StringBuilder();
+        refs(repository).lines().map(line -> line.split(" ", 2)[1]).filter(ref -> !manifest.get("refs").has(ref)).forEach(ref -> updates.append("delete ").append(ref).append('\n'));
+        manifest.get("refs").properties().forEach(ref -> updates.append("update ").append(ref.getKey()).append(' ').append(ref.getValue().asText()).append('\n'));
+        gitWith(updates.toString(), repository, "update-ref", "--stdin");
+        if (manifest.get("head").asText().startsWith("refs/")) git(repository, "symbolic-ref", "HEAD", manifest.get("head").asText());
+        return repository;
+    }
+
+    /** That the newest restore point of a repository is what the repository is now. */
+    static void assertRestores(S3.Bucket bucket, CodeCommit.Repo source) throws IOException {
+        var manifest = manifest(bucket, source.name);
+        var restored = restore(bucket, manifest);
+        assertEquals(refs(source.directory()), refs(restored));
+        if (source.defaultBranch() != null) assertEquals(git(source.directory(), "symbolic-ref", "HEAD"), git(restored, "symbolic-ref", "HEAD"));
+        assertEquals("", git(restored, "fsck", "--strict", "--full", "--no-dangling").replaceAll("notice: .*\n", ""));
+        assertVerified(bucket, manifest);
+        delete(restored.getParent());
+    }
+
+    /** That the bundles of a manifest are what it says they are. */
+    static void assertVerified(S3.Bucket bucket, JsonNode manifest) {
+        for (var bundle : manifest.get("chain")) {
+            var key = bundle.get("key").asText();
+            var bytes = bucket.get(key);
+            assertEquals(bundle.get("size").asLong(), bytes.length);
+            assertEquals(bundle.get("sha256").asText(), sha("SHA-256", bytes));
+            assertEquals(bundle.get("crc32").asText(), bucket.headers(key).get("x-amz-checksum-crc32"));
+            assertEquals("FULL_OBJECT", bucket.headers(key).get("x-amz-checksum-type"));
+            var pack = pack(bytes);
+            assertEquals(bundle.get("pack").asText(), sha("SHA-1", Arrays.copyOfRange(bytes, pack, bytes.length - 20)));
+            assertEquals(bundle.get("pack").asText(), HexFormat.of().formatHex(bytes, bytes.length - 20, bytes.length));
+            assertEquals(bundle.get("objects").asLong(), java.nio.ByteBuffer.wrap(bytes).getInt(pack + 8));
+        }
+    }
+
+    /** Where the pack begins: behind the header's empty line. */
+    static int pack(byte[] bundle) {
+        var i = 0;
+        while (bundle[i] != '\n' || bundle[i + 1] != '\n') i++;
+        return i + 2;
+    }
+
+    static String sha(String algorithm, byte[] bytes) {
+        try {
+            return HexFormat.of().formatHex(MessageDigest.getInstance(algorithm).digest(bytes));
+        } catch (java.security.NoSuchAlgorithmException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    static void delete(Path directory) throws IOException {
+        try (var files = Files.walk(directory)) {
+            for (var file : files.sorted(Comparator.reverseOrder()).toList()) Files.delete(file);
+        }
+    }
+
+    /** Commits of one file each, of random bytes that do not get smaller in a pack, on main; more refs point at them in turn. */
+    static void generate(CodeCommit.Repo repository, int commits, int size, int refs) throws Exception {
+        var git = new ProcessBuilder("git", "-C", repository.directory().toString(), "fast-import", "--quiet").redirectErrorStream(true).start();
+        var random = new Random(1);
+        try (var out = new BufferedOutputStream(git.getOutputStream(), 1 << 20)) {
+            for (var i = 0; i < commits; i++) {
+                var bytes = new byte[size];
+                random.nextBytes(bytes);
+                out.write(("commit refs/heads/main\nmark :" + (i + 1) + "\ncommitter Ada <ada@example.com> " + (1767225600 + 60 * i) + " +0000\ndata 2\nx\nM 100644 inline f" + i % 50
+                        + "\ndata " + size + "\n").getBytes());
+                out.write(bytes);
+                out.write('\n');
+            }
+            for (var i = 0; i < refs; i++) out.write(("reset refs/" + (i % 2 == 0 ? "heads" : "tags") + "/r" + i + "\nfrom :" + (i % commits + 1) + "\n\n").getBytes());
+        }
+        assertEquals("", new String(git.getInputStream().readAllBytes()));
+        assertEquals(0, git.waitFor());
+        repository.defaultBranch("main");
+    }
+
+    CodeCommit.Repo small(String name) {
+        return aws.codecommit.createRepository(name).commit("refs/heads/main", "README.md", "# " + name + "\n").commit("refs/heads/main", "a.txt", "a\n")
+                .commit("refs/heads/feature", "b.txt", "b\n").annotatedTag("v1", "refs/heads/main");
+    }
+
+    static void deleteRepository(String name) {
+        try (var codecommit = CodeCommitClient.builder().httpClientBuilder(UrlConnectionHttpClient.builder()).build()) {
+            codecommit.deleteRepository(r -> r.repositoryName(name));
+        }
+    }
+
+    // ---- What a run does
+
+    @Test
+    void savesEveryRepositoryAndThenNone() throws Exception {
+        var app = small("app");
+        var empty = aws.codecommit.createRepository("empty");
+        var result = saved();
+        assertEquals("created", result.path("status").asText());
+        assertEquals(LocalAws.ACCOUNT, result.path("account").asText());
+        assertEquals(List.of("created", "refs"), List.of(repository(result, "empty").path("status").asText(), repository(result, "empty").path("kind").asText()));
+        var shown = repository(result, "app");
+        assertEquals("created full 3", shown.path("status").asText() + " " + shown.path("kind").asText() + " " + shown.path("refs"));
+        var keys = shown.path("keys").valueStream().map(JsonNode::asText).toList();
+        assertEquals(bucket.size(keys.get(0)) + bucket.size(keys.get(1)), shown.path("bytes").asLong());
+        var stamp = "\\d{8}T\\d{9}Z-[0-9a-f]{8}";
+        assertTrue(keys.get(0).matches(ROOT + "eu-west-1/app/" + stamp + "\\.full\\.bundle"), keys.get(0));
+        assertTrue(keys.get(1).matches(ROOT + "eu-west-1/app/" + stamp + "\\.manifest\\.json\\.gz"), keys.get(1));
+        assertTrue(result.path("run").asText().matches(ROOT + "runs/eu-west-1/" + stamp + "\\.json\\.gz"), result.toString());
+        assertEquals(4, bucket.keys().size());
+        assertRestores(app);
+        assertRestores(empty);
+
+        var manifest = document(keys.get(1));
+        assertEquals(List.of(1, "codecommit-toolkit 0.1.0", app.id, "app", app.arn, "sha1", "refs/heads/main"),
+                List.of(manifest.path("format").asInt(), manifest.path("tool").asText(), manifest.at("/repository/repositoryId").asText(), manifest.at("/repository/repositoryName").asText(),
+                        manifest.at("/repository/arn").asText(), manifest.path("objectFormat").asText(), manifest.path("head").asText()));
+        assertEquals(app.resolve("refs/tags/v1^{commit}").name(), manifest.at("/peeled/refs~1tags~1v1").asText());
+        assertTrue(keys.get(0).contains(BackupToS3.TIME.format(Instant.parse(manifest.path("time").asText()))), "the keys' time is the manifest's");
+        var run = document(result.path("run").asText());
+        assertEquals("saved", run.at("/repositories/app/outcome").asText());
+        assertEquals(keys.get(1), run.at("/repositories/app/manifest").asText());
+
+        // Nothing changed: one request to Git for a repository, and of S3 a listing, one read, one write for the whole run.
+        aws.clearCalls();
+        var before = bucket.keys();
+        var second = saved();
+        assertEquals("unchanged", second.path("status").asText());
+        assertEquals("unchanged", repository(second, "app").path("status").asText());
+        assertEquals(List.of("codecommit:BatchGetRepositories", "codecommit:GitPull", "codecommit:GitPull", "codecommit:ListRepositories", "s3:GetObject", "s3:ListObjectsV2", "s3:PutObject",
+                "sts:GetCallerIdentity"), aws.calls().stream().map(Call::name).sorted().toList());
+        assertTrue(aws.calls().stream().allMatch(Call::ok), "no round of 401 before the sign-in");
+        assertEquals(before.size() + 1, bucket.keys().size());
+        assertEquals(keys.get(1), document(second.path("run").asText()).at("/repositories/app/manifest").asText());
+    }
+
+    @Test
+    void writesEverythingOnceWithItsChecksumAndOneLineARepository() {
+        small("app");
+        var run = run();
+        assertTrue(run.err().matches("backup-to-s3: app: created, full, 3 refs, \\d+ bytes, [\\d.]+ s\n"), run.err());
+        var writes = aws.calls().stream().filter(c -> c.name().equals("s3:PutObject")).toList();
+        assertEquals(3, writes.size());
+        for (var write : writes) assertTrue(write.input().path("IfNoneMatch").asText().equals("*") && write.input().has("ChecksumCrc32"), write.toString());
+        assertEquals(List.of("full.bundle", "json.gz", "manifest.json.gz"), writes.stream().map(w -> w.input().get("Key").asText().replaceAll(".*-[0-9a-f]{8}\\.", "")).sorted().toList());
+        assertEquals("backup-to-s3: app: unchanged\n", run().err());
+    }
+
+    @Test
+    void aDryRunOnlyReads() {
+        var app = small("app");
+        var first = saved("--dry-run");
+        assertEquals("would-create", first.path("status").asText());
+        assertEquals("would-create full 3", repository(first, "app").path("status").asText() + " " + repository(first, "app").path("kind").asText() + " " + repository(first, "app").path("refs"));
+        assertTrue(first.path("run").isNull());
+        assertTrue(aws.calls().stream().allMatch(Call::readOnly), aws.calls().toString());
+        assertEquals(List.of(), bucket.keys());
+        saved();
+        aws.clearCalls();
+        assertEquals("unchanged", saved("--dry-run").path("status").asText());
+        app.ref("refs/heads/new", "refs/heads/main");
+        assertEquals("refs", repository(saved("--dry-run"), "app").path("kind").asText());
+        app.commit("refs/heads/new", "c.txt", "c");
+        assertEquals("full", repository(saved("--dry-run"), "app").path("kind").asText());
+        assertTrue(aws.calls().stream().allMatch(Call::readOnly), aws.calls().toString());
+        assertEquals(3, bucket.keys().size());
+    }
+
+    @Test
+    void aChangedRepositoryGetsANewRestorePointAndTheOldOnesStay() throws Exception {
+        var app = small("app");
+        saved();
+        var old = manifest("app");
+        var oldRefs = refs(app.directory());
+        app.commit("refs/heads/main", "c.txt", "c\n");
+        small("other");
+        var result = saved();
+        assertEquals("created full", repository(result, "app").path("status").asText() + " " + repository(result, "app").path("kind").asText());
+        assertRestores(app);
+        assertEquals(1, manifest("app").path("chain").size());
+        assertNotEquals(old.path("chain"), manifest("app").path("chain"));
+        var restored = restore(bucket, old);
+        assertEquals(oldRefs, refs(restored));
+        delete(restored.getParent());
+        assertEquals("unchanged", saved().path("status").asText());
+    }
+
+    /** New names for old objects, deleted branches, HEAD: a manifest over the same bundle, without a fetch. */
+    @Test
+    void namesThatChangeCostNoBundle() throws Exception {
+        var app = small("app");
+        saved();
+        var bundle = keys(".bundle");
+        var steps = List.<Consumer<CodeCommit.Repo>>of(
+                r -> r.ref("refs/heads/hotfix", "refs/heads/main"),
+                r -> r.ref("refs/tags/light", "refs/tags/v1"),
+                r -> r.work(g -> {
+                    var update = g.updateRef("refs/heads/feature");
+                    update.setForceUpdate(true);
+                    update.delete();
+                }),
+                r -> r.defaultBranch("hotfix"),
+                r -> r.ref("refs/heads/hotfix", "refs/heads/main"));
+        for (var i = 0; i < 4; i++) {
+            steps.get(i).accept(app);
+            aws.clearCalls();
+            var shown = repository(saved(), "app");
+            assertEquals("created refs 1", shown.path("status").asText() + " " + shown.path("kind").asText() + " " + shown.path("keys").size(), "step " + i);
+            assertEquals(1, calls("codecommit:GitPull").size());
+            assertEquals(bundle, keys(".bundle"));
+            assertRestores(app);
+        }
+        assertEquals("refs/heads/hotfix", manifest("app").path("head").asText());
+        // Without its bundle the old chain is worth nothing.
+        bucket.delete(bundle.get(0));
+        app.ref("refs/heads/again", "refs/heads/main");
+        assertEquals("full", repository(saved(), "app").path("kind").asText());
+        assertRestores(app);
+    }
+
+    @Test
+    void everyKindOfRefComesBack() throws Exception {
+        var odd = small("odd.repo_1-x");
+        for (var name : List.of("heads/ümläut/日本", "heads/quote\"and'apostrophe", "heads/a$b`c;d&e|f", "heads/per%cent", "heads/#hash", "heads/-dash", "tags/🚀", "notes/commits", "custom/deep/er/ref"))
+            odd.ref("refs/" + name, "refs/heads/feature");
+        odd.annotatedTag("of-a-tag", "refs/tags/v1").annotatedTag("of-a-tree", "refs/heads/main^{tree}").annotatedTag("of-a-blob", "refs/heads/main:a.txt");
+        odd.ref("refs/tags/tree", "refs/heads/main^{tree}").ref("refs/tags/blob", "refs/heads/main:README.md");
+        var unborn = small("unborn").defaultBranch("nowhere");
+        var gone = small("all-gone");
+        saved();
+        for (var repository : List.of(odd, unborn)) assertRestores(repository);
+        assertEquals("refs/heads/nowhere", manifest("unborn").path("head").asText());
+        for (var ref : List.of("refs/heads/main", "refs/heads/feature", "refs/tags/v1"))
+            gone.work(g -> {
+                var update = g.updateRef(ref);
+                update.setForceUpdate(true);
+                update.delete();
+            });
+        assertEquals("created", saved().path("status").asText());
+        assertRestores(gone);
+        assertEquals(0, manifest("all-gone").path("refs").size());
+    }
+
+    @Test
+    void savesThisProjectsOwnHistory() throws Exception {
+        Path common;
+        try {
+            common = Path.of(git(Path.of("."), "rev-parse", "--path-format=absolute", "--git-common-dir").strip());
+            assumeTrue(git(Path.of("."), "rev-parse", "--is-shallow-repository").strip().equals("false"), "this clone is shallow");
+        } catch (AssertionError e) {
+            assumeTrue(false, "this is not a clone");
+            return;
+        }
+        var refs = new TreeMap<String, String>();
+        git(common, "for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags").lines().map(line -> line.split(" ", 2)).forEach(ref -> refs.put(ref[1], ref[0]));
+        assumeTrue(!refs.isEmpty(), "this clone has no branches");
+        var head = refs.keySet().stream().filter(ref -> ref.startsWith("refs/heads/")).findFirst().orElseThrow().replace("refs/heads/", "");
+        var own = aws.codecommit.createRepository("own").borrow(common.resolve("objects"), refs).defaultBranch(head);
+        saved();
+        assertRestores(own);
+    }
+
+    @Test
+    void aPlainCloneOfTheBundleGuessesTheBranchRight() throws Exception {
+        var app = aws.codecommit.createRepository("app").commit("refs/heads/trunk", "a", "a");
+        for (var branch : List.of("aaa", "master2", "zzz")) app.ref("refs/heads/" + branch, "refs/heads/trunk");
+        saved();
+        var directory = Files.createTempDirectory("clone-");
+        git(directory, "clone", "-q", bucket.file(keys(".bundle").get(0)).toString(), "c");
+        assertEquals("refs/heads/trunk\n", git(directory.resolve("c"), "symbolic-ref", "HEAD"));
+        delete(directory);
+    }
+
+    @Test
+    void aRepositoryThatWasDeletedAndMadeAgainBeginsAnew() throws Exception {
+        small("app");
+        saved();
+        deleteRepository("app");
+        var again = small("app");
+        assertEquals(0, saved().path("totals").path("unchanged").asInt(), "the refs are equal, the repository is another one");
+        assertEquals(2, keys(".bundle").size());
+        assertEquals(again.id, manifest("app").at("/repository/repositoryId").asText());
+        assertRestores(again);
+    }
+
+    @Test
+    void followsPagesAndAsksForDetailsOf25RepositoriesAtATime() {
+        aws.codecommit.repositoriesPerPage = 7;
+        for (var i = 0; i < 30; i++) aws.codecommit.createRepository("r" + i);
+        aws.s3.pageSize = 3;
+        for (var i = 0; i < 5; i++) saved("--repository-names", "r" + i);
+        var result = saved();
+        assertEquals(30, result.path("repositories").size());
+        assertEquals(5, result.at("/totals/unchanged").asInt());
+        aws.clearCalls();
+        saved();
+        assertEquals(5, calls("codecommit:ListRepositories").size());
+        assertEquals(2, calls("codecommit:BatchGetRepositories").size());
+        assertEquals(1, calls("s3:GetObject").size(), "the newest run record has them all");
+        assertEquals(2, calls("s3:ListObjectsV2").size());
+    }
+
+    @Test
+    void picksRepositoriesByName() {
+        for (var name : List.of("team-a", "team-b", "team-sandbox", "other.x", "otherYx")) aws.codecommit.createRepository(name);
+        var names = saved("--repository-names", "team-*", "other.?", "--exclude", "*sandbox", "--dry-run").path("repositories").findValuesAsText("repositoryName");
+        assertEquals(List.of("other.x", "team-a", "team-b"), names);
+        var run = run("--repository-names", "team-a", "nobody", "x*");
+        assertEquals(3, run.exitCode());
+        assertEquals("failed", repository(run.json(), "nobody").path("status").asText());
+        assertTrue(run.err().contains("nobody: no repository of account 111122223333 in eu-west-1 has such a name"), run.err());
+        assertEquals(new Script.Run(1, "", "backup-to-s3: nobody: no repository of account 111122223333 in eu-west-1 has such a name\n"), run("--repository-names", "nobody"));
+    }
+
+    /** What a run over a part records does not hide what earlier runs know of the rest; what cannot be used costs a bundle, not the run. */
+    @Test
+    void readsBackThroughTheRunRecords() throws Exception {
+        small("one");
+        small("two");
+        saved();
+        for (var i = 0; i < 3; i++) saved("--repository-names", "two");
+        assertEquals(2, saved().at("/totals/unchanged").asInt());
+        var newest = bucket.keys().get(bucket.keys().size() - 1);
+        bucket.put(newest.replaceAll("1/\\d{4}", "1/9998"), "no gzip".getBytes());
+        bucket.put(newest.replaceAll("1/\\d{4}", "1/9999"), gzip("{\"format\": 2, \"repositories\": {\"one\": {\"id\": \"x\"}}}"));
+        var run = run();
+        assertEquals(2, run.json().at("/totals/unchanged").asInt());
+        assertTrue(run.err().contains("has another format than 1") && run.err().contains("cannot be used: Not in GZIP format"), run.err());
+        // Long ago: found too, though the listing begins with the last weeks.
+        bucket.keys().stream().filter(key -> key.contains("/runs/")).forEach(key -> {
+            if (!key.equals(newest)) bucket.delete(key);
+        });
+        bucket.put(newest.replaceAll("1/\\d{4}", "1/2019"), bucket.get(newest));
+        bucket.delete(newest);
+        assertEquals(2, saved().at("/totals/unchanged").asInt());
+        // A manifest that is gone: its restore point is made again when the repository changes.
+        aws.codecommit.repository("one").ref("refs/heads/new", "refs/heads/main");
+        keys(".manifest.json.gz").stream().filter(key -> key.contains("/one/")).forEach(bucket::delete);
+        assertEquals("full", repository(saved(), "one").path("kind").asText());
+    }
+
+    static byte[] gzip(String text) throws IOException {
+        var bytes = new ByteArrayOutputStream();
+        try (var out = new GZIPOutputStream(bytes)) {
+            out.write(text.getBytes(StandardCharsets.UTF_8));
+        }
+        return bytes.toByteArray();
+    }
+
+    @Test
+    void twoRunsAtOnceWriteTwoRestorePoints() throws Exception {
+        var apps = IntStream.range(0, 6).mapToObj(i -> small("app" + i)).toList();
+        var runs = IntStream.range(0, 2).mapToObj(i -> CompletableFuture.supplyAsync(() -> run())).toList();
+        for (var run : runs) assertEquals(0, run.join().exitCode(), run.join().err());
+        assertEquals(12, keys(".manifest.json.gz").size());
+        for (var app : apps) assertRestores(app);
+        for (var key : keys(".manifest.json.gz")) assertVerified(bucket, document(key));
+        assertEquals(6, saved().at("/totals/unchanged").asInt());
+    }
+
+    // ---- Where the bucket is, and whose
+
+    @Test
+    void writesToABucketOfAnotherRegionAndAccountUnderItsPolicy() throws Exception {
+        var theirs = aws.s3.createBucket("vault", "us-east-1", "444455556666").versioned();
+        var me = "arn:aws:iam::111122223333:user/operator";
+        theirs.policy("""
+                {"Version": "2012-10-17", "Statement": [
+                  {"Effect": "Allow", "Principal": {"AWS": "%1$s"}, "Action": ["s3:PutObject", "s3:AbortMultipartUpload"], "Resource": "arn:aws:s3:::vault/%2$s*"},
+                  {"Effect": "Allow", "Principal": {"AWS": "%1$s"}, "Action": "s3:GetObject", "Resource": ["arn:aws:s3:::vault/%2$s*.manifest.json.gz", "arn:aws:s3:::vault/%2$sruns/*"]},
+                  {"Effect": "Allow", "Principal": {"AWS": "%1$s"}, "Action": ["s3:ListBucket", "s3:ListBucketMultipartUploads"], "Resource": "arn:aws:s3:::vault",
+                   "Condition": {"StringLike": {"s3:prefix": "%2$s*"}}},
+                  {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::vault/*",
+                   "Condition": {"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}}},
+                  {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::vault/*",
+                   "Condition": {"StringNotEquals": {"s3:x-amz-server-side-encryption-aws-kms-key-id": "%3$s"}, "Bool": {"s3:ObjectCreationOperation": "true"},
+                                 "Null": {"s3:x-amz-server-side-encryption": "false"}}}]}""".formatted(me, ROOT, KEY.replace("eu-west-1", "us-east-1")));
+        var app = small("app");
+        generate(aws.codecommit.createRepository("large"), 12, 1 << 20, 3);
+        bucket = theirs;
+        for (var expected : List.of("created", "unchanged")) {
+            aws.clearCalls();
+            var run = run(s -> s.partSize = 5 << 20, "--bucket", "vault", "--expected-bucket-owner", "444455556666", "--sse-kms-key-id", KEY.replace("eu-west-1", "us-east-1"));
+            assertEquals(expected, run.status(), run.err());
+            assertEquals(1, aws.calls().stream().filter(c -> !c.ok()).count(), "one call finds out the Region");
+            for (var call : aws.calls())
+                if (call.name().startsWith("s3:")) assertEquals("444455556666", call.input().path("ExpectedBucketOwner").asText(), call.toString());
+        }
+        assertRestores(app);
+        assertRestores(aws.codecommit.repository("large"));
+        for (var key : theirs.keys()) {
+            assertEquals(KEY.replace("eu-west-1", "us-east-1"), theirs.headers(key).get("x-amz-server-side-encryption-aws-kms-key-id"), key);
+            assertEquals("true", theirs.headers(key).get("x-amz-server-side-encryption-bucket-key-enabled"), key);
+            assertEquals(1, theirs.versions(key));
+        }
+    }
+
+    @Test
+    void saysWhatIsWrongWithTheBucket() {
+        small("app");
+        var run = run("--expected-bucket-owner", "999999999999");
+        assertEquals(1, run.exitCode());
+        assertTrue(run.out().isEmpty() && run.err().matches("backup-to-s3: s3://backups/" + ROOT + "runs/eu-west-1/: AccessDenied: .* \\(request id \\w+\\)\n"), run.err());
+        run = run("--bucket", "no-such-bucket");
+        assertEquals(1, run.exitCode());
+        assertTrue(run.err().startsWith("backup-to-s3: s3://no-such-bucket/" + ROOT + "runs/eu-west-1/: NoSuchBucket: "), run.err());
+        assertEquals(List.of(), calls("codecommit:GitPull"));
+    }
+
+    @ParameterizedTest
+    @CsvSource({"cn-north-1, aws-cn", "us-gov-west-1, aws-us-gov"})
+    void worksInOtherPartitions(String region, String partition) {
+        aws.s3.createBucket("there", region);
+        var repository = aws.codecommit.createRepository(region, "app").commit("refs/heads/main", "a", "a");
+        var result = saved("--bucket", "there", "--region", region);
+        assertEquals("created", result.path("status").asText());
+        bucket = aws.s3.bucket("there");
+        var manifest = document(repository(result, "app").at("/keys/1").asText());
+        assertEquals("arn:" + partition + ":codecommit:" + region + ":111122223333:app", manifest.at("/repository/arn").asText());
+        assertEquals(repository.resolve("refs/heads/main").name(), manifest.at("/refs/refs~1heads~1main").asText());
+    }
+
+    // ---- Git's sign-in
+
+    @ParameterizedTest
+    @MethodSource("vectors")
+    void signsInAsOtherImplementationsDo(String name, String user, String secret, String token, String region, String host, String path, String time, String password) throws Exception {
+        var credentials = token.isEmpty() ? AwsBasicCredentials.create(user, secret) : AwsSessionCredentials.create(user, secret, token);
+        assertEquals(user + (token.isEmpty() ? "" : "%" + token) + ":" + password, BackupToS3.signIn(credentials, region, host, path, Instant.parse(time)), name);
+    }
+
+    static Object[][] vectors() {
+        var secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+        return new Object[][] {
+            {"V1", "AKIDEXAMPLE", secret, "", "us-east-1", "git-codecommit.us-east-1.amazonaws.com", "/v1/repos/MyDemoRepo", "2015-08-30T12:36:00Z",
+                "20150830T123600Z088fec8c788f892e6cb940f22a736b224a5a5de18925fa5f02413a1bb215c389"},
+            {"V2", "ASIDEXAMPLE", secret,
+                "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQW+LWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI/qkPpKPi/kMcGd==", "us-east-2",
+                "git-codecommit.us-east-2.amazonaws.com", "/v1/repos/my.demo_repo-1", "2026-11-21T04:00:00Z",
+                "20261121T040000Z6f2384a0b9a4835df53f0b812d0e5250eda65a0ca836c4cbb2cc25eadb24f543"},
+            {"V3", "AKIDEXAMPLE", secret, "", "cn-north-1", "git-codecommit.cn-north-1.amazonaws.com.cn", "/v1/repos/MyDemoRepo", "2026-01-02T03:04:05Z",
+                "20260102T030405Z6b2e40780c23f6b63859b24ae9f67dea71118bd323eae50409aefa17a46b3932"},
+            {"V4", "AKIDEXAMPLE", secret, "", "us-gov-west-1", "git-codecommit-fips.us-gov-west-1.amazonaws.com", "/v1/repos/MyDemoRepo", "2026-01-02T03:04:05Z",
+                "20260102T030405Z9f87926f8082f3659366e55e6328321f0b72cacd1f36dbf8444d02ad68e8851a"},
+            {"V5", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "eu-west-1", "git-codecommit.eu-west-1.amazonaws.com", "/v1/repos/dummy-repo", "2021-09-01T10:25:23Z",
+                "20210901T102523Z670ef0c32f13fc847ed0c001a2b90bc772451c1eb89eadf84a73f3e82da9f56a"},
+            {"V6", "AKIDEXAMPLE", secret, "", "us-east-1", "vpce-0123456789abcdef0-a1b2c3d4.git-codecommit.us-east-1.vpce.amazonaws.com", "/v1/repos/MyDemoRepo", "2026-01-02T03:04:05Z",
+                "20260102T030405Zf81c7c2de24c28486b9871303f67a45b08b7f312f4ffdf84dd7ae262b3294a28"}};
+    }
+
+    @Test
+    void signsInWithASessionToken() {
+        aws.addCredentials("ASIATEMPORARY", "secret", "to/ken+==", "assumed-role/Backup/night", Instant.now().plusSeconds(3600));
+        System.setProperty("aws.accessKeyId", "ASIATEMPORARY");
+        System.setProperty("aws.secretAccessKey", "secret");
+        System.setProperty("aws.sessionToken", "to/ken+==");
+        small("app");
+        assertEquals("created", saved().path("status").asText());
+        assertEquals("arn:aws:sts::111122223333:assumed-role/Backup/night", aws.calls().stream().filter(c -> c.name().equals("codecommit:GitPull")).findFirst().get().caller());
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "us-east-1, , https://git-codecommit.us-east-1.amazonaws.com/v1/repos/app, https://git-codecommit.us-east-1.amazonaws.com/v1/repos/app",
+        "cn-north-1, , https://git-codecommit.cn-north-1.amazonaws.com.cn/v1/repos/app, https://git-codecommit.cn-north-1.amazonaws.com.cn/v1/repos/app",
+        "us-east-1, git-codecommit-fips.us-east-1.amazonaws.com, https://git-codecommit.us-east-1.amazonaws.com/v1/repos/app, https://git-codecommit-fips.us-east-1.amazonaws.com/v1/repos/app",
+        "us-east-1, vpce-0123456789abcdef0-a1b2c3d4.git-codecommit.us-east-1.vpce.amazonaws.com, https://git-codecommit.us-east-1.amazonaws.com/v1/repos/app, "
+                + "https://vpce-0123456789abcdef0-a1b2c3d4.git-codecommit.us-east-1.vpce.amazonaws.com/v1/repos/app",
+        "us-east-1, , http://127.0.0.1:8080/v1/repos/app, http://127.0.0.1:8080/v1/repos/app"})
+    void takesTheHostOfTheCloneUrlOrTheOneGiven(String region, String endpoint, String cloneUrl, String url) throws Exception {
+        var script = new BackupToS3();
+        script.region = region;
+        script.gitEndpoint = endpoint;
+        try (var transport = script.transport(RepositoryMetadata.builder().repositoryName("app").cloneUrlHttp(cloneUrl).build(), script.new StreamingRepository())) {
+            assertEquals(url, transport.getURI().toString());
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"http://git-codecommit.us-east-1.amazonaws.com/v1/repos/app", "http://127.0.0.1.example.com/v1/repos/app", "http://localhost.example.com/v1/repos/app"})
+    void sendsNoPasswordOverPlainHttp(String cloneUrl) {
+        var script = new BackupToS3();
+        script.region = "us-east-1";
+        var e = assertThrows(BackupToS3.Failure.class,
+                () -> script.transport(RepositoryMetadata.builder().repositoryName("app").cloneUrlHttp(cloneUrl).build(), script.new StreamingRepository()));
+        assertTrue(e.getMessage().endsWith("is not https"), e.getMessage());
+    }
+
+    /** A Git server of the test's own, for what the embedded one does not do; gives what it was asked. */
+    private List<String> atAnotherGitServer(int status, String location, String body, Consumer<String> check) throws IOException {
+        var asked = new ArrayList<String>();
+        var server = HttpServer.create(new InetSocketAddress(InetAddress.getByName("127.0.0.1"), 0), 0);
+        server.createContext("/", exchange -> {
+            asked.add(exchange.getRequestMethod() + " " + exchange.getRequestURI());
+            if (location != null) exchange.getResponseHeaders().set("Location", location.replace("HERE", "http://127.0.0.1:" + server.getAddress().getPort()));
+            exchange.getResponseHeaders().set("Content-Type", "application/x-git-upload-pack-advertisement");
+            exchange.sendResponseHeaders(status, body.length());
+            exchange.getResponseBody().write(body.getBytes(StandardCharsets.UTF_8));
+            exchange.close();
+        });
+        server.start();
+        try {
+            check.accept("127.0.0.1:" + server.getAddress().getPort());
+        } finally {
+            server.stop(0);
+        }
+        return asked;
+    }
+
+    @Test
+    void followsNoRedirect() throws IOException {
+        small("app");
+        var asked = atAnotherGitServer(302, "HERE/elsewhere/info/refs?service=git-upload-pack", "", host -> {
+            var run = run("--git-endpoint", host);
+            assertEquals(1, run.exitCode());
+            assertTrue(run.err().contains("302"), run.err());
+        });
+        assertEquals(Set.of("GET /v1/repos/app/info/refs?service=git-upload-pack"), Set.copyOf(asked));
+    }
+
+    @Test
+    void namesAServerThatCannotBeFetchedFrom() throws IOException {
+        small("app");
+        var line = "1111111111111111111111111111111111111111 refs/heads/main\0side-band-64k ofs-delta multi_ack agent=old\n";
+        var advertisement = "001e# service=git-upload-pack\n0000" + String.format("%04x", line.length() + 4) + line + "0000";
+        atAnotherGitServer(200, null, advertisement, host -> {
+            var run = run("--git-endpoint", host);
+            assertEquals(1, run.exitCode());
+            assertTrue(run.err().contains("app: ") && run.err().contains("multi_ack_detailed"), run.err());
+        });
+        assertEquals(List.of(), keys(".bundle"));
+    }
+
+    // ---- Faults
+
+    /** A repository of four parts of 128 KiB, made once. */
+    static Path large;
+    /** So that faults hit parts without moving megabytes. */
+    static final int SMALL_PART = 128 << 10;
+
+    static synchronized Path large() throws Exception {
+        if (large == null)
+            try (var maker = LocalAws.start()) {
+                var repository = maker.codecommit.createRepository("large");
+                generate(repository, 24, 16 << 10, 5);
+                large = Files.createTempDirectory("large-");
+                git(large, "clone", "-q", "--mirror", repository.directory().toString(), "large.git");
+            }
+        return large.resolve("large.git");
+    }
+
+    @AfterAll
+    static void deleteLarge() throws IOException {
+        if (large != null) delete(large);
+    }
+
+    CodeCommit.Repo large(String name) throws Exception {
+        var refs = new TreeMap<String, String>();
+        refs(large()).lines().map(line -> line.split(" ", 2)).forEach(ref -> refs.put(ref[1], ref[0]));
+        return aws.codecommit.createRepository(name).borrow(large().resolve("objects"), refs).defaultBranch("main");
+    }
+
+    /** @param faults of the run in which both repositories have changed, @param exitCode of it, @param says what stderr must hold */
+    record Case(String name, int exitCode, String says, Fault... faults) {
+        @Override
+        public String toString() {
+            return name;
+        }
+    }
+
+    /** The fault in both attempts at the first repository, whose requests come first: refs, pack, refs, pack. */
+    static Fault[] twice(Consumer<Fault> fault) {
+        var both = new Fault[] {Fault.on("codecommit:GitPull").after(1), Fault.on("codecommit:GitPull").after(2)};
+        for (var one : both) fault.accept(one);
+        return both;
+    }
+
+    static List<Case> cases() {
+        var pull = "codecommit:GitPull";
+        return List.of(
+                new Case("refs are cut once", 0, "", Fault.on(pull).cut(100)),
+                new Case("refs are cut", 3, "a-large: ", Fault.on(pull).times(2).cut(100)),
+                new Case("refs are flipped", 3, "a-large: ", Fault.on(pull).times(2).flip(2)),
+                new Case("Git is busy", 0, "", Fault.on(pull).times(4).throttle()),
+                new Case("Git is busy behind the refs", 0, "", Fault.on(pull).after(1).throttle()),
+                new Case("Git is too busy", 3, "429", Fault.on(pull).times(6).throttle()),
+                new Case("the sign-in has expired", 3, "not permitted", Fault.on(pull).times(2).error(403, "AccessDenied", "expired")),
+                new Case("the repository is gone", 3, "not found", Fault.on(pull).error(404, "RepositoryDoesNotExistException", "gone")),
+                new Case("the pack is cut once", 0, "", Fault.on(pull).after(1).cut(100_000)),
+                new Case("the pack is cut early", 3, "a-large: ", twice(f -> f.cut(10))),
+                new Case("the pack is cut", 3, "a-large: ", twice(f -> f.cut(200_000))),
+                new Case("the pack is cut at its end", 3, "a-large: ", twice(f -> f.cut(393_000))),
+                new Case("a bit of the pack is flipped", 3, "damaged or cut short", twice(f -> f.flip(234_567))),
+                new Case("the pack stalls", 3, "a-large: ", twice(f -> f.stall(200_000, Duration.ofSeconds(3)))),
+                new Case("Git fails", 3, "500", twice(f -> f.serverError())),
+                new Case("S3 is busy", 0, "", Fault.on("s3:UploadPart").times(2).throttle(), Fault.on("s3:CreateMultipartUpload").throttle(),
+                        Fault.on("s3:CompleteMultipartUpload").throttle(), Fault.on("s3:PutObject").throttle(), Fault.on("s3:ListObjectsV2").throttle()),
+                new Case("S3 is too busy for a part", 3, "SlowDown", Fault.on("s3:UploadPart").always().throttle()),
+                new Case("a part is cut on its way", 0, "", Fault.on("s3:UploadPart").after(1).cutRequest(60_000)),
+                new Case("a bit of a part is flipped on its way", 0, "", Fault.on("s3:UploadPart").after(1).flipRequest(60_000)), // signed: sent again
+                new Case("a part's checksum is wrong", 3, "BadDigest", Fault.on("s3:UploadPart").after(1).error(400, "BadDigest", "The CRC32 you specified did not match")),
+                new Case("a part is refused", 3, "AccessDenied", Fault.on("s3:UploadPart").after(2).error(403, "AccessDenied", "Access Denied")),
+                new Case("the credentials expire", 3, "ExpiredToken", Fault.on("s3:UploadPart").after(1).error(400, "ExpiredToken", "The provided token has expired.")),
+                new Case("an upload's id is lost", 0, "", Fault.on("s3:CreateMultipartUpload").loseAnswer()),
+                new Case("every upload's id is lost", 3, "a-large: ", Fault.on("s3:CreateMultipartUpload").always().loseAnswer()),
+                new Case("no upload may be made", 3, "AccessDenied", Fault.on("s3:CreateMultipartUpload").always().error(403, "AccessDenied", "Access Denied")),
+                new Case("the answer to the completion is lost", 0, "", Fault.on("s3:CompleteMultipartUpload").loseAnswer()),
+                new Case("all answers to the completion are lost", 0, "", Fault.on("s3:CompleteMultipartUpload").always().loseAnswer()),
+                new Case("the completion fails behind its 200", 0, "", Fault.on("s3:CompleteMultipartUpload").error(200, "InternalError", "We encountered an internal error.")),
+                new Case("the completion fails", 3, "InternalError", Fault.on("s3:CompleteMultipartUpload").always().error(500, "InternalError", "We encountered an internal error.")),
+                new Case("somebody else has the key", 3, "PreconditionFailed", Fault.on("s3:CompleteMultipartUpload").error(412, "PreconditionFailed", "no")),
+                new Case("the answer to a small bundle is lost", 0, "", Fault.on("s3:PutObject").after(1).loseAnswer()),
+                new Case("all answers to a small bundle are lost", 0, "", Fault.on("s3:PutObject").after(1).times(3).loseAnswer()),
+                new Case("a small bundle conflicts with its first attempt", 3, "ConditionalRequestConflict",
+                        Fault.on("s3:PutObject").after(1).error(409, "ConditionalRequestConflict", "The conditional request cannot succeed")),
+                new Case("a manifest is refused", 3, "AccessDenied", Fault.on("s3:PutObject").error(403, "AccessDenied", "Access Denied")),
+                new Case("all writing is refused", 1, "AccessDenied", Fault.on("s3:PutObject").always().error(403, "AccessDenied", "Access Denied")),
+                new Case("the run record is refused", 1, "run record: AccessDenied", Fault.on("s3:PutObject").after(3).error(403, "AccessDenied", "Access Denied")),
+                new Case("the old run records are refused", 1, "AccessDenied", Fault.on("s3:GetObject").error(403, "AccessDenied", "Access Denied")),
+                new Case("a base manifest is refused", 3, "AccessDenied", Fault.on("s3:GetObject").after(1).error(403, "AccessDenied", "Access Denied")),
+                new Case("a run record is cut", 0, "", Fault.on("s3:GetObject").cut(50)),
+                new Case("the listing fails", 1, "InternalError", Fault.on("s3:ListObjectsV2").always().error(500, "InternalError", "We encountered an internal error.")),
+                new Case("CodeCommit is busy", 0, "", Fault.on("codecommit:ListRepositories").times(2).throttle(), Fault.on("codecommit:BatchGetRepositories").times(2).throttle()),
+                new Case("CodeCommit is too busy", 1, "list of repositories: ThrottlingException", Fault.on("codecommit:ListRepositories").always().throttle()),
+                new Case("CodeCommit tells no details at first", 3, "InternalFailure", Fault.on("codecommit:BatchGetRepositories").times(3).serverError()),
+                new Case("CodeCommit tells no details", 1, "InternalFailure", Fault.on("codecommit:BatchGetRepositories").always().serverError()));
+    }
+
+    /** Whatever happens: the exit code, no object that does not verify, no upload left, older restore points untouched, and the next run makes it good. */
+    @ParameterizedTest
+    @MethodSource("cases")
+    void nothingIsLostWhen(Case fault) throws Exception {
+        var a = large("a-large");
+        var b = small("b-small");
+        aws.s3.smallestPart = SMALL_PART;
+        Consumer<BackupToS3> settings = script -> {
+            script.partSize = SMALL_PART;
+            script.gitTimeout = 1;
+            script.backOff = Duration.ofMillis(1);
+        };
+        assertEquals(0, run(settings).exitCode());
+        var old = bucket.keys().stream().collect(Collectors.toMap(key -> key, key -> sha("SHA-1", bucket.get(key))));
+        a.commit("refs/heads/main", "more.txt", "more");
+        b.commit("refs/heads/main", "more.txt", "more");
+        aws.clearCalls();
+        for (var one : fault.faults) aws.inject(one);
+        var run = run(settings, "--jobs", "1");
+        aws.clearFaults();
+        assertEquals(fault.exitCode, run.exitCode(), run.err());
+        assertTrue(run.err().contains(fault.says), run.err());
+        assertEquals(fault.exitCode == 1, run.out().isEmpty(), run.out());
+        assertFalse(run.err().contains("\tat "), run.err());
+        assertEquals(List.of(), bucket.uploads());
+        for (var key : keys(".bundle")) {
+            var bytes = bucket.get(key);
+            assertEquals(sha("SHA-1", Arrays.copyOfRange(bytes, pack(bytes), bytes.length - 20)), HexFormat.of().formatHex(bytes, bytes.length - 20, bytes.length), key);
+        }
+        for (var key : keys(".manifest.json.gz")) assertVerified(bucket, document(key));
+        old.forEach((key, hash) -> assertEquals(hash, sha("SHA-1", bucket.get(key)), key));
+        if (fault.exitCode == 3) assertEquals(1, run.json().path("repositories").findValuesAsText("status").stream().filter("created"::equals).count(), "the other one is complete");
+        if (fault.name.equals("S3 is busy")) assertEquals(4, calls("codecommit:GitPull").size(), "parts are sent again from their buffers");
+        if (fault.exitCode == 0) assertEquals("unchanged", run(settings).status());
+        else assertEquals(0, run(settings).exitCode());
+        assertRestores(a);
+        assertRestores(b);
+    }
+
+    @Test
+    void namesAnUploadThatItCannotAbort() throws Exception {
+        large("a");
+        aws.inject(Fault.on("s3:UploadPart").after(1).error(403, "AccessDenied", "Access Denied"));
+        aws.inject(Fault.on("s3:AbortMultipartUpload").error(403, "AccessDenied", "Access Denied"));
+        var run = run(script -> script.partSize = SMALL_PART);
+        assertEquals(1, run.exitCode());
+        var command = java.util.regex.Pattern.compile("an unfinished upload is left: AccessDenied: .*; end it with: aws s3api abort-multipart-upload --bucket backups --key '(.*)' --upload-id (\\S+)").matcher(run.err());
+        assertTrue(command.find(), run.err());
+        assertEquals(List.of(command.group(1)), bucket.uploads());
+    }
+
+    @Test
+    void refusesWhatHasTooManyParts() throws Exception {
+        large("a");
+        var run = run(script -> {
+            script.partSize = 1 << 17;
+            script.mostParts = 2;
+        });
+        assertEquals(1, run.exitCode());
+        assertTrue(run.err().contains("a: larger than 2 parts of 128 KiB: give Java more memory"), run.err());
+        assertEquals(List.of(), bucket.uploads());
+    }
+
+    /** A stream that ends early without a word, and one with any bit flipped. */
+    @Test
+    void acceptsNoPackButTheOneThatWasSent() throws Exception {
+        small("app");
+        saved();
+        var bundle = bucket.get(keys(".bundle").get(0));
+        var pack = Arrays.copyOfRange(bundle, pack(bundle), bundle.length);
+        var script = new BackupToS3();
+        script.buffers = new BackupToS3.Buffers(5 << 20, 1);
+        for (var length = 0; length < pack.length; length++) {
+            var short1 = Arrays.copyOf(pack, length);
+            try (var to = script.new Bundle("k")) {
+                assertThrows(IOException.class, () -> to.receive(new ByteArrayInputStream(short1)));
+                assertThrows(BackupToS3.Failure.class, () -> to.finish("full"));
+            }
+        }
+        for (var bit = 0; bit < pack.length * 8; bit++) {
+            var flipped = pack.clone();
+            flipped[bit / 8] ^= (byte) (1 << bit % 8);
+            try (var to = script.new Bundle("k")) {
+                assertThrows(IOException.class, () -> to.receive(new ByteArrayInputStream(flipped)));
+            }
+        }
+        for (var step : List.of(1, 7, 19, 20, 21, 100)) // however the bytes come in
+            try (var to = script.new Bundle("k")) {
+                to.receive(new FilterInputStream(new ByteArrayInputStream(pack)) {
+                    @Override
+                    public int read(byte[] bytes, int from, int count) throws IOException {
+                        return super.read(bytes, from, Math.min(count, step));
+                    }
+                });
+            }
+    }
+
+    @Test
+    void aRepositoryThatVanishesDoesNotStopTheOthers() throws Exception {
+        for (var name : List.of("a", "b", "c", "d")) small(name);
+        aws.codecommit.repositoriesPerPage = 1000;
+        var deleted = new AtomicInteger();
+        aws.inject(Fault.on("codecommit:BatchGetRepositories").delay(Duration.ofMillis(200))); // until the listener has done its work
+        aws.inject(Fault.on("codecommit:GitPull").delay(Duration.ofMillis(200)));
+        aws.onCall(call -> {
+            if (call.name().equals("codecommit:ListRepositories") && deleted.getAndIncrement() == 0) deleteRepository("a");
+            if (call.name().equals("codecommit:BatchGetRepositories") && deleted.getAndIncrement() == 1) deleteRepository("b");
+        });
+        var run = run("--jobs", "1");
+        assertEquals(3, run.exitCode());
+        assertEquals(List.of("failed", "failed", "created", "created"), run.json().path("repositories").findValuesAsText("status"));
+        assertTrue(run.err().contains("a: deleted or renamed since the repositories were listed"), run.err());
+        assertTrue(run.err().contains("b: ") && run.err().contains("not found"), run.err());
+        aws.onCall(call -> { });
+        assertEquals("unchanged", saved().path("status").asText());
+    }
+
+    /** Between the advertisement and the fetch, so that what was advertised cannot be had any more. */
+    @Test
+    void aBranchThatMovesMidwayIsSavedAsItIsThen() throws Exception {
+        var app = aws.codecommit.createRepository("app").commit("refs/heads/main", "a", "a");
+        var moved = new AtomicInteger();
+        aws.inject(Fault.on("codecommit:GitPull").after(1).delay(Duration.ofMillis(300)));
+        aws.onCall(call -> {
+            if (!call.name().equals("codecommit:GitPull") || moved.getAndIncrement() > 0) return;
+            app.commit("refs/heads/unrelated", "b", "b");
+            app.ref("refs/heads/main", "refs/heads/unrelated");
+        });
+        assertEquals("created", saved().path("status").asText());
+        assertEquals(4, calls("codecommit:GitPull").size(), "refs, pack, and both again");
+        assertRestores(app);
+        assertEquals(1, keys(".manifest.json.gz").size());
+    }
+
+    @Test
+    void tellsNoSecrets() {
+        small("app");
+        var seen = new StringBuilder();
+        for (var fault : List.of(Fault.on("codecommit:GitPull").always().error(403, "AccessDenied", "no"), Fault.on("codecommit:GitPull").always().cut(10),
+                Fault.on("s3:PutObject").always().error(403, "AccessDenied", "no"))) {
+            aws.inject(fault);
+            var run = run("--verbose");
+            assertEquals(1, run.exitCode());
+            seen.append(run.out()).append(run.err());
+            aws.clearFaults();
+        }
+        assertTrue(seen.toString().contains("\tat "), "with --verbose");
+        assertFalse(seen.toString().matches("(?s).*(" + LocalAws.SECRET_ACCESS_KEY.replace("+", "\\+") + "|Basic |Authorization|\\d{8}T\\d{6}Z[0-9a-f]{64}).*"), seen.toString());
+    }
+
+    // ---- Many
+
+    /** In ./jbang test a tenth of the account that ./jbang test --long has. */
+    @Test
+    @Timeout(600)
+    void manyUnchangedRepositoriesCostOneGitRequestEach() {
+        var count = Boolean.getBoolean("tests.long") ? 5_000 : 500;
+        for (var i = 0; i < count; i++) aws.codecommit.createRepository("r" + i);
+        assertEquals(count, saved().at("/totals/created").asInt());
+        aws.clearCalls();
+        var result = saved();
+        assertEquals(count, result.at("/totals/unchanged").asInt());
+        var calls = aws.calls().stream().collect(Collectors.groupingBy(Call::name, TreeMap::new, Collectors.counting()));
+        assertEquals(Map.of("codecommit:ListRepositories", (count + 999L) / 1000, "codecommit:BatchGetRepositories", (count + 24L) / 25, "codecommit:GitPull", (long) count,
+                "s3:ListObjectsV2", 1L, "s3:GetObject", 1L, "s3:PutObject", 1L, "sts:GetCallerIdentity", 1L), calls);
+    }
+
+    // ---- Bad input
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+        "--bucket=s3://backups | a bucket's name, such as my-backups",
+        "--bucket=Backups | a bucket's name, such as my-backups",
+        "--bucket=b | a bucket's name, such as my-backups",
+        "--bucket=arn:aws:s3:::backups | a bucket's name, such as my-backups",
+        "--bucket=backups/prefix | a bucket's name, such as my-backups",
+        "--bucket=backups --prefix=/projects | single slashes, such as projects/codecommit-backup",
+        "--bucket=backups --prefix=projects/ | single slashes, such as projects/codecommit-backup",
+        "--bucket=backups --prefix=a/../b | single slashes, such as projects/codecommit-backup",
+        "--bucket=backups --prefix=a//b | single slashes, such as projects/codecommit-backup",
+        "--bucket=backups --prefix= | single slashes, such as projects/codecommit-backup",
+        "--bucket=backups --prefix=a$b | single slashes, such as projects/codecommit-backup",
+        "--bucket=backups --repository-names=arn:aws:codecommit:eu-west-1:111122223333:app | names of repositories, with * and ?",
+        "--bucket=backups --repository-names=a/b | names of repositories, with * and ?",
+        "--bucket=backups --repository-names=[ab] | names of repositories, with * and ?",
+        "--bucket=backups --exclude=a+ | names of repositories, with * and ?",
+        "--bucket=backups --repository-names | Missing required parameter for option '--repository-names'",
+        "--bucket=backups --jobs=0 | 1 to 64, such as 4",
+        "--bucket=backups --jobs=65 | 1 to 64, such as 4",
+        "--bucket=backups --jobs=many | 'many' is not an int",
+        "--bucket=backups --expected-bucket-owner=1234 | 12 digits, such as 444455556666",
+        "--bucket=backups --expected-bucket-owner=arn:aws:iam::444455556666:root | 12 digits, such as 444455556666",
+        "--bucket=backups --sse-kms-key-id=alias/backups | the key's whole ARN, such as arn:aws:kms:",
+        "--bucket=backups --sse-kms-key-id=1234abcd-12ab-34cd-56ef-1234567890ab | the key's whole ARN, such as arn:aws:kms:",
+        "--bucket=backups --sse-kms-key-id=arn:aws:kms:eu-west-1:444455556666:alias/backups | the key's whole ARN, such as arn:aws:kms:",
+        "--bucket=backups --git-endpoint=https://git-codecommit.eu-west-1.amazonaws.com | a host name without https:// and path",
+        "--bucket=backups --git-endpoint=git-codecommit.eu-west-1.amazonaws.com/v1/repos/app | a host name without https:// and path",
+        "--bucket=backups --git-endpoint=user@git-codecommit.eu-west-1.amazonaws.com | a host name without https:// and path",
+        "--bucket=backups --git-endpoint=git-codecommit.us-east-1.amazonaws.com | give a host of the Region eu-west-1, or --region us-east-1",
+        "--bucket=backups --git-endpoint=vpce-0123456789abcdef0-a1b2c3d4.git-codecommit-fips.us-gov-west-1.vpce.amazonaws.com | or --region us-gov-west-1",
+        "--bucket=backups --region=europe | a Region such as eu-west-1",
+        "--bucket=backups --print=status | a JSON Pointer such as /status",
+        "--bucket=backups --repository-name | did you mean --repository-names?",
+        "--prefix=a | Missing required option: '--bucket=NAME'"})
+    void refuses(String args, String right) {
+        Script.assertRefused(Script.run(new BackupToS3().commandLine(), args.split(" ")), right, aws);
+    }
+}
