@@ -110,9 +110,6 @@ class BackupToS3 implements Callable<Integer> {
             description = "Encrypts under this KMS key of the bucket's Region, with a bucket key. Default: as the bucket says.")
     String sseKmsKeyId;
 
-    @Option(names = "--git-endpoint", paramLabel = "HOST", description = "Git host to use, such as a VPC endpoint's name. Default: that of the clone URL.")
-    String gitEndpoint;
-
     @Option(names = "--dry-run", description = "Only reads, and prints what would change.")
     boolean dryRun;
 
@@ -193,12 +190,7 @@ class BackupToS3 implements Callable<Integer> {
         if (sseKmsKeyId != null)
             check("--sse-kms-key-id", sseKmsKeyId, "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:key/[A-Za-z0-9-]+",
                     "the key's whole ARN, such as arn:aws:kms:eu-west-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab");
-        if (gitEndpoint == null) return;
-        check("--git-endpoint", gitEndpoint, "[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+(:\\d{1,5})?",
-                "a host name without https:// and path, such as git-codecommit-fips.us-east-1.amazonaws.com");
-        var itsRegion = gitEndpoint.replaceAll(".*git-codecommit(?:-fips)?\\.([a-z0-9-]+)\\..*", "$1");
-        if (!itsRegion.equals(gitEndpoint) && !itsRegion.equals(region()))
-            throw wrong("--git-endpoint '" + gitEndpoint + "': give a host of the Region " + region() + ", or --region " + itsRegion);
+        checkGitEndpoint();
     }
 
     /**
@@ -325,7 +317,7 @@ class BackupToS3 implements Callable<Integer> {
 
     Outcome save(RepositoryMetadata repository, JsonNode last, long start) throws Exception {
         var target = new StreamingRepository();
-        try (var transport = transport(repository, target); var connection = transport.openFetch()) {
+        try (var transport = transport(repository.cloneUrlHttp(), target); var connection = transport.openFetch()) {
             var time = Instant.now();
             var refs = new TreeMap<String, Ref>();
             for (var ref : connection.getRefs()) if (ref.getName().startsWith("refs/")) refs.put(ref.getName(), ref);
@@ -416,45 +408,12 @@ class BackupToS3 implements Callable<Integer> {
 
     // 3. Git
 
-    Transport transport(RepositoryMetadata repository, StreamingRepository target) throws Exception {
-        var clone = URI.create(repository.cloneUrlHttp());
-        var url = gitEndpoint == null ? clone
-                : new URI((gitEndpoint.matches("127\\.0\\.0\\.1(:\\d+)?") ? "http" : "https") + "://" + gitEndpoint + clone.getRawPath());
-        // The sign-in goes with every request, so it may go nowhere else: no redirects, no plain http but to this machine.
-        if (!url.getScheme().equals("https") && !url.getHost().matches("127\\.0\\.0\\.1|localhost|\\[::1]")) throw new Failure(url + " is not https");
-        var transport = (TransportHttp) Transport.open(target, new URIish(url.toString()));
-        var signIn = signIn(credentials().resolveCredentials(), region(), url.getHost(), url.getRawPath(), Instant.now());
-        transport.setAdditionalHeaders(Map.of("Authorization", "Basic " + Base64.getEncoder().encodeToString(signIn.getBytes(StandardCharsets.UTF_8))));
-        transport.setTagOpt(TagOpt.NO_TAGS);
-        transport.setTimeout(gitTimeout);
-        return transport;
-    }
-
-    /** User and password for Git: a request named GIT, signed as AWS signs requests (Signature Version 4); good for about 15 minutes, for this repository. */
-    static String signIn(AwsCredentials credentials, String region, String host, String path, Instant time) throws GeneralSecurityException {
-        var stamp = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmss").withZone(ZoneOffset.UTC).format(time);
-        var scope = stamp.substring(0, 8) + "/" + region + "/codecommit/aws4_request";
-        var request = hex(sha("SHA-256").digest(("GIT\n" + path + "\n\nhost:" + host + "\n\nhost\n").getBytes(StandardCharsets.UTF_8)));
-        var key = ("AWS4" + credentials.secretAccessKey()).getBytes(StandardCharsets.UTF_8);
-        for (var part : scope.split("/")) key = hmac(key, part);
-        var token = credentials instanceof AwsSessionCredentials session ? "%" + session.sessionToken() : "";
-        return credentials.accessKeyId() + token + ":" + stamp + "Z" + hex(hmac(key, "AWS4-HMAC-SHA256\n" + stamp + "\n" + scope + "\n" + request));
-    }
-
-    static byte[] hmac(byte[] key, String text) throws GeneralSecurityException {
-        var mac = Mac.getInstance("HmacSHA256");
-        mac.init(new SecretKeySpec(key, "HmacSHA256"));
-        return mac.doFinal(text.getBytes(StandardCharsets.UTF_8));
-    }
-
     /** A repository that keeps nothing: JGit speaks the protocol, and the pack goes into a bundle instead of being indexed. */
     class StreamingRepository extends InMemoryRepository {
         private Bundle bundle;
 
         StreamingRepository() {
             super(new DfsRepositoryDescription());
-            getConfig().setString("protocol", null, "version", "0"); // one request for the refs, where version 2 takes two
-            getConfig().setString("http", null, "followRedirects", "false");
         }
 
         ObjectNode fetch(FetchConnection connection, String key, String head, Collection<Ref> refs) throws Exception {
@@ -750,18 +709,6 @@ class BackupToS3 implements Callable<Integer> {
         return Base64.getEncoder().encodeToString(ByteBuffer.allocate(4).putInt((int) crc.getValue()).array());
     }
 
-    static String hex(byte[] bytes) {
-        return HexFormat.of().formatHex(bytes);
-    }
-
-    static MessageDigest sha(String name) {
-        try {
-            return MessageDigest.getInstance(name);
-        } catch (NoSuchAlgorithmException e) {
-            throw new IllegalStateException(e);
-        }
-    }
-
     static Thread daemon(Runnable task) {
         var thread = new Thread(task);
         thread.setDaemon(true);
@@ -1018,6 +965,68 @@ class BackupToS3 implements Callable<Integer> {
 
         Failure(String message) {
             this(message, null);
+        }
+    }
+
+    // ----
+
+    // ---- The same in every script that speaks Git: endpoint, sign-in ----
+
+    @Option(names = "--git-endpoint", paramLabel = "HOST", description = "Git host to use, such as a VPC endpoint's name. Default: that of the clone URL.")
+    String gitEndpoint;
+
+    void checkGitEndpoint() {
+        if (gitEndpoint == null) return;
+        check("--git-endpoint", gitEndpoint, "[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+(:\\d{1,5})?",
+                "a host name without https:// and path, such as git-codecommit-fips.us-east-1.amazonaws.com");
+        var itsRegion = gitEndpoint.replaceAll(".*git-codecommit(?:-fips)?\\.([a-z0-9-]+)\\..*", "$1");
+        if (!itsRegion.equals(gitEndpoint) && !itsRegion.equals(region()))
+            throw wrong("--git-endpoint '" + gitEndpoint + "': give a host of the Region " + region() + ", or --region " + itsRegion);
+    }
+
+    /** A connection to a repository at CodeCommit, good for about 15 minutes. */
+    Transport transport(String cloneUrl, Repository local) throws Exception {
+        var clone = URI.create(cloneUrl);
+        var url = gitEndpoint == null ? clone
+                : new URI((gitEndpoint.matches("127\\.0\\.0\\.1(:\\d+)?") ? "http" : "https") + "://" + gitEndpoint + clone.getRawPath());
+        // The sign-in goes with every request, so it may go nowhere else: no redirects, no plain http but to this machine.
+        if (!url.getScheme().equals("https") && !url.getHost().matches("127\\.0\\.0\\.1|localhost|\\[::1]")) throw new Failure(url + " is not https");
+        local.getConfig().setString("http", null, "followRedirects", "false");
+        local.getConfig().setString("protocol", null, "version", "0"); // one request for the refs, where version 2 takes two
+        var transport = (TransportHttp) Transport.open(local, new URIish(url.toString()));
+        var signIn = signIn(credentials().resolveCredentials(), region(), url.getHost(), url.getRawPath(), Instant.now());
+        transport.setAdditionalHeaders(Map.of("Authorization", "Basic " + Base64.getEncoder().encodeToString(signIn.getBytes(StandardCharsets.UTF_8))));
+        transport.setTagOpt(TagOpt.NO_TAGS);
+        transport.setTimeout(gitTimeout);
+        return transport;
+    }
+
+    /** User and password for Git: a request named GIT, signed as AWS signs requests (Signature Version 4); good for about 15 minutes, for this repository. */
+    static String signIn(AwsCredentials credentials, String region, String host, String path, Instant time) throws GeneralSecurityException {
+        var stamp = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmss").withZone(ZoneOffset.UTC).format(time);
+        var scope = stamp.substring(0, 8) + "/" + region + "/codecommit/aws4_request";
+        var request = hex(sha("SHA-256").digest(("GIT\n" + path + "\n\nhost:" + host + "\n\nhost\n").getBytes(StandardCharsets.UTF_8)));
+        var key = ("AWS4" + credentials.secretAccessKey()).getBytes(StandardCharsets.UTF_8);
+        for (var part : scope.split("/")) key = hmac(key, part);
+        var token = credentials instanceof AwsSessionCredentials session ? "%" + session.sessionToken() : "";
+        return credentials.accessKeyId() + token + ":" + stamp + "Z" + hex(hmac(key, "AWS4-HMAC-SHA256\n" + stamp + "\n" + scope + "\n" + request));
+    }
+
+    static byte[] hmac(byte[] key, String text) throws GeneralSecurityException {
+        var mac = Mac.getInstance("HmacSHA256");
+        mac.init(new SecretKeySpec(key, "HmacSHA256"));
+        return mac.doFinal(text.getBytes(StandardCharsets.UTF_8));
+    }
+
+    static String hex(byte[] bytes) {
+        return HexFormat.of().formatHex(bytes);
+    }
+
+    static MessageDigest sha(String name) {
+        try {
+            return MessageDigest.getInstance(name);
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException(e);
         }
     }
 

@@ -61,7 +61,6 @@ import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
 import software.amazon.awssdk.auth.credentials.AwsSessionCredentials;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
 import software.amazon.awssdk.services.codecommit.CodeCommitClient;
-import software.amazon.awssdk.services.codecommit.model.RepositoryMetadata;
 
 /** The backup against the embedded AWS: Git, S3, and what plain git makes of the bundles. */
 @Timeout(120)
@@ -664,7 +663,7 @@ class BackupToS3Test {
         var script = new BackupToS3();
         script.region = region;
         script.gitEndpoint = endpoint;
-        try (var transport = script.transport(RepositoryMetadata.builder().repositoryName("app").cloneUrlHttp(cloneUrl).build(), script.new StreamingRepository())) {
+        try (var transport = script.transport(cloneUrl, script.new StreamingRepository())) {
             assertEquals(url, transport.getURI().toString());
         }
     }
@@ -675,7 +674,7 @@ class BackupToS3Test {
         var script = new BackupToS3();
         script.region = "us-east-1";
         var e = assertThrows(BackupToS3.Failure.class,
-                () -> script.transport(RepositoryMetadata.builder().repositoryName("app").cloneUrlHttp(cloneUrl).build(), script.new StreamingRepository()));
+                () -> script.transport(cloneUrl, script.new StreamingRepository()));
         assertTrue(e.getMessage().endsWith("is not https"), e.getMessage());
     }
 
