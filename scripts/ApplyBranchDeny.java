@@ -286,8 +286,8 @@ class ApplyBranchDeny implements Callable<Integer> {
     /** A typing error would protect nothing. */
     void checkRepositories() {
         try (var codecommit = client(CodeCommitClient.builder())) {
-            for (var from = 0; from < repositories.names.size(); from += 100) {
-                var names = repositories.names.subList(from, Math.min(from + 100, repositories.names.size()));
+            for (var from = 0; from < repositories.names.size(); from += 25) { // as many as every version of BatchGetRepositories takes
+                var names = repositories.names.subList(from, Math.min(from + 25, repositories.names.size()));
                 var missing = codecommit.batchGetRepositories(r -> r.repositoryNames(names)).repositoriesNotFound();
                 if (!missing.isEmpty()) throw new Failure("no such repository in " + region() + ": " + String.join(", ", missing));
             }
