@@ -44,7 +44,7 @@ class SandboxTest {
         var out = Files.createTempFile(temp, "out", "");
         var err = Files.createTempFile(temp, "err", "");
         var process = sandbox(arguments).redirectOutput(out.toFile()).redirectError(err.toFile()).start();
-        if (!process.waitFor(300, TimeUnit.SECONDS)) {
+        if (!process.waitFor(900, TimeUnit.SECONDS)) {
             process.destroy();
             throw new AssertionError("the sandbox does not end: " + Files.readString(out) + Files.readString(err));
         }
@@ -91,8 +91,6 @@ class SandboxTest {
 
     @Test
     void theTourEndsWellAndShowsEachScriptCreatedThenUnchanged() throws Exception {
-        for (var script : List.of("CreateKmsKey", "CreateEncryptedRepo", "CreateEndpointSecurityGroup", "CreateVpcEndpoint", "ApplyBranchDeny", "BackupToS3"))
-            assumeTrue(Files.exists(Path.of("scripts", script + ".java")), script + " is not here yet");
         var tour = run();
         assertEquals(0, tour.exitCode(), tour.out() + tour.err());
         assertTrue(tour.out().endsWith("are the same as those that were pushed.\n"), tour.out());
@@ -146,6 +144,71 @@ class SandboxTest {
                 + "; echo hello | aws s3 cp - s3://$BACKUP_BUCKET/a/b; cat \"$SANDBOX_S3/$BACKUP_BUCKET/a/b\"; aws ec2 describe-vpcs --query Vpcs[].VpcId --output text; echo $VPC_ID");
         assertTrue(out.contains("refs/heads/odd/\"ünï\"\n") && out.contains("refs/tags/v1^{}\n"), out);
         assertTrue(out.matches("(?s).*\nhello\n(vpc-\\w+)\n\\1\n"), out);
+    }
+
+    /** Signed in by another implementation than this project's, read back without it. */
+    @Test
+    void whatTheAwsCliSignedInForComesBackFromTheBackupByGitAlone() throws Exception {
+        assumeTrue(found("aws"), "the AWS CLI (aws) is not on PATH");
+        environment.putAll(Map.of("OWN", ownHistory().toString(), "LARGE", large().toString()));
+        var out = bash("""
+                for repo in "$OWN" "$LARGE"; do
+                  url=$(aws codecommit create-repository --repository-name "${repo##*/}" --query repositoryMetadata.cloneUrlHttp --output text)
+                  git -C "$repo" -c credential.$AWS_ENDPOINT_URL.helper= -c credential.$AWS_ENDPOINT_URL.helper='!aws codecommit credential-helper --ignore-host-check $@' push -q "$url" HEAD 2>&1
+                  git -C "$repo" push -q --mirror "$url" 2>"$TMPDIR/log"
+                done
+                ./jbang backup-to-s3 --bucket $BACKUP_BUCKET --repository-names own large --print /status
+                for repo in "$OWN" "$LARGE"; do
+                  git clone -q --mirror "$SANDBOX_S3/$BACKUP_BUCKET"/*/*/*/*/"${repo##*/}"/*.full.bundle "$TMPDIR/restored.git"
+                  git -C "$TMPDIR/restored.git" fsck --strict --no-progress
+                  diff <(git ls-remote "$repo") <(git ls-remote "$TMPDIR/restored.git")
+                  git ls-remote "$TMPDIR/restored.git" | grep -c refs/
+                  rm -rf "$TMPDIR/restored.git" "$TMPDIR/log"
+                done
+                """);
+        var lines = out.lines().filter(line -> line.matches("created|\\d+")).toList();
+        assertEquals("created", lines.get(0), out);
+        assertTrue(Integer.parseInt(lines.get(1)) > 0 && Integer.parseInt(lines.get(2)) >= 1_000, out);
+    }
+
+    /** This project's own history, or what there is of it. */
+    Path ownHistory() throws Exception {
+        var own = temp.resolve("own");
+        assumeTrue(new ProcessBuilder("git", "rev-parse", "--verify", "-q", "HEAD").start().waitFor() == 0, "these sources are in no Git repository");
+        assumeTrue(git(Path.of("."), "rev-parse", "--is-shallow-repository").strip().equals("false"), "these sources are in a shallow clone");
+        git(temp, "clone", "-q", "--no-hardlinks", Path.of("").toAbsolutePath().toString(), "own");
+        git(own, "checkout", "-q", "-B", "main");
+        git(own, "update-ref", "--no-deref", "-d", "refs/remotes/origin/HEAD");
+        git(own, "tag", "-a", "-m", "as it is", "now");
+        return own;
+    }
+
+    /** More than 50 MB that cannot be compressed, and more than 1,000 refs. */
+    Path large() throws Exception {
+        var large = Files.createDirectory(temp.resolve("large"));
+        git(large, "init", "-q", "-b", "main");
+        var random = new java.util.Random(7);
+        var importer = new ProcessBuilder("git", "-C", large.toString(), "fast-import", "--quiet").redirectErrorStream(true).start();
+        try (var out = new java.io.BufferedOutputStream(importer.getOutputStream())) {
+            for (var i = 1; i <= 1_000; i++) {
+                var data = new byte[52_000];
+                random.nextBytes(data);
+                out.write(("commit refs/heads/main\nmark :" + i + "\ncommitter Ada <ada@example.com> " + (1_700_000_000 + i) + " +0000\ndata 2\nc\n"
+                        + (i == 1 ? "" : "from :" + (i - 1) + "\n") + "M 100644 inline dir" + i % 40 + "/file" + i % 300 + "\ndata " + data.length + "\n").getBytes());
+                out.write(data);
+                out.write(("\nreset refs/" + (i % 2 == 0 ? "heads/branch" : "tags/tag") + i + "\nfrom :" + i + "\n\n").getBytes());
+            }
+        }
+        assertEquals(0, importer.waitFor(), () -> new String(read(importer)));
+        return large;
+    }
+
+    private static byte[] read(Process process) {
+        try {
+            return process.getInputStream().readAllBytes();
+        } catch (IOException e) {
+            throw new java.io.UncheckedIOException(e);
+        }
     }
 
     @Test
