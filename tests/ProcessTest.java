@@ -154,7 +154,7 @@ class ProcessTest {
                 throw new AssertionError("does not end: " + Files.readString(err));
             }
             // What JBang says of its own work, the first time or when a script has changed, is not the script's.
-            var said = Files.readString(err).lines().filter(line -> !line.startsWith("[jbang] ")).map(line -> line + "\n").toList();
+            var said = Files.readString(err).lines().filter(line -> !line.startsWith("[jbang] ") || line.startsWith("[jbang] [ERROR]")).map(line -> line + "\n").toList();
             return new Script.Run(process.exitValue(), Files.readString(out), String.join("", said));
         }
 
