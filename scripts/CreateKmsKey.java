@@ -376,7 +376,7 @@ class CreateKmsKey implements Callable<Integer> {
     void updateRotation(Wanted wanted, KeyMetadata key) {
         if (wanted.rotationPeriod() == null) return;
         var status = kms.getKeyRotationStatus(r -> r.keyId(key.keyId()));
-        var current = status.keyRotationEnabled() ? status.rotationPeriodInDays() : Integer.valueOf(0);
+        var current = !status.keyRotationEnabled() ? Integer.valueOf(0) : Objects.requireNonNullElse(status.rotationPeriodInDays(), DEFAULT_ROTATION_PERIOD);
         if (wanted.rotationPeriod().equals(current)) return;
         change("rotationPeriodInDays", current, wanted.rotationPeriod(), aws(current == 0 ? "kms disable-key-rotation --key-id " + key.keyId()
                 : "kms enable-key-rotation --key-id " + key.keyId() + " --rotation-period-in-days " + current), () -> {
