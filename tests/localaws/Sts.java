@@ -3,6 +3,7 @@ package localaws;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.time.Duration;
+import java.util.List;
 import java.util.UUID;
 
 /** STS: who am I, and roles to assume. */
@@ -11,6 +12,11 @@ public final class Sts implements LocalAws.Service {
 
     Sts(LocalAws aws) {
         this.aws = aws;
+    }
+
+    @Override
+    public AwsError invalid(String operation, List<Models.Violation> violations) {
+        return new AwsError("ValidationError", LocalAws.Service.super.invalid(operation, violations).getMessage());
     }
 
     @Override
