@@ -7,6 +7,7 @@
 //DEPS org.junit.platform:junit-platform-launcher:1.13.4
 //DEPS org.eclipse.jgit:org.eclipse.jgit:7.8.1.202611041320-r
 //DEPS org.slf4j:slf4j-nop:2.0.17
+//DEPS org.yaml:snakeyaml:2.5
 //SOURCES ../scripts/*.java
 //SOURCES *Test.java
 //SOURCES Script.java
