@@ -8,6 +8,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.BufferedReader;
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
@@ -20,12 +21,15 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import java.util.zip.GZIPInputStream;
+import localaws.CodeCommit;
 import localaws.Kms;
 import localaws.LocalAws;
 import org.junit.jupiter.api.AfterAll;
@@ -38,6 +42,7 @@ import picocli.CommandLine;
 import software.amazon.awssdk.services.ec2.Ec2Client;
 import software.amazon.awssdk.services.iam.IamClient;
 import software.amazon.awssdk.services.kms.KmsClient;
+import software.amazon.awssdk.services.s3.S3Client;
 
 /**
  * Witnesses from outside, so that nothing is right only because our own embedded AWS says so: the AWS CLI, boto3 and git as other clients of
@@ -297,6 +302,42 @@ class ConformanceTest {
         var version = cli("iam", "get-policy", "--policy-arn", arn).at("/Policy/DefaultVersionId").asText();
         assertEquals("Deny", cli("iam", "get-policy-version", "--policy-arn", arn, "--version-id",
                 version).at("/PolicyVersion/Document").findValue("Effect").asText());
+    }
+
+    @Test
+    void theAwsCliAndGitReadTheBackup() throws IOException {
+        needsAwsCli();
+        needs("git", "git", "--version");
+        aws.s3.createBucket(name, REGION);
+        var repo = repositoryWithHistory(1000);
+        var made = Script.run(new BackupToS3().commandLine(), "--bucket", name, "--repository-names", name);
+        assertEquals(0, made.exitCode(), made.err());
+        var keys = cli("s3api", "list-objects-v2", "--bucket", name, "--prefix", "projects/codecommit-backup/111122223333/" + REGION + "/" + name + "/")
+                .path("Contents").findValuesAsText("Key");
+        assertEquals(2, keys.size(), keys.toString());
+        for (var key : keys) cli("s3api", "get-object", "--bucket", name, "--key", key, temp.resolve(key.replaceAll(".*/[^.]*\\.", "")).toString());
+        restoresAs(repo, Files.readAllBytes(temp.resolve("manifest.json.gz")), temp.resolve("full.bundle"));
+    }
+
+    /** With two branches, a tag object, and about as many bytes that cannot be compressed. */
+    CodeCommit.Repo repositoryWithHistory(int bytes) {
+        var noise = new StringBuilder();
+        new Random(1).longs(bytes / 8).forEach(number -> noise.append(Long.toHexString(number)));
+        return aws.codecommit.createRepository(name).commit("refs/heads/main", "a", "1").commit("refs/heads/main", "noise", noise.toString())
+                .ref("refs/heads/release/1", "refs/heads/main").commit("refs/heads/release/1", "b", "2").annotatedTag("v1", "refs/heads/main");
+    }
+
+    /** That the bundle is the one in the manifest, and that git reads all of the repository out of it. */
+    void restoresAs(CodeCommit.Repo repo, byte[] manifest, Path bundle) throws IOException {
+        var point = JSON.readTree(new GZIPInputStream(new ByteArrayInputStream(manifest)));
+        assertTrue(run(Path.of("."), Map.of(), "sha256sum", bundle.toString()).out.startsWith(point.at("/chain/0/sha256").asText()), point.toString());
+        git(temp, "clone", "-q", "--mirror", bundle.toString(), "mirror.git");
+        var refs = new TreeMap<String, String>();
+        git(temp.resolve("mirror.git"), "for-each-ref", "--format=%(refname) %(objectname)").lines().forEach(line -> refs.put(line.split(" ")[0], line.split(" ")[1]));
+        assertEquals(JSON.valueToTree(refs), meaning(point.path("refs")));
+        assertEquals(List.of("refs/heads/main", "refs/heads/release/1", "refs/tags/v1"), List.copyOf(refs.keySet()));
+        for (var ref : refs.entrySet()) assertEquals(repo.resolve(ref.getKey()).name(), ref.getValue());
+        git(temp.resolve("mirror.git"), "fsck", "--strict");
     }
 
     // ---- Every undo takes its change back
@@ -848,6 +889,33 @@ class ConformanceTest {
             assertEquals(1, run.err().lines().count(), run.err());
             assertTrue(run.err().contains("role/" + name), run.err());
             assertEquals(List.of(), iam.listRolePolicies(r -> r.roleName(name)).policyNames(), "not proved, so not attached");
+        }
+    }
+
+    /** CodeCommit and Git from the embedded AWS, S3 from moto. */
+    @Test
+    void aBackupGoesIntoMotosBucketAndIsThenUnchanged() throws Exception {
+        needs("git", "git", "--version");
+        useMoto();
+        Script.use(aws);
+        System.setProperty("aws.endpointUrlS3", motoEndpoint);
+        try (var s3 = S3Client.create()) {
+            s3.createBucket(r -> r.bucket(name).createBucketConfiguration(c -> c.locationConstraint(REGION)));
+            var repo = repositoryWithHistory(6 << 20);
+            var script = new BackupToS3();
+            script.partSize = 5 << 20;
+            var first = Script.run(script.commandLine(), "--bucket", name, "--repository-names", name);
+            assertEquals(0, first.exitCode(), first.err());
+            assertEquals("created", first.status());
+            var second = Script.run(new BackupToS3().commandLine(), "--bucket", name, "--repository-names", name);
+            assertEquals("unchanged", second.status(), second.out() + second.err());
+            var objects = s3.listObjectsV2(r -> r.bucket(name).prefix("projects/codecommit-backup/111122223333/" + REGION + "/")).contents();
+            assertEquals(2, objects.size(), objects.toString());
+            for (var object : objects) s3.getObject(r -> r.bucket(name).key(object.key()), temp.resolve(object.key().replaceAll(".*/[^.]*\\.", "")));
+            restoresAs(repo, Files.readAllBytes(temp.resolve("manifest.json.gz")), temp.resolve("full.bundle"));
+            assertTrue(Files.size(temp.resolve("full.bundle")) > 5 << 20, "more than one part");
+        } finally {
+            System.clearProperty("aws.endpointUrlS3");
         }
     }
 }
