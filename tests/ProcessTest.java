@@ -1,6 +1,7 @@
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -308,7 +309,6 @@ class ProcessTest {
             server.stop(0);
         }
         assertEquals("unchanged\n", byUrl("", url).out(), "the server is gone");
-        assertEquals("unchanged\n", byUrl("-o", url).out());
         assertEquals("unchanged\n", byCatalog("-o", url).out());
     }
 
@@ -400,11 +400,10 @@ class ProcessTest {
     }
 
     @Test
-    void missingCredentialsARegionAProfileAreOneLineSoon() throws Exception {
+    void missingCredentialsOrRegionAreOneLineSoon() throws Exception {
         var started = Instant.now();
         assertFailed(createKmsKey().without("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY").run(), "no AWS credentials: give --profile, set AWS_PROFILE, or sign in");
         assertFailed(createKmsKey().without("AWS_REGION", "AWS_DEFAULT_REGION").run(), "no Region: give --region or set AWS_REGION");
-        assertFailed(createKmsKey("--profile", "nobody").run(), "nobody");
         assertEquals(List.of(), aws.calls());
         assertTrue(Duration.between(started, Instant.now()).toSeconds() < 30, "took " + Duration.between(started, Instant.now()));
     }
@@ -459,7 +458,8 @@ class ProcessTest {
         assertFailed(createKmsKey().with("AWS_ENDPOINT_URL", "http://aws.invalid/").with("HTTP_PROXY", dead).run(), "Connection refused");
         var around = createKmsKey("--print", "/status").with("HTTP_PROXY", dead).with("HTTPS_PROXY", dead).with("NO_PROXY", "127.0.0.1").run();
         assertEquals("created\n", around.out(), around.err());
-        assertFailed(createKmsKey().with("HTTPS_PROXY", "socks5://me:secret@127.0.0.1:1080").run(), "HTTPS_PROXY is not of the form http://HOST:PORT");
+        var socks = assertThrows(RuntimeException.class, () -> CreateKmsKey.useProxies(Map.of("HTTPS_PROXY", "socks5://me:secret@127.0.0.1:1080")));
+        assertEquals("HTTPS_PROXY is not of the form http://HOST:PORT", socks.getMessage());
     }
 
     @ParameterizedTest
