@@ -688,8 +688,9 @@ class ApplyBranchDeny implements Callable<Integer> {
                     throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
                 })
                 .setParameterExceptionHandler((e, args) -> {
-                    var near = e instanceof UnmatchedArgumentException unknown && !unknown.getSuggestions().isEmpty() ? "; did you mean " + unknown.getSuggestions().get(0) + "?" : "";
-                    e.getCommandLine().getErr().println(spec.name() + ": " + e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + near + " (help: " + spec.name() + " --help)");
+                    var near = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.of();
+                    note(e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + (near.isEmpty() ? "" : "; did you mean " + near.get(0) + "?")
+                            + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -704,7 +705,8 @@ class ApplyBranchDeny implements Callable<Integer> {
 
     <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
         useProxies(System.getenv());
-        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false)); // the JDK knows the proxies
+        // The JDK knows the proxies.
+        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false));
         return builder.httpClientBuilder(http).region(Region.of(region())).credentialsProvider(credentials()).overrideConfiguration(o -> {
             o.retryStrategy(retries);
             if (profile != null) o.defaultProfileName(profile);
@@ -712,7 +714,8 @@ class ApplyBranchDeny implements Callable<Integer> {
             o.addExecutionInterceptor(new ExecutionInterceptor() {
                 @Override
                 public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
-                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME) + ": HTTP " + context.httpResponse().statusCode());
+                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME)
+                            + ": HTTP " + context.httpResponse().statusCode());
                 }
             });
         }).build();
@@ -791,7 +794,8 @@ class ApplyBranchDeny implements Callable<Integer> {
     /** Prints the result, or the part of it that --print asks for. */
     int finish(ObjectNode result, int exitCode) {
         var part = print == null ? result : result.at(print);
-        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + (result.path("status").asText().startsWith("would") ? " in a dry run" : "") + ": " + result);
+        var planned = result.path("status").asText().startsWith("would") ? " in a dry run" : "";
+        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + planned + ": " + result);
         var out = spec.commandLine().getOut();
         out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
         if (out.checkError()) throw new Failure("this result could not be written to stdout: " + result);
@@ -867,7 +871,8 @@ class ApplyBranchDeny implements Callable<Integer> {
             } catch (RuntimeException e) {
                 var before = changes.valueStream().map(change -> change.path("resource").asText() + " " + change.path("field").asText()).toList();
                 if (before.isEmpty()) throw e;
-                throw new Failure(field + ": " + reason(e) + "; changed before that: " + String.join(", ", before) + "; the same command again does the rest", e);
+                throw new Failure(field + ": " + reason(e) + "; changed before that: " + String.join(", ", before)
+                        + "; the same command again does the rest", e);
             }
             if (undoCommand != null) undo.add(0, undoCommand);
         }
@@ -895,16 +900,19 @@ class ApplyBranchDeny implements Callable<Integer> {
     Map<String, String> tags(List<String> options) {
         var tags = new TreeMap<String, String>();
         for (var option : options) {
-            check("--tags", option, "(?!aws:)[\\p{L}\\p{N} +\\-._:/@]{1,128}=[\\p{L}\\p{N} +\\-=._:/@]{0,256}", "Key=Value of letters, digits, spaces and + - = . _ : / @, such as Team=Payments");
+            check("--tags", option, "(?!aws:)[\\p{L}\\p{N} +\\-._:/@]{1,128}=[\\p{L}\\p{N} +\\-=._:/@]{0,256}",
+                    "Key=Value of letters, digits, spaces and + - = . _ : / @, such as Team=Payments");
             var equals = option.indexOf('=');
-            if (tags.put(option.substring(0, equals), option.substring(equals + 1)) != null) throw wrong("--tags '" + option + "': give each key once, such as Team=Payments");
+            if (tags.put(option.substring(0, equals), option.substring(equals + 1)) != null)
+                throw wrong("--tags '" + option + "': give each key once, such as Team=Payments");
         }
         if (tags.size() > 50) throw wrong("--tags: " + tags.size() + " tags; give 50 at most");
         return tags;
     }
 
     /** How a resource is tagged and untagged, and the AWS CLI commands for it. */
-    record Tagging(Consumer<Map<String, String>> put, Consumer<Set<String>> remove, Function<Map<String, String>, String> putCommand, Function<Set<String>, String> removeCommand) { }
+    record Tagging(Consumer<Map<String, String>> put, Consumer<Set<String>> remove,
+            Function<Map<String, String>, String> putCommand, Function<Set<String>, String> removeCommand) { }
 
     /** Adds and changes tags; others go only if asked for. AWS's own tags (aws:) cannot be changed. */
     void changeTags(Map<String, String> present, Map<String, String> wanted, boolean removeOthers, Tagging tagging) {
@@ -922,7 +930,8 @@ class ApplyBranchDeny implements Callable<Integer> {
         }
         var others = new TreeMap<>(present);
         others.keySet().removeIf(key -> wanted.containsKey(key) || key.startsWith("aws:"));
-        if (removeOthers && !others.isEmpty()) change("tags", others, Map.of(), tagging.putCommand().apply(others), () -> tagging.remove().accept(others.keySet()));
+        if (removeOthers && !others.isEmpty())
+            change("tags", others, Map.of(), tagging.putCommand().apply(others), () -> tagging.remove().accept(others.keySet()));
     }
 
     // ----
@@ -948,7 +957,8 @@ class ApplyBranchDeny implements Callable<Integer> {
             if (!values.containsKey(found.group(1))) throw new IllegalArgumentException("the policy template wants " + found.group());
             return Matcher.quoteReplacement(String.valueOf(values.get(found.group(1))));
         });
-        return node.textValue().matches("\\$\\{\\w+}") ? JSON.valueToTree(values.get(node.textValue().substring(2, node.textValue().length() - 1))) : JSON.getNodeFactory().textNode(text);
+        var whole = node.textValue().matches("\\$\\{\\w+}");
+        return whole ? JSON.valueToTree(values.get(node.textValue().substring(2, node.textValue().length() - 1))) : JSON.getNodeFactory().textNode(text);
     }
 
     static JsonNode parse(String json) {
@@ -966,17 +976,22 @@ class ApplyBranchDeny implements Callable<Integer> {
 
     /** Whether two policies say the same, however AWS has rewritten one of them. */
     static boolean sameMeaning(JsonNode one, JsonNode other) {
-        return statements(one).stream().map(s -> meaning(s)).collect(Collectors.toSet()).equals(statements(other).stream().map(s -> meaning(s)).collect(Collectors.toSet()));
+        Function<JsonNode, Set<Object>> meanings = policy -> statements(policy).stream().map(s -> meaning(s)).collect(Collectors.toSet());
+        return meanings.apply(one).equals(meanings.apply(other));
     }
 
     /** One form for all spellings: sets for lists and single values, text for numbers and booleans, account ids for root ARNs, {"AWS": "*"} for "*". */
     static Object meaning(JsonNode node) {
         if (node.isObject()) {
             var members = new TreeMap<String, Object>();
-            node.properties().forEach(e -> members.put(e.getKey(), e.getKey().endsWith("Principal") && e.getValue().asText().equals("*") ? Map.of("AWS", Set.of("*")) : meaning(e.getValue())));
+            node.properties().forEach(e -> {
+                var everybody = e.getKey().endsWith("Principal") && e.getValue().asText().equals("*");
+                members.put(e.getKey(), everybody ? Map.of("AWS", Set.of("*")) : meaning(e.getValue()));
+            });
             return members;
         }
-        return (node.isArray() ? node.valueStream() : Stream.of(node)).map(v -> v.asText().replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1")).collect(Collectors.toSet());
+        var values = node.isArray() ? node.valueStream() : Stream.of(node);
+        return values.map(v -> v.asText().replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1")).collect(Collectors.toSet());
     }
 
     // ----

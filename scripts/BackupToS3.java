@@ -593,7 +593,8 @@ class BackupToS3 implements Callable<Integer> {
             synchronized (open) {
                 if (stopping) throw new Failure("interrupted");
                 uploadId = s3.createMultipartUpload(r -> r.bucket(bucket).key(key).checksumAlgorithm(ChecksumAlgorithm.CRC32)
-                        .checksumType(ChecksumType.FULL_OBJECT).serverSideEncryption(encryption()).ssekmsKeyId(sseKmsKeyId).bucketKeyEnabled(bucketKey())).uploadId();
+                        .checksumType(ChecksumType.FULL_OBJECT).serverSideEncryption(encryption()).ssekmsKeyId(sseKmsKeyId)
+                        .bucketKeyEnabled(bucketKey())).uploadId();
                 open.put(key, uploadId);
             }
             if (begun.get(key) > 1) abortAll(key, uploadId); // an answer was lost, and with it the id of another upload
@@ -608,7 +609,8 @@ class BackupToS3 implements Callable<Integer> {
                 var completed = new ArrayList<CompletedPart>();
                 for (var part : parts) completed.add(part.get());
                 BackupToS3.this.write(key, size, sum, () -> s3.completeMultipartUpload(r -> r.bucket(bucket).key(key).uploadId(uploadId)
-                        .multipartUpload(m -> m.parts(completed)).ifNoneMatch("*").checksumType(ChecksumType.FULL_OBJECT).checksumCRC32(sum).mpuObjectSize(size)));
+                        .multipartUpload(m -> m.parts(completed)).ifNoneMatch("*").checksumType(ChecksumType.FULL_OBJECT).checksumCRC32(sum)
+                        .mpuObjectSize(size)));
             }
             done = true;
             return JSON.createObjectNode().put("key", key).put("kind", kind).put("size", size).put("sha256", hex(sha256.digest())).put("crc32", sum)
@@ -816,8 +818,9 @@ class BackupToS3 implements Callable<Integer> {
                     throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
                 })
                 .setParameterExceptionHandler((e, args) -> {
-                    var near = e instanceof UnmatchedArgumentException unknown && !unknown.getSuggestions().isEmpty() ? "; did you mean " + unknown.getSuggestions().get(0) + "?" : "";
-                    e.getCommandLine().getErr().println(spec.name() + ": " + e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + near + " (help: " + spec.name() + " --help)");
+                    var near = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.of();
+                    note(e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + (near.isEmpty() ? "" : "; did you mean " + near.get(0) + "?")
+                            + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -832,7 +835,8 @@ class BackupToS3 implements Callable<Integer> {
 
     <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
         useProxies(System.getenv());
-        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false)); // the JDK knows the proxies
+        // The JDK knows the proxies.
+        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false));
         return builder.httpClientBuilder(http).region(Region.of(region())).credentialsProvider(credentials()).overrideConfiguration(o -> {
             o.retryStrategy(retries);
             if (profile != null) o.defaultProfileName(profile);
@@ -840,7 +844,8 @@ class BackupToS3 implements Callable<Integer> {
             o.addExecutionInterceptor(new ExecutionInterceptor() {
                 @Override
                 public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
-                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME) + ": HTTP " + context.httpResponse().statusCode());
+                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME)
+                            + ": HTTP " + context.httpResponse().statusCode());
                 }
             });
         }).build();
@@ -919,7 +924,8 @@ class BackupToS3 implements Callable<Integer> {
     /** Prints the result, or the part of it that --print asks for. */
     int finish(ObjectNode result, int exitCode) {
         var part = print == null ? result : result.at(print);
-        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + (result.path("status").asText().startsWith("would") ? " in a dry run" : "") + ": " + result);
+        var planned = result.path("status").asText().startsWith("would") ? " in a dry run" : "";
+        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + planned + ": " + result);
         var out = spec.commandLine().getOut();
         out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
         if (out.checkError()) throw new Failure("this result could not be written to stdout: " + result);

@@ -117,9 +117,11 @@ class CreateEncryptedRepo implements Callable<Integer> {
     }
 
     void checkOptions() {
-        check("--repository-name", repositoryName, "(?!.*\\.git$)[\\w.-]{1,100}", "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
+        check("--repository-name", repositoryName, "(?!.*\\.git$)[\\w.-]{1,100}",
+                "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
         var arn = "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:";
-        check("--kms-key-id", kmsKeyId, "(" + arn + "key/)?(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})|(" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}",
+        check("--kms-key-id", kmsKeyId,
+                "(" + arn + "key/)?(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})|(" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}",
                 "the id, ARN or alias of a key, such as alias/codecommit");
         if (repositoryDescription != null) check("--repository-description", repositoryDescription, "(?s).{0,1000}", "up to 1000 characters");
         if (kmsKeyId.startsWith("arn:") && !kmsKeyId.split(":")[3].equals(region()))
@@ -130,18 +132,22 @@ class CreateEncryptedRepo implements Callable<Integer> {
     KeyMetadata usableKey() {
         var account = identity().account();
         if (kmsKeyId.startsWith("arn:") && !kmsKeyId.split(":")[4].equals(account))
-            throw new Failure("the key is of another account than the repository's, " + account + ", which CodeCommit is not known to support; use a key of this account");
+            throw new Failure("the key is of another account than the repository's, " + account
+                    + ", which CodeCommit is not known to support; use a key of this account");
         KeyMetadata key;
         try {
             key = kms.describeKey(r -> r.keyId(kmsKeyId)).keyMetadata();
         } catch (NotFoundException e) {
-            throw new Failure("no such key in " + region() + "; make one with: create-kms-key --alias " + (kmsKeyId.startsWith("alias/") ? kmsKeyId : "alias/codecommit") + " --region " + region(), e);
+            var alias = kmsKeyId.startsWith("alias/") ? kmsKeyId : "alias/codecommit";
+            throw new Failure("no such key in " + region() + "; make one with: create-kms-key --alias " + alias + " --region " + region(), e);
         }
         if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT)
-            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString() + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: make such a key with create-kms-key");
+            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
+                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: make such a key with create-kms-key");
         var enable = aws("kms enable-key --key-id " + key.keyId());
         if (key.keyState() == KeyState.PENDING_DELETION)
-            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: " + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
+            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
+                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
         if (key.keyState() != KeyState.ENABLED) throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable);
         return key;
     }
@@ -153,7 +159,8 @@ class CreateEncryptedRepo implements Callable<Integer> {
         } catch (RepositoryDoesNotExistException e) {
             return null;
         } catch (EncryptionKeyDisabledException | EncryptionKeyUnavailableException | EncryptionKeyNotFoundException e) {
-            throw new Failure(reason(e) + "; this is the key that the repository has now: nothing can be done with the repository before it is enabled again", e);
+            throw new Failure(reason(e) + "; this is the key that the repository has now:"
+                    + " nothing can be done with the repository before it is enabled again", e);
         }
     }
 
@@ -162,8 +169,9 @@ class CreateEncryptedRepo implements Callable<Integer> {
         var undoCommand = aws("codecommit delete-repository --repository-name " + repositoryName) + " # irreversible: deletes what was pushed since, too";
         var made = new ArrayList<RepositoryMetadata>();
         try {
-            change("repository", null, repositoryName, undoCommand, () -> made.add(codecommit.createRepository(r -> r.repositoryName(repositoryName).kmsKeyId(key.arn())
-                    .repositoryDescription(repositoryDescription).tags(wantedTags.isEmpty() ? null : wantedTags)).repositoryMetadata()));
+            change("repository", null, repositoryName, undoCommand, () -> made.add(codecommit.createRepository(r -> r
+                    .repositoryName(repositoryName).kmsKeyId(key.arn()).repositoryDescription(repositoryDescription)
+                    .tags(wantedTags.isEmpty() ? null : wantedTags)).repositoryMetadata()));
         } catch (SdkException e) {
             return existing(undoCommand, e);
         }
@@ -189,7 +197,8 @@ class CreateEncryptedRepo implements Callable<Integer> {
     void updateKey(RepositoryMetadata repository, KeyMetadata key) {
         var current = repository.kmsKeyId() != null ? repository.kmsKeyId() : managedKey();
         if (current.equals(key.arn()) || current.equals(key.keyId())) return;
-        change("kmsKeyId", current, key.arn(), aws("codecommit update-repository-encryption-key --repository-name " + repositoryName + " --kms-key-id " + current), () -> {
+        var undoCommand = aws("codecommit update-repository-encryption-key --repository-name " + repositoryName + " --kms-key-id " + current);
+        change("kmsKeyId", current, key.arn(), undoCommand, () -> {
             try {
                 codecommit.updateRepositoryEncryptionKey(r -> r.repositoryName(repositoryName).kmsKeyId(key.arn()));
             } catch (CodeCommitException e) {
@@ -228,7 +237,8 @@ class CreateEncryptedRepo implements Callable<Integer> {
     void updateDescription(RepositoryMetadata repository) {
         var current = repository.repositoryDescription() == null ? "" : repository.repositoryDescription();
         if (repositoryDescription == null || repositoryDescription.equals(current)) return;
-        change("repositoryDescription", current, repositoryDescription, aws("codecommit update-repository-description --repository-name " + repositoryName + " --repository-description " + quote(current)),
+        change("repositoryDescription", current, repositoryDescription,
+                aws("codecommit update-repository-description --repository-name " + repositoryName + " --repository-description " + quote(current)),
                 () -> codecommit.updateRepositoryDescription(r -> r.repositoryName(repositoryName).repositoryDescription(repositoryDescription)));
     }
 
@@ -251,7 +261,8 @@ class CreateEncryptedRepo implements Callable<Integer> {
     ObjectNode describe(RepositoryMetadata repository, KeyMetadata key) {
         var node = JSON.createObjectNode().put("repositoryName", repositoryName);
         if (repository != null) node.put("repositoryId", repository.repositoryId());
-        node.put("arn", "arn:" + identity().partition() + ":codecommit:" + region() + ":" + identity().account() + ":" + repositoryName).put("kmsKeyId", key.arn());
+        node.put("arn", "arn:" + identity().partition() + ":codecommit:" + region() + ":" + identity().account() + ":" + repositoryName);
+        node.put("kmsKeyId", key.arn());
         if (repository != null)
             node.put("cloneUrlHttp", repository.cloneUrlHttp()).put("cloneUrlSsh", repository.cloneUrlSsh());
         return node.put("cloneUrlCodeCommit", "codecommit::" + region() + "://" + repositoryName); // for git-remote-codecommit
@@ -293,8 +304,9 @@ class CreateEncryptedRepo implements Callable<Integer> {
                     throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
                 })
                 .setParameterExceptionHandler((e, args) -> {
-                    var near = e instanceof UnmatchedArgumentException unknown && !unknown.getSuggestions().isEmpty() ? "; did you mean " + unknown.getSuggestions().get(0) + "?" : "";
-                    e.getCommandLine().getErr().println(spec.name() + ": " + e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + near + " (help: " + spec.name() + " --help)");
+                    var near = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.of();
+                    note(e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + (near.isEmpty() ? "" : "; did you mean " + near.get(0) + "?")
+                            + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -309,7 +321,8 @@ class CreateEncryptedRepo implements Callable<Integer> {
 
     <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
         useProxies(System.getenv());
-        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false)); // the JDK knows the proxies
+        // The JDK knows the proxies.
+        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false));
         return builder.httpClientBuilder(http).region(Region.of(region())).credentialsProvider(credentials()).overrideConfiguration(o -> {
             o.retryStrategy(retries);
             if (profile != null) o.defaultProfileName(profile);
@@ -317,7 +330,8 @@ class CreateEncryptedRepo implements Callable<Integer> {
             o.addExecutionInterceptor(new ExecutionInterceptor() {
                 @Override
                 public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
-                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME) + ": HTTP " + context.httpResponse().statusCode());
+                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME)
+                            + ": HTTP " + context.httpResponse().statusCode());
                 }
             });
         }).build();
@@ -396,7 +410,8 @@ class CreateEncryptedRepo implements Callable<Integer> {
     /** Prints the result, or the part of it that --print asks for. */
     int finish(ObjectNode result, int exitCode) {
         var part = print == null ? result : result.at(print);
-        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + (result.path("status").asText().startsWith("would") ? " in a dry run" : "") + ": " + result);
+        var planned = result.path("status").asText().startsWith("would") ? " in a dry run" : "";
+        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + planned + ": " + result);
         var out = spec.commandLine().getOut();
         out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
         if (out.checkError()) throw new Failure("this result could not be written to stdout: " + result);
@@ -472,7 +487,8 @@ class CreateEncryptedRepo implements Callable<Integer> {
             } catch (RuntimeException e) {
                 var before = changes.valueStream().map(change -> change.path("resource").asText() + " " + change.path("field").asText()).toList();
                 if (before.isEmpty()) throw e;
-                throw new Failure(field + ": " + reason(e) + "; changed before that: " + String.join(", ", before) + "; the same command again does the rest", e);
+                throw new Failure(field + ": " + reason(e) + "; changed before that: " + String.join(", ", before)
+                        + "; the same command again does the rest", e);
             }
             if (undoCommand != null) undo.add(0, undoCommand);
         }
@@ -500,16 +516,19 @@ class CreateEncryptedRepo implements Callable<Integer> {
     Map<String, String> tags(List<String> options) {
         var tags = new TreeMap<String, String>();
         for (var option : options) {
-            check("--tags", option, "(?!aws:)[\\p{L}\\p{N} +\\-._:/@]{1,128}=[\\p{L}\\p{N} +\\-=._:/@]{0,256}", "Key=Value of letters, digits, spaces and + - = . _ : / @, such as Team=Payments");
+            check("--tags", option, "(?!aws:)[\\p{L}\\p{N} +\\-._:/@]{1,128}=[\\p{L}\\p{N} +\\-=._:/@]{0,256}",
+                    "Key=Value of letters, digits, spaces and + - = . _ : / @, such as Team=Payments");
             var equals = option.indexOf('=');
-            if (tags.put(option.substring(0, equals), option.substring(equals + 1)) != null) throw wrong("--tags '" + option + "': give each key once, such as Team=Payments");
+            if (tags.put(option.substring(0, equals), option.substring(equals + 1)) != null)
+                throw wrong("--tags '" + option + "': give each key once, such as Team=Payments");
         }
         if (tags.size() > 50) throw wrong("--tags: " + tags.size() + " tags; give 50 at most");
         return tags;
     }
 
     /** How a resource is tagged and untagged, and the AWS CLI commands for it. */
-    record Tagging(Consumer<Map<String, String>> put, Consumer<Set<String>> remove, Function<Map<String, String>, String> putCommand, Function<Set<String>, String> removeCommand) { }
+    record Tagging(Consumer<Map<String, String>> put, Consumer<Set<String>> remove,
+            Function<Map<String, String>, String> putCommand, Function<Set<String>, String> removeCommand) { }
 
     /** Adds and changes tags; others go only if asked for. AWS's own tags (aws:) cannot be changed. */
     void changeTags(Map<String, String> present, Map<String, String> wanted, boolean removeOthers, Tagging tagging) {
@@ -527,7 +546,8 @@ class CreateEncryptedRepo implements Callable<Integer> {
         }
         var others = new TreeMap<>(present);
         others.keySet().removeIf(key -> wanted.containsKey(key) || key.startsWith("aws:"));
-        if (removeOthers && !others.isEmpty()) change("tags", others, Map.of(), tagging.putCommand().apply(others), () -> tagging.remove().accept(others.keySet()));
+        if (removeOthers && !others.isEmpty())
+            change("tags", others, Map.of(), tagging.putCommand().apply(others), () -> tagging.remove().accept(others.keySet()));
     }
 
     // ----

@@ -223,7 +223,8 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
         }
         var made = group.build();
         if (!dryRun) subject = groupName + " " + made.groupId();
-        change("securityGroup", null, dryRun ? groupName : made.groupId(), dryRun ? null : aws("ec2 delete-security-group --group-id " + made.groupId()), () -> { });
+        var undoCommand = dryRun ? null : aws("ec2 delete-security-group --group-id " + made.groupId());
+        change("securityGroup", null, dryRun ? groupName : made.groupId(), undoCommand, () -> { });
         return made;
     }
 
@@ -337,7 +338,8 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
     static List<String> texts(List<IpPermission> rules) {
         return rules.stream().map(rule -> {
             var traffic = rule.ipProtocol().equals("-1") ? "all traffic" : rule.ipProtocol();
-            var ports = rule.fromPort() == null ? "" : rule.fromPort().equals(rule.toPort()) ? " " + rule.toPort() : " " + rule.fromPort() + "-" + rule.toPort();
+            var ports = rule.fromPort() == null ? "" : rule.fromPort().equals(rule.toPort()) ? " " + rule.toPort()
+                    : " " + rule.fromPort() + "-" + rule.toPort();
             var other = rule.prefixListIds().isEmpty() ? "" : rule.prefixListIds().get(0).prefixListId();
             for (var pair : rule.userIdGroupPairs()) other = pair.groupId();
             return traffic + ports + " from " + (cidr(rule) == null ? other : cidr(rule));
@@ -411,8 +413,9 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
                     throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
                 })
                 .setParameterExceptionHandler((e, args) -> {
-                    var near = e instanceof UnmatchedArgumentException unknown && !unknown.getSuggestions().isEmpty() ? "; did you mean " + unknown.getSuggestions().get(0) + "?" : "";
-                    e.getCommandLine().getErr().println(spec.name() + ": " + e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + near + " (help: " + spec.name() + " --help)");
+                    var near = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.of();
+                    note(e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + (near.isEmpty() ? "" : "; did you mean " + near.get(0) + "?")
+                            + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -427,7 +430,8 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
 
     <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
         useProxies(System.getenv());
-        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false)); // the JDK knows the proxies
+        // The JDK knows the proxies.
+        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false));
         return builder.httpClientBuilder(http).region(Region.of(region())).credentialsProvider(credentials()).overrideConfiguration(o -> {
             o.retryStrategy(retries);
             if (profile != null) o.defaultProfileName(profile);
@@ -435,7 +439,8 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
             o.addExecutionInterceptor(new ExecutionInterceptor() {
                 @Override
                 public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
-                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME) + ": HTTP " + context.httpResponse().statusCode());
+                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME)
+                            + ": HTTP " + context.httpResponse().statusCode());
                 }
             });
         }).build();
@@ -514,7 +519,8 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
     /** Prints the result, or the part of it that --print asks for. */
     int finish(ObjectNode result, int exitCode) {
         var part = print == null ? result : result.at(print);
-        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + (result.path("status").asText().startsWith("would") ? " in a dry run" : "") + ": " + result);
+        var planned = result.path("status").asText().startsWith("would") ? " in a dry run" : "";
+        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + planned + ": " + result);
         var out = spec.commandLine().getOut();
         out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
         if (out.checkError()) throw new Failure("this result could not be written to stdout: " + result);
@@ -590,7 +596,8 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
             } catch (RuntimeException e) {
                 var before = changes.valueStream().map(change -> change.path("resource").asText() + " " + change.path("field").asText()).toList();
                 if (before.isEmpty()) throw e;
-                throw new Failure(field + ": " + reason(e) + "; changed before that: " + String.join(", ", before) + "; the same command again does the rest", e);
+                throw new Failure(field + ": " + reason(e) + "; changed before that: " + String.join(", ", before)
+                        + "; the same command again does the rest", e);
             }
             if (undoCommand != null) undo.add(0, undoCommand);
         }
@@ -618,16 +625,19 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
     Map<String, String> tags(List<String> options) {
         var tags = new TreeMap<String, String>();
         for (var option : options) {
-            check("--tags", option, "(?!aws:)[\\p{L}\\p{N} +\\-._:/@]{1,128}=[\\p{L}\\p{N} +\\-=._:/@]{0,256}", "Key=Value of letters, digits, spaces and + - = . _ : / @, such as Team=Payments");
+            check("--tags", option, "(?!aws:)[\\p{L}\\p{N} +\\-._:/@]{1,128}=[\\p{L}\\p{N} +\\-=._:/@]{0,256}",
+                    "Key=Value of letters, digits, spaces and + - = . _ : / @, such as Team=Payments");
             var equals = option.indexOf('=');
-            if (tags.put(option.substring(0, equals), option.substring(equals + 1)) != null) throw wrong("--tags '" + option + "': give each key once, such as Team=Payments");
+            if (tags.put(option.substring(0, equals), option.substring(equals + 1)) != null)
+                throw wrong("--tags '" + option + "': give each key once, such as Team=Payments");
         }
         if (tags.size() > 50) throw wrong("--tags: " + tags.size() + " tags; give 50 at most");
         return tags;
     }
 
     /** How a resource is tagged and untagged, and the AWS CLI commands for it. */
-    record Tagging(Consumer<Map<String, String>> put, Consumer<Set<String>> remove, Function<Map<String, String>, String> putCommand, Function<Set<String>, String> removeCommand) { }
+    record Tagging(Consumer<Map<String, String>> put, Consumer<Set<String>> remove,
+            Function<Map<String, String>, String> putCommand, Function<Set<String>, String> removeCommand) { }
 
     /** Adds and changes tags; others go only if asked for. AWS's own tags (aws:) cannot be changed. */
     void changeTags(Map<String, String> present, Map<String, String> wanted, boolean removeOthers, Tagging tagging) {
@@ -645,7 +655,8 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
         }
         var others = new TreeMap<>(present);
         others.keySet().removeIf(key -> wanted.containsKey(key) || key.startsWith("aws:"));
-        if (removeOthers && !others.isEmpty()) change("tags", others, Map.of(), tagging.putCommand().apply(others), () -> tagging.remove().accept(others.keySet()));
+        if (removeOthers && !others.isEmpty())
+            change("tags", others, Map.of(), tagging.putCommand().apply(others), () -> tagging.remove().accept(others.keySet()));
     }
 
     // ----

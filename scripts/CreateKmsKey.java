@@ -72,7 +72,8 @@ import software.amazon.awssdk.services.sts.StsClient;
 @Command(name = "create-kms-key", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true, sortOptions = false,
         description = "Creates or updates a customer managed KMS key for CodeCommit, with alias, key policy, rotation and tags.",
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage", "3:partly done: some keys failed, the others are complete", "130, 143:interrupted"},
+        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage", "3:partly done: some keys failed, the others are complete",
+                "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
         footer = {"  create-kms-key --alias alias/codecommit \\", "      --users arn:aws:iam::111122223333:role/Developer",
                 "  create-kms-key --environments production staging development --dry-run"})
@@ -180,10 +181,12 @@ class CreateKmsKey implements Callable<Integer> {
                     "the ARN of a role, user or account, such as arn:aws:iam::111122223333:role/Developer");
         if (description != null) check("--description", description, "[\\p{L}\\p{N}\\p{P}\\p{S}\\p{Z}]{0,8192}", "up to 8192 printable characters");
         var period = rotation.off ? Integer.valueOf(0) : rotation.periodInDays;
-        if (period != null && !rotation.off && (period < 90 || period > 2560)) throw wrong("--rotation-period-in-days " + period + ": give 90 to 2560 days, such as 365");
+        if (period != null && !rotation.off && (period < 90 || period > 2560))
+            throw wrong("--rotation-period-in-days " + period + ": give 90 to 2560 days, such as 365");
         var given = tags(tags);
         if (which.alias != null) {
-            check("--alias", which.alias, "alias/(?!aws/)[a-zA-Z0-9/_-]{1,250}", "alias/ and letters, digits, / _ -, not beginning with alias/aws/, such as alias/codecommit");
+            check("--alias", which.alias, "alias/(?!aws/)[a-zA-Z0-9/_-]{1,250}",
+                    "alias/ and letters, digits, / _ -, not beginning with alias/aws/, such as alias/codecommit");
             return List.of(new Wanted(which.alias, description, given, period));
         }
         return new LinkedHashSet<>(which.environments).stream().map(environment -> {
@@ -239,7 +242,8 @@ class CreateKmsKey implements Callable<Integer> {
      * failure the key that may exist is looked for, by the Id of its policy, which only this run knows.
      */
     KeyMetadata createKey(Wanted wanted, ObjectNode policy) {
-        var once = DefaultRetryStrategy.standardStrategyBuilder().useClientDefaults(false).retryOnException(e -> e instanceof SdkException sdk && isThrottling(sdk)).maxAttempts(5).build();
+        var once = DefaultRetryStrategy.standardStrategyBuilder().useClientDefaults(false).maxAttempts(5)
+                .retryOnException(e -> e instanceof SdkException sdk && isThrottling(sdk)).build();
         var started = Instant.now();
         try (var careful = client(KmsClient.builder(), once)) {
             return whenPrincipalsShow(policy, () -> careful.createKey(r -> r.policy(policy.toString()).description(wanted.description())
@@ -248,8 +252,8 @@ class CreateKmsKey implements Callable<Integer> {
             if (e instanceof AwsServiceException refused && refused.statusCode() < 500) throw e;
             var left = keysSince(started.minus(Duration.ofMinutes(5)), policy.get("Id").asText());
             if (!left.isEmpty()) throw new Failure(left.stream().map(key -> discard(key, reason(e))).collect(Collectors.joining("; ")), e);
-            throw new Failure(reason(e) + "; no key was found that this left behind, but KMS may show one late: it would have the policy Id " + policy.get("Id").asText()
-                    + " and no alias; run the same command again", e);
+            throw new Failure(reason(e) + "; no key was found that this left behind, but KMS may show one late: it would have the policy Id "
+                    + policy.get("Id").asText() + " and no alias; run the same command again", e);
         }
     }
 
@@ -296,7 +300,8 @@ class CreateKmsKey implements Callable<Integer> {
     /** Repeats what KMS refuses while IAM has not shown a principal to it yet, and names the ones that do not exist. */
     <T> T whenPrincipalsShow(JsonNode policy, Supplier<T> call) {
         try {
-            return repeat(MalformedPolicyDocumentException.class, subject + ": KMS does not accept the principals yet; new ones take a few seconds to show ...", call);
+            return repeat(MalformedPolicyDocumentException.class,
+                    subject + ": KMS does not accept the principals yet; new ones take a few seconds to show ...", call);
         } catch (MalformedPolicyDocumentException e) {
             // What KMS shows in the place of a role (AROA...) or user (AIDA...) that was deleted, and does not take back.
             var deleted = Pattern.compile("\"(A(?:RO|ID)A[A-Z0-9]{12,})\"").matcher(policy.toString()).results().map(id -> id.group(1));
@@ -341,9 +346,11 @@ class CreateKmsKey implements Callable<Integer> {
     ObjectNode update(Wanted wanted, KeyMetadata key) {
         if (key.keyManager() != KeyManagerType.CUSTOMER) throw new Failure(key.arn() + " is managed by AWS; choose another alias");
         if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT)
-            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString() + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: choose another alias");
+            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
+                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: choose another alias");
         if (key.keyState() == KeyState.PENDING_DELETION)
-            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: " + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable(key));
+            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
+                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable(key));
         if (key.keyState() != KeyState.ENABLED) throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable(key));
         var policy = updatePolicy(key);
         updateDescription(wanted, key);
@@ -362,14 +369,16 @@ class CreateKmsKey implements Callable<Integer> {
         var foreign = statements(policy).stream().filter(s -> !OWN_SIDS.contains(s.path("Sid").asText())).map(s -> s.path("Sid").asText("(no Sid)")).toList();
         if (!foreign.isEmpty()) note(subject + ": kept statements of the key policy that are not this script's: " + String.join(", ", foreign));
         if (!sameMeaning(current, policy))
-            change("policy", current, policy, aws("kms put-key-policy --key-id " + key.keyId() + " --policy-name default --policy " + quote(current.toString())),
+            change("policy", current, policy,
+                    aws("kms put-key-policy --key-id " + key.keyId() + " --policy-name default --policy " + quote(current.toString())),
                     () -> whenPrincipalsShow(policy, () -> kms.putKeyPolicy(r -> r.keyId(key.keyId()).policyName("default").policy(policy.toString()))));
         return policy;
     }
 
     void updateDescription(Wanted wanted, KeyMetadata key) {
         if (wanted.description() == null || wanted.description().equals(key.description())) return;
-        change("description", key.description(), wanted.description(), aws("kms update-key-description --key-id " + key.keyId() + " --description " + quote(key.description())),
+        change("description", key.description(), wanted.description(),
+                aws("kms update-key-description --key-id " + key.keyId() + " --description " + quote(key.description())),
                 () -> kms.updateKeyDescription(r -> r.keyId(key.keyId()).description(wanted.description())));
     }
 
@@ -392,7 +401,8 @@ class CreateKmsKey implements Callable<Integer> {
         changeTags(current, wanted.tags(), removeOtherTags, new Tagging(
                 put -> kms.tagResource(r -> r.keyId(key.keyId()).tags(put.entrySet().stream().map(CreateKmsKey::tag).toList())),
                 remove -> kms.untagResource(r -> r.keyId(key.keyId()).tagKeys(remove)),
-                put -> aws("kms tag-resource --key-id " + key.keyId() + " --tags " + quote(JSON.valueToTree(put.entrySet().stream().map(t -> Map.of("TagKey", t.getKey(), "TagValue", t.getValue())).toList()).toString())),
+                put -> aws("kms tag-resource --key-id " + key.keyId() + " --tags " + quote(JSON.valueToTree(put.entrySet().stream()
+                        .map(t -> Map.of("TagKey", t.getKey(), "TagValue", t.getValue())).toList()).toString())),
                 remove -> aws("kms untag-resource --key-id " + key.keyId() + " --tag-keys " + quote(JSON.valueToTree(remove).toString()))));
     }
 
@@ -402,8 +412,8 @@ class CreateKmsKey implements Callable<Integer> {
 
     /** The three statements, less those for which nobody is named. */
     ObjectNode policy() {
-        var policy = (ObjectNode) template("kms-key.json", Map.of("id", "create-kms-key/" + UUID.randomUUID(), "partition", identity().partition(), "account", identity().account(),
-                "administrators", administrators, "users", users));
+        var policy = (ObjectNode) template("kms-key.json", Map.of("id", "create-kms-key/" + UUID.randomUUID(),
+                "partition", identity().partition(), "account", identity().account(), "administrators", administrators, "users", users));
         policy.withArray("Statement").removeIf(s -> s.at("/Principal/AWS").isArray() && s.at("/Principal/AWS").isEmpty());
         return policy;
     }
@@ -466,8 +476,9 @@ class CreateKmsKey implements Callable<Integer> {
                     throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
                 })
                 .setParameterExceptionHandler((e, args) -> {
-                    var near = e instanceof UnmatchedArgumentException unknown && !unknown.getSuggestions().isEmpty() ? "; did you mean " + unknown.getSuggestions().get(0) + "?" : "";
-                    e.getCommandLine().getErr().println(spec.name() + ": " + e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + near + " (help: " + spec.name() + " --help)");
+                    var near = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.of();
+                    note(e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + (near.isEmpty() ? "" : "; did you mean " + near.get(0) + "?")
+                            + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -482,7 +493,8 @@ class CreateKmsKey implements Callable<Integer> {
 
     <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
         useProxies(System.getenv());
-        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false)); // the JDK knows the proxies
+        // The JDK knows the proxies.
+        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false));
         return builder.httpClientBuilder(http).region(Region.of(region())).credentialsProvider(credentials()).overrideConfiguration(o -> {
             o.retryStrategy(retries);
             if (profile != null) o.defaultProfileName(profile);
@@ -490,7 +502,8 @@ class CreateKmsKey implements Callable<Integer> {
             o.addExecutionInterceptor(new ExecutionInterceptor() {
                 @Override
                 public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
-                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME) + ": HTTP " + context.httpResponse().statusCode());
+                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME)
+                            + ": HTTP " + context.httpResponse().statusCode());
                 }
             });
         }).build();
@@ -569,7 +582,8 @@ class CreateKmsKey implements Callable<Integer> {
     /** Prints the result, or the part of it that --print asks for. */
     int finish(ObjectNode result, int exitCode) {
         var part = print == null ? result : result.at(print);
-        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + (result.path("status").asText().startsWith("would") ? " in a dry run" : "") + ": " + result);
+        var planned = result.path("status").asText().startsWith("would") ? " in a dry run" : "";
+        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + planned + ": " + result);
         var out = spec.commandLine().getOut();
         out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
         if (out.checkError()) throw new Failure("this result could not be written to stdout: " + result);
@@ -645,7 +659,8 @@ class CreateKmsKey implements Callable<Integer> {
             } catch (RuntimeException e) {
                 var before = changes.valueStream().map(change -> change.path("resource").asText() + " " + change.path("field").asText()).toList();
                 if (before.isEmpty()) throw e;
-                throw new Failure(field + ": " + reason(e) + "; changed before that: " + String.join(", ", before) + "; the same command again does the rest", e);
+                throw new Failure(field + ": " + reason(e) + "; changed before that: " + String.join(", ", before)
+                        + "; the same command again does the rest", e);
             }
             if (undoCommand != null) undo.add(0, undoCommand);
         }
@@ -673,16 +688,19 @@ class CreateKmsKey implements Callable<Integer> {
     Map<String, String> tags(List<String> options) {
         var tags = new TreeMap<String, String>();
         for (var option : options) {
-            check("--tags", option, "(?!aws:)[\\p{L}\\p{N} +\\-._:/@]{1,128}=[\\p{L}\\p{N} +\\-=._:/@]{0,256}", "Key=Value of letters, digits, spaces and + - = . _ : / @, such as Team=Payments");
+            check("--tags", option, "(?!aws:)[\\p{L}\\p{N} +\\-._:/@]{1,128}=[\\p{L}\\p{N} +\\-=._:/@]{0,256}",
+                    "Key=Value of letters, digits, spaces and + - = . _ : / @, such as Team=Payments");
             var equals = option.indexOf('=');
-            if (tags.put(option.substring(0, equals), option.substring(equals + 1)) != null) throw wrong("--tags '" + option + "': give each key once, such as Team=Payments");
+            if (tags.put(option.substring(0, equals), option.substring(equals + 1)) != null)
+                throw wrong("--tags '" + option + "': give each key once, such as Team=Payments");
         }
         if (tags.size() > 50) throw wrong("--tags: " + tags.size() + " tags; give 50 at most");
         return tags;
     }
 
     /** How a resource is tagged and untagged, and the AWS CLI commands for it. */
-    record Tagging(Consumer<Map<String, String>> put, Consumer<Set<String>> remove, Function<Map<String, String>, String> putCommand, Function<Set<String>, String> removeCommand) { }
+    record Tagging(Consumer<Map<String, String>> put, Consumer<Set<String>> remove,
+            Function<Map<String, String>, String> putCommand, Function<Set<String>, String> removeCommand) { }
 
     /** Adds and changes tags; others go only if asked for. AWS's own tags (aws:) cannot be changed. */
     void changeTags(Map<String, String> present, Map<String, String> wanted, boolean removeOthers, Tagging tagging) {
@@ -700,7 +718,8 @@ class CreateKmsKey implements Callable<Integer> {
         }
         var others = new TreeMap<>(present);
         others.keySet().removeIf(key -> wanted.containsKey(key) || key.startsWith("aws:"));
-        if (removeOthers && !others.isEmpty()) change("tags", others, Map.of(), tagging.putCommand().apply(others), () -> tagging.remove().accept(others.keySet()));
+        if (removeOthers && !others.isEmpty())
+            change("tags", others, Map.of(), tagging.putCommand().apply(others), () -> tagging.remove().accept(others.keySet()));
     }
 
     // ----
@@ -726,7 +745,8 @@ class CreateKmsKey implements Callable<Integer> {
             if (!values.containsKey(found.group(1))) throw new IllegalArgumentException("the policy template wants " + found.group());
             return Matcher.quoteReplacement(String.valueOf(values.get(found.group(1))));
         });
-        return node.textValue().matches("\\$\\{\\w+}") ? JSON.valueToTree(values.get(node.textValue().substring(2, node.textValue().length() - 1))) : JSON.getNodeFactory().textNode(text);
+        var whole = node.textValue().matches("\\$\\{\\w+}");
+        return whole ? JSON.valueToTree(values.get(node.textValue().substring(2, node.textValue().length() - 1))) : JSON.getNodeFactory().textNode(text);
     }
 
     static JsonNode parse(String json) {
@@ -744,17 +764,22 @@ class CreateKmsKey implements Callable<Integer> {
 
     /** Whether two policies say the same, however AWS has rewritten one of them. */
     static boolean sameMeaning(JsonNode one, JsonNode other) {
-        return statements(one).stream().map(s -> meaning(s)).collect(Collectors.toSet()).equals(statements(other).stream().map(s -> meaning(s)).collect(Collectors.toSet()));
+        Function<JsonNode, Set<Object>> meanings = policy -> statements(policy).stream().map(s -> meaning(s)).collect(Collectors.toSet());
+        return meanings.apply(one).equals(meanings.apply(other));
     }
 
     /** One form for all spellings: sets for lists and single values, text for numbers and booleans, account ids for root ARNs, {"AWS": "*"} for "*". */
     static Object meaning(JsonNode node) {
         if (node.isObject()) {
             var members = new TreeMap<String, Object>();
-            node.properties().forEach(e -> members.put(e.getKey(), e.getKey().endsWith("Principal") && e.getValue().asText().equals("*") ? Map.of("AWS", Set.of("*")) : meaning(e.getValue())));
+            node.properties().forEach(e -> {
+                var everybody = e.getKey().endsWith("Principal") && e.getValue().asText().equals("*");
+                members.put(e.getKey(), everybody ? Map.of("AWS", Set.of("*")) : meaning(e.getValue()));
+            });
             return members;
         }
-        return (node.isArray() ? node.valueStream() : Stream.of(node)).map(v -> v.asText().replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1")).collect(Collectors.toSet());
+        var values = node.isArray() ? node.valueStream() : Stream.of(node);
+        return values.map(v -> v.asText().replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1")).collect(Collectors.toSet());
     }
 
     // ----

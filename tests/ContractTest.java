@@ -165,6 +165,7 @@ class ContractTest {
         assertTrue(Files.exists(Path.of("tests", script + "Test.java")), "has no test class");
         assertEquals(1, source(script).lines().filter(line -> line.matches("(public )?(final )?(class|record|interface|enum) .*")).count(), "helpers are nested: top-level ones clash in the tests");
         assertEquals(List.of(), source(script).lines().filter(line -> line.matches("import static .*\\*;|package .*")).toList());
+        assertEquals(List.of(), source(script).lines().filter(line -> line.length() > 160).toList(), "longer than 160 characters (.editorconfig)");
     }
 
     @Test
