@@ -39,7 +39,8 @@ class ContractTest {
     static final Set<String> OWN_MEANING = Set.of("backup-to-s3 --repository-names", "create-vpc-endpoint --repository-names");
 
     /** Of scripts that need other options of the JVM: a backup hashes all that it moves, which the C1 compiler makes many times slower. */
-    static final Map<String, String> RUNTIME_OPTIONS = Map.of("BackupToS3", "-XX:+UseSerialGC -XX:-UsePerfData -Djdk.console=java.base -Dsun.net.http.retryPost=false");
+    static final Map<String, String> RUNTIME_OPTIONS = Map.of("BackupToS3",
+            "-XX:+UseSerialGC -XX:-UsePerfData -Djdk.console=java.base -Dsun.net.http.retryPost=false");
 
     static List<String> scripts() {
         return list("scripts", ".java").stream().map(name -> name.replace(".java", "")).toList();
@@ -109,7 +110,8 @@ class ContractTest {
         assertTrue(Files.isExecutable(Path.of("scripts", script + ".java")), "has no run bit");
         var head = lines.subList(1, lines.indexOf(""));
         assertEquals(List.of(), head.stream().filter(line -> !line.matches("//(DESCRIPTION|JAVA|DEPS|FILES|RUNTIME_OPTIONS) \\S.*")).toList(), "in the head");
-        assertEquals(List.of(), lines.subList(head.size() + 1, lines.size()).stream().filter(line -> line.matches("//[A-Z_]+ .*")).toList(), "directives below the head");
+        assertEquals(List.of(), lines.subList(head.size() + 1, lines.size()).stream().filter(line -> line.matches("//[A-Z_]+ .*")).toList(),
+                "directives below the head");
         assertEquals(Stream.of("DESCRIPTION", "JAVA", "DEPS", "FILES", "RUNTIME_OPTIONS").filter(name -> !directives(script, name).isEmpty()).toList(),
                 head.stream().map(line -> line.substring(2, line.indexOf(' '))).distinct().toList(), "the order of the directives");
         assertEquals(List.of("17+"), directives(script, "JAVA"));
@@ -124,16 +126,19 @@ class ContractTest {
         var dependencies = directives(script, "DEPS");
         assertTrue(dependencies.get(0).matches("software\\.amazon\\.awssdk:bom:[\\d.]+@pom"), "the AWS BOM is not the first: " + dependencies.get(0));
         for (var dependency : dependencies.subList(1, dependencies.size()))
-            assertTrue(dependency.matches("software\\.amazon\\.awssdk:[a-z0-9-]+|(?!software\\.amazon\\.awssdk)[\\w.-]+:[\\w.-]+:\\d[\\w.-]*\\d[\\w-]*"), "one pinned dependency a line: " + dependency);
+            assertTrue(dependency.matches("software\\.amazon\\.awssdk:[a-z0-9-]+|(?!software\\.amazon\\.awssdk)[\\w.-]+:[\\w.-]+:\\d[\\w.-]*\\d[\\w-]*"),
+                    "one pinned dependency a line: " + dependency);
         assertEquals(dependencies.size(), new HashSet<>(dependencies).size(), "named twice: " + dependencies);
-        for (var needed : List.of("sts", "sso", "ssooidc", "url-connection-client")) assertTrue(dependencies.contains("software.amazon.awssdk:" + needed), needed + " is missing");
+        for (var needed : List.of("sts", "sso", "ssooidc", "url-connection-client"))
+            assertTrue(dependencies.contains("software.amazon.awssdk:" + needed), needed + " is missing");
     }
 
     @Test
     void dependsOnTheSameVersionsEverywhere() {
         var versions = new TreeMap<String, Set<String>>();
         var files = Stream.concat(scripts().stream().map(script -> "scripts/" + script + ".java"), Stream.of("tests/RunTests.java"));
-        files.flatMap(file -> read(file).lines()).filter(line -> line.startsWith("//DEPS ")).map(line -> line.substring(7).split(":")).filter(parts -> parts.length == 3)
+        files.flatMap(file -> read(file).lines()).filter(line -> line.startsWith("//DEPS ")).map(line -> line.substring(7).split(":"))
+                .filter(parts -> parts.length == 3)
                 .forEach(parts -> versions.computeIfAbsent(parts[0] + ":" + parts[1], name -> new TreeSet<>()).add(parts[2]));
         versions.forEach((name, found) -> assertEquals(1, found.size(), name + " in " + found));
     }
@@ -163,14 +168,16 @@ class ContractTest {
         assertEquals("scripts/" + script + ".java", aliases().get(alias).path("script-ref").asText());
         assertEquals(directives(script, "DESCRIPTION").get(0), aliases().get(alias).path("description").asText());
         assertTrue(Files.exists(Path.of("tests", script + "Test.java")), "has no test class");
-        assertEquals(1, source(script).lines().filter(line -> line.matches("(public )?(final )?(class|record|interface|enum) .*")).count(), "helpers are nested: top-level ones clash in the tests");
+        assertEquals(1, source(script).lines().filter(line -> line.matches("(public )?(final )?(class|record|interface|enum) .*")).count(),
+                "helpers are nested: top-level ones clash in the tests");
         assertEquals(List.of(), source(script).lines().filter(line -> line.matches("import static .*\\*;|package .*")).toList());
         assertEquals(List.of(), source(script).lines().filter(line -> line.length() > 160).toList(), "longer than 160 characters (.editorconfig)");
     }
 
     @Test
     void everyAliasLeadsToAFile() {
-        assertEquals(List.of(), aliases().values().stream().map(alias -> alias.path("script-ref").asText()).filter(file -> !Files.exists(Path.of(file))).toList());
+        var files = aliases().values().stream().map(alias -> alias.path("script-ref").asText());
+        assertEquals(List.of(), files.filter(file -> !Files.exists(Path.of(file))).toList());
     }
 
     static final Pattern BLOCK = Pattern.compile("(?ms)^ *// ---- (The same in every script.*?) ----$\n(.*?)^ *// ----$");
@@ -183,14 +190,19 @@ class ContractTest {
     void theCopiesAreTheSame() {
         var copies = new TreeMap<String, Map<String, List<String>>>();
         for (var script : scripts()) {
-            assertEquals(source(script).lines().filter(line -> line.contains("// ---- The same")).count(), blocks(script).size(), script + " has a block that does not end with // ----");
-            assertEquals(source(script).lines().filter(line -> line.contains("// ----")).count(), 2L * blocks(script).size(), script + " has a // ---- that belongs to no block");
-            assertTrue(blocks(script).keySet().stream().anyMatch(name -> name.equals("The same in every script: options, clients, output, errors")), script + " lacks the block that every script has");
-            blocks(script).forEach((name, text) -> copies.computeIfAbsent(name, n -> new TreeMap<>()).computeIfAbsent(text, t -> new ArrayList<>()).add(script));
+            assertEquals(source(script).lines().filter(line -> line.contains("// ---- The same")).count(), blocks(script).size(),
+                    script + " has a block that does not end with // ----");
+            assertEquals(source(script).lines().filter(line -> line.contains("// ----")).count(), 2L * blocks(script).size(),
+                    script + " has a // ---- that belongs to no block");
+            assertTrue(blocks(script).keySet().stream().anyMatch(name -> name.equals("The same in every script: options, clients, output, errors")),
+                    script + " lacks the block that every script has");
+            blocks(script).forEach((name, text) ->
+                    copies.computeIfAbsent(name, n -> new TreeMap<>()).computeIfAbsent(text, t -> new ArrayList<>()).add(script));
         }
         copies.forEach((name, texts) -> {
             var common = texts.entrySet().stream().max(Map.Entry.comparingByValue((a, b) -> a.size() - b.size())).orElseThrow();
-            texts.forEach((text, scripts) -> assertEquals("", difference(common.getKey(), text), "'" + name + "' in " + scripts + " differs from that in " + common.getValue()));
+            texts.forEach((text, scripts) -> assertEquals("", difference(common.getKey(), text),
+                    "'" + name + "' in " + scripts + " differs from that in " + common.getValue()));
         });
     }
 
@@ -207,13 +219,18 @@ class ContractTest {
     @MethodSource("scripts")
     void hasTheOptionsThatAllHave(String script) {
         var spec = command(script).getCommandSpec();
-        for (var name : List.of("--region", "--profile", "--print", "-v", "--verbose", "-h", "--help", "-V", "--version")) assertNotNull(spec.findOption(name), name);
+        for (var name : List.of("--region", "--profile", "--print", "-v", "--verbose", "-h", "--help", "-V", "--version"))
+            assertNotNull(spec.findOption(name), name);
         assertEquals(!READING.contains(script), spec.findOption("--dry-run") != null, "--dry-run");
         for (var option : spec.options()) {
             for (var name : option.names()) assertTrue(name.matches("--[a-z]+(-[a-z0-9]+)*|-[vhV]"), name + " is not kebab-case");
-            assertTrue(option.description().length > 0 && option.description()[0].matches("(?s)[A-Z].*\\."), option.longestName() + ": the description is not a sentence");
-            if (option.arity().max() > 0) assertTrue(option.paramLabel().matches("[A-Z][A-Za-z_=/.-]*|[a-z]+/[A-Z]+"), option.longestName() + ": " + option.paramLabel());
-            if (option.isMultiValue()) assertTrue(option.arity().isVariable() && option.arity().min() == 1, option.longestName() + " takes several values after one option and repeats of it: arity 1..*");
+            assertTrue(option.description().length > 0 && option.description()[0].matches("(?s)[A-Z].*\\."),
+                    option.longestName() + ": the description is not a sentence");
+            if (option.arity().max() > 0)
+                assertTrue(option.paramLabel().matches("[A-Z][A-Za-z_=/.-]*|[a-z]+/[A-Z]+"), option.longestName() + ": " + option.paramLabel());
+            if (option.isMultiValue())
+                assertTrue(option.arity().isVariable() && option.arity().min() == 1,
+                        option.longestName() + " takes several values after one option and repeats of it: arity 1..*");
         }
         assertEquals(List.of(), spec.positionalParameters(), "everything has a name");
     }
@@ -229,7 +246,8 @@ class ContractTest {
     }
 
     static String says(OptionSpec option) {
-        return String.join(", ", option.names()) + " " + (option.arity().max() > 0 ? option.paramLabel() : "") + " " + option.arity() + ": " + String.join(" ", option.description());
+        return String.join(", ", option.names()) + " " + (option.arity().max() > 0 ? option.paramLabel() : "") + " " + option.arity() + ": "
+                + String.join(" ", option.description());
     }
 
     @ParameterizedTest
@@ -264,7 +282,8 @@ class ContractTest {
 
     /** The commands of a script's --help, continued lines joined. */
     static List<String> examples(String script) {
-        return String.join("\n", command(script).getCommandSpec().usageMessage().footer()).replaceAll("\\s*\\\\\n\\s*", " ").lines().map(String::strip).toList();
+        return String.join("\n", command(script).getCommandSpec().usageMessage().footer()).replaceAll("\\s*\\\\\n\\s*", " ").lines().map(String::strip)
+                .toList();
     }
 
     /** The words that bash makes of a command, without running it. */
@@ -313,7 +332,8 @@ class ContractTest {
     @ParameterizedTest
     @MethodSource("policies")
     void aPolicyIsUsedAndItsStatementsAreNamedAndNotOpenToAll(String policy) throws IOException {
-        assertTrue(scripts().stream().anyMatch(script -> directives(script, "FILES").stream().anyMatch(line -> line.startsWith("policies/" + policy + "="))), "no script uses it");
+        assertTrue(scripts().stream().anyMatch(script -> directives(script, "FILES").stream().anyMatch(line -> line.startsWith("policies/" + policy + "="))),
+                "no script uses it");
         var root = JSON.readTree(read("policies/" + policy));
         assertEquals("2012-10-17", root.path("Version").asText());
         assertTrue(root.path("Statement").isArray() && !root.path("Statement").isEmpty());
@@ -330,7 +350,8 @@ class ContractTest {
 
     /** All text files that Git keeps or would keep. */
     static List<Path> files() throws Exception {
-        var git = new ProcessBuilder("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").redirectError(ProcessBuilder.Redirect.DISCARD).start();
+        var git = new ProcessBuilder("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").redirectError(ProcessBuilder.Redirect.DISCARD)
+                .start();
         var names = new String(git.getInputStream().readAllBytes());
         assumeTrue(git.waitFor() == 0, "not a Git work tree: which files belong to it is not known");
         return Arrays.stream(names.split("\0")).map(Path::of).filter(Files::isRegularFile).toList();
@@ -338,10 +359,13 @@ class ContractTest {
 
     @Test
     void nothingIsLeftInTheFilesThatDoesNotBelongThere() throws Exception {
-        var examples = Set.of("AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE", "AKIAI44QH8DHBEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        var examples = Set.of("AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE", "AKIAI44QH8DHBEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+                "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
                 "je7MtGbClwBF/2Zp9Utk/h3yCo8nvbEXAMPLEKEY");
         var rules = Map.of(
-                "an absolute home path", Pattern.compile("(?<![\\w.}])/(?:home|Users)/(?!cloudshell-user)[\\w.-]+|(?<![\\w.}])/root/(?!\\.(?:m2|jbang|cache)/)[\\w.-]+"), // CodeBuild's home is /root, and its caches are named
+                // CodeBuild's home is /root, and its caches are named.
+                "an absolute home path",
+                Pattern.compile("(?<![\\w.}])/(?:home|Users)/(?!cloudshell-user)[\\w.-]+|(?<![\\w.}])/root/(?!\\.(?:m2|jbang|cache)/)[\\w.-]+"),
                 "an AWS access key", Pattern.compile("\\b(?:AKIA|ASIA)[A-Z0-9]{16}\\b"),
                 "an AWS secret key", Pattern.compile("(?i:secret)\\w*[\"' :=(,]+([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+])"),
                 "trailing white space", Pattern.compile("[ \\t]+$"),
@@ -362,7 +386,8 @@ class ContractTest {
                 for (var rule : rules.entrySet()) {
                     var match = rule.getValue().matcher(lines[i]);
                     while (match.find())
-                        if (!examples.contains(match.group()) && (match.groupCount() == 0 || !examples.contains(match.group(1)))) found.add(file + ":" + (i + 1) + ": " + rule.getKey());
+                        if (!examples.contains(match.group()) && (match.groupCount() == 0 || !examples.contains(match.group(1))))
+                            found.add(file + ":" + (i + 1) + ": " + rule.getKey());
                 }
         }
         assertEquals("", String.join("\n", found));

@@ -155,7 +155,8 @@ class ProcessTest {
                 throw new AssertionError("does not end: " + Files.readString(err));
             }
             // What JBang says of its own work, the first time or when a script has changed, is not the script's.
-            var said = Files.readString(err).lines().filter(line -> !line.startsWith("[jbang] ") || line.startsWith("[jbang] [ERROR]")).map(line -> line + "\n").toList();
+            var said = Files.readString(err).lines().filter(line -> !line.startsWith("[jbang] ") || line.startsWith("[jbang] [ERROR]"))
+                    .map(line -> line + "\n").toList();
             return new Script.Run(process.exitValue(), Files.readString(out), String.join("", said));
         }
 
@@ -323,7 +324,8 @@ class ProcessTest {
     @ParameterizedTest
     @CsvSource({"INT, 130", "TERM, 143"})
     void aSignalEndsItAndTheKeyIsNamed(String signal, int exitCode) throws Exception {
-        assumeTrue(new ProcessBuilder("env", "--default-signal=INT", "true").start().waitFor() == 0, "env --default-signal is missing: whether signals arrive depends on who started this test");
+        assumeTrue(new ProcessBuilder("env", "--default-signal=INT", "true").start().waitFor() == 0,
+                "env --default-signal is missing: whether signals arrive depends on who started this test");
         aws.inject(Fault.on("kms:CreateAlias").delay(Duration.ofSeconds(3)));
         var keyIsMade = new CountDownLatch(1);
         aws.onCall(call -> {
@@ -340,7 +342,8 @@ class ProcessTest {
         assertTrue(Duration.between(signalled, Instant.now()).toMillis() < 2000, "waits for the call that is under way");
         assertEquals(exitCode, run.exitCode());
         assertEquals("", run.out());
-        assertTrue(run.err().contains(keys.get(keys.size() - 1).arn + " has no alias") && run.err().contains("aws kms schedule-key-deletion --key-id " + keys.get(keys.size() - 1).keyId), run.err());
+        assertTrue(run.err().contains(keys.get(keys.size() - 1).arn + " has no alias"), run.err());
+        assertTrue(run.err().contains("aws kms schedule-key-deletion --key-id " + keys.get(keys.size() - 1).keyId), run.err());
     }
 
     @Test
@@ -371,7 +374,8 @@ class ProcessTest {
         assertTrue(peaks.size() >= 2, "JBang's process and the script's: " + peaks);
         assertTrue(peaks.values().stream().allMatch(kilobytes -> kilobytes < 256 * 1024), "in kB: " + peaks);
         assertTrue(arguments.stream().anyMatch(line -> line.contains("CreateKmsKey") && line.contains(alias)), "did not see the script's arguments");
-        var secrets = Pattern.compile("(AKIA|ASIA)[A-Z0-9]{16}|" + Pattern.quote(LocalAws.SECRET_ACCESS_KEY) + "|" + Pattern.quote(OTHER_SECRET_ACCESS_KEY) + "|token\\+/|Signature=|(?i)x-amz-security-token");
+        var secrets = Pattern.compile("(AKIA|ASIA)[A-Z0-9]{16}|" + Pattern.quote(LocalAws.SECRET_ACCESS_KEY) + "|" + Pattern.quote(OTHER_SECRET_ACCESS_KEY)
+                + "|token\\+/|Signature=|(?i)x-amz-security-token");
         for (var seen : Stream.concat(arguments.stream(), Stream.of(run.out(), run.err())).toList()) assertFalse(secrets.matcher(seen).find(), seen);
     }
 
@@ -387,7 +391,8 @@ class ProcessTest {
                 .with("AWS_CONFIG_FILE", elsewhere.resolve("config")).with("AWS_SHARED_CREDENTIALS_FILE", elsewhere.resolve("credentials")).run();
         assertEquals(0, run.exitCode(), run.err());
         assertEquals("arn:aws:sts::111122223333:assumed-role/Backup", caller());
-        assertEquals(List.of("arn:aws:iam::111122223333:user/other"), aws.calls().stream().filter(call -> call.name().equals("sts:AssumeRole")).map(Call::caller).toList());
+        assertEquals(List.of("arn:aws:iam::111122223333:user/other"), aws.calls().stream().filter(call -> call.name().equals("sts:AssumeRole"))
+                .map(Call::caller).toList());
         assertEquals("eu-central-1", run.json().path("region").asText(), "the profile's Region");
     }
 
@@ -402,7 +407,8 @@ class ProcessTest {
     @Test
     void missingCredentialsOrRegionAreOneLineSoon() throws Exception {
         var started = Instant.now();
-        assertFailed(createKmsKey().without("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY").run(), "no AWS credentials: give --profile, set AWS_PROFILE, or sign in");
+        assertFailed(createKmsKey().without("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY").run(),
+                "no AWS credentials: give --profile, set AWS_PROFILE, or sign in");
         assertFailed(createKmsKey().without("AWS_REGION", "AWS_DEFAULT_REGION").run(), "no Region: give --region or set AWS_REGION");
         assertEquals(List.of(), aws.calls());
         assertTrue(Duration.between(started, Instant.now()).toSeconds() < 30, "took " + Duration.between(started, Instant.now()));
@@ -426,7 +432,8 @@ class ProcessTest {
                         var signIn = Pattern.compile("(?im)^Proxy-Authorization: (.*)$").matcher(head);
                         asked.add(head.toString().lines().findFirst().orElse("") + (signIn.find() ? " " + signIn.group(1) : ""));
                         connection.getOutputStream().write((signIn.find(0) ? "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
-                                : "HTTP/1.1 407 Sign in\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").getBytes());
+                                : "HTTP/1.1 407 Sign in\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                                .getBytes());
                     } catch (IOException e) {
                         if (socket.isClosed()) return;
                     }
@@ -451,7 +458,8 @@ class ProcessTest {
             assertEquals("CONNECT kms.eu-west-1.amazonaws.com:443 HTTP/1.1" + signIn, proxy.asked.get(1));
             proxy.asked.clear();
             assertFailed(createKmsKey("--profile", "backup").without("AWS_ENDPOINT_URL").with("https_proxy", address)
-                    .with("AWS_CONFIG_FILE", elsewhere.resolve("config")).with("AWS_SHARED_CREDENTIALS_FILE", elsewhere.resolve("credentials")).run(), "502 Bad Gateway");
+                    .with("AWS_CONFIG_FILE", elsewhere.resolve("config")).with("AWS_SHARED_CREDENTIALS_FILE", elsewhere.resolve("credentials")).run(),
+                    "502 Bad Gateway");
             assertEquals("CONNECT sts.eu-central-1.amazonaws.com:443 HTTP/1.1" + signIn, proxy.asked.get(1), "the role is assumed through the proxy too");
         }
         var dead = "http://127.0.0.1:9";
@@ -480,8 +488,10 @@ class ProcessTest {
         var before = System.getProperties();
         System.setProperties((Properties) before.clone());
         try {
-            CreateKmsKey.useProxies(Stream.of(environment.split(" ")).map(pair -> pair.split("=", 2)).collect(Collectors.toMap(pair -> pair[0], pair -> pair[1])));
-            var chosen = ProxySelector.getDefault().select(address).get(0).address() instanceof InetSocketAddress found ? found.getHostString() + ":" + found.getPort() : null;
+            CreateKmsKey.useProxies(Stream.of(environment.split(" ")).map(pair -> pair.split("=", 2))
+                    .collect(Collectors.toMap(pair -> pair[0], pair -> pair[1])));
+            var chosen = ProxySelector.getDefault().select(address).get(0).address() instanceof InetSocketAddress found
+                    ? found.getHostString() + ":" + found.getPort() : null;
             assertEquals(proxy, chosen);
         } finally {
             System.setProperties(before);
@@ -518,7 +528,8 @@ class ProcessTest {
 
     @Test
     void saysWhatItNeedsWhereThereIsNothing() throws Exception {
-        var run = new Shell("$JBANG create-kms-key").with("PATH", path("bash", "env", "readlink", "dirname", "grep")).with("XDG_CACHE_HOME", elsewhere.resolve("no-cache")).run();
+        var run = new Shell("$JBANG create-kms-key").with("PATH", path("bash", "env", "readlink", "dirname", "grep"))
+                .with("XDG_CACHE_HOME", elsewhere.resolve("no-cache")).run();
         assertEquals(127, run.exitCode());
         assertEquals("", run.out());
         assertEquals("jbang: none of jbang, mvn and curl is on PATH; see https://www.jbang.dev/download\n", run.err());
@@ -549,7 +560,8 @@ class ProcessTest {
         var path = Stream.of(System.getenv("PATH").split(":")).filter(folder -> !Files.exists(Path.of(folder, "jbang"))).toList();
         assumeTrue(path.stream().anyMatch(folder -> Files.isExecutable(Path.of(folder, "mvn"))), "mvn is missing");
         var cache = elsewhere.resolve("a cache");
-        var run = new Shell("\"$JBANG\" alias list \"$1\"", ROOT.resolve("jbang-catalog.json").toString()).with("PATH", String.join(":", path)).with("XDG_CACHE_HOME", cache).run();
+        var run = new Shell("\"$JBANG\" alias list \"$1\"", ROOT.resolve("jbang-catalog.json").toString()).with("PATH", String.join(":", path))
+                .with("XDG_CACHE_HOME", cache).run();
         assertEquals(0, run.exitCode(), run.err());
         assertTrue(run.err().startsWith("jbang: fetching JBang 0.132.1 from Maven Central ...\n"), run.err());
         assertTrue(run.out().contains("create-kms-key"), "an old gson reads every catalog as empty: " + run.out());

@@ -93,9 +93,11 @@ public final class Kms implements LocalAws.Service {
             var managed = new Key(id, new Caller("", LocalAws.ACCOUNT, region).arn("kms", "key/" + id), aws.now());
             managed.manager = "AWS";
             managed.description = "Default key that protects my CodeCommit repositories when no other key is defined";
-            managed.policy = "{\"Version\":\"2012-10-17\",\"Id\":\"auto-codecommit-1\",\"Statement\":[{\"Sid\":\"Allow access through AWS CodeCommit\",\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"*\"},"
-                    + "\"Action\":[\"kms:Encrypt\",\"kms:Decrypt\",\"kms:ReEncrypt*\",\"kms:GenerateDataKey*\",\"kms:DescribeKey\"],\"Resource\":\"*\",\"Condition\":{\"StringEquals\":"
-                    + "{\"kms:CallerAccount\":\"" + LocalAws.ACCOUNT + "\",\"kms:ViaService\":\"codecommit." + region + ".amazonaws.com\"}}}]}";
+            managed.policy = """
+                    {"Version":"2012-10-17","Id":"auto-codecommit-1","Statement":[{"Sid":"Allow access through AWS CodeCommit","Effect":"Allow",
+                    "Principal":{"AWS":"*"},"Action":["kms:Encrypt","kms:Decrypt","kms:ReEncrypt*","kms:GenerateDataKey*","kms:DescribeKey"],"Resource":"*",
+                    "Condition":{"StringEquals":{"kms:CallerAccount":"%s","kms:ViaService":"codecommit.%s.amazonaws.com"}}}]}
+                    """.formatted(LocalAws.ACCOUNT, region);
             managed.rotationPeriod = 365;
             made.keys.put(managed.keyId, managed);
             made.aliases.put("alias/aws/codecommit", managed.keyId);
@@ -107,8 +109,10 @@ public final class Kms implements LocalAws.Service {
         var id = UUID.randomUUID().toString();
         var key = new Key(id, caller.arn("kms", "key/" + id), aws.now());
         key.description = description;
-        key.policy = "{\"Version\":\"2012-10-17\",\"Id\":\"key-default-1\",\"Statement\":[{\"Sid\":\"Enable IAM User Permissions\",\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"arn:"
-                + caller.partition() + ":iam::" + caller.account() + ":root\"},\"Action\":\"kms:*\",\"Resource\":\"*\"}]}";
+        key.policy = """
+                {"Version":"2012-10-17","Id":"key-default-1","Statement":[{"Sid":"Enable IAM User Permissions","Effect":"Allow",
+                "Principal":{"AWS":"arn:%s:iam::%s:root"},"Action":"kms:*","Resource":"*"}]}
+                """.formatted(caller.partition(), caller.account());
         regional(caller.region()).keys.put(id, key);
         return key;
     }
@@ -127,7 +131,8 @@ public final class Kms implements LocalAws.Service {
             case "ListAliases" -> {
                 var key = input.hasNonNull("KeyId") ? key(input, caller, false) : null;
                 yield page("Aliases", regional(caller.region()).aliases.entrySet().stream().filter(alias -> key == null || alias.getValue().equals(key.keyId))
-                        .map(alias -> (JsonNode) Models.JSON.createObjectNode().put("AliasName", alias.getKey()).put("AliasArn", caller.arn("kms", alias.getKey())).put("TargetKeyId", alias.getValue())).toList(), input, 100);
+                        .map(alias -> (JsonNode) Models.JSON.createObjectNode().put("AliasName", alias.getKey())
+                                .put("AliasArn", caller.arn("kms", alias.getKey())).put("TargetKeyId", alias.getValue())).toList(), input, 100);
             }
             case "GetKeyPolicy" -> {
                 var key = key(input, caller, false);
@@ -148,7 +153,8 @@ public final class Kms implements LocalAws.Service {
                 var key = symmetric(key(input, caller, false));
                 var rotates = key.rotationPeriod > 0 && !key.state.equals("PendingDeletion");
                 var status = Models.JSON.createObjectNode().put("KeyId", key.arn).put("KeyRotationEnabled", rotates);
-                yield rotates ? status.put("RotationPeriodInDays", key.rotationPeriod).put("NextRotationDate", key.created.plus(Duration.ofDays(key.rotationPeriod)).getEpochSecond()) : status;
+                yield rotates ? status.put("RotationPeriodInDays", key.rotationPeriod)
+                        .put("NextRotationDate", key.created.plus(Duration.ofDays(key.rotationPeriod)).getEpochSecond()) : status;
             }
             case "UpdateKeyDescription" -> {
                 kept(customer(key(input, caller, false))).description = input.get("Description").asText();
@@ -165,7 +171,8 @@ public final class Kms implements LocalAws.Service {
             }
             case "ListResourceTags" -> {
                 var key = key(input, caller, false);
-                var tags = key.tags.entrySet().stream().map(t -> (JsonNode) Models.JSON.createObjectNode().put("TagKey", t.getKey()).put("TagValue", t.getValue())).toList();
+                var tags = key.tags.entrySet().stream().map(t -> (JsonNode) Models.JSON.createObjectNode().put("TagKey", t.getKey())
+                        .put("TagValue", t.getValue())).toList();
                 if (input.path("Limit").asInt(1) > 50) throw validation("Limit must be between 1 and 50");
                 yield page("Tags", tags, input, 50);
             }
@@ -177,7 +184,8 @@ public final class Kms implements LocalAws.Service {
                 if (days < 7 || days > 30) throw validation("PendingWindowInDays must be between 7 and 30"); // the model says 1 to 365
                 key.state = "PendingDeletion";
                 key.deletion = aws.now().plus(Duration.ofDays(days));
-                yield Models.JSON.createObjectNode().put("KeyId", key.arn).put("DeletionDate", key.deletion.getEpochSecond()).put("KeyState", key.state).put("PendingWindowInDays", days);
+                yield Models.JSON.createObjectNode().put("KeyId", key.arn).put("DeletionDate", key.deletion.getEpochSecond()).put("KeyState", key.state)
+                        .put("PendingWindowInDays", days);
             }
             default -> throw new AwsError("UnknownOperationException", operation);
         };
@@ -198,8 +206,10 @@ public final class Kms implements LocalAws.Service {
 
     private static ObjectNode metadata(Key key, Caller caller) {
         var node = Models.JSON.createObjectNode().put("AWSAccountId", caller.account()).put("KeyId", key.keyId).put("Arn", key.arn)
-                .put("CreationDate", key.created.toEpochMilli() / 1000.0).put("Enabled", key.state.equals("Enabled")).put("Description", key.description).put("KeyUsage", key.usage)
-                .put("KeyState", key.state).put("Origin", "AWS_KMS").put("KeyManager", key.manager).put("CustomerMasterKeySpec", key.keySpec).put("KeySpec", key.keySpec)
+                .put("CreationDate", key.created.toEpochMilli() / 1000.0).put("Enabled", key.state.equals("Enabled")).put("Description", key.description)
+                .put("KeyUsage", key.usage)
+                .put("KeyState", key.state).put("Origin", "AWS_KMS").put("KeyManager", key.manager).put("CustomerMasterKeySpec", key.keySpec)
+                .put("KeySpec", key.keySpec)
                 .put("MultiRegion", false);
         node.putArray("EncryptionAlgorithms").add("SYMMETRIC_DEFAULT");
         if (key.deletion != null) node.put("DeletionDate", key.deletion.getEpochSecond());
@@ -261,12 +271,13 @@ public final class Kms implements LocalAws.Service {
         var again = new PolicyEvaluator.Request(caller.arn(), "kms:PutKeyPolicy", caller.arn("kms", "key/" + UUID.randomUUID()),
                 Map.of("aws:PrincipalAccount", List.of(caller.account()), "kms:CallerAccount", List.of(caller.account())));
         var identity = PolicyEvaluator.Policy.of("identity", "{\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"*\"}}");
-        if (PolicyEvaluator.decide(again, List.of(identity), new PolicyEvaluator.Policy("key", policy), List.of()).decision() != PolicyEvaluator.Decision.allowed)
+        var result = PolicyEvaluator.decide(again, List.of(identity), new PolicyEvaluator.Policy("key", policy), List.of());
+        if (result.decision() != PolicyEvaluator.Decision.allowed)
             throw malformed("The new key policy will not allow you to update the key policy in the future.");
     }
 
-    private static final String CONDITION_OPERATOR = "(For(All|Any)Values?:)?((String(Not)?(Equals(IgnoreCase)?|Like)|Arn(Not)?(Equals|Like)|(Numeric|Date)(NotEquals|Equals|(LessThan|GreaterThan)(Equals)?)"
-            + "|Bool|BinaryEquals|(Not)?IpAddress)(IfExists)?|Null)";
+    private static final String CONDITION_OPERATOR = "(For(All|Any)Values?:)?((String(Not)?(Equals(IgnoreCase)?|Like)|Arn(Not)?(Equals|Like)"
+            + "|(Numeric|Date)(NotEquals|Equals|(LessThan|GreaterThan)(Equals)?)|Bool|BinaryEquals|(Not)?IpAddress)(IfExists)?|Null)";
 
     private static void only(JsonNode node, String members) {
         if (!node.isObject()) throw malformed("Policy contains what is not an object");
@@ -278,7 +289,8 @@ public final class Kms implements LocalAws.Service {
     /** The value of the element or of its negation, of which there must be one. */
     private static JsonNode oneOf(JsonNode statement, String element, String what) {
         var value = statement.path(statement.has(element) ? element : "Not" + element);
-        if (statement.has(element) == statement.has("Not" + element) || value.isContainerNode() && value.isEmpty()) throw malformed("Policy statement must contain " + what + ".");
+        if (statement.has(element) == statement.has("Not" + element) || value.isContainerNode() && value.isEmpty())
+            throw malformed("Policy statement must contain " + what + ".");
         return value;
     }
 
@@ -288,7 +300,11 @@ public final class Kms implements LocalAws.Service {
         for (var kind : principals.properties()) {
             if (list(kind.getValue()).isEmpty()) throw malformed("Policy statement must contain a principal.");
             for (var principal : list(kind.getValue()))
-                if (kind.getKey().equals("AWS") ? !isPrincipal(principal.asText(), caller) : kind.getKey().equals("Service") && !principal.asText().matches("[a-z0-9.-]+\\.amazonaws\\.com(\\.cn)?"))
+                if (!switch (kind.getKey()) {
+                    case "AWS" -> isPrincipal(principal.asText(), caller);
+                    case "Service" -> principal.asText().matches("[a-z0-9.-]+\\.amazonaws\\.com(\\.cn)?");
+                    default -> true;
+                })
                     throw malformed("Policy contains a statement with one or more invalid principals.");
         }
     }
@@ -296,7 +312,8 @@ public final class Kms implements LocalAws.Service {
     /** Whether a policy may name it: of this account's users and roles, those that exist and that KMS can see already. Groups and patterns never. */
     private boolean isPrincipal(String arn, Caller caller) {
         if (arn.equals("*") || arn.matches("\\d{12}")) return true;
-        var parts = Pattern.compile("arn:" + caller.partition() + ":(?:iam|sts)::(\\d{12}):(root|(?:user|role|assumed-role|federated-user)/[\\w+=,.@/-]+)").matcher(arn);
+        var parts = Pattern.compile("arn:" + caller.partition() + ":(?:iam|sts)::(\\d{12}):(root|(?:user|role|assumed-role|federated-user)/[\\w+=,.@/-]+)")
+                .matcher(arn);
         if (!parts.matches()) return false;
         if (!parts.group(1).equals(caller.account()) || parts.group(2).equals("root") || arn.equals(caller.arn())) return true;
         var resource = parts.group(2).replaceFirst("^assumed-role/([^/]+)/.*", "role/$1");
@@ -311,7 +328,8 @@ public final class Kms implements LocalAws.Service {
     }
 
     private static Key symmetric(Key key) {
-        if (!key.keySpec.equals("SYMMETRIC_DEFAULT")) throw new AwsError("UnsupportedOperationException", key.arn + " key spec is " + key.keySpec + " which is not valid for this operation.");
+        if (!key.keySpec.equals("SYMMETRIC_DEFAULT"))
+            throw new AwsError("UnsupportedOperationException", key.arn + " key spec is " + key.keySpec + " which is not valid for this operation.");
         return key;
     }
 
@@ -340,7 +358,8 @@ public final class Kms implements LocalAws.Service {
     private Key key(String id, Caller caller) {
         if (id.matches("arn:[^:]+:kms:[^:]*:\\d{12}:.*") && !id.split(":")[4].equals(caller.account()))
             throw new AwsError("AccessDeniedException", "User: " + caller.arn() + " is not authorized to access " + id
-                    + " because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access");
+                    + " because the resource does not exist in this Region, no resource-based policies allow access,"
+                    + " or a resource-based policy explicitly denies access");
         var key = find(id, caller.region());
         if (key == null || key.looksInVain-- > 0)
             throw notFound(id.contains("alias/") ? "Alias " + caller.arn("kms", id.substring(id.indexOf("alias/"))) + " is not found."
@@ -358,7 +377,8 @@ public final class Kms implements LocalAws.Service {
         for (var tag : tags) {
             var name = tag.get("TagKey").asText();
             if (name.toLowerCase(Locale.ROOT).startsWith("aws:")) throw new AwsError("TagException", "Tag keys must not begin with aws:");
-            if (!(name + tag.get("TagValue").asText()).matches("[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*")) throw new AwsError("TagException", "Tags must match [\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*");
+            if (!(name + tag.get("TagValue").asText()).matches("[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*"))
+                throw new AwsError("TagException", "Tags must match [\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*");
             if (!given.add(name)) throw new AwsError("TagException", "Duplicate tag keys");
             all.put(name, tag.get("TagValue").asText());
         }
@@ -409,7 +429,8 @@ public final class Kms implements LocalAws.Service {
             array.forEach(item -> items.add(0, rewritten(item, caller, principal)));
             return items.size() == 1 ? items.get(0) : Models.JSON.createArrayNode().addAll(items);
         }
-        return principal && node.asText().matches("\\d{12}") ? Models.JSON.getNodeFactory().textNode("arn:" + caller.partition() + ":iam::" + node.asText() + ":root") : node;
+        if (!principal || !node.asText().matches("\\d{12}")) return node;
+        return Models.JSON.getNodeFactory().textNode("arn:" + caller.partition() + ":iam::" + node.asText() + ":root");
     }
 
     private static AwsError malformed(String message) {
