@@ -184,6 +184,7 @@ class ApplyBranchDeny implements Callable<Integer> {
     /** The managed policy as it is, or null. */
     ObjectNode managedPolicy;
     String managedVersion;
+    String managedDescription;
     /** Who has the managed policy attached. */
     final Set<String> attached = new TreeSet<>();
 
@@ -484,7 +485,8 @@ class ApplyBranchDeny implements Callable<Integer> {
                     + (attached.isEmpty() ? "has statements that are not this script's" : "is attached to " + String.join(", ", attached)));
             return;
         }
-        var undo = aws("iam create-policy --policy-name " + policyName + " --policy-document " + quote(managedPolicy.toString()));
+        var undo = aws("iam create-policy --policy-name " + policyName + " --policy-document " + quote(managedPolicy.toString())
+                + (managedDescription == null ? "" : " --description " + quote(managedDescription)));
         change("policy", managedPolicy, null, undo, () -> unlessGone(() -> {
             oldVersions().forEach(this::deleteVersion);
             iam.deletePolicy(r -> r.policyArn(policyArn));
@@ -496,7 +498,9 @@ class ApplyBranchDeny implements Callable<Integer> {
     void readManagedPolicy() {
         subject = policyArn;
         try {
-            managedVersion = iam.getPolicy(r -> r.policyArn(policyArn)).policy().defaultVersionId();
+            var shown = iam.getPolicy(r -> r.policyArn(policyArn)).policy();
+            managedVersion = shown.defaultVersionId();
+            managedDescription = shown.description();
         } catch (NoSuchEntityException e) {
             return;
         }

@@ -74,8 +74,8 @@ public final class Iam implements LocalAws.Service {
         public final Map<String, String> versions = new LinkedHashMap<>();
         public String defaultVersion = "v1";
         public final Map<String, String> tags = new TreeMap<>();
+        public final String description;
         private final String resource;
-        private final String description;
         private final String id = id();
         private final Instant created;
         private int versionsMade = 1;
