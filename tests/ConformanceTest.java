@@ -35,6 +35,7 @@ import localaws.LocalAws;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledIf;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -82,13 +83,21 @@ class ConformanceTest {
 
     /** Skips a test where a program is missing; the command is one that a right installation answers. */
     static void needs(String what, String... command) {
-        assumeTrue(FOUND.computeIfAbsent(what, w -> {
+        assumeTrue(has(command), what + " is not installed (" + String.join(" ", command) + ")");
+    }
+
+    static boolean has(String... command) {
+        return FOUND.computeIfAbsent(String.join(" ", command), words -> {
             try {
                 return run(Path.of("."), Map.of(), command).exitCode == 0;
             } catch (UncheckedIOException e) {
                 return false; // no such program
             }
-        }), what + " is not installed (" + String.join(" ", command) + ")");
+        });
+    }
+
+    static boolean hasBoto() {
+        return has("python3", "-c", "import boto3");
     }
 
     static void needsAwsCli() {
@@ -508,7 +517,7 @@ class ConformanceTest {
     void theUndoOfAManagedDenyBringsBackPolicyVersionAndAttachment() {
         needsAwsCli();
         aws.iam.createRole(name);
-        Supplier<?> state = () -> policies("role/" + name) + " " + (aws.iam.policy("policy/" + name) != null);
+        Supplier<?> state = () -> policies("role/" + name) + " " + (aws.iam.policy("policy/" + name) == null ? "none" : aws.iam.policy("policy/" + name).description);
         var apply = new String[] {"--branches", "main", "--all-repositories", "--role-names", name, "--policy-name", name, "--managed"};
         assertEquals("created", takenBack(state, new ApplyBranchDeny().commandLine(), apply).status());
         assertEquals(0, Script.run(new ApplyBranchDeny().commandLine(), Arrays.copyOf(apply, apply.length - 1)).exitCode(),
@@ -657,6 +666,7 @@ class ConformanceTest {
     }
 
     /** Error codes as AWS's API references name them. Those of KMS, CodeCommit and IAM must be ones that botocore's models declare for the operation. */
+    @EnabledIf(value = "hasBoto", disabledReason = "boto3 is not installed (python3 -c import boto3)")
     @ParameterizedTest
     @CsvSource(delimiter = '|', textBlock = """
             kms | describe_key | {'KeyId': 'alias/none'} | NotFoundException
