@@ -121,6 +121,8 @@ class BackupToS3 implements Callable<Integer> {
     static final int BATCH = 25;
     /** How many run records are read at the most to find every repository's last state. */
     static final int RUNS_READ = 50;
+    /** What takes back the line that a terminal's cursor is in. */
+    static final String CLEAR_LINE = "\r\033[K";
     /** How long, in seconds, a Git server may be silent. */
     int gitTimeout = 30;
     /** S3's limit. */
@@ -145,6 +147,8 @@ class BackupToS3 implements Callable<Integer> {
     final AtomicLong received = new AtomicLong();
     final long started = System.nanoTime();
     volatile boolean stopping;
+    /** Whether somebody watches; then stderr shows how far it is. */
+    boolean terminal = System.console() != null;
 
     /** What the result and the run record say of a repository. */
     record Outcome(ObjectNode shown, ObjectNode recorded) {
@@ -165,6 +169,8 @@ class BackupToS3 implements Callable<Integer> {
         var hook = new Thread(this::stop);
         Runtime.getRuntime().addShutdownHook(hook);
         var workers = Executors.newFixedThreadPool(jobs, BackupToS3::daemon);
+        var clock = Executors.newSingleThreadScheduledExecutor(BackupToS3::daemon);
+        if (terminal) clock.scheduleAtFixedRate(this::progress, 0, 200, TimeUnit.MILLISECONDS);
         try {
             var batches = new ArrayList<Batch>();
             for (var i = 0; i < names.size(); i += BATCH) batches.add(new Batch(names.subList(i, Math.min(i + BATCH, names.size()))));
@@ -173,6 +179,8 @@ class BackupToS3 implements Callable<Integer> {
             for (var task : tasks) task.get();
         } finally {
             workers.shutdownNow();
+            clock.shutdownNow();
+            if (terminal) spec.commandLine().getErr().print(CLEAR_LINE);
             if (!stopping) Runtime.getRuntime().removeShutdownHook(hook);
         }
         return summary(dryRun ? null : writeRun());
@@ -723,20 +731,23 @@ class BackupToS3 implements Callable<Integer> {
         return Math.round((System.nanoTime() - start) / 1e7) / 100.0;
     }
 
-    /** A line a repository; on a terminal only for what was saved or failed, and how far it is. */
+    /** A line a repository; on a terminal only for what was saved or failed. */
     synchronized void report(String name, Outcome outcome) {
         outcomes.put(name, outcome);
-        var terminal = System.console() != null;
-        var err = spec.commandLine().getErr();
-        if (terminal) err.print("\r\033[K");
+        if (terminal) spec.commandLine().getErr().print(CLEAR_LINE);
         var shown = outcome.shown;
         var details = shown.get("refs") + " refs, " + shown.get("bytes") + " bytes, " + shown.get("seconds") + " s";
         if (shown.has("error")) note(name + ": " + shown.get("error").asText());
         else if (shown.has("kind")) note(name + ": " + outcome.status() + ", " + shown.get("kind").asText() + ", " + details);
         else if (!terminal) note(name + ": " + outcome.status());
-        if (!terminal || outcomes.size() >= names.size()) return;
-        var rate = received.get() / Math.max(1, (System.nanoTime() - started) / 1000);
-        err.print(outcomes.size() + "/" + names.size() + " repositories, " + received.get() / 1_000_000 + " MB, " + rate + " MB/s");
+    }
+
+    /** On a terminal: how far it is, in a line that the next one replaces. */
+    synchronized void progress() {
+        var megabytes = received.get() / 1e6;
+        var err = spec.commandLine().getErr();
+        err.printf(Locale.ROOT, "%s%d/%d repositories, %.1f MB, %.1f MB/s", CLEAR_LINE, outcomes.size(), names.size(), megabytes,
+                megabytes / Math.max(1e-3, seconds(started)));
         err.flush();
     }
 

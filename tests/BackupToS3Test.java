@@ -339,6 +339,17 @@ class BackupToS3Test {
     }
 
     @Test
+    void showsOnATerminalHowFarItIs() throws Exception {
+        small("a");
+        saved();
+        small("b");
+        aws.inject(Fault.on("s3:PutObject").delay(Duration.ofMillis(500)));
+        var err = run(script -> script.terminal = true).err();
+        assertTrue(err.matches("(?s)(\\r\\033\\[K\\d/2 repositories, 0\\.0 MB, 0\\.0 MB/s)+.*\\033\\[Kbackup-to-s3: b: created, full, 3 refs, .* s\n.*\\r\\033\\[K"), err);
+        assertFalse(err.contains("unchanged"), err);
+    }
+
+    @Test
     void aDryRunOnlyReads() {
         var app = small("app");
         var first = saved("--dry-run");
