@@ -15,7 +15,8 @@
 //RUNTIME_OPTIONS -XX:+UseSerialGC -XX:-UsePerfData -Djdk.console=java.base -Dsun.net.http.retryPost=false
 
 import com.fasterxml.jackson.core.JsonPointer;
-import com.fasterxml.jackson.databind.*;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.*;
 import java.io.*;
 import java.net.*;
@@ -67,7 +68,8 @@ import software.amazon.awssdk.services.sts.StsClient;
  * restore point: all refs, HEAD, and the bundles that have the objects), under {@code PREFIX/ACCOUNT/runs/REGION/} one record a run.
  *
  * <p>A second run asks each repository for its refs, finds them equal to those of the last run record, and writes just its own run record.
- * A repository that fails does not stop the others; the next run does it again.
+ * A repository that has changed since gets an increment: a bundle of what the ones before it lack. From time to time a full bundle begins a
+ * new chain. A repository that fails does not stop the others; the next run does it again.
  *
  * <p>IAM actions:
  * <ul>
@@ -103,6 +105,10 @@ class BackupToS3 implements Callable<Integer> {
     @Option(names = "--jobs", paramLabel = "N", defaultValue = "4", description = "Repositories at a time. Default: ${DEFAULT-VALUE}.")
     int jobs;
 
+    @Option(names = "--full-every", paramLabel = "TIME", defaultValue = "30d",
+            description = "How old full bundles get, such as 30d or 12h; each repository's a share of its own less, up to a third. Default: ${DEFAULT-VALUE}.")
+    String fullEvery = "30d";
+
     @Option(names = "--expected-bucket-owner", paramLabel = "ACCOUNT", description = "Account that the bucket must belong to.")
     String expectedBucketOwner;
 
@@ -123,6 +129,12 @@ class BackupToS3 implements Callable<Integer> {
     static final int RUNS_READ = 50;
     /** What takes back the line that a terminal's cursor is in. */
     static final String CLEAR_LINE = "\r\033[K";
+    /** Bundles behind a full one, before there is a new one. */
+    static final int MOST_INCREMENTS = 30;
+    /** How many ids a server is told of at the most, by 32 a request, until it knows enough of them. */
+    static final int MOST_HAVES = 256;
+    /** As many lines as keep a small increment small. Git checks the whole anyway when it fetches. */
+    static final int MOST_PREREQUISITES = 32;
     /** How long, in seconds, a Git server may be silent. */
     int gitTimeout = 30;
     /** S3's limit. */
@@ -131,6 +143,9 @@ class BackupToS3 implements Callable<Integer> {
     int partSize = (int) Math.min(1 << 30, Math.max(8 << 20, Runtime.getRuntime().maxMemory() / 256));
     /** What the waits between attempts grow from. */
     Duration backOff = Duration.ofSeconds(1);
+
+    /** What the time is, but for sign-ins. */
+    Clock clock = Clock.systemUTC();
 
     CodeCommitClient codecommit;
     S3Client s3;
@@ -194,11 +209,17 @@ class BackupToS3 implements Callable<Integer> {
         for (var glob : repositoryNames) check("--repository-names", glob, "[\\w.*?-]{1,100}", right);
         for (var glob : exclude) check("--exclude", glob, "[\\w.*?-]{1,100}", right);
         check("--jobs", String.valueOf(jobs), "[1-9]|[1-5]\\d|6[0-4]", "1 to 64, such as 4");
+        check("--full-every", fullEvery, "[1-9]\\d{0,4}[hd]", "a number and h or d for hours or days, such as 30d");
         if (expectedBucketOwner != null) check("--expected-bucket-owner", expectedBucketOwner, "\\d{12}", "an account id of 12 digits, such as 444455556666");
         if (sseKmsKeyId != null)
             check("--sse-kms-key-id", sseKmsKeyId, "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:key/[A-Za-z0-9-]+",
                     "the key's whole ARN, such as arn:aws:kms:eu-west-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab");
         checkGitEndpoint();
+    }
+
+    /** @param text a number and m, h or d */
+    static Duration duration(String text) {
+        return Duration.parse((text.endsWith("d") ? "P" : "PT") + text);
     }
 
     /**
@@ -269,7 +290,7 @@ class BackupToS3 implements Callable<Integer> {
     /** The last restore point of each repository, from the newest run records. */
     Map<String, JsonNode> lastRuns(List<String> names) throws IOException {
         subject = "s3://" + bucket + "/" + runs();
-        var keys = keys(runs() + TIME.format(Instant.now().minus(Duration.ofDays(40))));
+        var keys = keys(runs() + TIME.format(clock.instant().minus(Duration.ofDays(40))));
         if (keys.isEmpty()) keys = keys(runs());
         var known = new HashMap<String, JsonNode>();
         var missing = new HashSet<>(names);
@@ -326,50 +347,71 @@ class BackupToS3 implements Callable<Integer> {
     Outcome save(RepositoryMetadata repository, JsonNode last, long start) throws Exception {
         var target = new StreamingRepository();
         try (var transport = transport(repository.cloneUrlHttp(), target); var connection = transport.openFetch()) {
-            var time = Instant.now();
-            var refs = new TreeMap<String, Ref>();
-            for (var ref : connection.getRefs()) if (ref.getName().startsWith("refs/")) refs.put(ref.getName(), ref);
-            var detached = connection.getRef("HEAD");
-            var head = repository.defaultBranch() != null ? "refs/heads/" + repository.defaultBranch()
-                    : detached != null ? detached.getObjectId().name() : null;
-            var digest = digest(head, refs.values());
-            var same = last != null && last.path("id").asText().equals(repository.repositoryId());
-            if (same && last.path("refs").asText().equals(digest)) return outcome("unchanged", last, start, refs.size(), null, 0, List.of());
+            var time = clock.instant();
+            var now = manifest(repository, connection, time);
+            var digest = digest(now);
+            var count = now.get("refs").size();
+            var same = last != null && last.path("id").asText().equals(repository.repositoryId()) && !due(last, time);
+            if (same && last.path("refs").asText().equals(digest)) return outcome("unchanged", last, start, count, null, 0, List.of());
 
+            // A chain is continued unless it is another repository's, old, long, damaged or empty.
             var base = same ? read(last.get("manifest").asText()) : JSON.createObjectNode();
-            var saved = base.path("refs").valueStream().map(JsonNode::asText).collect(Collectors.toSet());
-            var wanted = connection.getRefs().stream().filter(ref -> !saved.contains(ref.getObjectId().name())).toList();
-            var namesOnly = wanted.isEmpty() && complete(base.path("chain"));
-            var kind = namesOnly ? "refs" : "full";
-            if (dryRun) return outcome("would-create", last, start, refs.size(), kind, 0, List.of());
+            var wanted = wanted(connection, base.path("refs"));
+            var chain = now.putArray("chain");
+            if (complete(base.path("chain")) && (wanted.isEmpty() || !base.path("refs").isEmpty() && !isLong(base.path("chain"))))
+                base.path("chain").forEach(chain::add);
+            else {
+                base = JSON.createObjectNode();
+                wanted = wanted(connection, base);
+            }
+            var kind = wanted.isEmpty() ? "refs" : chain.isEmpty() ? "full" : "incr";
+            if (dryRun) return outcome("would-create", last, start, count, kind, 0, List.of());
 
             var stem = prefix + "/" + identity().account() + "/" + region() + "/" + repository.repositoryName() + "/" + newName(time);
             var manifest = stem + ".manifest.json.gz";
             var keys = new ArrayList<>(List.of(manifest));
             var bytes = 0L;
-            var chain = JSON.createArrayNode();
-            if (namesOnly) base.path("chain").forEach(chain::add);
+            var bundle = wanted.isEmpty() ? null : target.fetch(connection, wanted, base.path("refs"), now, stem, kind);
+            if (bundle == null) kind = "refs";
             else {
-                // An increment goes here: it asks for what is wanted only, names the base's ids as haves and goes behind the base's chain.
-                var bundle = target.fetch(connection, stem + ".full.bundle", head, refs.values());
                 chain.add(bundle);
                 keys.add(0, bundle.get("key").asText());
                 bytes = bundle.get("size").asLong();
             }
-            bytes += put(manifest, manifest(repository, time, head, refs.values(), chain));
-            var point = JSON.createObjectNode().put("id", repository.repositoryId()).put("manifest", manifest).put("refs", digest);
-            return outcome("created", point, start, refs.size(), kind, bytes, keys);
+            bytes += put(manifest, now);
+            var point = JSON.createObjectNode().put("id", repository.repositoryId()).put("manifest", manifest).put("refs", digest)
+                    .put("full", base.isEmpty() ? time.toString() : last.get("full").asText());
+            return outcome("created", point, start, count, kind, bytes, keys);
         }
     }
 
-    /** @param point the newest restore point: repository id, manifest and digest of the refs; null if there is none */
+    /** What is advertised and not saved; one ref for each id. */
+    static List<Ref> wanted(FetchConnection connection, JsonNode saved) {
+        var ids = saved.valueStream().map(JsonNode::asText).collect(Collectors.toCollection(HashSet::new));
+        return connection.getRefs().stream().filter(ref -> ids.add(ref.getObjectId().name())).toList();
+    }
+
+    /** Whether it is time for a new full bundle: at --full-every less a part that depends on the repository, lest all begin anew on one night. */
+    boolean due(JsonNode last, Instant now) {
+        var every = duration(fullEvery).toMillis();
+        var part = Math.floorMod(last.path("id").asText().hashCode(), 1000) * every / 3000;
+        return !last.has("full") || !Instant.parse(last.get("full").asText()).plusMillis(every - part).isAfter(now);
+    }
+
+    /** Whether restoring a chain has become more work than a new full bundle is worth. */
+    static boolean isLong(JsonNode chain) {
+        var increments = chain.valueStream().skip(1).mapToLong(bundle -> bundle.get("size").asLong());
+        return chain.size() > MOST_INCREMENTS || increments.sum() > chain.at("/0/size").asLong() / 2;
+    }
+
+    /** @param point the newest restore point: repository id, manifest, digest of the refs, time of its full bundle; null if there is none */
     Outcome outcome(String status, JsonNode point, long start, int refs, String kind, long bytes, List<String> keys) {
         var shown = JSON.createObjectNode().put("status", status);
         if (kind != null) shown.put("kind", kind);
         shown.put("refs", refs).put("bytes", bytes).put("seconds", seconds(start));
         if (!keys.isEmpty()) shown.set("keys", JSON.valueToTree(keys));
         var recorded = JSON.createObjectNode().put("outcome", status.equals("created") ? "saved" : status);
-        if (point != null) List.of("id", "manifest", "refs").forEach(member -> recorded.set(member, point.get(member)));
+        if (point != null) List.of("id", "manifest", "refs", "full").forEach(member -> recorded.set(member, point.get(member)));
         return new Outcome(shown, recorded);
     }
 
@@ -386,31 +428,40 @@ class BackupToS3 implements Callable<Integer> {
         return TIME.format(time) + "-" + HexFormat.of().toHexDigits(ThreadLocalRandom.current().nextInt());
     }
 
-    static String digest(String head, Collection<Ref> refs) {
+    /** Of all that a restore point's refs are. */
+    static String digest(JsonNode manifest) {
         var digest = sha("SHA-256");
-        digest.update(("HEAD " + head + "\n").getBytes(StandardCharsets.UTF_8));
-        for (var ref : refs) digest.update((ref.getObjectId().name() + " " + ref.getName() + "\n").getBytes(StandardCharsets.UTF_8));
+        digest.update(("HEAD " + manifest.get("head").asText() + "\n").getBytes(StandardCharsets.UTF_8));
+        manifest.get("refs").properties().forEach(ref -> digest.update((ref.getValue().asText() + " " + ref.getKey() + "\n").getBytes(StandardCharsets.UTF_8)));
         return hex(digest.digest());
     }
 
-    /** Whether a chain's bundles are all there, as long as they were. */
+    /** Whether a chain's bundles are all there, as long as they were; they lie close together, mostly on one page. */
     boolean complete(JsonNode chain) {
-        return chain.valueStream().allMatch(bundle -> s3.listObjectsV2(r -> r.bucket(bucket).prefix(bundle.get("key").asText()).maxKeys(1)).contents().stream()
-                .anyMatch(object -> object.size() == bundle.get("size").asLong()));
+        if (chain.isEmpty()) return true;
+        var first = chain.at("/0/key").asText();
+        var last = chain.get(chain.size() - 1).get("key").asText();
+        var folder = first.substring(0, first.lastIndexOf('/') + 1);
+        var there = s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(folder).startAfter(first.substring(0, first.length() - 1))).contents().stream()
+                .takeWhile(object -> object.key().compareTo(last) <= 0).collect(Collectors.toMap(S3Object::key, S3Object::size));
+        return chain.valueStream().allMatch(bundle -> there.getOrDefault(bundle.get("key").asText(), -1L) == bundle.get("size").asLong());
     }
 
-    ObjectNode manifest(RepositoryMetadata repository, Instant time, String head, Collection<Ref> refs, ArrayNode chain) {
+    /** A restore point but for its chain. */
+    ObjectNode manifest(RepositoryMetadata repository, FetchConnection connection, Instant time) {
         var manifest = JSON.createObjectNode().put("format", FORMAT).put("tool", TOOL).put("time", time.toString());
         manifest.putObject("repository").put("repositoryId", repository.repositoryId()).put("repositoryName", repository.repositoryName())
                 .put("arn", repository.arn());
-        manifest.put("objectFormat", "sha1").put("head", head);
-        var ids = manifest.putObject("refs");
+        var detached = connection.getRef("HEAD");
+        manifest.put("objectFormat", "sha1").put("head", repository.defaultBranch() != null ? "refs/heads/" + repository.defaultBranch()
+                : detached != null ? detached.getObjectId().name() : null);
+        var refs = manifest.putObject("refs");
         var peeled = manifest.putObject("peeled");
-        for (var ref : refs) {
-            ids.put(ref.getName(), ref.getObjectId().name());
+        for (var ref : new TreeMap<>(connection.getRefsMap()).values()) {
+            if (!ref.getName().startsWith("refs/")) continue;
+            refs.put(ref.getName(), ref.getObjectId().name());
             if (ref.getPeeledObjectId() != null) peeled.put(ref.getName(), ref.getPeeledObjectId().name());
         }
-        manifest.set("chain", chain);
         return manifest;
     }
 
@@ -419,24 +470,66 @@ class BackupToS3 implements Callable<Integer> {
     /** A repository that keeps nothing: JGit speaks the protocol, and the pack goes into a bundle instead of being indexed. */
     class StreamingRepository extends InMemoryRepository {
         private Bundle bundle;
+        /** What the server is told that we have, the first one first. */
+        private List<ObjectId> haves = List.of();
 
         StreamingRepository() {
             super(new DfsRepositoryDescription());
         }
 
-        ObjectNode fetch(FetchConnection connection, String key, String head, Collection<Ref> refs) throws Exception {
-            try (var to = new Bundle(key)) {
+        /** @param saved the refs of the restore point that an increment goes behind; gives null if it would add no object to them */
+        ObjectNode fetch(FetchConnection connection, List<Ref> wanted, JsonNode saved, JsonNode now, String stem, String kind) throws Exception {
+            try (var to = new Bundle(stem + "." + kind + ".bundle")) {
                 bundle = to;
-                to.header(head, refs);
+                haves = haves(saved, now.get("refs"));
+                to.header(saved, haves, now);
                 // With a monitor the server tells of its progress, which keeps the line busy while it counts objects.
                 connection.fetch(new EmptyProgressMonitor() {
                     @Override
                     public boolean isCancelled() {
                         return stopping;
                     }
-                }, once(connection.getRefs()), Set.of(), null);
-                return to.finish("full");
+                }, wanted, new LinkedHashSet<>(haves), null);
+                if (to.objects == 0 && haves.isEmpty()) throw new Failure("the Git server sent no objects");
+                return to.objects == 0 ? null : to.finish(kind);
             }
+        }
+
+        /**
+         * Gives commits for the ids that the server is told of, without parents, the first one the newest: JGit tells their ids in that order
+         * and asks no more of them.
+         */
+        @Override
+        public ObjectReader newObjectReader() {
+            return new ObjectReader() {
+                @Override
+                public ObjectLoader open(AnyObjectId id, int type) throws MissingObjectException {
+                    var place = haves.indexOf(id);
+                    if (place < 0) throw new MissingObjectException(id.toObjectId(), "object");
+                    var by = " - <-> " + (Integer.MAX_VALUE - place) + " +0000\n";
+                    var commit = "tree " + Constants.EMPTY_TREE_ID.name() + "\nauthor" + by + "committer" + by + "\n";
+                    return new ObjectLoader.SmallObject(Constants.OBJ_COMMIT, Constants.encode(commit));
+                }
+
+                @Override
+                public Collection<ObjectId> resolve(AbbreviatedObjectId id) {
+                    return List.of();
+                }
+
+                @Override
+                public Set<ObjectId> getShallowCommits() {
+                    return Set.of();
+                }
+
+                @Override
+                public ObjectReader newReader() {
+                    return this;
+                }
+
+                @Override
+                public void close() {
+                }
+            };
         }
 
         @Override
@@ -457,9 +550,27 @@ class BackupToS3 implements Callable<Integer> {
         }
     }
 
-    /** One ref for each id. */
-    static Collection<Ref> once(Collection<Ref> refs) {
-        return refs.stream().collect(Collectors.toMap(Ref::getObjectId, ref -> ref, (a, b) -> a, LinkedHashMap::new)).values();
+    /**
+     * The ids of a restore point in the order in which the server is told of them. It is content with the first 32 of which it knows enough
+     * to begin, so this order decides how much it sends: first what refs were before they moved (a few, because rewritten history may be gone
+     * from the server), then what it still advertises, then the rest; of each the main branches, then the highest versions.
+     */
+    static List<ObjectId> haves(JsonNode saved, JsonNode now) {
+        var advertised = now.valueStream().map(JsonNode::asText).collect(Collectors.toSet());
+        var names = saved.propertyStream().map(Map.Entry::getKey).sorted(MAIN_THEN_NEWEST).toList();
+        var moved = names.stream().filter(name -> now.has(name) && !advertised.contains(saved.get(name).asText())).limit(16);
+        var known = names.stream().filter(name -> advertised.contains(saved.get(name).asText()));
+        return Stream.of(moved, known, names.stream()).flatMap(all -> all).map(name -> ObjectId.fromString(saved.get(name).asText())).distinct()
+                .limit(MOST_HAVES).toList();
+    }
+
+    static final List<String> MAIN = List.of("refs/heads/main", "refs/heads/master", "refs/heads/develop", "refs/heads/release");
+    static final Comparator<String> MAIN_THEN_NEWEST = Comparator.comparing((String name) -> MAIN.contains(name) ? MAIN.indexOf(name) : MAIN.size())
+            .thenComparing(BackupToS3::padded, Comparator.reverseOrder());
+
+    /** With numbers of one length, so that v9 comes before v10. */
+    static String padded(String name) {
+        return Pattern.compile("\\d+").matcher(name).replaceAll(number -> "0".repeat(Math.max(0, 20 - number.group().length())) + number.group());
     }
 
     // 4. S3
@@ -517,14 +628,20 @@ class BackupToS3 implements Callable<Integer> {
             this.key = key;
         }
 
-        /** HEAD's branch comes last: a plain clone of the bundle takes the last of the branches at HEAD for HEAD. */
-        void header(String head, Collection<Ref> refs) {
+        /** Only the refs that changed. HEAD's branch comes last: a plain clone of the bundle takes the last of the branches at HEAD for HEAD. */
+        void header(JsonNode saved, List<ObjectId> haves, JsonNode now) {
             var text = new StringBuilder("# v2 git bundle\n");
-            var last = "";
-            for (var ref : refs) {
-                var line = ref.getObjectId().name() + " " + ref.getName() + "\n";
-                if (!ref.getName().equals(head)) text.append(line);
-                else last = ref.getObjectId().name() + " HEAD\n" + line;
+            // Git takes only commits for prerequisites, which branches are and tags need not be.
+            var branches = saved.propertyStream().filter(ref -> ref.getKey().startsWith("refs/heads/")).map(ref -> ref.getValue().asText())
+                    .collect(Collectors.toSet());
+            haves.stream().map(ObjectId::name).filter(branches::contains).limit(MOST_PREREQUISITES).forEach(id -> text.append('-').append(id).append('\n'));
+            var head = now.get("head").asText();
+            var last = ObjectId.isId(head) ? head + " refs/HEAD\n" : ""; // by another name git would not fetch it from an increment
+            for (var ref : now.get("refs").properties()) {
+                if (ref.getValue().equals(saved.get(ref.getKey()))) continue;
+                var line = ref.getValue().asText() + " " + ref.getKey() + "\n";
+                if (!ref.getKey().equals(head)) text.append(line);
+                else last = ref.getValue().asText() + " HEAD\n" + line;
             }
             var bytes = (text + last + "\n").getBytes(StandardCharsets.UTF_8);
             write(bytes, 0, bytes.length);
@@ -754,7 +871,7 @@ class BackupToS3 implements Callable<Integer> {
     /** Records what became of every repository, so that the next run need not ask S3 for each; gives the record's key. */
     String writeRun() throws IOException {
         subject = "run record";
-        var time = Instant.now();
+        var time = clock.instant();
         var record = JSON.createObjectNode().put("format", FORMAT).put("tool", TOOL).put("time", time.toString())
                 .put("account", identity().account()).put("region", region());
         var repositories = record.putObject("repositories");

@@ -1,6 +1,5 @@
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
-import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -20,6 +19,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
+import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -28,11 +28,13 @@ import java.util.Base64;
 import java.util.Collection;
 import java.util.Comparator;
 import java.util.HexFormat;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.TimeUnit;
@@ -40,6 +42,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import java.util.zip.GZIPInputStream;
 import java.util.zip.GZIPOutputStream;
 import localaws.Call;
@@ -189,16 +192,16 @@ class BackupToS3Test {
         if (chain.isEmpty()) git(directory, "init", "-q", "--bare", "r.git");
         for (var bundle : chain) {
             var file = bucket.file(bundle.get("key").asText());
-            if (bundle.get("kind").asText().equals("full")) {
-                git(directory, "clone", "-q", "--mirror", file.toString(), "r.git");
-                git(repository, "bundle", "verify", "-q", file.toString());
-            } else git(repository, "fetch", "-q", file.toString(), "+refs/*:refs/*");
+            if (bundle.get("kind").asText().equals("full")) git(directory, "clone", "-q", "--mirror", file.toString(), "r.git");
+            git(repository, "bundle", "verify", "-q", file.toString());
+            if (!bundle.get("kind").asText().equals("full")) git(repository, "fetch", "-q", file.toString(), "+refs/*:refs/*");
         }
         var updates = new StringBuilder();
         refs(repository).lines().map(line -> line.split(" ", 2)[1]).filter(ref -> !manifest.get("refs").has(ref)).forEach(ref -> updates.append("delete ").append(ref).append('\n'));
         manifest.get("refs").properties().forEach(ref -> updates.append("update ").append(ref.getKey()).append(' ').append(ref.getValue().asText()).append('\n'));
         gitWith(updates.toString(), repository, "update-ref", "--stdin");
         if (manifest.get("head").asText().startsWith("refs/")) git(repository, "symbolic-ref", "HEAD", manifest.get("head").asText());
+        else if (!manifest.get("head").isNull()) git(repository, "update-ref", "--no-deref", "HEAD", manifest.get("head").asText());
         return repository;
     }
 
@@ -364,28 +367,237 @@ class BackupToS3Test {
         app.ref("refs/heads/new", "refs/heads/main");
         assertEquals("refs", repository(saved("--dry-run"), "app").path("kind").asText());
         app.commit("refs/heads/new", "c.txt", "c");
-        assertEquals("full", repository(saved("--dry-run"), "app").path("kind").asText());
+        assertEquals("incr", repository(saved("--dry-run"), "app").path("kind").asText());
         assertTrue(aws.calls().stream().allMatch(Call::readOnly), aws.calls().toString());
         assertEquals(3, bucket.keys().size());
     }
 
+    /** Text that does not get smaller in a pack, so that a few commits are small against the full bundle. */
+    static String bulk(int size) {
+        return new Random(size).ints(size, ' ', '~').mapToObj(Character::toString).collect(Collectors.joining());
+    }
+
+    List<String> header(String key) {
+        var bytes = bucket.get(key);
+        return new String(bytes, 0, pack(bytes) - 2, StandardCharsets.UTF_8).lines().toList();
+    }
+
     @Test
-    void aChangedRepositoryGetsANewRestorePointAndTheOldOnesStay() throws Exception {
-        var app = small("app");
+    void aChangedRepositoryGetsAnIncrementAndTheOldRestorePointsStay() throws Exception {
+        var app = small("app").commit("refs/heads/main", "bulk", bulk(10_000));
         saved();
         var old = manifest("app");
         var oldRefs = refs(app.directory());
-        app.commit("refs/heads/main", "c.txt", "c\n");
-        small("other");
-        var result = saved();
-        assertEquals("created full", repository(result, "app").path("status").asText() + " " + repository(result, "app").path("kind").asText());
+        var main = app.resolve("refs/heads/main").name();
+        var feature = app.resolve("refs/heads/feature").name();
+        app.commit("refs/heads/main", "c.txt", "c\n").commit("refs/heads/zzz", "z.txt", "z\n").annotatedTag("v2", "refs/heads/zzz");
+        aws.clearCalls();
+        var shown = repository(saved(), "app");
+        assertEquals("created incr 5", shown.path("status").asText() + " " + shown.path("kind").asText() + " " + shown.path("refs"));
+        assertTrue(shown.at("/keys/0").asText().endsWith(".incr.bundle"), shown.toString());
+        assertTrue(shown.path("bytes").asLong() < 3_000, shown.toString());
+        assertEquals(List.of("codecommit:BatchGetRepositories", "codecommit:GitPull", "codecommit:GitPull", "codecommit:ListRepositories", "s3:GetObject", "s3:GetObject", "s3:ListObjectsV2",
+                "s3:ListObjectsV2", "s3:PutObject", "s3:PutObject", "s3:PutObject", "sts:GetCallerIdentity"), aws.calls().stream().map(Call::name).sorted().toList());
+
+        // The header: branches of the base as prerequisites, what changed as refs, HEAD's branch last.
+        var moved = app.resolve("refs/heads/main").name();
+        assertEquals(List.of("# v2 git bundle", "-" + main, "-" + feature, app.resolve("refs/heads/zzz").name() + " refs/heads/zzz", app.resolve("refs/tags/v2").name() + " refs/tags/v2",
+                moved + " HEAD", moved + " refs/heads/main"), header(shown.at("/keys/0").asText()));
+        var manifest = manifest("app");
+        assertEquals(List.of("full", "incr"), manifest.path("chain").findValuesAsText("kind"));
+        assertEquals(old.at("/chain/0"), manifest.at("/chain/0"));
+        assertEquals(7, manifest.at("/chain/1/objects").asInt(), "two commits, two trees, two files, a tag");
         assertRestores(app);
-        assertEquals(1, manifest("app").path("chain").size());
-        assertNotEquals(old.path("chain"), manifest("app").path("chain"));
         var restored = restore(bucket, old);
         assertEquals(oldRefs, refs(restored));
         delete(restored.getParent());
         assertEquals("unchanged", saved().path("status").asText());
+    }
+
+    /** Deletes the refs whose whole names fit. */
+    static void remove(CodeCommit.Repo repository, String pattern) {
+        repository.work(git -> {
+            for (var ref : git.getRefDatabase().getRefsByPrefix("refs/")) {
+                if (!ref.getName().matches(pattern)) continue;
+                var update = git.updateRef(ref.getName());
+                update.setForceUpdate(true);
+                update.delete();
+            }
+        });
+    }
+
+    /** A step in a repository's life, and what the backup after it must be. */
+    record Step(String kind, Consumer<CodeCommit.Repo> change) { }
+
+    static Stream<Step> steps() {
+        var main = "refs/heads/main";
+        return Stream.of(
+                new Step("incr", r -> r.commit(main, "c", "c")),
+                new Step("incr", r -> r.ref("refs/tags/tree", main + "^{tree}").commit(main, "d", "d").annotatedTag("of-a-blob", main + ":c").annotatedTag("of-a-tree", main + "^{tree}")),
+                new Step("incr", r -> r.commit(main, "e", "e").ref("refs/tags/blob", main + ":e")), // haves of every type
+                new Step("refs", r -> r.ref("refs/tags/old-tree", main + "~2^{tree}")),
+                new Step("refs", r -> r.ref("refs/heads/hotfix", main + "~2")), // a commit that is no tip of the base
+                new Step("incr", r -> r.commit("refs/heads/hotfix", "f", "f").annotatedTag("of-a-tag", "refs/tags/v1")),
+                new Step("incr", r -> r.commit("refs/heads/other-root", "x", "x").ref(main, "refs/heads/other-root").commit(main, "y", "y")), // force-pushed
+                new Step("refs", r -> remove(r, "refs/heads/hotfix|refs/tags/tree|refs/tags/of-a-blob")),
+                new Step("refs", r -> r.ref("refs/heads/again", "refs/heads/feature").defaultBranch("again")),
+                new Step("incr", r -> r.commit("refs/heads/feature", "g", "g")),
+                new Step("incr", r -> r.commit("refs/heads/feature", "h", "h")), // its prerequisites: also what only "again" holds
+                new Step("refs", r -> r.ref(main, "refs/heads/feature~1")), // back to what no ref of the base names
+                new Step("incr", r -> r.commit("refs/heads/ümläut/日本", "i", "i").commit("refs/heads/quote\"and'apostrophe", "j", "j").ref("refs/custom/deep/er/ref", "refs/heads/feature~1")),
+                new Step("incr", r -> r.ref("refs/tags/another-blob", main + ":b.txt").work(git -> {
+                    try (var inserter = git.newObjectInserter()) {
+                        var update = git.updateRef("refs/tags/new-blob");
+                        update.setNewObjectId(inserter.insert(Constants.OBJ_BLOB, "nowhere else".getBytes()));
+                        inserter.flush();
+                        update.update();
+                    }
+                })),
+                new Step("refs", r -> remove(r, ".*")),
+                new Step("full", r -> r.commit(main, "l", "l")));
+    }
+
+    /** After every step all restore points so far bring back the refs of their time. */
+    @Test
+    void everyStepOfARepositorysLifeRestores() throws Exception {
+        var app = small("app").commit("refs/heads/main", "bulk", bulk(20_000));
+        saved();
+        var then = new LinkedHashMap<JsonNode, String>();
+        for (var step : steps().toList()) {
+            then.put(manifest("app"), refs(app.directory()));
+            step.change.accept(app);
+            var place = "step " + then.size();
+            assertEquals(step.kind, repository(saved(), "app").path("kind").asText(), place);
+            try {
+                assertRestores(app);
+            } catch (AssertionError e) {
+                throw new AssertionError(place, e);
+            }
+        }
+        for (var point : then.entrySet()) {
+            var restored = restore(bucket, point.getKey());
+            assertEquals(point.getValue(), refs(restored));
+            delete(restored.getParent());
+        }
+    }
+
+    @Test
+    void aDetachedHeadIsSavedWithItsCommits() throws Exception {
+        var app = aws.codecommit.createRepository("app").commit("refs/notes/first", "bulk", bulk(5_000)).ref("HEAD", "refs/notes/first");
+        saved();
+        assertEquals(app.resolve("HEAD").name(), manifest("app").path("head").asText());
+        assertRestores(app);
+        app.commit("HEAD", "b", "b");
+        assertEquals("incr", repository(saved(), "app").path("kind").asText());
+        assertEquals(app.resolve("HEAD").name() + " refs/HEAD", header(manifest("app").at("/chain/1/key").asText()).get(1));
+        assertRestores(app);
+    }
+
+    @Test
+    void continuesOnlyAChainThatIsWhole() throws Exception {
+        var app = small("app").commit("refs/heads/main", "bulk", bulk(10_000));
+        saved();
+        for (var spoil : List.<Consumer<String>>of(key -> bucket.delete(key), key -> bucket.put(key, Arrays.copyOf(bucket.get(key), 100)))) {
+            for (var file : List.of("full.bundle", "incr.bundle")) {
+                app.commit("refs/heads/main", "c", "1" + bucket.keys().size());
+                assertEquals("incr", repository(saved(), "app").path("kind").asText());
+                spoil.accept(keys(file).get(keys(file).size() - 1));
+                app.commit("refs/heads/main", "c", "2" + bucket.keys().size());
+                assertEquals("full", repository(saved(), "app").path("kind").asText());
+                assertRestores(app);
+            }
+        }
+        app.ref("refs/heads/b", "refs/heads/main");
+        keys("full.bundle").forEach(bucket::delete);
+        assertEquals("full", repository(saved(), "app").path("kind").asText(), "new names alone need the objects too");
+    }
+
+    @Test
+    void renewsTheFullBundleInTimeEvenIfNothingChanged() throws Exception {
+        var app = small("app").commit("refs/heads/main", "bulk", bulk(10_000));
+        aws.codecommit.createRepository("empty");
+        saved();
+        var last = JSON.createObjectNode().put("id", app.id).put("full", Instant.now().toString());
+        var script = new BackupToS3();
+        var day = IntStream.range(0, 32).filter(d -> script.due(last, Instant.now().plus(Duration.ofDays(d)))).findFirst().orElseThrow();
+        assertTrue(day > 20 && day <= 30, "after " + day + " days");
+        assertEquals(2, after(Duration.ofDays(20)).at("/totals/unchanged").asInt());
+        app.commit("refs/heads/main", "c", "c");
+        assertEquals("incr", repository(after(Duration.ofDays(day - 1), "--repository-names", "app"), "app").path("kind").asText());
+        var renewed = after(Duration.ofDays(30));
+        assertEquals("created full", repository(renewed, "app").path("status").asText() + " " + repository(renewed, "app").path("kind").asText());
+        assertEquals("created refs", repository(renewed, "empty").path("status").asText() + " " + repository(renewed, "empty").path("kind").asText());
+        assertEquals(1, manifest("app").path("chain").size());
+        assertRestores(app);
+        assertEquals(2, after(Duration.ofDays(31)).at("/totals/unchanged").asInt());
+        assertEquals("full", repository(after(Duration.ofDays(32), "--full-every", "36h"), "app").path("kind").asText());
+    }
+
+    /** A run at a later time. */
+    static JsonNode after(Duration time, String... args) {
+        var run = run(s -> s.clock = Clock.offset(Clock.systemUTC(), time), args);
+        assertEquals(0, run.exitCode(), run.err());
+        return run.json();
+    }
+
+    /** 5,000 fulls of the first night do not all return on one night. */
+    @Test
+    void spreadsTheRenewalsOverTheNights() {
+        var script = new BackupToS3();
+        var start = Instant.parse("2026-01-01T04:00:00Z");
+        var nights = new TreeMap<Integer, Integer>();
+        for (var i = 0; i < 5_000; i++) {
+            var last = JSON.createObjectNode().put("id", UUID.randomUUID().toString()).put("full", start.toString());
+            nights.merge(IntStream.range(1, 40).filter(d -> script.due(last, start.plus(Duration.ofDays(d)))).findFirst().orElseThrow(), 1, Integer::sum);
+        }
+        assertTrue(nights.firstKey() > 20 && nights.lastKey() <= 30 && nights.size() >= 10, nights.toString());
+        assertTrue(nights.values().stream().allMatch(n -> n < 700), nights.toString());
+    }
+
+    @Test
+    void renewsTheFullBundleWhenTheChainIsLong() throws Exception {
+        var chain = JSON.createArrayNode().add(JSON.createObjectNode().put("size", 1_000));
+        for (var i = 0; i < 29; i++) chain.addObject().put("size", 1);
+        assertFalse(BackupToS3.isLong(chain));
+        chain.addObject().put("size", 471);
+        assertTrue(chain.size() == 31 && BackupToS3.isLong(chain), "30 increments");
+        assertTrue(BackupToS3.isLong(JSON.createArrayNode().add(chain.get(0)).add(JSON.createObjectNode().put("size", 501))), "more than half of the full one");
+        assertFalse(BackupToS3.isLong(JSON.createArrayNode().add(chain.get(0)).add(JSON.createObjectNode().put("size", 500))));
+
+        var app = small("app").commit("refs/heads/main", "bulk", bulk(10_000));
+        saved();
+        app.commit("refs/heads/main", "more", bulk(9_000));
+        assertEquals("incr", repository(saved(), "app").path("kind").asText());
+        app.ref("refs/heads/new", "refs/heads/main");
+        assertEquals("refs", repository(saved(), "app").path("kind").asText(), "names alone are no reason");
+        app.commit("refs/heads/main", "c", "c");
+        assertEquals("full", repository(saved(), "app").path("kind").asText());
+        assertRestores(app);
+    }
+
+    /** In a repository of many tags, branches and releases, where other orders would send much of what is there. */
+    @Test
+    void tellsTheServerFirstOfWhatDecides() throws Exception {
+        var app = aws.codecommit.createRepository("app");
+        for (var i = 1; i <= 40; i++) app.commit("refs/heads/main", "f", bulk(500 + i)).annotatedTag("v" + i, "refs/heads/main");
+        for (var i = 1; i <= 10; i++) app.commit("refs/heads/main", "g", bulk(500 + i)).commit("refs/heads/feature", "h", bulk(600 + i));
+        for (var i = 1; i <= 33; i++) app.commit("refs/heads/b" + i, "b", "b" + i);
+        saved();
+        for (var branch : List.of("main", "feature")) {
+            app.commit("refs/heads/" + branch, "new", branch);
+            saved();
+            var increment = manifest("app").at("/chain/" + (branch.equals("main") ? 1 : 2));
+            assertEquals(3, increment.path("objects").asInt(), "a commit, its tree and its file");
+            assertEquals(33, header(increment.path("key").asText()).stream().filter(line -> line.matches("(-|# ).*")).count(), "prerequisites of 35 branches");
+        }
+        for (var i = 1; i <= 33; i++) app.commit("refs/heads/b" + i, "b", "c" + i); // more than are told at once
+        assertEquals("incr", repository(saved(), "app").path("kind").asText());
+        app.commit("refs/heads/main", "new", "unrelated").ref("refs/heads/new", "refs/tags/v9~3").commit("refs/heads/new", "b", "c");
+        saved();
+        assertEquals(6, manifest("app").at("/chain/4/objects").asInt());
+        assertRestores(app);
+        assertEquals(List.of("refs/heads/main", "refs/heads/release", "refs/tags/v11", "refs/tags/v9", "refs/heads/x", "refs/heads/a10", "refs/heads/a9"),
+                Stream.of("refs/heads/a9", "refs/heads/x", "refs/heads/release", "refs/tags/v9", "refs/heads/a10", "refs/heads/main", "refs/tags/v11").sorted(BackupToS3.MAIN_THEN_NEWEST).toList());
     }
 
     /** New names for old objects, deleted branches, HEAD: a manifest over the same bundle, without a fetch. */
@@ -397,11 +609,7 @@ class BackupToS3Test {
         var steps = List.<Consumer<CodeCommit.Repo>>of(
                 r -> r.ref("refs/heads/hotfix", "refs/heads/main"),
                 r -> r.ref("refs/tags/light", "refs/tags/v1"),
-                r -> r.work(g -> {
-                    var update = g.updateRef("refs/heads/feature");
-                    update.setForceUpdate(true);
-                    update.delete();
-                }),
+                r -> remove(r, "refs/heads/feature"),
                 r -> r.defaultBranch("hotfix"),
                 r -> r.ref("refs/heads/hotfix", "refs/heads/main"));
         for (var i = 0; i < 4; i++) {
@@ -433,12 +641,7 @@ class BackupToS3Test {
         saved();
         for (var repository : List.of(odd, unborn)) assertRestores(repository);
         assertEquals("refs/heads/nowhere", manifest("unborn").path("head").asText());
-        for (var ref : List.of("refs/heads/main", "refs/heads/feature", "refs/tags/v1"))
-            gone.work(g -> {
-                var update = g.updateRef(ref);
-                update.setForceUpdate(true);
-                update.delete();
-            });
+        remove(gone, ".*");
         assertEquals("created", saved().path("status").asText());
         assertRestores(gone);
         assertEquals(0, manifest("all-gone").path("refs").size());
@@ -757,6 +960,11 @@ class BackupToS3Test {
         if (large != null) delete(large);
     }
 
+    /** As large() was after its first commit. */
+    CodeCommit.Repo largeAtFirst(String name) throws Exception {
+        return aws.codecommit.createRepository(name).borrow(large().resolve("objects"), Map.of("refs/heads/main", git(large(), "rev-list", "--max-parents=0", "main").strip())).defaultBranch("main");
+    }
+
     CodeCommit.Repo large(String name) throws Exception {
         var refs = new TreeMap<String, String>();
         refs(large()).lines().map(line -> line.split(" ", 2)).forEach(ref -> refs.put(ref[1], ref[0]));
@@ -792,7 +1000,7 @@ class BackupToS3Test {
                 new Case("the pack is cut once", 0, "", Fault.on(pull).after(1).cut(100_000)),
                 new Case("the pack is cut early", 3, "a-large: ", twice(f -> f.cut(10))),
                 new Case("the pack is cut", 3, "a-large: ", twice(f -> f.cut(200_000))),
-                new Case("the pack is cut at its end", 3, "a-large: ", twice(f -> f.cut(393_000))),
+                new Case("the pack is cut at its end", 3, "a-large: ", twice(f -> f.cut(382_000))),
                 new Case("a bit of the pack is flipped", 3, "damaged or cut short", twice(f -> f.flip(234_567))),
                 new Case("the pack stalls", 3, "a-large: ", twice(f -> f.stall(200_000, Duration.ofSeconds(3)))),
                 new Case("Git fails", 3, "500", twice(f -> f.serverError())),
@@ -833,7 +1041,7 @@ class BackupToS3Test {
     @ParameterizedTest
     @MethodSource("cases")
     void nothingIsLostWhen(Case fault) throws Exception {
-        var a = large("a-large");
+        var a = largeAtFirst("a-large");
         var b = small("b-small");
         aws.s3.smallestPart = SMALL_PART;
         Consumer<BackupToS3> settings = script -> {
@@ -843,7 +1051,7 @@ class BackupToS3Test {
         };
         assertEquals(0, run(settings).exitCode());
         var old = bucket.keys().stream().collect(Collectors.toMap(key -> key, key -> sha("SHA-1", bucket.get(key))));
-        a.commit("refs/heads/main", "more.txt", "more");
+        a.ref("refs/heads/main", git(large(), "rev-parse", "main").strip());
         b.commit("refs/heads/main", "more.txt", "more");
         aws.clearCalls();
         for (var one : fault.faults) aws.inject(one);
