@@ -34,13 +34,13 @@ import picocli.CommandLine.Model.OptionSpec;
 class ContractTest {
     static final ObjectMapper JSON = new ObjectMapper();
     /** Scripts that change nothing in AWS and so have no --dry-run. */
-    static final Set<String> READING = Set.of();
+    static final Set<String> READING = Set.of("VerifyBackups");
     /** Options that mean another thing in another script, by "script --option"; the others have one text everywhere. */
-    static final Set<String> OWN_MEANING = Set.of("backup-to-s3 --repository-names", "create-vpc-endpoint --repository-names");
+    static final Set<String> OWN_MEANING = Set.of("backup-to-s3 --repository-names", "create-vpc-endpoint --repository-names", "verify-backups --repository-names");
 
     /** Of scripts that need other options of the JVM: a backup hashes all that it moves, which the C1 compiler makes many times slower. */
-    static final Map<String, String> RUNTIME_OPTIONS = Map.of("BackupToS3",
-            "-XX:+UseSerialGC -XX:-UsePerfData -Djdk.console=java.base -Dsun.net.http.retryPost=false");
+    static final Map<String, String> RUNTIME_OPTIONS = Map.of("BackupToS3", "-XX:+UseSerialGC -XX:-UsePerfData -Djdk.console=java.base -Dsun.net.http.retryPost=false",
+            "VerifyBackups", "-XX:+UseSerialGC -XX:-UsePerfData -Djdk.console=java.base");
 
     static List<String> scripts() {
         return list("scripts", ".java").stream().map(name -> name.replace(".java", "")).toList();
