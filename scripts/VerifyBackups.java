@@ -98,13 +98,15 @@ class VerifyBackups implements Callable<Integer> {
     @Option(names = "--bucket", required = true, paramLabel = "NAME", description = "The bucket for the backups, in any Region and account.")
     String bucket;
 
-    @Option(names = "--prefix", paramLabel = "PREFIX", defaultValue = "projects/codecommit-backup", description = "What the objects' keys begin with. Default: ${DEFAULT-VALUE}.")
+    @Option(names = "--prefix", paramLabel = "PREFIX", defaultValue = "projects/codecommit-backup",
+            description = "What the objects' keys begin with. Default: ${DEFAULT-VALUE}.")
     String prefix;
 
     @Option(names = "--account", paramLabel = "ACCOUNT", description = "Account whose repositories were backed up. Default: that of the credentials.")
     String account;
 
-    @Option(names = "--repository-names", paramLabel = "GLOB", arity = "1..*", description = "Repositories to verify, by name or with * and ?. Default: all of the Region.")
+    @Option(names = "--repository-names", paramLabel = "GLOB", arity = "1..*",
+            description = "Repositories to verify, by name or with * and ?. Default: all of the Region.")
     List<String> repositoryNames = List.of("*");
 
     @Option(names = "--exclude", paramLabel = "GLOB", arity = "1..*", description = "Repositories to leave out, by name or with * and ?.")
@@ -113,7 +115,8 @@ class VerifyBackups implements Callable<Integer> {
     @Option(names = "--all", description = "Every restore point. Default: the newest one of each repository.")
     boolean all;
 
-    @Option(names = "--deep", description = "Downloads the bundles and follows every ref to its last object. Needs, for --jobs repositories at a time, as much disk as their bundles "
+    @Option(names = "--deep", description = "Downloads the bundles and follows every ref to its last object. "
+            + "Needs, for --jobs repositories at a time, as much disk as their bundles "
             + "(in Java's temporary directory: JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=DIR) and about 150 bytes of memory an object; 512 MB carry four of 100 MB.")
     boolean deep;
 
@@ -124,7 +127,8 @@ class VerifyBackups implements Callable<Integer> {
     @Option(names = "--no-codecommit", description = "Does not ask CodeCommit for missing and vanished repositories.")
     boolean noCodecommit;
 
-    @Option(names = "--expire-after-days", paramLabel = "DAYS", description = "When objects expire, to say until when a vanished repository can be restored. Default: by the bucket's lifecycle rules.")
+    @Option(names = "--expire-after-days", paramLabel = "DAYS",
+            description = "When objects expire, to say until when a vanished repository can be restored. Default: by the bucket's lifecycle rules.")
     Integer expireAfterDays;
 
     @Option(names = "--jobs", paramLabel = "N", defaultValue = "4", description = "Repositories at a time. Default: ${DEFAULT-VALUE}.")
@@ -215,14 +219,16 @@ class VerifyBackups implements Callable<Integer> {
         if (account == null) account = identity().account();
         // Checksums are compared here and not by the SDK, so that a damaged object is told from a bad line.
         s3 = client(S3Client.builder().crossRegionAccessEnabled(true).responseChecksumValidation(ResponseChecksumValidation.WHEN_REQUIRED),
-                AwsRetryStrategy.standardRetryStrategy().toBuilder().retryOnExceptionOrCauseInstanceOf(XMLStreamException.class).build()); // a listing that was cut off
+                // a listing that was cut off
+                AwsRetryStrategy.standardRetryStrategy().toBuilder().retryOnExceptionOrCauseInstanceOf(XMLStreamException.class).build());
         var hook = new Thread(this::stop);
         Runtime.getRuntime().addShutdownHook(hook);
         try {
             live = repositories();
             subject = "s3://" + bucket + "/" + prefix + "/" + account;
             var records = prefix + "/" + account + "/runs/" + region() + "/";
-            list(records, records + TIME.format(now.minus(Duration.parse((maxAge.endsWith("d") ? "P" : "PT") + maxAge)))).forEach(object -> runs.addFirst(object.key()));
+            list(records, records + TIME.format(now.minus(Duration.parse((maxAge.endsWith("d") ? "P" : "PT") + maxAge))))
+                    .forEach(object -> runs.addFirst(object.key()));
             verifyAll();
             missing();
             vanished();
@@ -237,9 +243,11 @@ class VerifyBackups implements Callable<Integer> {
 
     void checkOptions() {
         check("--bucket", bucket, "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, such as my-backups");
-        check("--prefix", prefix, "[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*", "letters, digits and !_.*'()=- between single slashes, such as projects/codecommit-backup");
+        check("--prefix", prefix, "[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*",
+                "letters, digits and !_.*'()=- between single slashes, such as projects/codecommit-backup");
         if (account != null) check("--account", account, "\\d{12}", "an account id of 12 digits, such as 111122223333");
-        for (var glob : repositoryNames) check("--repository-names", glob, "[\\w.*?-]{1,100}", "names of repositories, with * and ? for any characters, such as 'team-*'");
+        for (var glob : repositoryNames) check("--repository-names", glob, "[\\w.*?-]{1,100}",
+                "names of repositories, with * and ? for any characters, such as 'team-*'");
         for (var glob : exclude) check("--exclude", glob, "[\\w.*?-]{1,100}", "names of repositories, with * and ? for any characters, such as 'team-*'");
         check("--max-age", maxAge, "[1-9]\\d{0,4}[mhd]", "a number and m, h or d for minutes, hours or days, such as 26h");
         if (expireAfterDays != null) check("--expire-after-days", String.valueOf(expireAfterDays), "[1-9]\\d{0,4}", "1 to 99999 days, such as 365");
@@ -255,7 +263,8 @@ class VerifyBackups implements Callable<Integer> {
         if (!account.equals(identity().account())) return notCompared("the credentials are of account " + identity().account() + ", the backups of " + account);
         subject = "list of repositories";
         try (var client = client(CodeCommitClient.builder())) {
-            return client.listRepositoriesPaginator(r -> { }).repositories().stream().collect(Collectors.toMap(r -> r.repositoryName(), r -> r.repositoryId(), (one, same) -> one, TreeMap::new));
+            return client.listRepositoriesPaginator(r -> { }).repositories().stream().collect(Collectors.toMap(r -> r.repositoryName(),
+                    r -> r.repositoryId(), (one, same) -> one, TreeMap::new));
         } catch (CodeCommitException e) {
             if (e.awsErrorDetails() == null || !"AccessDeniedException".equals(e.awsErrorDetails().errorCode())) throw e;
             return notCompared(reason(e));
@@ -295,10 +304,14 @@ class VerifyBackups implements Callable<Integer> {
     // 2. What there is
 
     Stream<S3Object> list(String beginning, String after) {
-        return s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(beginning).startAfter(after).expectedBucketOwner(expectedBucketOwner)).contents().stream();
+        return s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(beginning).startAfter(after).expectedBucketOwner(expectedBucketOwner)).contents()
+                .stream();
     }
 
-    /** One listing of everything. A repository is verified as soon as all of it is listed, and the listing waits for the workers: memory does not grow with the bucket. */
+    /**
+     * One listing of everything. A repository is verified as soon as all of it is listed, and the listing waits for the workers: memory does not grow
+     * with the bucket.
+     */
     void verifyAll() throws InterruptedException {
         var root = prefix + "/" + account + "/" + region() + "/";
         var workers = Executors.newFixedThreadPool(jobs, task -> {
@@ -313,7 +326,8 @@ class VerifyBackups implements Callable<Integer> {
                 var object = objects.next();
                 var path = object.key().substring(root.length());
                 var name = path.substring(0, Math.max(0, path.indexOf('/')));
-                if (!(name.isEmpty() ? repositoryNames.contains("*") : wanted(name)) || object.size() == 0 && path.endsWith("/")) continue; // the console makes "folders"
+                if (!(name.isEmpty() ? repositoryNames.contains("*") : wanted(name)) || object.size() == 0
+                        && path.endsWith("/")) continue; // the console makes "folders"
                 if (backup == null || !name.equals(backup.name)) {
                     submit(backup, workers, places);
                     backup = new Backup(name);
@@ -326,7 +340,8 @@ class VerifyBackups implements Callable<Integer> {
         } finally {
             workers.shutdownNow();
         }
-        if (outcomes.isEmpty() && live == null) throw new Failure("nothing is backed up in " + region() + "; see to --prefix, --account, --region and --repository-names");
+        if (outcomes.isEmpty() && live == null) throw new Failure("nothing is backed up in " + region()
+                + "; see to --prefix, --account, --region and --repository-names");
     }
 
     void submit(Backup backup, Executor workers, Semaphore places) throws InterruptedException {
@@ -370,14 +385,16 @@ class VerifyBackups implements Callable<Integer> {
                 shown.put("status", found(name) ? "findings" : "verified");
             } catch (Exception | Error e) {
                 if (stopping) return;
-                var reason = e instanceof OutOfMemoryError ? "out of memory: give fewer --jobs, or Java more of it, such as JAVA_TOOL_OPTIONS=-Xmx4g" : reason(e);
+                var reason = e instanceof OutOfMemoryError ? "out of memory: give fewer --jobs, or Java more of it, such as JAVA_TOOL_OPTIONS=-Xmx4g"
+                        : reason(e);
                 tell(name + ": " + reason);
                 if (verbose) e.printStackTrace(spec.commandLine().getErr());
                 shown.put("status", "failed").put("error", reason);
             }
             if (!points.isEmpty()) shown.put("newest", points.get(0).time());
             shown.put("restorePoints", points.size()).put("damaged", damaged.size()).put("objects", heads.size())
-                    .put("bytes", heads.values().stream().filter(Objects::nonNull).mapToLong(HeadObjectResponse::contentLength).sum()).put("seconds", seconds(start));
+                    .put("bytes", heads.values().stream().filter(Objects::nonNull).mapToLong(HeadObjectResponse::contentLength).sum()).put("seconds",
+                            seconds(start));
             if (!name.isEmpty()) report(name, shown);
         }
 
@@ -395,9 +412,11 @@ class VerifyBackups implements Callable<Integer> {
                 return;
             }
             if (live != null && !live.get(name).equals(newest.manifest.at("/repository/repositoryId").asText()))
-                find(name, "missing", null, "was deleted and created anew: what is backed up is another repository of this name, and this one has no restore point");
+                find(name, "missing", null, "was deleted and created anew: what is backed up is another repository of this name, "
+                        + "and this one has no restore point");
             var run = goodRun(name);
-            if (run == null) find(name, "stale", null, "no run of the last " + maxAge + " saved it or found it unchanged; its newest restore point is of " + newest.time()
+            if (run == null) find(name, "stale", null, "no run of the last " + maxAge + " saved it or found it unchanged; its newest restore point is of "
+                    + newest.time()
                     + (lastRun.containsKey(name) ? ", and the last run says: " + lastRun.get(name).path("outcome").asText() : ""));
             else if (run.has("manifest") && !objects.containsKey(run.get("manifest").asText()))
                 find(name, "missing-object", run.get("manifest").asText(), "the newest restore point, by the record of the run that wrote it, is not there");
@@ -423,26 +442,32 @@ class VerifyBackups implements Callable<Integer> {
         String wrong(Point point) {
             var manifest = point.manifest;
             var arn = manifest.at("/repository/arn").asText();
-            if (!manifest.at("/repository/repositoryName").asText().equals(name) || !arn.matches("arn:[^:]+:codecommit:" + region() + ":" + account + ":" + Pattern.quote(name)))
+            if (!manifest.at("/repository/repositoryName").asText().equals(name) || !arn.matches("arn:[^:]+:codecommit:" + region() + ":" + account + ":"
+                    + Pattern.quote(name)))
                 return "is not this repository's: " + (arn.isEmpty() ? "names none" : arn);
             try {
-                if (!point.key.substring(point.key.lastIndexOf('/') + 1).startsWith(TIME.format(Instant.parse(point.time())) + "-")) return "is of another time than its name says: " + point.time();
+                if (!point.key.substring(point.key.lastIndexOf('/') + 1).startsWith(TIME.format(Instant.parse(point.time()))
+                        + "-")) return "is of another time than its name says: " + point.time();
             } catch (DateTimeException e) {
                 return "is of no time: '" + point.time() + "'";
             }
             if (!manifest.path("objectFormat").asText("sha1").equals("sha1")) return "is for objects of the format " + manifest.path("objectFormat").asText();
             if (!manifest.path("refs").isObject() || !manifest.path("chain").isArray()) return "has no refs or no chain";
             for (var ref : point.refs().entrySet())
-                if (!Repository.isValidRefName(ref.getKey()) || !ref.getKey().startsWith("refs/") || !ObjectId.isId(ref.getValue())) return "has the ref " + ref.getKey() + " at '" + ref.getValue() + "'";
-            if (!point.head().isEmpty() && !ObjectId.isId(point.head()) && !(point.head().startsWith("refs/") && Repository.isValidRefName(point.head()))) return "has HEAD at '" + point.head() + "'";
+                if (!Repository.isValidRefName(ref.getKey()) || !ref.getKey().startsWith("refs/") || !ObjectId.isId(ref.getValue())) return "has the ref "
+                        + ref.getKey() + " at '" + ref.getValue() + "'";
+            if (!point.head().isEmpty() && !ObjectId.isId(point.head()) && !(point.head().startsWith("refs/")
+                    && Repository.isValidRefName(point.head()))) return "has HEAD at '" + point.head() + "'";
             if (point.bundles().isEmpty() && !point.refs().isEmpty()) return "has " + point.refs().size() + " refs and no bundle";
             var expected = "full";
             for (var object : point.objects()) {
                 var key = key(object);
                 var named = KEY.matcher(key);
                 if (object == manifest.path("pullRequests")) expected = "pull-requests";
-                if (!named.matches() || !key.substring(0, key.lastIndexOf('/')).equals(point.key.substring(0, point.key.lastIndexOf('/')))) return "names what is not this repository's: " + key;
-                if (!named.group("kind").equals(expected) || !object.path("kind").asText(expected).equals(expected)) return "does not name a full bundle and increments: " + key;
+                if (!named.matches() || !key.substring(0, key.lastIndexOf('/')).equals(point.key.substring(0,
+                        point.key.lastIndexOf('/')))) return "names what is not this repository's: " + key;
+                if (!named.group("kind").equals(expected) || !object.path("kind").asText(expected)
+                        .equals(expected)) return "does not name a full bundle and increments: " + key;
                 if (named.group("stem").compareTo(stem(point.key)) > 0) return "names what is younger: " + key;
                 if (!object.path("size").isIntegralNumber() || !sha256(object).matches("[0-9a-f]{64}")) return "does not say size and SHA-256 of " + key;
                 expected = "incr";
@@ -463,10 +488,12 @@ class VerifyBackups implements Callable<Integer> {
                 var head = heads.get(key);
                 var crc32 = object.path("crc32").asText();
                 if (head == null) damage(point, "missing-object", key, "is not there; the restore point of " + point.time() + " needs it");
-                else if (head.contentLength() != object.get("size").asLong()) damage(point, "size", key, "is " + head.contentLength() + " bytes long; " + object.get("size") + " were written");
+                else if (head.contentLength() != object.get("size").asLong()) damage(point, "size", key, "is " + head.contentLength() + " bytes long; "
+                        + object.get("size") + " were written");
                 else if (crc32.isEmpty() || head.checksumCRC32() == null || head.checksumType() == ChecksumType.COMPOSITE) {
                     if (!deep) tell(name + ": " + key + ": not compared, as S3 has no CRC32 of the whole object; --deep compares it");
-                } else if (!head.checksumCRC32().equals(crc32)) damage(point, "checksum", key, "has the CRC32 " + head.checksumCRC32() + "; it was written with " + crc32);
+                } else if (!head.checksumCRC32().equals(crc32)) damage(point, "checksum", key, "has the CRC32 " + head.checksumCRC32()
+                        + "; it was written with " + crc32);
             }
         }
 
@@ -477,7 +504,8 @@ class VerifyBackups implements Callable<Integer> {
             } catch (NoSuchKeyException e) {
                 return null;
             } catch (S3Exception e) { // to HEAD, S3 answers without a message
-                throw new Failure(key + ": HTTP " + e.statusCode() + (e.statusCode() == 403 ? ": needs s3:GetObject, and kms:Decrypt on the bucket's key" : "") + " (request id " + e.requestId() + ")", e);
+                throw new Failure(key + ": HTTP " + e.statusCode() + (e.statusCode() == 403 ? ": needs s3:GetObject, and kms:Decrypt on the bucket's key"
+                        : "") + " (request id " + e.requestId() + ")", e);
             }
         }
 
@@ -500,7 +528,8 @@ class VerifyBackups implements Callable<Integer> {
                         }
                         scratch.connect(point);
                     } catch (Damage e) {
-                        if (!e.key.equals(point.key)) bad.put(line(point.objects().stream().filter(object -> key(object).equals(e.key)).findFirst().orElseThrow()), e);
+                        if (!e.key.equals(point.key)) bad.put(line(point.objects().stream().filter(object -> key(object).equals(e.key)).findFirst()
+                                .orElseThrow()), e);
                         damage(point, e.kind, e.key, e.getMessage());
                     }
                 }
@@ -519,7 +548,8 @@ class VerifyBackups implements Callable<Integer> {
             while (!loose.isEmpty() && !unread.isEmpty() && unread.last().compareTo(loose.firstKey()) > 0)
                 for (var point : read()) loose.keySet().removeAll(point.manifest.findValuesAsText("key"));
             if (unreadable) return; // it may name them
-            loose.forEach((key, object) -> find(name, "orphan", key, (stem(key) == null ? "is not of the backup's format" : "is named by no manifest") + ": " + object.size() + " bytes of " + object.lastModified()));
+            loose.forEach((key, object) -> find(name, "orphan", key, (stem(key) == null ? "is not of the backup's format" : "is named by no manifest") + ": "
+                    + object.size() + " bytes of " + object.lastModified()));
         }
     }
 
@@ -546,7 +576,8 @@ class VerifyBackups implements Callable<Integer> {
     /** A manifest or run record. */
     JsonNode document(String key) throws Exception {
         var document = download(key, null, VerifyBackups::json);
-        if (document.path("format").asInt() != FORMAT) throw new Damage("format", key, "has the format " + document.path("format").asText("(none)") + "; this version knows " + FORMAT);
+        if (document.path("format").asInt() != FORMAT) throw new Damage("format", key, "has the format " + document.path("format").asText("(none)")
+                + "; this version knows " + FORMAT);
         return document;
     }
 
@@ -614,7 +645,8 @@ class VerifyBackups implements Callable<Integer> {
                 if (in.count < length) throw new Failure(key + ": the connection was cut after " + in.count + " of " + length + " bytes", wrong);
                 if (!same && sha256 != null) throw new Damage("checksum", key, "has the SHA-256 " + real + "; it was written with " + sha256);
                 for (Throwable cause = wrong; cause != null; cause = cause.getCause())
-                    if (cause instanceof FileSystemException || cause instanceof FileNotFoundException || String.valueOf(cause.getMessage()).matches("No space left on device|Disk quota exceeded|Input/output error"))
+                    if (cause instanceof FileSystemException || cause instanceof FileNotFoundException || String.valueOf(cause.getMessage())
+                            .matches("No space left on device|Disk quota exceeded|Input/output error"))
                         throw new Failure(key + ": on this machine: " + reason(cause), wrong);
                 throw wrong instanceof Damage || wrong instanceof Failure ? wrong : new Damage("unreadable", key, "is damaged: " + reason(wrong));
             } catch (NoSuchKeyException e) {
@@ -640,7 +672,10 @@ class VerifyBackups implements Callable<Integer> {
             git.create(true);
         }
 
-        /** Indexes a bundle. The pack's parser hashes every object, so one that is found by its id is right; a bundle that starts from what is not there is refused, as by git. */
+        /**
+         * Indexes a bundle. The pack's parser hashes every object, so one that is found by its id is right; a bundle that starts from what is not
+         * there is refused, as by git.
+         */
         void load(JsonNode bundle) throws Exception {
             last = null;
             setRefs(tips);
@@ -649,9 +684,11 @@ class VerifyBackups implements Callable<Integer> {
                     connection.fetch(NullProgressMonitor.INSTANCE, connection.getRefs(), Set.of());
                     return connection.getRefs().stream().collect(Collectors.toMap(Ref::getName, ref -> ref.getObjectId().name()));
                 } catch (MissingBundlePrerequisiteException e) {
-                    throw new Damage("not-connected", key(bundle), "starts from commits to which no ref of the bundles before it leads" + e.getMessage().replaceFirst("(?s).*?\n", ": ").replaceAll("\\s+", " "));
+                    throw new Damage("not-connected", key(bundle), "starts from commits to which no ref of the bundles before it leads" + e.getMessage()
+                            .replaceFirst("(?s).*?\n", ": ").replaceAll("\\s+", " "));
                 } catch (TransportException e) {
-                    if (e.getCause() instanceof MissingObjectException lost) throw new Damage("not-connected", key(bundle), "changes object " + lost.getObjectId().name() + ", which no bundle before it has");
+                    if (e.getCause() instanceof MissingObjectException lost) throw new Damage("not-connected", key(bundle), "changes object "
+                            + lost.getObjectId().name() + ", which no bundle before it has");
                     throw e;
                 }
             });
@@ -661,7 +698,8 @@ class VerifyBackups implements Callable<Integer> {
         }
 
         void setRefs(Map<String, String> refs) throws IOException {
-            var lines = refs.entrySet().stream().filter(ref -> ref.getKey().startsWith("refs/")).map(ref -> ref.getValue() + " " + ref.getKey() + "\n").collect(Collectors.joining());
+            var lines = refs.entrySet().stream().filter(ref -> ref.getKey().startsWith("refs/")).map(ref -> ref.getValue() + " " + ref.getKey() + "\n")
+                    .collect(Collectors.joining());
             Files.writeString(directory.resolve("packed-refs"), lines);
         }
 
@@ -673,7 +711,8 @@ class VerifyBackups implements Callable<Integer> {
             if (!chain.isEmpty() && stem(point.key).equals(stem(key(point.bundles().get(point.bundles().size() - 1)))))
                 for (var ref : refs.entrySet())
                     if (ref.getKey().startsWith("refs/") && !ref.getValue().equals(point.refs().get(ref.getKey())))
-                        throw new Damage("refs", point.key, "has " + ref.getKey() + " at " + point.refs().get(ref.getKey()) + ", and the bundle written for it at " + ref.getValue());
+                        throw new Damage("refs", point.key, "has " + ref.getKey() + " at " + point.refs().get(ref.getKey())
+                                + ", and the bundle written for it at " + ref.getValue());
             last = point;
         }
 
@@ -697,12 +736,14 @@ class VerifyBackups implements Callable<Integer> {
                 if (last == null || withoutGit) return;
                 setRefs(last.refs());
                 if (!last.head().isEmpty()) Files.writeString(directory.resolve("HEAD"), (ObjectId.isId(last.head()) ? "" : "ref: ") + last.head() + "\n");
-                var command = new ProcessBuilder(gitCommand, "--git-dir", directory.toString(), "fsck", "--strict", "--no-dangling", "--no-progress").redirectErrorStream(true);
+                var command = new ProcessBuilder(gitCommand, "--git-dir", directory.toString(), "fsck", "--strict", "--no-dangling", "--no-progress")
+                        .redirectErrorStream(true);
                 command.environment().keySet().removeIf(name -> name.startsWith("GIT_"));
                 command.environment().put("LC_ALL", "C");
                 var process = command.start();
                 children.add(process);
-                var said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).lines().filter(text -> !text.startsWith("notice:")).toList();
+                var said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).lines().filter(text -> !text.startsWith("notice:"))
+                        .toList();
                 children.remove(process);
                 if (process.waitFor() == 0 || stopping) return;
                 var other = said.stream().filter(text -> !text.matches("(error|warning) in (commit|tree|blob|tag) [0-9a-f]{40}: .*")).findFirst();
@@ -749,12 +790,15 @@ class VerifyBackups implements Callable<Integer> {
     // 4. What is not there
 
     void missing() {
-        if (live != null) for (var name : live.keySet()) if (wanted(name)) outcomes.putIfAbsent(name, JSON.createObjectNode().put("repositoryName", name).put("status", "findings").put("restorePoints", 0));
+        if (live != null) for (var name : live.keySet()) if (wanted(name)) outcomes.putIfAbsent(name, JSON.createObjectNode().put("repositoryName", name)
+                .put("status", "findings").put("restorePoints", 0));
         outcomes.forEach((name, shown) -> {
-            if (shown.get("restorePoints").asInt() == 0 && !shown.get("status").asText().equals("failed") && (live == null || live.containsKey(name))) find(name, "missing", null, "has no restore point");
+            if (shown.get("restorePoints").asInt() == 0 && !shown.get("status").asText().equals("failed") && (live == null
+                    || live.containsKey(name))) find(name, "missing", null, "has no restore point");
         });
         for (var glob : new TreeSet<>(repositoryNames))
-            if (!glob.equals("*") && outcomes.keySet().stream().noneMatch(name -> fits(name, glob))) find(glob, "missing", null, "no backup has such a name" + (live == null ? "" : ", and no repository either"));
+            if (!glob.equals("*") && outcomes.keySet().stream().noneMatch(name -> fits(name, glob))) find(glob, "missing", null, "no backup has such a name"
+                    + (live == null ? "" : ", and no repository either"));
     }
 
     /** Who was not in CodeCommit is looked for again: a new repository may have been backed up meanwhile. */
@@ -775,8 +819,10 @@ class VerifyBackups implements Callable<Integer> {
             var newest = gone.get(name).newest;
             var renamed = again.entrySet().stream().filter(r -> r.getValue().equals(newest.manifest.at("/repository/repositoryId").asText())).findFirst();
             var day = rules.stream().map(rule -> expiry(rule, full)).filter(Objects::nonNull).min(Comparator.naturalOrder());
-            find(name, "vanished", full.key(), "is no longer in CodeCommit" + renamed.map(now -> ", but is named " + now.getKey()).orElse("") + "; its newest restore point, of " + newest.time() + ", "
-                    + (day.isPresent() ? "goes on " + day.get() + " with this object" : unknown.isEmpty() ? "stays: no rule expires it" : "goes when this object expires, and when is not known: " + unknown)
+            find(name, "vanished", full.key(), "is no longer in CodeCommit" + renamed.map(now -> ", but is named " + now.getKey()).orElse("")
+                    + "; its newest restore point, of " + newest.time() + ", "
+                    + (day.isPresent() ? "goes on " + day.get() + " with this object" : unknown.isEmpty() ? "stays: no rule expires it"
+                            : "goes when this object expires, and when is not known: " + unknown)
                     + "; if that is right: --exclude " + name).put("expires", day.map(LocalDate::toString).orElse(null));
         }
     }
@@ -785,11 +831,15 @@ class VerifyBackups implements Callable<Integer> {
     @SuppressWarnings("deprecation") // old rules have their prefix outside a filter
     static LocalDate expiry(LifecycleRule rule, S3Object object) {
         var filter = rule.filter() == null ? LifecycleRuleFilter.builder().prefix(rule.prefix()).build() : rule.filter();
-        var all = filter.and() != null ? filter.and() : LifecycleRuleAndOperator.builder().prefix(filter.prefix()).tags(filter.tag() == null ? List.of() : List.of(filter.tag()))
+        var all = filter.and() != null ? filter.and() : LifecycleRuleAndOperator.builder().prefix(filter.prefix()).tags(filter.tag() == null ? List.of()
+                : List.of(filter.tag()))
                 .objectSizeGreaterThan(filter.objectSizeGreaterThan()).objectSizeLessThan(filter.objectSizeLessThan()).build();
-        if (rule.status() != ExpirationStatus.ENABLED || rule.expiration() == null || !all.tags().isEmpty() || all.prefix() != null && !object.key().startsWith(all.prefix())
-                || all.objectSizeGreaterThan() != null && object.size() <= all.objectSizeGreaterThan() || all.objectSizeLessThan() != null && object.size() >= all.objectSizeLessThan()) return null;
-        if (rule.expiration().days() != null) return LocalDate.ofInstant(object.lastModified().plus(Duration.ofDays(rule.expiration().days())), ZoneOffset.UTC).plusDays(1);
+        if (rule.status() != ExpirationStatus.ENABLED || rule.expiration() == null || !all.tags().isEmpty() || all.prefix() != null && !object.key()
+                .startsWith(all.prefix())
+                || all.objectSizeGreaterThan() != null && object.size() <= all.objectSizeGreaterThan() || all.objectSizeLessThan() != null
+                        && object.size() >= all.objectSizeLessThan()) return null;
+        if (rule.expiration().days() != null) return LocalDate.ofInstant(object.lastModified().plus(Duration.ofDays(rule.expiration().days())),
+                ZoneOffset.UTC).plusDays(1);
         return rule.expiration().date() == null ? null : LocalDate.ofInstant(rule.expiration().date(), ZoneOffset.UTC);
     }
 
@@ -818,11 +868,13 @@ class VerifyBackups implements Callable<Integer> {
     synchronized void report(String name, ObjectNode shown) {
         outcomes.put(name, shown);
         var terminal = System.console() != null;
-        if (!terminal || !shown.get("status").asText().equals("verified")) tell(name + ": " + shown.get("status").asText() + ", " + shown.get("restorePoints") + " restore points, "
+        if (!terminal || !shown.get("status").asText().equals("verified")) tell(name + ": " + shown.get("status").asText() + ", "
+                + shown.get("restorePoints") + " restore points, "
                 + shown.get("objects") + " objects, " + shown.get("bytes") + " bytes, " + shown.get("seconds") + " s");
         if (!terminal) return;
         var rate = downloaded.get() / Math.max(1, (System.nanoTime() - started) / 1000);
-        spec.commandLine().getErr().print("\r\033[K" + outcomes.size() + (live == null ? "" : "/" + live.size()) + " repositories, " + downloaded.get() / 1_000_000 + " MB, " + rate + " MB/s");
+        spec.commandLine().getErr().print("\r\033[K" + outcomes.size() + (live == null ? "" : "/" + live.size()) + " repositories, "
+                + downloaded.get() / 1_000_000 + " MB, " + rate + " MB/s");
         spec.commandLine().getErr().flush();
     }
 
@@ -836,7 +888,8 @@ class VerifyBackups implements Callable<Integer> {
         }
         var failures = totals.get("failed").asInt();
         if (failures > 0 && failures == outcomes.size()) return 1;
-        var result = result(failures > 0 ? "incomplete" : findings.isEmpty() ? "verified" : "findings").put("account", account).put("bucket", bucket).put("prefix", prefix)
+        var result = result(failures > 0 ? "incomplete" : findings.isEmpty() ? "verified" : "findings").put("account", account).put("bucket", bucket)
+                .put("prefix", prefix)
                 .put("deep", deep).put("codecommit", codecommit);
         result.set("totals", totals.put("downloaded", downloaded.get()).put("seconds", seconds(started)));
         result.putArray("repositories").addAll(outcomes.values());
@@ -884,8 +937,9 @@ class VerifyBackups implements Callable<Integer> {
                     throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
                 })
                 .setParameterExceptionHandler((e, args) -> {
-                    var near = e instanceof UnmatchedArgumentException unknown && !unknown.getSuggestions().isEmpty() ? "; did you mean " + unknown.getSuggestions().get(0) + "?" : "";
-                    e.getCommandLine().getErr().println(spec.name() + ": " + e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + near + " (help: " + spec.name() + " --help)");
+                    var near = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.of();
+                    note(e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + (near.isEmpty() ? "" : "; did you mean " + near.get(0) + "?")
+                            + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -900,7 +954,8 @@ class VerifyBackups implements Callable<Integer> {
 
     <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
         useProxies(System.getenv());
-        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false)); // the JDK knows the proxies
+        // The JDK knows the proxies.
+        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false));
         return builder.httpClientBuilder(http).region(Region.of(region())).credentialsProvider(credentials()).overrideConfiguration(o -> {
             o.retryStrategy(retries);
             if (profile != null) o.defaultProfileName(profile);
@@ -908,7 +963,8 @@ class VerifyBackups implements Callable<Integer> {
             o.addExecutionInterceptor(new ExecutionInterceptor() {
                 @Override
                 public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
-                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME) + ": HTTP " + context.httpResponse().statusCode());
+                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME)
+                            + ": HTTP " + context.httpResponse().statusCode());
                 }
             });
         }).build();
@@ -987,7 +1043,8 @@ class VerifyBackups implements Callable<Integer> {
     /** Prints the result, or the part of it that --print asks for. */
     int finish(ObjectNode result, int exitCode) {
         var part = print == null ? result : result.at(print);
-        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + (result.path("status").asText().startsWith("would") ? " in a dry run" : "") + ": " + result);
+        var planned = result.path("status").asText().startsWith("would") ? " in a dry run" : "";
+        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + planned + ": " + result);
         var out = spec.commandLine().getOut();
         out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
         if (out.checkError()) throw new Failure("this result could not be written to stdout: " + result);
