@@ -115,9 +115,8 @@ class VerifyBackups implements Callable<Integer> {
     @Option(names = "--all", description = "Every restore point. Default: the newest one of each repository.")
     boolean all;
 
-    @Option(names = "--deep", description = "Downloads the bundles and follows every ref to its last object. "
-            + "Needs, for --jobs repositories at a time, as much disk as their bundles "
-            + "(in Java's temporary directory: JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=DIR) and about 150 bytes of memory an object; 512 MB carry four of 100 MB.")
+    @Option(names = "--deep", description = "Downloads the bundles and follows every ref to its last object. Needs as much disk as the bundles of --jobs "
+            + "repositories (in Java's temporary directory: JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=DIR), and some 500 MB of memory for each million of objects.")
     boolean deep;
 
     @Option(names = "--max-age", paramLabel = "TIME", defaultValue = "26h",
@@ -143,6 +142,10 @@ class VerifyBackups implements Callable<Integer> {
     static final String MANIFEST = ".manifest.json.gz";
     /** The keys in a repository's directory; the stem tells for which manifest the object was written. */
     static final Pattern KEY = Pattern.compile("(?<stem>.*/\\d{8}T\\d{9}Z-\\w+)\\.(?<kind>manifest|full|incr|pull-requests)\\.(json\\.gz|bundle)");
+    /** What takes back the line that a terminal's cursor is in. */
+    static final String CLEAR_LINE = "\r\033[K";
+    /** What Java says when this machine's disk is to blame. */
+    static final Pattern LOCAL = Pattern.compile("(No space left on device|Disk quota exceeded|Input/output error|Read-only file system).*");
     /** A younger object may belong to a run that has not written its manifest yet. */
     static final Duration ORPHAN_AGE = Duration.ofDays(1);
 
@@ -162,6 +165,7 @@ class VerifyBackups implements Callable<Integer> {
     final Map<String, Gone> gone = new ConcurrentSkipListMap<>();
     final AtomicLong downloaded = new AtomicLong();
     final long started = System.nanoTime();
+    boolean terminal = System.console() != null;
     final Set<Process> children = ConcurrentHashMap.newKeySet();
     String gitCommand = "git";
     boolean withoutGit;
@@ -218,17 +222,17 @@ class VerifyBackups implements Callable<Integer> {
         checkOptions();
         if (account == null) account = identity().account();
         // Checksums are compared here and not by the SDK, so that a damaged object is told from a bad line.
-        s3 = client(S3Client.builder().crossRegionAccessEnabled(true).responseChecksumValidation(ResponseChecksumValidation.WHEN_REQUIRED),
-                // a listing that was cut off
-                AwsRetryStrategy.standardRetryStrategy().toBuilder().retryOnExceptionOrCauseInstanceOf(XMLStreamException.class).build());
+        var builder = S3Client.builder().crossRegionAccessEnabled(true).responseChecksumValidation(ResponseChecksumValidation.WHEN_REQUIRED);
+        // Of itself the SDK does not try again when a listing was cut off.
+        s3 = client(builder, AwsRetryStrategy.standardRetryStrategy().toBuilder().retryOnExceptionOrCauseInstanceOf(XMLStreamException.class).build());
         var hook = new Thread(this::stop);
         Runtime.getRuntime().addShutdownHook(hook);
         try {
             live = repositories();
             subject = "s3://" + bucket + "/" + prefix + "/" + account;
             var records = prefix + "/" + account + "/runs/" + region() + "/";
-            list(records, records + TIME.format(now.minus(Duration.parse((maxAge.endsWith("d") ? "P" : "PT") + maxAge))))
-                    .forEach(object -> runs.addFirst(object.key()));
+            var oldest = now.minus(Duration.parse((maxAge.endsWith("d") ? "P" : "PT") + maxAge));
+            list(records, records + TIME.format(oldest)).forEach(object -> runs.addFirst(object.key()));
             verifyAll();
             missing();
             vanished();
@@ -243,12 +247,12 @@ class VerifyBackups implements Callable<Integer> {
 
     void checkOptions() {
         check("--bucket", bucket, "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, such as my-backups");
-        check("--prefix", prefix, "[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*",
+        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*",
                 "letters, digits and !_.*'()=- between single slashes, such as projects/codecommit-backup");
         if (account != null) check("--account", account, "\\d{12}", "an account id of 12 digits, such as 111122223333");
-        for (var glob : repositoryNames) check("--repository-names", glob, "[\\w.*?-]{1,100}",
-                "names of repositories, with * and ? for any characters, such as 'team-*'");
-        for (var glob : exclude) check("--exclude", glob, "[\\w.*?-]{1,100}", "names of repositories, with * and ? for any characters, such as 'team-*'");
+        var right = "names of repositories, with * and ? for any characters, such as 'team-*'";
+        for (var glob : repositoryNames) check("--repository-names", glob, "[\\w.*?-]{1,100}", right);
+        for (var glob : exclude) check("--exclude", glob, "[\\w.*?-]{1,100}", right);
         check("--max-age", maxAge, "[1-9]\\d{0,4}[mhd]", "a number and m, h or d for minutes, hours or days, such as 26h");
         if (expireAfterDays != null) check("--expire-after-days", String.valueOf(expireAfterDays), "[1-9]\\d{0,4}", "1 to 99999 days, such as 365");
         check("--jobs", String.valueOf(jobs), "[1-9]|[1-5]\\d|6[0-4]", "1 to 64, such as 4");
@@ -263,8 +267,9 @@ class VerifyBackups implements Callable<Integer> {
         if (!account.equals(identity().account())) return notCompared("the credentials are of account " + identity().account() + ", the backups of " + account);
         subject = "list of repositories";
         try (var client = client(CodeCommitClient.builder())) {
-            return client.listRepositoriesPaginator(r -> { }).repositories().stream().collect(Collectors.toMap(r -> r.repositoryName(),
-                    r -> r.repositoryId(), (one, same) -> one, TreeMap::new));
+            var ids = new TreeMap<String, String>();
+            for (var repository : client.listRepositoriesPaginator(r -> { }).repositories()) ids.put(repository.repositoryName(), repository.repositoryId());
+            return ids;
         } catch (CodeCommitException e) {
             if (e.awsErrorDetails() == null || !"AccessDeniedException".equals(e.awsErrorDetails().errorCode())) throw e;
             return notCompared(reason(e));
@@ -304,14 +309,11 @@ class VerifyBackups implements Callable<Integer> {
     // 2. What there is
 
     Stream<S3Object> list(String beginning, String after) {
-        return s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(beginning).startAfter(after).expectedBucketOwner(expectedBucketOwner)).contents()
-                .stream();
+        return s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(beginning).startAfter(after).expectedBucketOwner(expectedBucketOwner))
+                .contents().stream();
     }
 
-    /**
-     * One listing of everything. A repository is verified as soon as all of it is listed, and the listing waits for the workers: memory does not grow
-     * with the bucket.
-     */
+    /** One listing of everything. It waits for the workers, who verify each repository as soon as it is listed: memory does not grow with the bucket. */
     void verifyAll() throws InterruptedException {
         var root = prefix + "/" + account + "/" + region() + "/";
         var workers = Executors.newFixedThreadPool(jobs, task -> {
@@ -326,8 +328,8 @@ class VerifyBackups implements Callable<Integer> {
                 var object = objects.next();
                 var path = object.key().substring(root.length());
                 var name = path.substring(0, Math.max(0, path.indexOf('/')));
-                if (!(name.isEmpty() ? repositoryNames.contains("*") : wanted(name)) || object.size() == 0
-                        && path.endsWith("/")) continue; // the console makes "folders"
+                if (!(name.isEmpty() ? repositoryNames.contains("*") : wanted(name))) continue;
+                if (object.size() == 0 && path.endsWith("/")) continue; // a "folder" of the console's
                 if (backup == null || !name.equals(backup.name)) {
                     submit(backup, workers, places);
                     backup = new Backup(name);
@@ -340,8 +342,8 @@ class VerifyBackups implements Callable<Integer> {
         } finally {
             workers.shutdownNow();
         }
-        if (outcomes.isEmpty() && live == null) throw new Failure("nothing is backed up in " + region()
-                + "; see to --prefix, --account, --region and --repository-names");
+        if (outcomes.isEmpty() && live == null)
+            throw new Failure("nothing is backed up in " + region() + "; see to --prefix, --account, --region and --repository-names");
     }
 
     void submit(Backup backup, Executor workers, Semaphore places) throws InterruptedException {
@@ -385,16 +387,16 @@ class VerifyBackups implements Callable<Integer> {
                 shown.put("status", found(name) ? "findings" : "verified");
             } catch (Exception | Error e) {
                 if (stopping) return;
-                var reason = e instanceof OutOfMemoryError ? "out of memory: give fewer --jobs, or Java more of it, such as JAVA_TOOL_OPTIONS=-Xmx4g"
-                        : reason(e);
+                var reason = !(e instanceof OutOfMemoryError) ? reason(e)
+                        : "out of memory: give fewer --jobs, or Java more of it, such as JAVA_TOOL_OPTIONS=-Xmx4g";
                 tell(name + ": " + reason);
                 if (verbose) e.printStackTrace(spec.commandLine().getErr());
                 shown.put("status", "failed").put("error", reason);
             }
             if (!points.isEmpty()) shown.put("newest", points.get(0).time());
-            shown.put("restorePoints", points.size()).put("damaged", damaged.size()).put("objects", heads.size())
-                    .put("bytes", heads.values().stream().filter(Objects::nonNull).mapToLong(HeadObjectResponse::contentLength).sum()).put("seconds",
-                            seconds(start));
+            var bytes = heads.values().stream().filter(Objects::nonNull).mapToLong(HeadObjectResponse::contentLength).sum();
+            shown.put("restorePoints", points.size()).put("damaged", damaged.size()).put("objects", heads.size()).put("bytes", bytes)
+                    .put("seconds", seconds(start));
             if (!name.isEmpty()) report(name, shown);
         }
 
@@ -412,12 +414,11 @@ class VerifyBackups implements Callable<Integer> {
                 return;
             }
             if (live != null && !live.get(name).equals(newest.manifest.at("/repository/repositoryId").asText()))
-                find(name, "missing", null, "was deleted and created anew: what is backed up is another repository of this name, "
-                        + "and this one has no restore point");
+                find(name, "missing", null,
+                        "was deleted and created anew: what is backed up is another repository of this name, and this one has no restore point");
             var run = goodRun(name);
             if (run == null) find(name, "stale", null, "no run of the last " + maxAge + " saved it or found it unchanged; its newest restore point is of "
-                    + newest.time()
-                    + (lastRun.containsKey(name) ? ", and the last run says: " + lastRun.get(name).path("outcome").asText() : ""));
+                    + newest.time() + (lastRun.containsKey(name) ? ", and the last run says: " + lastRun.get(name).path("outcome").asText() : ""));
             else if (run.has("manifest") && !objects.containsKey(run.get("manifest").asText()))
                 find(name, "missing-object", run.get("manifest").asText(), "the newest restore point, by the record of the run that wrote it, is not there");
         }
@@ -442,37 +443,39 @@ class VerifyBackups implements Callable<Integer> {
         String wrong(Point point) {
             var manifest = point.manifest;
             var arn = manifest.at("/repository/arn").asText();
-            if (!manifest.at("/repository/repositoryName").asText().equals(name) || !arn.matches("arn:[^:]+:codecommit:" + region() + ":" + account + ":"
-                    + Pattern.quote(name)))
+            var directory = point.key.substring(0, point.key.lastIndexOf('/') + 1);
+            if (!manifest.at("/repository/repositoryName").asText().equals(name) || !arn.endsWith(":codecommit:" + region() + ":" + account + ":" + name))
                 return "is not this repository's: " + (arn.isEmpty() ? "names none" : arn);
             try {
-                if (!point.key.substring(point.key.lastIndexOf('/') + 1).startsWith(TIME.format(Instant.parse(point.time()))
-                        + "-")) return "is of another time than its name says: " + point.time();
+                if (!point.key.startsWith(directory + TIME.format(Instant.parse(point.time())) + "-"))
+                    return "is of another time than its name says: " + point.time();
             } catch (DateTimeException e) {
                 return "is of no time: '" + point.time() + "'";
             }
             if (!manifest.path("objectFormat").asText("sha1").equals("sha1")) return "is for objects of the format " + manifest.path("objectFormat").asText();
             if (!manifest.path("refs").isObject() || !manifest.path("chain").isArray()) return "has no refs or no chain";
             for (var ref : point.refs().entrySet())
-                if (!Repository.isValidRefName(ref.getKey()) || !ref.getKey().startsWith("refs/") || !ObjectId.isId(ref.getValue())) return "has the ref "
-                        + ref.getKey() + " at '" + ref.getValue() + "'";
-            if (!point.head().isEmpty() && !ObjectId.isId(point.head()) && !(point.head().startsWith("refs/")
-                    && Repository.isValidRefName(point.head()))) return "has HEAD at '" + point.head() + "'";
+                if (!isRef(ref.getKey()) || !ObjectId.isId(ref.getValue())) return "has the ref " + ref.getKey() + " at '" + ref.getValue() + "'";
+            if (!point.head().isEmpty() && !ObjectId.isId(point.head()) && !isRef(point.head())) return "has HEAD at '" + point.head() + "'";
             if (point.bundles().isEmpty() && !point.refs().isEmpty()) return "has " + point.refs().size() + " refs and no bundle";
             var expected = "full";
             for (var object : point.objects()) {
                 var key = key(object);
                 var named = KEY.matcher(key);
                 if (object == manifest.path("pullRequests")) expected = "pull-requests";
-                if (!named.matches() || !key.substring(0, key.lastIndexOf('/')).equals(point.key.substring(0,
-                        point.key.lastIndexOf('/')))) return "names what is not this repository's: " + key;
-                if (!named.group("kind").equals(expected) || !object.path("kind").asText(expected)
-                        .equals(expected)) return "does not name a full bundle and increments: " + key;
+                if (!key.startsWith(directory) || !named.matches() || key.indexOf('/', directory.length()) >= 0)
+                    return "names what is not this repository's: " + key;
+                if (!named.group("kind").equals(expected) || !object.path("kind").asText(expected).equals(expected))
+                    return "does not name a full bundle and increments: " + key;
                 if (named.group("stem").compareTo(stem(point.key)) > 0) return "names what is younger: " + key;
                 if (!object.path("size").isIntegralNumber() || !sha256(object).matches("[0-9a-f]{64}")) return "does not say size and SHA-256 of " + key;
                 expected = "incr";
             }
             return null;
+        }
+
+        boolean isRef(String text) {
+            return text.startsWith("refs/") && Repository.isValidRefName(text);
         }
 
         void damage(Point point, String kind, String key, String message) {
@@ -488,12 +491,12 @@ class VerifyBackups implements Callable<Integer> {
                 var head = heads.get(key);
                 var crc32 = object.path("crc32").asText();
                 if (head == null) damage(point, "missing-object", key, "is not there; the restore point of " + point.time() + " needs it");
-                else if (head.contentLength() != object.get("size").asLong()) damage(point, "size", key, "is " + head.contentLength() + " bytes long; "
-                        + object.get("size") + " were written");
+                else if (head.contentLength() != object.get("size").asLong())
+                    damage(point, "size", key, "is " + head.contentLength() + " bytes long; " + object.get("size") + " were written");
                 else if (crc32.isEmpty() || head.checksumCRC32() == null || head.checksumType() == ChecksumType.COMPOSITE) {
                     if (!deep) tell(name + ": " + key + ": not compared, as S3 has no CRC32 of the whole object; --deep compares it");
-                } else if (!head.checksumCRC32().equals(crc32)) damage(point, "checksum", key, "has the CRC32 " + head.checksumCRC32()
-                        + "; it was written with " + crc32);
+                } else if (!head.checksumCRC32().equals(crc32))
+                    damage(point, "checksum", key, "has the CRC32 " + head.checksumCRC32() + "; it was written with " + crc32);
             }
         }
 
@@ -504,8 +507,8 @@ class VerifyBackups implements Callable<Integer> {
             } catch (NoSuchKeyException e) {
                 return null;
             } catch (S3Exception e) { // to HEAD, S3 answers without a message
-                throw new Failure(key + ": HTTP " + e.statusCode() + (e.statusCode() == 403 ? ": needs s3:GetObject, and kms:Decrypt on the bucket's key"
-                        : "") + " (request id " + e.requestId() + ")", e);
+                var needs = e.statusCode() == 403 ? ": needs s3:GetObject, and kms:Decrypt on the bucket's key" : "";
+                throw new Failure(key + ": HTTP " + e.statusCode() + needs + " (request id " + e.requestId() + ")", e);
             }
         }
 
@@ -521,21 +524,26 @@ class VerifyBackups implements Callable<Integer> {
                         scratch = new Scratch();
                     }
                     try {
-                        for (var object : point.objects()) {
-                            if (bad.containsKey(line(object))) throw bad.get(line(object));
-                            if (!object.has("kind")) download(object, VerifyBackups::json);
-                            else if (!scratch.chain.contains(line(object))) scratch.load(object);
-                        }
+                        for (var object : point.objects()) good(object, scratch);
                         scratch.connect(point);
                     } catch (Damage e) {
-                        if (!e.key.equals(point.key)) bad.put(line(point.objects().stream().filter(object -> key(object).equals(e.key)).findFirst()
-                                .orElseThrow()), e);
                         damage(point, e.kind, e.key, e.getMessage());
                     }
                 }
                 if (scratch != null) scratch.end(this);
             } finally {
                 if (scratch != null) scratch.close();
+            }
+        }
+
+        void good(JsonNode object, Scratch scratch) throws Exception {
+            try {
+                if (bad.containsKey(line(object))) throw bad.get(line(object));
+                if (!object.has("kind")) download(object, VerifyBackups::json);
+                else if (!scratch.chain.contains(line(object))) scratch.load(object);
+            } catch (Damage e) {
+                bad.put(line(object), e);
+                throw e;
             }
         }
 
@@ -548,7 +556,7 @@ class VerifyBackups implements Callable<Integer> {
             while (!loose.isEmpty() && !unread.isEmpty() && unread.last().compareTo(loose.firstKey()) > 0)
                 for (var point : read()) loose.keySet().removeAll(point.manifest.findValuesAsText("key"));
             if (unreadable) return; // it may name them
-            loose.forEach((key, object) -> find(name, "orphan", key, (stem(key) == null ? "is not of the backup's format" : "is named by no manifest") + ": "
+            loose.forEach((key, object) -> find(name, "orphan", key, (stem(key) == null ? "is not of the backup's format: " : "is named by no manifest: ")
                     + object.size() + " bytes of " + object.lastModified()));
         }
     }
@@ -576,8 +584,8 @@ class VerifyBackups implements Callable<Integer> {
     /** A manifest or run record. */
     JsonNode document(String key) throws Exception {
         var document = download(key, null, VerifyBackups::json);
-        if (document.path("format").asInt() != FORMAT) throw new Damage("format", key, "has the format " + document.path("format").asText("(none)")
-                + "; this version knows " + FORMAT);
+        if (document.path("format").asInt() != FORMAT)
+            throw new Damage("format", key, "has the format " + document.path("format").asText("(none)") + "; this version knows " + FORMAT);
         return document;
     }
 
@@ -645,8 +653,7 @@ class VerifyBackups implements Callable<Integer> {
                 if (in.count < length) throw new Failure(key + ": the connection was cut after " + in.count + " of " + length + " bytes", wrong);
                 if (!same && sha256 != null) throw new Damage("checksum", key, "has the SHA-256 " + real + "; it was written with " + sha256);
                 for (Throwable cause = wrong; cause != null; cause = cause.getCause())
-                    if (cause instanceof FileSystemException || cause instanceof FileNotFoundException || String.valueOf(cause.getMessage())
-                            .matches("No space left on device|Disk quota exceeded|Input/output error"))
+                    if (cause instanceof FileSystemException || cause instanceof FileNotFoundException || LOCAL.matcher("" + cause.getMessage()).matches())
                         throw new Failure(key + ": on this machine: " + reason(cause), wrong);
                 throw wrong instanceof Damage || wrong instanceof Failure ? wrong : new Damage("unreadable", key, "is damaged: " + reason(wrong));
             } catch (NoSuchKeyException e) {
@@ -672,10 +679,7 @@ class VerifyBackups implements Callable<Integer> {
             git.create(true);
         }
 
-        /**
-         * Indexes a bundle. The pack's parser hashes every object, so one that is found by its id is right; a bundle that starts from what is not
-         * there is refused, as by git.
-         */
+        /** Indexes a bundle, as fetching it does. The pack's parser hashes every object, so one that is found by its id is right. */
         void load(JsonNode bundle) throws Exception {
             last = null;
             setRefs(tips);
@@ -684,12 +688,11 @@ class VerifyBackups implements Callable<Integer> {
                     connection.fetch(NullProgressMonitor.INSTANCE, connection.getRefs(), Set.of());
                     return connection.getRefs().stream().collect(Collectors.toMap(Ref::getName, ref -> ref.getObjectId().name()));
                 } catch (MissingBundlePrerequisiteException e) {
-                    throw new Damage("not-connected", key(bundle), "starts from commits to which no ref of the bundles before it leads" + e.getMessage()
-                            .replaceFirst("(?s).*?\n", ": ").replaceAll("\\s+", " "));
+                    var commits = e.getMessage().replaceFirst("(?s).*?\n", ": ").replaceAll("\\s+", " ");
+                    throw new Damage("not-connected", key(bundle), "starts from commits to which no ref of the bundles before it leads" + commits);
                 } catch (TransportException e) {
-                    if (e.getCause() instanceof MissingObjectException lost) throw new Damage("not-connected", key(bundle), "changes object "
-                            + lost.getObjectId().name() + ", which no bundle before it has");
-                    throw e;
+                    if (!(e.getCause() instanceof MissingObjectException lost)) throw e;
+                    throw new Damage("not-connected", key(bundle), "changes object " + lost.getObjectId().name() + ", which no bundle before it has");
                 }
             });
             chain += line(bundle);
@@ -698,9 +701,8 @@ class VerifyBackups implements Callable<Integer> {
         }
 
         void setRefs(Map<String, String> refs) throws IOException {
-            var lines = refs.entrySet().stream().filter(ref -> ref.getKey().startsWith("refs/")).map(ref -> ref.getValue() + " " + ref.getKey() + "\n")
-                    .collect(Collectors.joining());
-            Files.writeString(directory.resolve("packed-refs"), lines);
+            var lines = refs.entrySet().stream().filter(ref -> ref.getKey().startsWith("refs/")).map(ref -> ref.getValue() + " " + ref.getKey() + "\n");
+            Files.writeString(directory.resolve("packed-refs"), lines.collect(Collectors.joining()));
         }
 
         /** That every ref of a restore point, and HEAD, leads to objects that are there, and that its bundle was written for these refs. */
@@ -709,10 +711,11 @@ class VerifyBackups implements Callable<Integer> {
             if (ObjectId.isId(point.head())) ids.add(point.head());
             connect(point.key, ids);
             if (!chain.isEmpty() && stem(point.key).equals(stem(key(point.bundles().get(point.bundles().size() - 1)))))
-                for (var ref : refs.entrySet())
-                    if (ref.getKey().startsWith("refs/") && !ref.getValue().equals(point.refs().get(ref.getKey())))
-                        throw new Damage("refs", point.key, "has " + ref.getKey() + " at " + point.refs().get(ref.getKey())
-                                + ", and the bundle written for it at " + ref.getValue());
+                for (var ref : refs.entrySet()) {
+                    var same = point.refs().get(ref.getKey());
+                    if (ref.getKey().startsWith("refs/") && !ref.getValue().equals(same))
+                        throw new Damage("refs", point.key, "has " + ref.getKey() + " at " + same + ", and its bundle at " + ref.getValue());
+                }
             last = point;
         }
 
@@ -736,17 +739,16 @@ class VerifyBackups implements Callable<Integer> {
                 if (last == null || withoutGit) return;
                 setRefs(last.refs());
                 if (!last.head().isEmpty()) Files.writeString(directory.resolve("HEAD"), (ObjectId.isId(last.head()) ? "" : "ref: ") + last.head() + "\n");
-                var command = new ProcessBuilder(gitCommand, "--git-dir", directory.toString(), "fsck", "--strict", "--no-dangling", "--no-progress")
-                        .redirectErrorStream(true);
+                var command = new ProcessBuilder(gitCommand, "--git-dir", directory.toString(), "fsck", "--strict", "--no-dangling", "--no-progress");
                 command.environment().keySet().removeIf(name -> name.startsWith("GIT_"));
                 command.environment().put("LC_ALL", "C");
-                var process = command.start();
+                var process = command.redirectErrorStream(true).start();
                 children.add(process);
-                var said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).lines().filter(text -> !text.startsWith("notice:"))
-                        .toList();
+                var text = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
                 children.remove(process);
                 if (process.waitFor() == 0 || stopping) return;
-                var other = said.stream().filter(text -> !text.matches("(error|warning) in (commit|tree|blob|tag) [0-9a-f]{40}: .*")).findFirst();
+                var said = text.lines().filter(line -> !line.startsWith("notice:")).toList();
+                var other = said.stream().filter(line -> !line.matches("(error|warning) in (commit|tree|blob|tag) [0-9a-f]{40}: .*")).findFirst();
                 if (other.isPresent() || said.isEmpty()) backup.damage(last, "not-connected", last.key, "git fsck: " + other.orElse("failed"));
                 else tell(backup.name + ": " + said.size() + " objects are malformed, and were so in CodeCommit: " + said.get(0));
             } catch (IOException e) {
@@ -790,15 +792,15 @@ class VerifyBackups implements Callable<Integer> {
     // 4. What is not there
 
     void missing() {
-        if (live != null) for (var name : live.keySet()) if (wanted(name)) outcomes.putIfAbsent(name, JSON.createObjectNode().put("repositoryName", name)
-                .put("status", "findings").put("restorePoints", 0));
+        var none = JSON.createObjectNode().put("status", "findings").put("restorePoints", 0);
+        if (live != null) for (var name : live.keySet()) if (wanted(name)) outcomes.putIfAbsent(name, none.deepCopy().put("repositoryName", name));
         outcomes.forEach((name, shown) -> {
-            if (shown.get("restorePoints").asInt() == 0 && !shown.get("status").asText().equals("failed") && (live == null
-                    || live.containsKey(name))) find(name, "missing", null, "has no restore point");
+            if (shown.get("restorePoints").asInt() > 0 || shown.get("status").asText().equals("failed") || live != null && !live.containsKey(name)) return;
+            find(name, "missing", null, "has no restore point");
         });
         for (var glob : new TreeSet<>(repositoryNames))
-            if (!glob.equals("*") && outcomes.keySet().stream().noneMatch(name -> fits(name, glob))) find(glob, "missing", null, "no backup has such a name"
-                    + (live == null ? "" : ", and no repository either"));
+            if (!glob.equals("*") && outcomes.keySet().stream().noneMatch(name -> fits(name, glob)))
+                find(glob, "missing", null, "no backup has such a name" + (live == null ? "" : ", and no repository either"));
     }
 
     /** Who was not in CodeCommit is looked for again: a new repository may have been backed up meanwhile. */
@@ -815,32 +817,31 @@ class VerifyBackups implements Callable<Integer> {
         }
         for (var name : gone.keySet()) {
             if (again.containsKey(name)) continue;
-            var full = gone.get(name).full;
             var newest = gone.get(name).newest;
-            var renamed = again.entrySet().stream().filter(r -> r.getValue().equals(newest.manifest.at("/repository/repositoryId").asText())).findFirst();
+            var full = gone.get(name).full;
+            var id = newest.manifest.at("/repository/repositoryId").asText();
+            var renamed = again.entrySet().stream().filter(other -> other.getValue().equals(id)).map(other -> ", but is named " + other.getKey()).findFirst();
             var day = rules.stream().map(rule -> expiry(rule, full)).filter(Objects::nonNull).min(Comparator.naturalOrder());
-            find(name, "vanished", full.key(), "is no longer in CodeCommit" + renamed.map(now -> ", but is named " + now.getKey()).orElse("")
-                    + "; its newest restore point, of " + newest.time() + ", "
-                    + (day.isPresent() ? "goes on " + day.get() + " with this object" : unknown.isEmpty() ? "stays: no rule expires it"
-                            : "goes when this object expires, and when is not known: " + unknown)
-                    + "; if that is right: --exclude " + name).put("expires", day.map(LocalDate::toString).orElse(null));
+            var until = day.isPresent() ? "goes on " + day.get() + " with this object" : unknown.isEmpty() ? "stays: no rule expires it"
+                    : "goes when this object expires, and when is not known: " + unknown;
+            find(name, "vanished", full.key(), "is no longer in CodeCommit" + renamed.orElse("") + "; its newest restore point, of " + newest.time() + ", "
+                    + until + "; if that is right: --exclude " + name).put("expires", day.map(LocalDate::toString).orElse(null));
         }
     }
 
     /** The day, in UTC, at whose beginning a rule takes an object; null if it does not. */
     @SuppressWarnings("deprecation") // old rules have their prefix outside a filter
     static LocalDate expiry(LifecycleRule rule, S3Object object) {
-        var filter = rule.filter() == null ? LifecycleRuleFilter.builder().prefix(rule.prefix()).build() : rule.filter();
-        var all = filter.and() != null ? filter.and() : LifecycleRuleAndOperator.builder().prefix(filter.prefix()).tags(filter.tag() == null ? List.of()
-                : List.of(filter.tag()))
-                .objectSizeGreaterThan(filter.objectSizeGreaterThan()).objectSizeLessThan(filter.objectSizeLessThan()).build();
-        if (rule.status() != ExpirationStatus.ENABLED || rule.expiration() == null || !all.tags().isEmpty() || all.prefix() != null && !object.key()
-                .startsWith(all.prefix())
-                || all.objectSizeGreaterThan() != null && object.size() <= all.objectSizeGreaterThan() || all.objectSizeLessThan() != null
-                        && object.size() >= all.objectSizeLessThan()) return null;
-        if (rule.expiration().days() != null) return LocalDate.ofInstant(object.lastModified().plus(Duration.ofDays(rule.expiration().days())),
-                ZoneOffset.UTC).plusDays(1);
-        return rule.expiration().date() == null ? null : LocalDate.ofInstant(rule.expiration().date(), ZoneOffset.UTC);
+        var one = rule.filter() == null ? LifecycleRuleFilter.builder().prefix(rule.prefix()).build() : rule.filter();
+        var all = one.and() != null ? one.and() : LifecycleRuleAndOperator.builder().prefix(one.prefix()).tags(Stream.ofNullable(one.tag()).toList())
+                .objectSizeGreaterThan(one.objectSizeGreaterThan()).objectSizeLessThan(one.objectSizeLessThan()).build();
+        if (rule.status() != ExpirationStatus.ENABLED || rule.expiration() == null || !all.tags().isEmpty()) return null; // backups have no tags
+        if (all.prefix() != null && !object.key().startsWith(all.prefix())) return null;
+        if (all.objectSizeGreaterThan() != null && object.size() <= all.objectSizeGreaterThan()) return null;
+        if (all.objectSizeLessThan() != null && object.size() >= all.objectSizeLessThan()) return null;
+        var day = rule.expiration().date();
+        if (rule.expiration().days() != null) day = object.lastModified().plus(Duration.ofDays(rule.expiration().days() + 1)); // at the next midnight
+        return day == null ? null : LocalDate.ofInstant(day, ZoneOffset.UTC);
     }
 
     // 5. What was found
@@ -860,21 +861,21 @@ class VerifyBackups implements Callable<Integer> {
 
     /** A message, where on a terminal the progress stands. */
     synchronized void tell(String message) {
-        if (System.console() != null) spec.commandLine().getErr().print("\r\033[K");
+        if (terminal) spec.commandLine().getErr().print(CLEAR_LINE);
         note(message);
     }
 
     /** A line a repository; on a terminal only if there is something to say, and how far it is. */
     synchronized void report(String name, ObjectNode shown) {
         outcomes.put(name, shown);
-        var terminal = System.console() != null;
-        if (!terminal || !shown.get("status").asText().equals("verified")) tell(name + ": " + shown.get("status").asText() + ", "
-                + shown.get("restorePoints") + " restore points, "
-                + shown.get("objects") + " objects, " + shown.get("bytes") + " bytes, " + shown.get("seconds") + " s");
+        if (!terminal || !shown.get("status").asText().equals("verified"))
+            tell(name + ": " + shown.get("status").asText() + ", " + shown.get("restorePoints") + " restore points, " + shown.get("objects") + " objects, "
+                    + shown.get("bytes") + " bytes, " + shown.get("seconds") + " s");
         if (!terminal) return;
-        var rate = downloaded.get() / Math.max(1, (System.nanoTime() - started) / 1000);
-        spec.commandLine().getErr().print("\r\033[K" + outcomes.size() + (live == null ? "" : "/" + live.size()) + " repositories, "
-                + downloaded.get() / 1_000_000 + " MB, " + rate + " MB/s");
+        var megabytes = downloaded.get() / 1e6;
+        var of = live == null ? "" : "/" + live.size();
+        spec.commandLine().getErr().printf(Locale.ROOT, "%s%d%s repositories, %.1f MB, %.1f MB/s", CLEAR_LINE, outcomes.size(), of, megabytes,
+                megabytes / Math.max(1e-3, seconds(started)));
         spec.commandLine().getErr().flush();
     }
 
@@ -888,9 +889,8 @@ class VerifyBackups implements Callable<Integer> {
         }
         var failures = totals.get("failed").asInt();
         if (failures > 0 && failures == outcomes.size()) return 1;
-        var result = result(failures > 0 ? "incomplete" : findings.isEmpty() ? "verified" : "findings").put("account", account).put("bucket", bucket)
-                .put("prefix", prefix)
-                .put("deep", deep).put("codecommit", codecommit);
+        var result = result(failures > 0 ? "incomplete" : findings.isEmpty() ? "verified" : "findings").put("account", account)
+                .put("bucket", bucket).put("prefix", prefix).put("deep", deep).put("codecommit", codecommit);
         result.set("totals", totals.put("downloaded", downloaded.get()).put("seconds", seconds(started)));
         result.putArray("repositories").addAll(outcomes.values());
         result.putArray("findings").addAll(findings.values());
