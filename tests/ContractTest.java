@@ -36,10 +36,12 @@ class ContractTest {
     /** Scripts that change nothing in AWS and so have no --dry-run. */
     static final Set<String> READING = Set.of("VerifyBackups");
     /** Options that mean another thing in another script, by "script --option"; the others have one text everywhere. */
-    static final Set<String> OWN_MEANING = Set.of("backup-to-s3 --repository-names", "create-vpc-endpoint --repository-names", "verify-backups --repository-names");
+    static final Set<String> OWN_MEANING = Set.of("backup-to-s3 --repository-names", "create-vpc-endpoint --repository-names", "restore-from-s3 --repository-name",
+            "verify-backups --repository-names");
 
-    /** Of scripts that need other options of the JVM: a backup hashes all that it moves, which the C1 compiler makes many times slower. */
+    /** Of scripts that need other options of the JVM: they hash all that they move, which the C1 compiler makes many times slower. */
     static final Map<String, String> RUNTIME_OPTIONS = Map.of("BackupToS3", "-XX:+UseSerialGC -XX:-UsePerfData -Djdk.console=java.base -Dsun.net.http.retryPost=false",
+            "RestoreFromS3", "-XX:+UseSerialGC -XX:-UsePerfData -Djdk.console=java.base -Dsun.net.http.retryPost=false",
             "VerifyBackups", "-XX:+UseSerialGC -XX:-UsePerfData -Djdk.console=java.base");
 
     static List<String> scripts() {

@@ -196,6 +196,12 @@ class ProcessTest {
                 assertEquals(0, Script.run(new BackupToS3().commandLine(), "--bucket", "backups").exitCode());
                 yield List.of("--bucket", "backups");
             }
+            case "RestoreFromS3" -> {
+                Script.use(aws);
+                var backup = Script.run(new BackupToS3().commandLine(), "--bucket", "backups", "--repository-names", "payments");
+                assertEquals(0, backup.exitCode(), backup.err());
+                yield List.of("--bucket", "backups", "--repository-name", "payments", "--directory", elsewhere.resolve("payments.git").toString());
+            }
             default -> throw new AssertionError("a good run of " + script + " is wanted here");
         };
     }
