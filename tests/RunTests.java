@@ -1,6 +1,6 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
 //JAVA 17+
-//DESCRIPTION Runs the tests: all of them, or the classes that are named; --long adds the whole of the random and fault campaigns.
+//DESCRIPTION Runs the tests: all of them, or the classes that are named; --long takes more random cases and larger numbers.
 //DEPS software.amazon.awssdk:bom:2.40.2@pom
 //DEPS software.amazon.awssdk:codecommit
 //DEPS org.junit.jupiter:junit-jupiter:5.13.4
