@@ -17,6 +17,7 @@ import java.util.Collections;
 import java.util.Comparator;
 import java.util.HashSet;
 import java.util.HexFormat;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -24,10 +25,13 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.regex.Pattern;
+import java.util.stream.IntStream;
 import org.eclipse.jgit.dircache.DirCache;
 import org.eclipse.jgit.dircache.DirCacheEntry;
+import org.eclipse.jgit.errors.MissingObjectException;
 import org.eclipse.jgit.internal.storage.dfs.DfsRepositoryDescription;
 import org.eclipse.jgit.internal.storage.dfs.InMemoryRepository;
 import org.eclipse.jgit.lib.CommitBuilder;
@@ -39,9 +43,15 @@ import org.eclipse.jgit.lib.PersonIdent;
 import org.eclipse.jgit.lib.RefUpdate;
 import org.eclipse.jgit.lib.Repository;
 import org.eclipse.jgit.lib.TagBuilder;
+import org.eclipse.jgit.merge.MergeStrategy;
+import org.eclipse.jgit.merge.ThreeWayMerger;
+import org.eclipse.jgit.revwalk.RevCommit;
+import org.eclipse.jgit.revwalk.RevObject;
 import org.eclipse.jgit.revwalk.RevWalk;
+import org.eclipse.jgit.revwalk.filter.RevFilter;
 import org.eclipse.jgit.storage.file.FileRepositoryBuilder;
 import org.eclipse.jgit.transport.ReceiveCommand;
+import org.eclipse.jgit.treewalk.TreeWalk;
 import org.eclipse.jgit.util.FileUtils;
 
 /** CodeCommit: repositories with their settings, each with a Git repository that {@link GitHttp} serves. */
@@ -52,6 +62,8 @@ public final class CodeCommit implements LocalAws.Service {
     /** Fewer than at AWS, so that more than one page is met. */
     public volatile int tagsPerPage = 20;
     public volatile int pullRequestsPerPage = 10;
+    public volatile int commentsPerPage = 4;
+    public volatile int eventsPerPage = 3;
     public volatile int templatesPerPage = 5;
     /** Whether Git clients that ask for protocol version 2 get it; what CodeCommit does is not documented. */
     public volatile boolean gitProtocolV2 = true;
@@ -65,11 +77,13 @@ public final class CodeCommit implements LocalAws.Service {
     private static final int TRIGGER_BRANCHES = 10;
     private static final int TEMPLATES = 1_000;
     private static final int TEMPLATES_PER_REPOSITORY = 25;
+    /** The most that the model allows as content of a file. */
+    private static final int FILE_BYTES = 6 * 1024 * 1024;
     private static final Pattern TAG_TEXT = Pattern.compile("[\\p{L}\\p{N}\\p{Z}+\\-=._:/@]*");
 
     private final LocalAws aws;
     private final Map<String, Map<String, Repo>> regions = new ConcurrentHashMap<>();
-    private final Map<String, Map<String, ObjectNode>> pullRequests = new ConcurrentHashMap<>();
+    private final Map<String, Map<String, PullRequest>> pullRequests = new ConcurrentHashMap<>();
     private final Map<String, Map<String, ObjectNode>> templates = new ConcurrentHashMap<>();
     private Path directory;
 
@@ -124,8 +138,13 @@ public final class CodeCommit implements LocalAws.Service {
             case "ListTagsForResource" -> listTagsForResource(input, caller);
             case "TagResource" -> tagResource(input, caller);
             case "UntagResource" -> untagResource(input, caller);
-            case "GetPullRequest" -> getPullRequest(input, caller);
+            case "GetFile" -> getFile(input, caller);
+            case "GetPullRequest" -> answer("pullRequest", pullRequest(input, caller).shown());
             case "ListPullRequests" -> listPullRequests(input, caller);
+            case "DescribePullRequestEvents" -> describePullRequestEvents(input, caller);
+            case "GetCommentsForPullRequest" -> getCommentsForPullRequest(input, caller);
+            case "GetPullRequestApprovalStates" -> revision(input, caller).approvals();
+            case "GetPullRequestOverrideState" -> revision(input, caller).override();
             case "GetRepositoryTriggers" -> getRepositoryTriggers(input, caller);
             case "PutRepositoryTriggers" -> putRepositoryTriggers(input, caller);
             case "CreateApprovalRuleTemplate" -> createApprovalRuleTemplate(input, caller);
@@ -142,6 +161,7 @@ public final class CodeCommit implements LocalAws.Service {
             Map.entry("kmsKeyId", "EncryptionKey"), Map.entry("tags", "TagsMap"), Map.entry("tagKeys", "TagKeysList"), Map.entry("resourceArn", "ResourceArn"),
             Map.entry("defaultBranchName", "BranchName"), Map.entry("sortBy", "SortBy"), Map.entry("order", "Order"), Map.entry("nextToken", "ContinuationToken"),
             Map.entry("maxResults", "MaxResults"), Map.entry("pullRequestId", "PullRequestId"), Map.entry("pullRequestStatus", "PullRequestStatus"),
+            Map.entry("pullRequestEventType", "PullRequestEventType"), Map.entry("revisionId", "RevisionId"), Map.entry("filePath", "Path"),
             Map.entry("authorArn", "AuthorArn"), Map.entry("triggers", "RepositoryTriggersList"), Map.entry("triggers.name", "RepositoryTriggerName"),
             Map.entry("triggers.destinationArn", "RepositoryTriggerDestinationArn"), Map.entry("triggers.customData", "RepositoryTriggerCustomData"),
             Map.entry("triggers.branches", "RepositoryTriggerBranchName"), Map.entry("triggers.events", "RepositoryTriggerEvents"),
@@ -299,35 +319,109 @@ public final class CodeCommit implements LocalAws.Service {
         tags.putAll(all);
     }
 
-    private JsonNode getPullRequest(ObjectNode input, Caller caller) {
+    private JsonNode getFile(ObjectNode input, Caller caller) {
+        var repo = readable(input, caller);
+        var path = input.get("filePath").asText().replaceFirst("^/", "");
+        if (List.of(path.split("/", -1)).stream().anyMatch(Set.of("", ".", "..")::contains)) throw new AwsError("InvalidPathException", "The path is not valid: " + path);
+        var commit = repo.commit(input.path("commitSpecifier").asText(Constants.HEAD));
+        try (var reader = repo.readable().newObjectReader(); var file = TreeWalk.forPath(reader, path, commit.getTree())) {
+            if (file == null || file.getFileMode().getObjectType() != Constants.OBJ_BLOB)
+                throw new AwsError("FileDoesNotExistException", "There is no file " + path + " in " + commit.name());
+            var blob = reader.open(file.getObjectId(0));
+            if (blob.getSize() > FILE_BYTES) throw new AwsError("FileTooLargeException", path + " is larger than 6 MB");
+            var mode = file.getFileMode() == FileMode.SYMLINK ? "SYMLINK" : file.getFileMode() == FileMode.EXECUTABLE_FILE ? "EXECUTABLE" : "NORMAL";
+            return Models.JSON.createObjectNode().put("commitId", commit.name()).put("blobId", file.getObjectId(0).name()).put("filePath", path).put("fileMode", mode)
+                    .put("fileSize", blob.getSize()).put("fileContent", blob.getBytes(FILE_BYTES));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private PullRequest pullRequest(ObjectNode input, Caller caller) {
         var id = input.get("pullRequestId").asText();
         if (!id.matches("\\d+")) throw new AwsError("InvalidPullRequestIdException", "The pull request id " + id + " is not valid");
         var pullRequest = pullRequests(caller.region()).get(id);
-        if (pullRequest == null) throw new AwsError("PullRequestDoesNotExistException", "Pull request " + id + " does not exist");
-        var repo = in(caller.region()).get(pullRequest.at("/pullRequestTargets/0/repositoryName").asText());
-        if (repo == null) throw new AwsError("PullRequestDoesNotExistException", "Pull request " + id + " does not exist");
-        repo.checkKey();
-        return answer("pullRequest", pullRequest);
+        if (pullRequest == null || in(caller.region()).get(pullRequest.repo.name) != pullRequest.repo)
+            throw new AwsError("PullRequestDoesNotExistException", "Pull request " + id + " does not exist");
+        pullRequest.repo.checkKey();
+        return pullRequest;
+    }
+
+    /** The pull request, if it still is at the revision; whether AWS tells about earlier ones is not documented. */
+    private PullRequest revision(ObjectNode input, Caller caller) {
+        var pullRequest = pullRequest(input, caller);
+        if (!pullRequest.shown().get("revisionId").equals(input.get("revisionId")))
+            throw new AwsError("InvalidRevisionIdException", "Pull request " + input.get("pullRequestId").asText() + " is not at revision " + input.get("revisionId").asText());
+        return pullRequest;
     }
 
     private JsonNode listPullRequests(ObjectNode input, Caller caller) {
         var repo = readable(input, caller);
         if (input.hasNonNull("authorArn") && !input.get("authorArn").asText().startsWith("arn:"))
             throw new AwsError("InvalidAuthorArnException", "The author ARN is not valid: " + input.get("authorArn").asText());
-        var size = input.path("maxResults").asInt(pullRequestsPerPage);
-        if (size < 1) throw new AwsError("InvalidMaxResultsException", "maxResults must be at least 1");
-        var ids = pullRequests(caller.region()).values().stream()
-                .filter(p -> p.at("/pullRequestTargets/0/repositoryName").asText().equals(repo.name))
+        var size = pageSize(input, pullRequestsPerPage);
+        var ids = repo.pullRequests().stream().map(PullRequest::shown)
                 .filter(p -> !input.hasNonNull("pullRequestStatus") || p.get("pullRequestStatus").equals(input.get("pullRequestStatus")))
                 .filter(p -> !input.hasNonNull("authorArn") || p.get("authorArn").equals(input.get("authorArn")))
                 .map(p -> p.get("pullRequestId").asText()).toList();
         var answer = Models.JSON.createObjectNode();
         var page = answer.putArray("pullRequestIds");
-        page(ids, id -> id, Comparator.comparing((String id) -> Long.valueOf(id)).reversed(), input, Math.min(size, pullRequestsPerPage), answer).forEach(page::add);
+        page(ids, id -> id, Comparator.comparing((String id) -> Long.valueOf(id)).reversed(), input, size, answer).forEach(page::add);
         return answer;
     }
 
-    private Map<String, ObjectNode> pullRequests(String region) {
+    private JsonNode describePullRequestEvents(ObjectNode input, Caller caller) {
+        if (input.hasNonNull("actorArn") && !input.get("actorArn").asText().startsWith("arn:"))
+            throw new AwsError("InvalidActorArnException", "The actor ARN is not valid: " + input.get("actorArn").asText());
+        var size = pageSize(input, eventsPerPage);
+        var events = pullRequest(input, caller).events();
+        var wanted = IntStream.range(0, events.size()).boxed()
+                .filter(i -> !input.hasNonNull("pullRequestEventType") || events.get(i).get("pullRequestEventType").equals(input.get("pullRequestEventType")))
+                .filter(i -> !input.hasNonNull("actorArn") || events.get(i).get("actorArn").equals(input.get("actorArn"))).toList();
+        var answer = Models.JSON.createObjectNode();
+        var page = answer.putArray("pullRequestEvents");
+        page(wanted, "%09d"::formatted, Comparator.naturalOrder(), input, size, answer).forEach(i -> page.add(events.get(i)));
+        return answer;
+    }
+
+    /** A page is so many comments, so that it can end within a thread, whose rest then begins the next page as a thread of its own. */
+    private JsonNode getCommentsForPullRequest(ObjectNode input, Caller caller) {
+        var pullRequest = pullRequest(input, caller);
+        var between = new TreeMap<String, String>();
+        for (var member : List.of("beforeCommitId", "afterCommitId")) if (input.hasNonNull(member)) between.put(member, input.get(member).asText());
+        if (input.hasNonNull("repositoryName") && between.size() < 2) throw new AwsError("CommitIdRequiredException", "With a repository name go the ids of both commits");
+        if (!input.hasNonNull("repositoryName") && !between.isEmpty()) throw new AwsError("RepositoryNameRequiredException", "With the ids of commits goes the name of the repository");
+        if (!between.isEmpty() && readable(input, caller) != pullRequest.repo)
+            throw new AwsError("RepositoryNotAssociatedWithPullRequestException", input.get("repositoryName").asText() + " does not have the pull request " + input.get("pullRequestId").asText());
+        for (var commit : between.values()) {
+            if (!ObjectId.isId(commit)) throw new AwsError("InvalidCommitIdException", "The commit id " + commit + " is not valid");
+            pullRequest.repo.commit(commit);
+        }
+        var size = pageSize(input, commentsPerPage);
+        var comments = pullRequest.comments().stream().filter(comment -> between.entrySet().stream().allMatch(e -> comment.thread.path(e.getKey()).asText().equals(e.getValue()))).toList();
+        var answer = Models.JSON.createObjectNode();
+        var page = answer.putArray("commentsForPullRequestData");
+        ObjectNode thread = null;
+        ArrayNode of = null;
+        for (var comment : page(comments, Comment::key, Comparator.naturalOrder(), input, size, answer)) {
+            if (comment.thread != thread) {
+                thread = comment.thread;
+                var part = page.addObject();
+                part.setAll(thread);
+                of = part.putArray("comments");
+            }
+            of.add(comment.content);
+        }
+        return answer;
+    }
+
+    private static int pageSize(ObjectNode input, int most) {
+        var size = input.path("maxResults").asInt(most);
+        if (size < 1) throw new AwsError("InvalidMaxResultsException", "maxResults must be at least 1");
+        return Math.min(size, most);
+    }
+
+    private Map<String, PullRequest> pullRequests(String region) {
         return LocalAws.regional(pullRequests, region, LocalAws::concurrentMap);
     }
 
@@ -379,8 +473,12 @@ public final class CodeCommit implements LocalAws.Service {
 
     /** For tests: a template of the Region that they use; the content is a valid one. */
     public CodeCommit createApprovalRuleTemplate(String name, int approvals) {
-        newTemplate(name, "{\"Version\":\"2018-11-08\",\"Statements\":[{\"Type\":\"Approvers\",\"NumberOfApprovalsNeeded\":" + approvals + "}]}", "", new Caller("", LocalAws.ACCOUNT, "eu-west-1"));
+        newTemplate(name, content(approvals), "", new Caller("", LocalAws.ACCOUNT, "eu-west-1"));
         return this;
+    }
+
+    private static String content(int approvals) {
+        return "{\"Version\":\"2018-11-08\",\"Statements\":[{\"Type\":\"Approvers\",\"NumberOfApprovalsNeeded\":" + approvals + "}]}";
     }
 
     /** The template as GetApprovalRuleTemplate shows it, or null. */
@@ -404,13 +502,18 @@ public final class CodeCommit implements LocalAws.Service {
     }
 
     private ObjectNode newTemplate(String name, String content, String description, Caller caller) {
-        var now = aws.now().toEpochMilli() / 1000.0;
+        var now = seconds();
         var template = Models.JSON.createObjectNode().put("approvalRuleTemplateId", UUID.randomUUID().toString()).put("approvalRuleTemplateName", name)
                 .put("approvalRuleTemplateContent", content).put("ruleContentSha256", sha256(content)).put("creationDate", now).put("lastModifiedDate", now)
                 .put("lastModifiedUser", caller.arn());
         if (!description.isEmpty()) template.put("approvalRuleTemplateDescription", description);
         templates(caller.region()).put(name, template);
         return template;
+    }
+
+    /** The time as it is told: seconds with a fraction. */
+    private double seconds() {
+        return aws.now().toEpochMilli() / 1000.0;
     }
 
     private static String sha256(String text) {
@@ -455,11 +558,10 @@ public final class CodeCommit implements LocalAws.Service {
 
     private JsonNode listAssociatedTemplates(ObjectNode input, Caller caller) {
         var repo = readable(input, caller);
-        var size = input.path("maxResults").asInt(templatesPerPage);
-        if (size < 1) throw new AwsError("InvalidMaxResultsException", "maxResults must be at least 1");
+        var size = pageSize(input, templatesPerPage);
         var answer = Models.JSON.createObjectNode();
         var page = answer.putArray("approvalRuleTemplateNames");
-        page(repo.approvalRuleTemplates(), name -> name, Comparator.naturalOrder(), input, Math.min(size, templatesPerPage), answer).forEach(page::add);
+        page(repo.approvalRuleTemplates(), name -> name, Comparator.naturalOrder(), input, size, answer).forEach(page::add);
         return answer;
     }
 
@@ -533,6 +635,202 @@ public final class CodeCommit implements LocalAws.Service {
             if (directory != null) FileUtils.delete(directory.toFile(), FileUtils.RECURSIVE | FileUtils.RETRY | FileUtils.SKIP_MISSING | FileUtils.IGNORE_ERRORS);
         } catch (IOException e) {
             // a request may still be writing; the directory is temporary
+        }
+    }
+
+    /** A comment of a thread, which says where in the comparison it is. Keys sort comments by thread and age. */
+    private record Comment(String key, ObjectNode thread, ObjectNode content) {
+    }
+
+    /** A pull request, and what has happened to it. */
+    private final class PullRequest {
+        final Repo repo;
+        final String id;
+        private final ObjectNode shown;
+        private final ObjectNode target;
+        private final String firstDestinationCommit;
+        private final List<ObjectNode> events = new ArrayList<>();
+        private final TreeMap<String, Comment> comments = new TreeMap<>();
+        private final Set<String> approvers = new LinkedHashSet<>();
+        private String overrider;
+
+        PullRequest(Repo repo, String id, String title, String source, String destination) {
+            this.repo = repo;
+            this.id = id;
+            var author = repo.user("developer");
+            shown = Models.JSON.createObjectNode().put("pullRequestId", id).put("title", title).put("pullRequestStatus", "OPEN").put("authorArn", author)
+                    .put("creationDate", seconds()).put("revisionId", UUID.randomUUID().toString()).put("clientRequestToken", UUID.randomUUID().toString());
+            shown.putArray("approvalRules");
+            firstDestinationCommit = repo.id(destination);
+            target = shown.putArray("pullRequestTargets").addObject().put("repositoryName", repo.name).put("sourceReference", source).put("sourceCommit", repo.id(source))
+                    .put("destinationReference", destination).put("destinationCommit", firstDestinationCommit);
+            target.putObject("mergeMetadata").put("isMerged", false);
+            compare();
+            event("PULL_REQUEST_CREATED", author, "pullRequestCreatedEventMetadata").put("repositoryName", repo.name).put("sourceCommitId", repo.id(source))
+                    .put("destinationCommitId", firstDestinationCommit).setAll(mergeBase());
+            for (var templateName : repo.approvalRuleTemplates()) {
+                var template = templates(repo.owner.region()).get(templateName);
+                if (template == null || !applies(template.get("approvalRuleTemplateContent").asText(), destination)) continue;
+                rule(templateName, template.get("approvalRuleTemplateContent").asText(), template.get("lastModifiedUser").asText()).putObject("originApprovalRuleTemplate")
+                        .put("approvalRuleTemplateName", templateName).set("approvalRuleTemplateId", template.get("approvalRuleTemplateId"));
+            }
+        }
+
+        /** Whether a template is for pull requests to a branch: when it names none, or this one, where * stands for anything. */
+        private static boolean applies(String content, String destination) {
+            try {
+                var references = Models.JSON.readTree(content).path("DestinationReferences");
+                return references.isEmpty() || references.valueStream().anyMatch(r -> destination.matches("\\Q" + r.asText().replace("*", "\\E.*\\Q") + "\\E"));
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+
+        synchronized ObjectNode shown() {
+            return shown.deepCopy();
+        }
+
+        synchronized List<ObjectNode> events() {
+            return List.copyOf(events);
+        }
+
+        synchronized List<Comment> comments() {
+            return comments.values().stream().map(comment -> new Comment(comment.key, comment.thread, comment.content.deepCopy())).toList();
+        }
+
+        /** The approvals; REVOKE states are not stored. */
+        synchronized ObjectNode approvals() {
+            var answer = Models.JSON.createObjectNode();
+            var list = answer.putArray("approvals");
+            approvers.forEach(arn -> list.addObject().put("userArn", arn).put("approvalState", "APPROVE"));
+            return answer;
+        }
+
+        synchronized ObjectNode override() {
+            var answer = Models.JSON.createObjectNode().put("overridden", overrider != null);
+            return overrider == null ? answer : answer.put("overrider", overrider);
+        }
+
+        private String revisionId() {
+            return shown.get("revisionId").asText();
+        }
+
+        private ObjectNode touch() {
+            return shown.put("lastActivityDate", seconds());
+        }
+
+        /** A new event; gives the part that is of its type. */
+        private ObjectNode event(String type, String actor, String metadata) {
+            touch();
+            var event = Models.JSON.createObjectNode().put("pullRequestId", id).put("eventDate", seconds()).put("pullRequestEventType", type).put("actorArn", actor);
+            events.add(event);
+            return event.putObject(metadata);
+        }
+
+        private void compare() {
+            target.remove("mergeBase");
+            var base = repo.mergeBase(target.get("sourceCommit").asText(), target.get("destinationCommit").asText());
+            if (base != null) target.put("mergeBase", base);
+        }
+
+        private ObjectNode mergeBase() {
+            var part = Models.JSON.createObjectNode();
+            return target.has("mergeBase") ? part.set("mergeBase", target.get("mergeBase")) : part;
+        }
+
+        private ObjectNode rule(String ruleName, String content, String user) {
+            var now = seconds();
+            return shown.withArray("approvalRules").addObject().put("approvalRuleId", UUID.randomUUID().toString()).put("approvalRuleName", ruleName).put("approvalRuleContent", content)
+                    .put("ruleContentSha256", sha256(content)).put("creationDate", now).put("lastModifiedDate", now).put("lastModifiedUser", user);
+        }
+
+        synchronized String comment(String text, String path, long line) {
+            var thread = Models.JSON.createObjectNode().put("pullRequestId", id).put("repositoryName", repo.name)
+                    .put("beforeCommitId", firstDestinationCommit).put("afterCommitId", target.get("sourceCommit").asText());
+            if (path != null) {
+                for (var side : List.of("before", "after")) {
+                    var blob = repo.resolve(thread.get(side + "CommitId").asText() + ":" + path);
+                    if (blob != null) thread.put(side + "BlobId", blob.name());
+                }
+                thread.putObject("location").put("filePath", path).put("filePosition", line).put("relativeFileVersion", "AFTER");
+            }
+            return add("%09d".formatted(comments.size()) + " ", thread, text, "reviewer", null);
+        }
+
+        synchronized String reply(String text, String inReplyTo) {
+            var comment = find(inReplyTo);
+            return add(comment.key.substring(0, 10), comment.thread, text, "developer", inReplyTo);
+        }
+
+        private String add(String threadKey, ObjectNode thread, String text, String user, String inReplyTo) {
+            var now = touch().get("lastActivityDate").asDouble();
+            var comment = Models.JSON.createObjectNode().put("commentId", UUID.randomUUID().toString()).put("content", text).put("creationDate", now).put("lastModifiedDate", now)
+                    .put("authorArn", repo.user(user)).put("deleted", false).put("clientRequestToken", UUID.randomUUID().toString());
+            if (inReplyTo != null) comment.put("inReplyTo", inReplyTo);
+            comment.putArray("callerReactions");
+            comment.putObject("reactionCounts");
+            var key = threadKey + "%09d".formatted(comments.size());
+            comments.put(key, new Comment(key, thread, comment));
+            return comment.get("commentId").asText();
+        }
+
+        private Comment find(String commentId) {
+            return comments.values().stream().filter(comment -> comment.content.get("commentId").asText().equals(commentId)).findFirst()
+                    .orElseThrow(() -> new IllegalArgumentException("pull request " + id + " has no comment " + commentId));
+        }
+
+        private void approval(String userArn, String state) {
+            if (state.equals("APPROVE")) approvers.add(userArn);
+            else approvers.remove(userArn);
+            event("PULL_REQUEST_APPROVAL_STATE_CHANGED", userArn, "approvalStateChangedEventMetadata").put("revisionId", revisionId()).put("approvalStatus", state);
+        }
+
+        private void close() {
+            shown.put("pullRequestStatus", "CLOSED");
+            event("PULL_REQUEST_STATUS_CHANGED", repo.user("developer"), "pullRequestStatusChangedEventMetadata").put("pullRequestStatus", "CLOSED");
+        }
+
+        private void merge() {
+            var destination = target.get("destinationReference").asText();
+            var source = ObjectId.fromString(target.get("sourceCommit").asText());
+            var tip = ObjectId.fromString(repo.id(destination));
+            var at = repo.person();
+            repo.work(g -> {
+                var merger = (ThreeWayMerger) MergeStrategy.RECURSIVE.newMerger(g, true);
+                if (!merger.merge(tip, source)) throw new IOException("pull request " + id + " has conflicts");
+                try (var inserter = g.newObjectInserter()) {
+                    var commit = new CommitBuilder();
+                    commit.setTreeId(merger.getResultTreeId());
+                    commit.setParentIds(tip, source);
+                    commit.setAuthor(at);
+                    commit.setCommitter(at);
+                    commit.setMessage("Merge pull request " + id + "\n");
+                    repo.update(g, inserter, destination, inserter.insert(commit));
+                }
+            });
+            var metadata = target.putObject("mergeMetadata").put("isMerged", true).put("mergedBy", repo.user("developer")).put("mergeCommitId", repo.id(destination))
+                    .put("mergeOption", "THREE_WAY_MERGE");
+            event("PULL_REQUEST_MERGE_STATE_CHANGED", repo.user("developer"), "pullRequestMergedStateChangedEventMetadata").put("repositoryName", repo.name)
+                    .put("destinationReference", destination).set("mergeMetadata", metadata.deepCopy());
+            close();
+            repo.moved(destination);
+        }
+
+        /** What a push does to an open pull request: from another source commit on it is another revision, which nobody has approved yet. */
+        private synchronized void moved(String ref) {
+            var isSource = ref.equals(target.get("sourceReference").asText());
+            if (!shown.get("pullRequestStatus").asText().equals("OPEN") || !isSource && !ref.equals(target.get("destinationReference").asText())) return;
+            var commit = repo.resolve(ref);
+            var member = isSource ? "sourceCommit" : "destinationCommit";
+            if (commit == null || commit.name().equals(target.get(member).asText())) return;
+            target.put(member, commit.name());
+            compare();
+            if (!isSource) return;
+            shown.put("revisionId", UUID.randomUUID().toString());
+            approvers.clear();
+            overrider = null;
+            event("PULL_REQUEST_SOURCE_REFERENCE_UPDATED", repo.user("developer"), "pullRequestSourceReferenceUpdatedEventMetadata").put("repositoryName", repo.name)
+                    .put("beforeCommitId", target.get("destinationCommit").asText()).put("afterCommitId", commit.name()).setAll(mergeBase());
         }
     }
 
@@ -680,12 +978,12 @@ public final class CodeCommit implements LocalAws.Service {
                     commit.setMessage("Write " + file + "\n");
                     update(g, inserter, ref, inserter.insert(commit));
                 }
-            });
+            }).moved(ref);
         }
 
         /** Any ref, odd names too, at what another ref or an id names. */
         public Repo ref(String ref, String target) {
-            return work(g -> update(g, g.newObjectInserter(), ref, g.resolve(target)));
+            return work(g -> update(g, g.newObjectInserter(), ref, g.resolve(target))).moved(ref);
         }
 
         /**
@@ -719,20 +1017,141 @@ public final class CodeCommit implements LocalAws.Service {
             });
         }
 
-        /** An open pull request between two branches; gives its id. */
+        /** An open pull request between two branches, with the rules that its templates have for the destination; gives its id. */
         public String pullRequest(String title, String source, String destination) {
-            var all = pullRequests(owner.region());
-            var pullRequestId = String.valueOf(all.size() + 1);
-            var pullRequest = Models.JSON.createObjectNode().put("pullRequestId", pullRequestId).put("title", title).put("pullRequestStatus", "OPEN")
-                    .put("authorArn", "arn:" + owner.partition() + ":iam::" + owner.account() + ":user/developer")
-                    .put("creationDate", aws.now().getEpochSecond()).put("lastActivityDate", aws.now().getEpochSecond()).put("revisionId", UUID.randomUUID().toString());
-            pullRequest.putArray("approvalRules");
-            pullRequest.putArray("pullRequestTargets").addObject().put("repositoryName", name)
-                    .put("sourceReference", "refs/heads/" + source).put("sourceCommit", id("refs/heads/" + source))
-                    .put("destinationReference", "refs/heads/" + destination).put("destinationCommit", id("refs/heads/" + destination))
-                    .putObject("mergeMetadata").put("isMerged", false);
-            all.put(pullRequestId, pullRequest);
-            return pullRequestId;
+            var all = CodeCommit.this.pullRequests(owner.region());
+            synchronized (all) {
+                var pullRequestId = String.valueOf(all.size() + 1);
+                all.put(pullRequestId, new PullRequest(this, pullRequestId, title, "refs/heads/" + source, "refs/heads/" + destination));
+                return pullRequestId;
+            }
+        }
+
+        public Repo pullRequestDescription(String pullRequestId, String text) {
+            return on(pullRequestId, p -> p.shown.put("description", text));
+        }
+
+        /** A comment on all of a pull request; gives its id. */
+        public String comment(String pullRequestId, String text) {
+            return my(pullRequestId).comment(text, null, 0);
+        }
+
+        /** A comment on a line of a file of the source branch. */
+        public String commentOnFile(String pullRequestId, String text, String path, long line) {
+            return my(pullRequestId).comment(text, path, line);
+        }
+
+        /** An answer to another comment. */
+        public String comment(String pullRequestId, String text, String inReplyTo) {
+            return my(pullRequestId).reply(text, inReplyTo);
+        }
+
+        /** One more user's reaction, such as THUMBSUP. */
+        public Repo react(String pullRequestId, String commentId, String reaction) {
+            return on(pullRequestId, p -> {
+                var counts = (ObjectNode) p.find(commentId).content.get("reactionCounts");
+                counts.put(reaction, counts.path(reaction).asInt() + 1);
+            });
+        }
+
+        /** Its content is gone, the rest of it stays. */
+        public Repo deleteComment(String pullRequestId, String commentId) {
+            return on(pullRequestId, p -> p.find(commentId).content.put("deleted", true).put("lastModifiedDate", seconds()).remove("content"));
+        }
+
+        /** A rule of this pull request alone. */
+        public Repo approvalRule(String pullRequestId, String ruleName, int approvals) {
+            return on(pullRequestId, p -> {
+                var content = content(approvals);
+                var rule = p.rule(ruleName, content, user("developer"));
+                p.event("PULL_REQUEST_APPROVAL_RULE_CREATED", user("developer"), "approvalRuleEventMetadata")
+                        .put("approvalRuleName", ruleName).put("approvalRuleId", rule.get("approvalRuleId").asText()).put("approvalRuleContent", content);
+            });
+        }
+
+        public Repo approve(String pullRequestId, String userArn) {
+            return on(pullRequestId, p -> p.approval(userArn, "APPROVE"));
+        }
+
+        public Repo revokeApproval(String pullRequestId, String userArn) {
+            return on(pullRequestId, p -> p.approval(userArn, "REVOKE"));
+        }
+
+        public Repo overrideApprovalRules(String pullRequestId, String userArn) {
+            return on(pullRequestId, p -> {
+                p.overrider = userArn;
+                p.event("PULL_REQUEST_APPROVAL_RULE_OVERRIDDEN", userArn, "approvalRuleOverriddenEventMetadata").put("revisionId", p.revisionId()).put("overrideStatus", "OVERRIDE");
+            });
+        }
+
+        public Repo closePullRequest(String pullRequestId) {
+            return on(pullRequestId, PullRequest::close);
+        }
+
+        /** Merges with a merge commit, and closes. */
+        public Repo mergePullRequest(String pullRequestId) {
+            return on(pullRequestId, PullRequest::merge);
+        }
+
+        private Repo on(String pullRequestId, Consumer<PullRequest> change) {
+            var pullRequest = my(pullRequestId);
+            synchronized (pullRequest) {
+                change.accept(pullRequest);
+                pullRequest.touch();
+            }
+            return this;
+        }
+
+        private PullRequest my(String pullRequestId) {
+            return pullRequests().stream().filter(p -> p.id.equals(pullRequestId)).findFirst().orElseThrow(() -> new IllegalArgumentException(name + " has no pull request " + pullRequestId));
+        }
+
+        private List<PullRequest> pullRequests() {
+            return CodeCommit.this.pullRequests(owner.region()).values().stream().filter(p -> p.repo == this).toList();
+        }
+
+        private String user(String userName) {
+            return "arn:" + owner.partition() + ":iam::" + owner.account() + ":user/" + userName;
+        }
+
+        /** Tells the open pull requests that a branch is elsewhere now. */
+        private Repo moved(String ref) {
+            for (var pullRequest : pullRequests()) pullRequest.moved(ref);
+            return this;
+        }
+
+        /** The commit of a full id or the name of a ref. */
+        private RevCommit commit(String specifier) {
+            var head = specifier.equals(Constants.HEAD);
+            var names = head || specifier.startsWith("refs/") ? List.of(specifier) : List.of("refs/heads/" + specifier, "refs/tags/" + specifier);
+            if (!head && !Repository.isValidRefName(names.get(0))) throw new AwsError("InvalidCommitException", "The commit is not valid: " + specifier);
+            try (var walk = new RevWalk(readable())) {
+                RevObject object = null;
+                if (ObjectId.isId(specifier)) object = walk.parseAny(ObjectId.fromString(specifier));
+                else
+                    for (var ref : names) {
+                        var found = readable().exactRef(ref);
+                        if (object == null && found != null && found.getObjectId() != null) object = walk.peel(walk.parseAny(found.getObjectId()));
+                    }
+                if (object instanceof RevCommit) return walk.parseCommit(object);
+            } catch (MissingObjectException e) {
+                // said below
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+            throw new AwsError("CommitDoesNotExistException", name + " has no commit " + specifier);
+        }
+
+        /** The best common ancestor, or null. */
+        private String mergeBase(String one, String other) {
+            try (var walk = new RevWalk(readable())) {
+                walk.setRevFilter(RevFilter.MERGE_BASE);
+                for (var commit : List.of(one, other)) walk.markStart(walk.parseCommit(ObjectId.fromString(commit)));
+                var base = walk.next();
+                return base == null ? null : base.name();
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
         }
 
         private String id(String ref) {
@@ -809,6 +1228,7 @@ public final class CodeCommit implements LocalAws.Service {
             for (var command : commands) {
                 if (command.getResult() != ReceiveCommand.Result.OK) continue;
                 lastModified = aws.now();
+                moved(command.getRefName());
                 triggers.forEach(trigger -> fired.add(trigger.get("name").asText() + " " + command.getRefName()));
                 if (defaultBranch == null && command.getType() == ReceiveCommand.Type.CREATE && command.getRefName().startsWith("refs/heads/"))
                     defaultBranch(command.getRefName().substring("refs/heads/".length()));

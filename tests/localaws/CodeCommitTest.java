@@ -1,5 +1,6 @@
 package localaws;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
@@ -7,8 +8,12 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.time.Clock;
 import java.time.Duration;
+import java.time.Instant;
+import java.time.ZoneOffset;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -16,6 +21,14 @@ import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.eclipse.jgit.dircache.DirCache;
+import org.eclipse.jgit.dircache.DirCacheEntry;
+import org.eclipse.jgit.lib.CommitBuilder;
+import org.eclipse.jgit.lib.Constants;
+import org.eclipse.jgit.lib.FileMode;
+import org.eclipse.jgit.lib.ObjectId;
+import org.eclipse.jgit.lib.PersonIdent;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.DynamicTest;
@@ -26,8 +39,26 @@ import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.codecommit.CodeCommitClient;
+import software.amazon.awssdk.services.codecommit.model.Approval;
+import software.amazon.awssdk.services.codecommit.model.ApprovalRule;
+import software.amazon.awssdk.services.codecommit.model.ApprovalRuleEventMetadata;
+import software.amazon.awssdk.services.codecommit.model.ApprovalState;
+import software.amazon.awssdk.services.codecommit.model.Comment;
+import software.amazon.awssdk.services.codecommit.model.CommentsForPullRequest;
+import software.amazon.awssdk.services.codecommit.model.DescribePullRequestEventsRequest;
+import software.amazon.awssdk.services.codecommit.model.FileModeTypeEnum;
+import software.amazon.awssdk.services.codecommit.model.GetCommentsForPullRequestRequest;
+import software.amazon.awssdk.services.codecommit.model.GetFileRequest;
+import software.amazon.awssdk.services.codecommit.model.GetFileResponse;
+import software.amazon.awssdk.services.codecommit.model.Location;
+import software.amazon.awssdk.services.codecommit.model.MergeMetadata;
+import software.amazon.awssdk.services.codecommit.model.MergeOptionTypeEnum;
 import software.amazon.awssdk.services.codecommit.model.OrderEnum;
+import software.amazon.awssdk.services.codecommit.model.OverrideStatus;
+import software.amazon.awssdk.services.codecommit.model.PullRequestEvent;
+import software.amazon.awssdk.services.codecommit.model.PullRequestEventType;
 import software.amazon.awssdk.services.codecommit.model.PullRequestStatusEnum;
+import software.amazon.awssdk.services.codecommit.model.RelativeFileVersionEnum;
 import software.amazon.awssdk.services.codecommit.model.RepositoryNameIdPair;
 import software.amazon.awssdk.services.codecommit.model.RepositoryTrigger;
 import software.amazon.awssdk.services.codecommit.model.RepositoryTriggerEventEnum;
@@ -65,7 +96,7 @@ class CodeCommitTest {
         assertEquals(aws.endpoint() + "/v1/repos/My.Demo_Repo-1", made.cloneUrlHttp());
         assertEquals("ssh://git-codecommit.eu-west-1.amazonaws.com/v1/repos/My.Demo_Repo-1", made.cloneUrlSsh());
         assertNull(made.defaultBranch());
-        assertTrue(Duration.between(made.creationDate(), java.time.Instant.now()).abs().toMinutes() < 1);
+        assertTrue(Duration.between(made.creationDate(), Instant.now()).abs().toMinutes() < 1);
         assertEquals(made, codecommit.getRepository(r -> r.repositoryName("My.Demo_Repo-1")).repositoryMetadata());
         assertEquals(Map.of("Team", "a b+c=@:/._-", "ünï", ""), codecommit.listTagsForResource(r -> r.resourceArn(made.arn())).tags());
         assertEquals("main", codecommit.getRepository(r -> r.repositoryName("present")).repositoryMetadata().defaultBranch());
@@ -113,7 +144,7 @@ class CodeCommitTest {
         assertEquals(List.of("D", "a", "b", "c", "present"), list.apply(r -> r.sortBy(SortByEnum.REPOSITORY_NAME)));
         assertEquals(List.of("present", "c", "b", "a", "D"), list.apply(r -> r.sortBy(SortByEnum.REPOSITORY_NAME).order(OrderEnum.DESCENDING)));
         assertEquals(5, list.apply(r -> { }).size());
-        aws.clock = java.time.Clock.offset(java.time.Clock.systemUTC(), Duration.ofHours(1));
+        aws.clock = Clock.offset(Clock.systemUTC(), Duration.ofHours(1));
         codecommit.updateRepositoryDescription(r -> r.repositoryName("b").repositoryDescription("latest"));
         assertEquals("b", list.apply(r -> r.sortBy(SortByEnum.LAST_MODIFIED_DATE)).get(4));
         assertEquals("InvalidContinuationTokenException", error(() -> codecommit.listRepositories(r -> r.nextToken("nonsense"))));
@@ -196,6 +227,240 @@ class CodeCommitTest {
         assertEquals("refs/heads/feature", first.pullRequestTargets().get(0).sourceReference());
         assertEquals(repo.resolve("refs/heads/main").name(), first.pullRequestTargets().get(0).destinationCommit());
         assertFalse(first.pullRequestTargets().get(0).mergeMetadata().isMerged());
+    }
+
+    @Test
+    void mergesAndClosesPullRequestsAndTellsWhen() {
+        aws.clock = Clock.fixed(Instant.parse("2026-01-02T03:04:05.678Z"), ZoneOffset.UTC);
+        var repo = aws.codecommit.repository("present").ref("refs/heads/feature", "refs/heads/main").commit("refs/heads/feature", "b", "2").commit("refs/heads/main", "c", "3");
+        var merged = repo.pullRequest("merged", "feature", "main");
+        var closed = repo.pullRequest("closed", "feature", "main");
+        var destination = repo.resolve("refs/heads/main").name();
+        aws.clock = Clock.offset(aws.clock, Duration.ofSeconds(10));
+        repo.pullRequestDescription(closed, "why").closePullRequest(closed).mergePullRequest(merged);
+        var shown = codecommit.getPullRequest(r -> r.pullRequestId(merged)).pullRequest();
+        assertEquals(List.of("2026-01-02T03:04:05.678Z", "2026-01-02T03:04:15.678Z"), List.of(shown.creationDate().toString(), shown.lastActivityDate().toString()));
+        assertEquals(PullRequestStatusEnum.CLOSED, shown.pullRequestStatus());
+        var target = shown.pullRequestTargets().get(0);
+        assertEquals(List.of(repo.resolve("refs/heads/feature").name(), destination, repo.resolve("refs/heads/feature~1").name()), List.of(target.sourceCommit(), target.destinationCommit(), target.mergeBase()));
+        var main = repo.resolve("refs/heads/main").name();
+        assertEquals(MergeMetadata.builder().isMerged(true).mergedBy("arn:aws:iam::111122223333:user/developer").mergeCommitId(main).mergeOption(MergeOptionTypeEnum.THREE_WAY_MERGE).build(), target.mergeMetadata());
+        assertEquals(List.of(destination, target.sourceCommit()), List.of(repo.resolve("refs/heads/main^1").name(), repo.resolve("refs/heads/main^2").name()));
+        for (var file : List.of("a", "b", "c")) assertEquals(main, codecommit.getFile(r -> r.repositoryName("present").filePath(file)).commitId());
+        var events = events(merged);
+        assertEquals(List.of(PullRequestEventType.PULL_REQUEST_CREATED, PullRequestEventType.PULL_REQUEST_MERGE_STATE_CHANGED, PullRequestEventType.PULL_REQUEST_STATUS_CHANGED),
+                events.stream().map(PullRequestEvent::pullRequestEventType).toList());
+        assertEquals(target.mergeMetadata(), events.get(1).pullRequestMergedStateChangedEventMetadata().mergeMetadata());
+        assertEquals(PullRequestStatusEnum.CLOSED, events.get(2).pullRequestStatusChangedEventMetadata().pullRequestStatus());
+        var created = events.get(0).pullRequestCreatedEventMetadata();
+        assertEquals(List.of(target.sourceCommit(), destination, target.mergeBase()), List.of(created.sourceCommitId(), created.destinationCommitId(), created.mergeBase()));
+        assertEquals(shown.creationDate(), events.get(0).eventDate());
+        var other = codecommit.getPullRequest(r -> r.pullRequestId(closed)).pullRequest();
+        assertEquals(List.of("why", PullRequestStatusEnum.CLOSED, false), List.of(other.description(), other.pullRequestStatus(), other.pullRequestTargets().get(0).mergeMetadata().isMerged()));
+        assertNull(other.pullRequestTargets().get(0).mergeMetadata().mergeCommitId());
+        assertEquals(List.of(closed, merged), codecommit.listPullRequests(r -> r.repositoryName("present").pullRequestStatus(PullRequestStatusEnum.CLOSED)).pullRequestIds());
+        repo.git();
+        assertEquals(main, repo.resolve("refs/heads/main").name(), "merged the same way on disk");
+    }
+
+    List<PullRequestEvent> events(String pullRequestId) {
+        return codecommit.describePullRequestEventsPaginator(r -> r.pullRequestId(pullRequestId)).stream().flatMap(page -> page.pullRequestEvents().stream()).toList();
+    }
+
+    @Test
+    void newCommitsMakeANewRevisionThatNobodyHasApproved() {
+        var repo = aws.codecommit.repository("present").ref("refs/heads/feature", "refs/heads/main").commit("refs/heads/feature", "b", "2");
+        var id = repo.pullRequest("change", "feature", "main");
+        var first = codecommit.getPullRequest(r -> r.pullRequestId(id)).pullRequest();
+        assertFalse(codecommit.getPullRequestOverrideState(r -> r.pullRequestId(id).revisionId(first.revisionId())).overridden());
+        var alice = "arn:aws:iam::111122223333:user/alice";
+        var bob = "arn:aws:sts::111122223333:assumed-role/Review/bob";
+        repo.approve(id, alice).approve(id, bob).revokeApproval(id, alice).overrideApprovalRules(id, bob);
+        assertEquals(List.of(Approval.builder().userArn(bob).approvalState(ApprovalState.APPROVE).build()),
+                codecommit.getPullRequestApprovalStates(r -> r.pullRequestId(id).revisionId(first.revisionId())).approvals());
+        var override = codecommit.getPullRequestOverrideState(r -> r.pullRequestId(id).revisionId(first.revisionId()));
+        assertEquals(List.of(true, bob), List.of(override.overridden(), override.overrider()));
+        repo.commit("refs/heads/main", "c", "3").commit("refs/heads/feature", "b", "4");
+        var second = codecommit.getPullRequest(r -> r.pullRequestId(id)).pullRequest();
+        assertNotEquals(first.revisionId(), second.revisionId());
+        assertEquals(repo.resolve("refs/heads/feature").name(), second.pullRequestTargets().get(0).sourceCommit());
+        assertEquals(repo.resolve("refs/heads/main").name(), second.pullRequestTargets().get(0).destinationCommit());
+        assertEquals(List.of(), codecommit.getPullRequestApprovalStates(r -> r.pullRequestId(id).revisionId(second.revisionId())).approvals());
+        assertNull(codecommit.getPullRequestOverrideState(r -> r.pullRequestId(id).revisionId(second.revisionId())).overrider());
+        assertEquals("InvalidRevisionIdException", error(() -> codecommit.getPullRequestApprovalStates(r -> r.pullRequestId(id).revisionId(first.revisionId()))));
+        var events = events(id);
+        assertEquals(List.of("PULL_REQUEST_CREATED", "PULL_REQUEST_APPROVAL_STATE_CHANGED", "PULL_REQUEST_APPROVAL_STATE_CHANGED", "PULL_REQUEST_APPROVAL_STATE_CHANGED",
+                "PULL_REQUEST_APPROVAL_RULE_OVERRIDDEN", "PULL_REQUEST_SOURCE_REFERENCE_UPDATED"), events.stream().map(PullRequestEvent::pullRequestEventTypeAsString).toList());
+        assertEquals(List.of(ApprovalState.APPROVE, ApprovalState.APPROVE, ApprovalState.REVOKE), events.subList(1, 4).stream().map(e -> e.approvalStateChangedEventMetadata().approvalStatus()).toList());
+        assertEquals(List.of(alice, bob, alice, bob), events.subList(1, 5).stream().map(PullRequestEvent::actorArn).toList());
+        var overridden = events.get(4).approvalRuleOverriddenEventMetadata();
+        assertEquals(List.of(OverrideStatus.OVERRIDE, first.revisionId()), List.of(overridden.overrideStatus(), overridden.revisionId()));
+        assertEquals(second.pullRequestTargets().get(0).sourceCommit(), events.get(5).pullRequestSourceReferenceUpdatedEventMetadata().afterCommitId());
+        var calls = aws.calls().size();
+        assertEquals(List.of(events.get(5)), codecommit.describePullRequestEvents(r -> r.pullRequestId(id).pullRequestEventType(PullRequestEventType.PULL_REQUEST_SOURCE_REFERENCE_UPDATED)).pullRequestEvents());
+        assertEquals(List.of(events.get(2), events.get(4)), codecommit.describePullRequestEvents(r -> r.pullRequestId(id).actorArn(bob).maxResults(100)).pullRequestEvents());
+        assertEquals(events, events(id));
+        assertEquals(4, aws.calls().size() - calls, "two pages");
+        assertEquals(1, codecommit.describePullRequestEvents(r -> r.pullRequestId(id).maxResults(1)).pullRequestEvents().size());
+    }
+
+    @Test
+    void pullRequestsGetTheRulesOfTheTemplatesForTheirDestination() {
+        var repo = aws.codecommit.repository("present").ref("refs/heads/feature", "refs/heads/main").ref("refs/heads/release/1", "refs/heads/main");
+        aws.codecommit.createApprovalRuleTemplate("all", 2);
+        var template = codecommit.createApprovalRuleTemplate(r -> r.approvalRuleTemplateName("releases").approvalRuleTemplateContent(
+                "{\"Version\":\"2018-11-08\",\"DestinationReferences\":[\"refs/heads/trunk\",\"refs/heads/release/*\"],\"Statements\":[{\"Type\":\"Approvers\",\"NumberOfApprovalsNeeded\":1}]}")).approvalRuleTemplate();
+        repo.approvalRuleTemplate("all").approvalRuleTemplate("releases");
+        var toMain = repo.pullRequest("a", "feature", "main");
+        var toRelease = repo.pullRequest("b", "feature", "release/1");
+        repo.approvalRule(toMain, "own", 3);
+        Function<String, List<String>> rules = id -> codecommit.getPullRequest(r -> r.pullRequestId(id)).pullRequest().approvalRules().stream().map(ApprovalRule::approvalRuleName).toList();
+        assertEquals(List.of("all", "own"), rules.apply(toMain));
+        assertEquals(List.of("all", "releases"), rules.apply(toRelease));
+        var rule = codecommit.getPullRequest(r -> r.pullRequestId(toRelease)).pullRequest().approvalRules().get(1);
+        assertEquals(List.of(template.approvalRuleTemplateContent(), template.ruleContentSha256(), template.approvalRuleTemplateId(), "releases"),
+                List.of(rule.approvalRuleContent(), rule.ruleContentSha256(), rule.originApprovalRuleTemplate().approvalRuleTemplateId(), rule.originApprovalRuleTemplate().approvalRuleTemplateName()));
+        var own = codecommit.getPullRequest(r -> r.pullRequestId(toMain)).pullRequest().approvalRules().get(1);
+        assertNull(own.originApprovalRuleTemplate());
+        assertTrue(Duration.between(own.creationDate(), Instant.now()).abs().toMinutes() < 1);
+        var event = events(toMain).get(1);
+        assertEquals(PullRequestEventType.PULL_REQUEST_APPROVAL_RULE_CREATED, event.pullRequestEventType());
+        assertEquals(ApprovalRuleEventMetadata.builder().approvalRuleId(own.approvalRuleId()).approvalRuleName("own").approvalRuleContent(own.approvalRuleContent()).build(), event.approvalRuleEventMetadata());
+    }
+
+    @Test
+    void showsCommentsInThreadsPageByPage() {
+        aws.clock = Clock.fixed(Instant.parse("2026-01-02T03:04:05.678Z"), ZoneOffset.UTC);
+        var repo = aws.codecommit.repository("present").ref("refs/heads/feature", "refs/heads/main").commit("refs/heads/feature", "a", "2").commit("refs/heads/feature", "dir/b", "3");
+        var id = repo.pullRequest("change", "feature", "main");
+        assertEquals(List.of(), codecommit.getCommentsForPullRequest(r -> r.pullRequestId(id)).commentsForPullRequestData());
+        var general = repo.comment(id, "all of it: ünï <b>");
+        var line = repo.commentOnFile(id, "this line", "a", 7);
+        var fresh = repo.commentOnFile(id, "new file", "dir/b", 1);
+        var before = repo.resolve("refs/heads/main").name();
+        var after = repo.resolve("refs/heads/feature").name();
+        repo.commit("refs/heads/main", "c", "4").commit("refs/heads/feature", "a", "5");
+        aws.clock = Clock.offset(aws.clock, Duration.ofSeconds(10));
+        var reply = repo.comment(id, "done", line);
+        var again = repo.comment(id, "thanks", reply);
+        var later = repo.comment(id, "of the second revision");
+        repo.react(id, line, "THUMBSUP").react(id, line, "THUMBSUP").react(id, line, "HEART").deleteComment(id, fresh);
+        var pages = codecommit.getCommentsForPullRequestPaginator(r -> r.pullRequestId(id)).stream().map(page -> page.commentsForPullRequestData()).toList();
+        assertEquals(List.of(List.of(List.of(general), List.of(line, reply, again)), List.of(List.of(fresh), List.of(later))),
+                pages.stream().map(page -> page.stream().map(thread -> thread.comments().stream().map(Comment::commentId).toList()).toList()).toList());
+        var threads = pages.stream().flatMap(List::stream).toList();
+        for (var thread : threads) assertEquals(List.of(id, "present", before), List.of(thread.pullRequestId(), thread.repositoryName(), thread.beforeCommitId()));
+        assertEquals(List.of(after, after, after, repo.resolve("refs/heads/feature").name()), threads.stream().map(CommentsForPullRequest::afterCommitId).toList());
+        assertNull(threads.get(0).location());
+        assertEquals(Location.builder().filePath("a").filePosition(7L).relativeFileVersion(RelativeFileVersionEnum.AFTER).build(), threads.get(1).location());
+        assertEquals(List.of(repo.resolve(before + ":a").name(), repo.resolve(after + ":a").name()), List.of(threads.get(1).beforeBlobId(), threads.get(1).afterBlobId()));
+        assertNull(threads.get(2).beforeBlobId());
+        var said = threads.get(1).comments();
+        assertEquals(List.of("this line", "done", "thanks"), said.stream().map(Comment::content).toList());
+        assertEquals(Arrays.asList(null, line, reply), said.stream().map(Comment::inReplyTo).toList());
+        assertEquals(List.of("reviewer", "developer", "developer"), said.stream().map(comment -> comment.authorArn().replace("arn:aws:iam::111122223333:user/", "")).toList());
+        assertEquals(Map.of("THUMBSUP", 2, "HEART", 1), said.get(0).reactionCounts());
+        assertTrue(said.get(1).hasReactionCounts() && said.get(1).reactionCounts().isEmpty() && said.get(1).hasCallerReactions());
+        assertEquals(List.of("2026-01-02T03:04:05.678Z", "2026-01-02T03:04:15.678Z"), List.of(said.get(0).creationDate().toString(), said.get(1).lastModifiedDate().toString()));
+        assertEquals("2026-01-02T03:04:15.678Z", codecommit.getPullRequest(r -> r.pullRequestId(id)).pullRequest().lastActivityDate().toString());
+        assertEquals("all of it: ünï <b>", threads.get(0).comments().get(0).content());
+        var gone = threads.get(2).comments().get(0);
+        assertTrue(gone.deleted() && gone.content() == null && !said.get(0).deleted());
+        assertEquals(threads.subList(0, 3), codecommit.getCommentsForPullRequestPaginator(r -> r.pullRequestId(id).repositoryName("present").beforeCommitId(before).afterCommitId(after).maxResults(500)).stream()
+                .flatMap(page -> page.commentsForPullRequestData().stream()).toList());
+        var split = codecommit.getCommentsForPullRequestPaginator(r -> r.pullRequestId(id).maxResults(3)).stream().map(page -> page.commentsForPullRequestData()).toList();
+        assertEquals(List.of(line, reply), split.get(0).get(1).comments().stream().map(Comment::commentId).toList());
+        assertEquals(threads.get(1).location(), split.get(1).get(0).location(), "the rest of a thread has its place");
+        assertEquals(List.of(again), split.get(1).get(0).comments().stream().map(Comment::commentId).toList());
+    }
+
+    @Test
+    void getsFilesOfBranchesTagsRefsAndCommits() {
+        var repo = aws.codecommit.repository("present").commit("refs/heads/main", "dir/ü b", "one").annotatedTag("v1", "refs/heads/main").commit("refs/heads/main", "dir/ü b", "two")
+                .commit("refs/heads/release/1", "dir/ü b", "three");
+        var v1 = repo.resolve("refs/tags/v1^{commit}").name();
+        Function<String, String> get = commit -> codecommit.getFile(r -> r.repositoryName("present").commitSpecifier(commit).filePath("dir/ü b")).fileContent().asUtf8String();
+        assertEquals(List.of("two", "two", "two", "two", "one", "one", "one", "three", "three"), Stream.of(null, "HEAD", "main", "refs/heads/main", "v1", "refs/tags/v1", v1, "release/1", "refs/heads/release/1").map(get).toList());
+        var file = codecommit.getFile(r -> r.repositoryName("present").commitSpecifier("v1").filePath("/dir/ü b"));
+        assertEquals(List.of(v1, repo.resolve("refs/tags/v1:dir/ü b").name(), "dir/ü b", FileModeTypeEnum.NORMAL, 3L), List.of(file.commitId(), file.blobId(), file.filePath(), file.fileMode(), file.fileSize()));
+        var large = "x".repeat(6 * 1024 * 1024);
+        repo.commit("refs/heads/main", "large", large).commit("refs/heads/main", "larger", large + "x");
+        assertEquals(large, codecommit.getFile(r -> r.repositoryName("present").filePath("large")).fileContent().asUtf8String());
+        assertEquals("FileTooLargeException", error(() -> codecommit.getFile(r -> r.repositoryName("present").filePath("larger"))));
+        var bytes = new byte[256];
+        for (var i = 0; i < bytes.length; i++) bytes[i] = (byte) i;
+        repo.work(g -> {
+            try (var inserter = g.newObjectInserter()) {
+                var index = DirCache.newInCore();
+                var builder = index.builder();
+                for (var mode : List.of(FileMode.EXECUTABLE_FILE, FileMode.SYMLINK, FileMode.GITLINK)) {
+                    var entry = new DirCacheEntry(mode.toString());
+                    entry.setFileMode(mode);
+                    entry.setObjectId(mode == FileMode.GITLINK ? ObjectId.fromString(v1) : inserter.insert(Constants.OBJ_BLOB, bytes));
+                    builder.add(entry);
+                }
+                builder.finish();
+                var commit = new CommitBuilder();
+                commit.setTreeId(index.writeTree(inserter));
+                commit.setAuthor(new PersonIdent("Ada", "ada@example.com", Instant.EPOCH, ZoneOffset.UTC));
+                commit.setCommitter(commit.getAuthor());
+                commit.setMessage("Modes\n");
+                var update = g.updateRef("refs/heads/modes");
+                update.setNewObjectId(inserter.insert(commit));
+                inserter.flush();
+                update.update();
+            }
+        });
+        Function<FileMode, GetFileResponse> odd = mode -> codecommit.getFile(r -> r.repositoryName("present").commitSpecifier("modes").filePath(mode.toString()));
+        assertEquals(FileModeTypeEnum.EXECUTABLE, odd.apply(FileMode.EXECUTABLE_FILE).fileMode());
+        assertEquals(FileModeTypeEnum.SYMLINK, odd.apply(FileMode.SYMLINK).fileMode());
+        assertArrayEquals(bytes, odd.apply(FileMode.EXECUTABLE_FILE).fileContent().asByteArray());
+        assertEquals("FileDoesNotExistException", error(() -> odd.apply(FileMode.GITLINK)));
+    }
+
+    @TestFactory
+    List<DynamicTest> refusesReadsOfPullRequestsAndFilesThatAwsRefuses() {
+        var repo = aws.codecommit.repository("present").commit("refs/heads/feature", "dir/b", "2");
+        aws.codecommit.createRepository("other").commit("refs/heads/main", "x", "1");
+        aws.codecommit.createRepository("empty");
+        var id = repo.pullRequest("change", "feature", "main");
+        var deleted = aws.codecommit.createRepository("deleted").commit("refs/heads/main", "a", "1").pullRequest("of a deleted repository", "main", "main");
+        aws.codecommit.deleteRepository("eu-west-1", "deleted");
+        aws.codecommit.createRepository("deleted");
+        var commit = repo.resolve("refs/heads/main").name();
+        var refusals = new TreeMap<String, List<Runnable>>();
+        Function<Consumer<GetFileRequest.Builder>, Runnable> file = change -> () -> codecommit.getFile(r -> r.repositoryName("present").filePath("a").applyMutation(change));
+        Function<Consumer<GetCommentsForPullRequestRequest.Builder>, Runnable> comments = change -> () -> codecommit.getCommentsForPullRequest(r -> r.pullRequestId(id).applyMutation(change));
+        Function<Consumer<DescribePullRequestEventsRequest.Builder>, Runnable> events = change -> () -> codecommit.describePullRequestEvents(r -> r.pullRequestId(id).applyMutation(change));
+        Function<String, List<Runnable>> all = wrong -> List.of(comments.apply(r -> r.pullRequestId(wrong)), events.apply(r -> r.pullRequestId(wrong)), () -> codecommit.getPullRequest(r -> r.pullRequestId(wrong)),
+                () -> codecommit.getPullRequestApprovalStates(r -> r.pullRequestId(wrong).revisionId("x")), () -> codecommit.getPullRequestOverrideState(r -> r.pullRequestId(wrong).revisionId("x")));
+        refusals.put("PullRequestIdRequiredException", all.apply(null));
+        refusals.put("InvalidPullRequestIdException", Stream.of("x", "", "-1").flatMap(wrong -> all.apply(wrong).stream()).toList());
+        refusals.put("PullRequestDoesNotExistException", Stream.of("99", deleted).flatMap(wrong -> all.apply(wrong).stream()).toList());
+        refusals.put("RevisionIdRequiredException", List.of(() -> codecommit.getPullRequestApprovalStates(r -> r.pullRequestId(id)), () -> codecommit.getPullRequestOverrideState(r -> r.pullRequestId(id))));
+        refusals.put("InvalidRevisionIdException", List.of(() -> codecommit.getPullRequestApprovalStates(r -> r.pullRequestId(id).revisionId("x")),
+                () -> codecommit.getPullRequestOverrideState(r -> r.pullRequestId(id).revisionId(""))));
+        refusals.put("InvalidPullRequestEventTypeException", List.of(events.apply(r -> r.pullRequestEventType("PULL_REQUEST_LIKED"))));
+        refusals.put("InvalidActorArnException", List.of(events.apply(r -> r.actorArn("Ada"))));
+        refusals.put("InvalidMaxResultsException", List.of(events.apply(r -> r.maxResults(0)), comments.apply(r -> r.maxResults(-1))));
+        refusals.put("InvalidContinuationTokenException", List.of(events.apply(r -> r.nextToken("x")), comments.apply(r -> r.nextToken("x"))));
+        refusals.put("RepositoryNameRequiredException", List.of(comments.apply(r -> r.beforeCommitId(commit).afterCommitId(commit)), file.apply(r -> r.repositoryName(null))));
+        refusals.put("CommitIdRequiredException", List.of(comments.apply(r -> r.repositoryName("present")), comments.apply(r -> r.repositoryName("present").afterCommitId(commit))));
+        refusals.put("InvalidCommitIdException", List.of(comments.apply(r -> r.repositoryName("present").beforeCommitId("main").afterCommitId(commit))));
+        refusals.put("CommitDoesNotExistException", List.of(comments.apply(r -> r.repositoryName("present").beforeCommitId(commit).afterCommitId("0123456789".repeat(4))),
+                file.apply(r -> r.commitSpecifier("0123456789".repeat(4))), file.apply(r -> r.commitSpecifier("absent")), file.apply(r -> r.commitSpecifier("heads/main")), file.apply(r -> r.repositoryName("empty")),
+                file.apply(r -> r.commitSpecifier(repo.resolve("refs/heads/main^{tree}").name()))));
+        refusals.put("RepositoryNotAssociatedWithPullRequestException", List.of(comments.apply(r -> r.repositoryName("other").beforeCommitId(commit).afterCommitId(commit))));
+        refusals.put("RepositoryDoesNotExistException", List.of(comments.apply(r -> r.repositoryName("absent").beforeCommitId(commit).afterCommitId(commit)), file.apply(r -> r.repositoryName("absent"))));
+        refusals.put("InvalidRepositoryNameException", List.of(comments.apply(r -> r.repositoryName("a b").beforeCommitId(commit).afterCommitId(commit)), file.apply(r -> r.repositoryName("a.git"))));
+        refusals.put("PathRequiredException", List.of(file.apply(r -> r.filePath(null))));
+        refusals.put("InvalidPathException", Stream.of("", "/", "dir//b", "dir/", "../a", "dir/./b").map(path -> file.apply(r -> r.filePath(path))).toList());
+        refusals.put("FileDoesNotExistException", Stream.of("absent", "dir", "a/b").map(path -> file.apply(r -> r.commitSpecifier("feature").filePath(path))).toList());
+        refusals.put("InvalidCommitException", Stream.of("", "main~1", "a..b", "refs/heads/", "main:a").map(name -> file.apply(r -> r.commitSpecifier(name))).toList());
+        return refusals.entrySet().stream().map(refusal -> {
+            var codes = refusal.getValue().stream().map(CodeCommitTest::error).toList();
+            return DynamicTest.dynamicTest(refusal.getKey(), () -> codes.forEach(code -> assertEquals(refusal.getKey(), code)));
+        }).toList();
     }
 
     static RepositoryTrigger trigger(Consumer<RepositoryTrigger.Builder> change) {
@@ -362,9 +627,13 @@ class CodeCommitTest {
     @Test
     void aDisabledKeyMakesItsRepositoryUnreadable() {
         var key = aws.kms.createKey("eu-west-1");
-        aws.codecommit.createRepository("secret").key(key.arn);
+        var id = aws.codecommit.createRepository("secret").key(key.arn).commit("refs/heads/main", "a", "1").pullRequest("change", "main", "main");
+        var revision = codecommit.getPullRequest(r -> r.pullRequestId(id)).pullRequest().revisionId();
         key.state = "Disabled";
         for (Runnable call : List.<Runnable>of(() -> codecommit.getRepository(r -> r.repositoryName("secret")), () -> codecommit.listPullRequests(r -> r.repositoryName("secret")),
+                () -> codecommit.getFile(r -> r.repositoryName("secret").filePath("a")), () -> codecommit.getPullRequest(r -> r.pullRequestId(id)), () -> codecommit.describePullRequestEvents(r -> r.pullRequestId(id)),
+                () -> codecommit.getCommentsForPullRequest(r -> r.pullRequestId(id)), () -> codecommit.getPullRequestApprovalStates(r -> r.pullRequestId(id).revisionId(revision)),
+                () -> codecommit.getPullRequestOverrideState(r -> r.pullRequestId(id).revisionId(revision)),
                 () -> codecommit.updateRepositoryDescription(r -> r.repositoryName("secret").repositoryDescription("x")),
                 () -> codecommit.updateRepositoryEncryptionKey(r -> r.repositoryName("secret").kmsKeyId("alias/aws/codecommit"))))
             assertEquals("EncryptionKeyDisabledException", error(call));

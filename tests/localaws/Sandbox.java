@@ -119,7 +119,9 @@ public final class Sandbox implements Callable<Integer> {
                 .commit("refs/heads/main", "README.md", "# Payments\n").commit("refs/heads/main", "src/Pay.java", "class Pay {\n}\n").annotatedTag("v1.0", "refs/heads/main")
                 .commit("refs/heads/main", "src/Pay.java", "class Pay {\n    int cents;\n}\n").annotatedTag("v1.1", "refs/heads/main").ref("refs/heads/release/1", "refs/tags/v1.0^{commit}")
                 .ref("refs/heads/refunds", "refs/heads/main").commit("refs/heads/refunds", "src/Refund.java", "class Refund {\n}\n");
-        payments.pullRequest("Pay money back", "refunds", "main");
+        var refunds = payments.pullRequest("Pay money back", "refunds", "main");
+        payments.commentOnFile(refunds, "What about refunds in part?", "src/Refund.java", 1);
+        payments.approve(refunds, "arn:aws:iam::" + LocalAws.ACCOUNT + ":user/alice");
         aws.codecommit.createRepository("website").description("What customers see").commit("refs/heads/main", "index.html", "<h1>Shop</h1>\n").ref("refs/tags/live", "refs/heads/main");
         aws.codecommit.createRepository("ideas").description("Nothing yet");
         for (var role : List.of("Administrator", "Developer", "Backup")) aws.iam.createRole(role);
