@@ -28,12 +28,13 @@ import java.time.format.DateTimeFormatter;
 import java.util.*;
 import java.util.concurrent.*;
 import java.util.concurrent.atomic.*;
-import java.util.function.UnaryOperator;
+import java.util.function.*;
 import java.util.regex.Pattern;
 import java.util.stream.*;
 import java.util.zip.*;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
+import javax.xml.stream.XMLStreamException;
 import org.eclipse.jgit.errors.*;
 import org.eclipse.jgit.internal.storage.dfs.*;
 import org.eclipse.jgit.lib.*;
@@ -45,9 +46,12 @@ import software.amazon.awssdk.auth.credentials.*;
 import software.amazon.awssdk.awscore.client.builder.*;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
+import software.amazon.awssdk.core.SdkPojo;
+import software.amazon.awssdk.core.checksums.ResponseChecksumValidation;
 import software.amazon.awssdk.core.exception.*;
 import software.amazon.awssdk.core.interceptor.*;
 import software.amazon.awssdk.core.sync.RequestBody;
+import software.amazon.awssdk.core.util.*;
 import software.amazon.awssdk.http.SdkHttpRequest;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
 import software.amazon.awssdk.regions.Region;
@@ -64,17 +68,25 @@ import software.amazon.awssdk.services.sts.StsClient;
  * clone, no local disk, memory bounded by the part buffers. Plain git restores it: {@code git clone --mirror}, then the manifest's refs.
  *
  * <p>Changes in AWS: adds objects to the bucket, each under a name of its own; none is ever overwritten or deleted. An upload is completed
- * only after the pack's checksum matched. Under {@code PREFIX/ACCOUNT/REGION/REPOSITORY/} these are bundles and manifests (a manifest is a
- * restore point: all refs, HEAD, and the bundles that have the objects), under {@code PREFIX/ACCOUNT/runs/REGION/} one record a run.
+ * only after the pack's checksum matched. Under {@code PREFIX/ACCOUNT/REGION/REPOSITORY/} these are bundles, pull requests and manifests (a
+ * manifest is a restore point: all refs, HEAD, settings, and the objects that have the rest), under {@code PREFIX/ACCOUNT/runs/REGION/} one
+ * record a run.
  *
  * <p>A second run asks each repository for its refs, finds them equal to those of the last run record, and writes just its own run record.
  * A repository that has changed since gets an increment: a bundle of what the ones before it lack. From time to time a full bundle begins a
- * new chain. A repository that fails does not stop the others; the next run does it again.
+ * new chain. Settings (tags, triggers, approval rule templates) and pull requests cost calls of their own: they are read whenever a
+ * repository has changed, and of the others in turn, each within {@code --settings-every}. A repository that fails does not stop the
+ * others; the next run does it again.
  *
  * <p>IAM actions:
  * <ul>
  * <li>codecommit:ListRepositories (on *), codecommit:BatchGetRepositories, codecommit:GitPull; for repositories under a customer managed
  *     key also the key's six actions of create-kms-key
+ * <li>for the settings codecommit:ListTagsForResource, codecommit:GetRepositoryTriggers,
+ *     codecommit:ListAssociatedApprovalRuleTemplatesForRepository, codecommit:GetApprovalRuleTemplate (on *), and codecommit:GetFile, which
+ *     finds out whether Git LFS is in use
+ * <li>for the pull requests codecommit:ListPullRequests, codecommit:GetPullRequest, codecommit:DescribePullRequestEvents,
+ *     codecommit:GetCommentsForPullRequest, codecommit:GetPullRequestApprovalStates, codecommit:GetPullRequestOverrideState
  * <li>s3:ListBucket, s3:GetObject, s3:PutObject, s3:AbortMultipartUpload, s3:ListBucketMultipartUploads
  * <li>with --sse-kms-key-id, on that key: kms:GenerateDataKey, kms:Decrypt
  * </ul>
@@ -102,12 +114,27 @@ class BackupToS3 implements Callable<Integer> {
     @Option(names = "--exclude", paramLabel = "GLOB", arity = "1..*", description = "Repositories to leave out, by name or with * and ?.")
     List<String> exclude = List.of();
 
+    @Option(names = "--shard", paramLabel = "I/N",
+            description = "Only the I-th of N parts of the repositories, by their names, so that N runs can share the work. Such as 1/4.")
+    String shard;
+
     @Option(names = "--jobs", paramLabel = "N", defaultValue = "4", description = "Repositories at a time. Default: ${DEFAULT-VALUE}.")
     int jobs;
 
     @Option(names = "--full-every", paramLabel = "TIME", defaultValue = "30d",
             description = "How old full bundles get, such as 30d or 12h; each repository's a share of its own less, up to a third. Default: ${DEFAULT-VALUE}.")
     String fullEvery = "30d";
+
+    @Option(names = "--settings-every", paramLabel = "TIME", defaultValue = "7d",
+            description = "How long ago at the most settings and pull requests of an unchanged repository were read. Default: ${DEFAULT-VALUE}.")
+    String settingsEvery = "7d";
+
+    @Option(names = "--no-pull-requests", description = "Leaves the pull requests out.")
+    boolean noPullRequests;
+
+    @Option(names = "--deadline", paramLabel = "TIME", description = "Ends by then, such as 50m: begins no repository in the last tenth of the time (or five "
+            + "minutes, if that is less), and gives up what is under way at its end. Those with the oldest backup come first. Default: none.")
+    String deadline;
 
     @Option(names = "--expected-bucket-owner", paramLabel = "ACCOUNT", description = "Account that the bucket must belong to.")
     String expectedBucketOwner;
@@ -119,16 +146,11 @@ class BackupToS3 implements Callable<Integer> {
     @Option(names = "--dry-run", description = "Only reads, and prints what would change.")
     boolean dryRun;
 
-    /** Of manifests and run records; a reader leaves what has another one. */
-    static final int FORMAT = 1;
     static final String TOOL = BackupToS3.class.getAnnotation(Command.class).version()[0];
-    static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmssSSS'Z'").withZone(ZoneOffset.UTC);
     /** As many repositories as every version of BatchGetRepositories takes. */
     static final int BATCH = 25;
     /** How many run records are read at the most to find every repository's last state. */
     static final int RUNS_READ = 50;
-    /** What takes back the line that a terminal's cursor is in. */
-    static final String CLEAR_LINE = "\r\033[K";
     /** Bundles behind a full one, before there is a new one. */
     static final int MOST_INCREMENTS = 30;
     /** How many ids a server is told of at the most, by 32 a request, until it knows enough of them. */
@@ -155,13 +177,27 @@ class BackupToS3 implements Callable<Integer> {
     final Map<String, String> open = new ConcurrentHashMap<>();
     /** How often CreateMultipartUpload was sent for a key. */
     final Map<String, Integer> begun = new ConcurrentHashMap<>();
-    /** The repositories to back up. */
+    Selection selection;
+    /** When the run began: the same for all that it saves, so that those go on in the order of their names. */
+    Instant begin;
+    /** Ids of the Region's repositories by name. */
+    Map<String, String> ids = Map.of();
+    /** The repositories to back up, those with the oldest backup first. */
     List<String> names = List.of();
+    /** What the last run of this job saw and is no longer there. */
+    final ArrayNode vanished = JSON.createArrayNode();
+    /** Templates by name: they are the account's, and many repositories have the same. */
+    final Map<String, JsonNode> templates = new ConcurrentHashMap<>();
     /** By name; also what was asked for and is no repository. */
     final Map<String, Outcome> outcomes = new ConcurrentSkipListMap<>();
     final AtomicLong received = new AtomicLong();
     final long started = System.nanoTime();
     volatile boolean stopping;
+    final Set<String> attempted = ConcurrentHashMap.newKeySet();
+    /** Whether the --deadline is over. */
+    volatile boolean late;
+    /** How long, after the deadline, what is under way may take to give up. */
+    Duration grace = Duration.ofSeconds(10);
     /** Whether somebody watches; then stderr shows how far it is. */
     boolean terminal = System.console() != null;
 
@@ -176,25 +212,35 @@ class BackupToS3 implements Callable<Integer> {
     public Integer call() throws Exception {
         checkOptions();
         codecommit = client(CodeCommitClient.builder());
-        s3 = client(S3Client.builder().crossRegionAccessEnabled(true)
-                .addPlugin(config -> config.overrideConfiguration(config.overrideConfiguration().copy(o -> o.addExecutionInterceptor(onEveryCall())))));
+        s3 = s3(new ExecutionInterceptor() {
+            @Override
+            public void beforeTransmission(Context.BeforeTransmission context, ExecutionAttributes call) {
+                if (context.request() instanceof CreateMultipartUploadRequest create) begun.merge(create.key(), 1, Integer::sum);
+            }
+        });
         buffers = new Buffers(partSize, (int) Math.max(2, Math.min(4L * jobs, Runtime.getRuntime().maxMemory() * 2 / 5 / partSize)));
+        begin = clock.instant();
+        selection = new Selection(repositoryNames, exclude, shard);
         names = repositories();
-        var known = lastRuns(names);
+        var known = lastRuns();
+        names = names.stream().sorted(Comparator.comparing(name -> known.getOrDefault(name, JSON.missingNode()).path("lastSuccess").asText())).toList();
         var hook = new Thread(this::stop);
         Runtime.getRuntime().addShutdownHook(hook);
         var workers = Executors.newFixedThreadPool(jobs, BackupToS3::daemon);
-        var clock = Executors.newSingleThreadScheduledExecutor(BackupToS3::daemon);
-        if (terminal) clock.scheduleAtFixedRate(this::progress, 0, 200, TimeUnit.MILLISECONDS);
+        var watch = Executors.newSingleThreadScheduledExecutor(BackupToS3::daemon);
+        if (terminal) watch.scheduleAtFixedRate(this::progress, 0, 200, TimeUnit.MILLISECONDS);
         try {
-            var batches = new ArrayList<Batch>();
-            for (var i = 0; i < names.size(); i += BATCH) batches.add(new Batch(names.subList(i, Math.min(i + BATCH, names.size()))));
             var tasks = new ArrayList<Future<?>>();
-            for (var batch : batches) for (var name : batch.names) tasks.add(workers.submit(() -> backUp(name, batch, known.get(name))));
-            for (var task : tasks) task.get();
+            for (var i = 0; i < names.size(); i += BATCH) {
+                var batch = new Batch(names.subList(i, Math.min(i + BATCH, names.size())));
+                for (var name : batch.names) tasks.add(workers.submit(() -> backUp(name, batch, known.get(name))));
+            }
+            workers.shutdown();
+            while (!late && !workers.awaitTermination(200, TimeUnit.MILLISECONDS)) if (isPast(Duration.ZERO)) giveUp(workers, known);
+            for (var task : tasks) if (task.isDone()) task.get();
         } finally {
             workers.shutdownNow();
-            clock.shutdownNow();
+            watch.shutdownNow();
             if (terminal) spec.commandLine().getErr().print(CLEAR_LINE);
             if (!stopping) Runtime.getRuntime().removeShutdownHook(hook);
         }
@@ -202,45 +248,20 @@ class BackupToS3 implements Callable<Integer> {
     }
 
     void checkOptions() {
-        check("--bucket", bucket, "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, such as my-backups");
-        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*",
-                "letters, digits and !_.*'()=- between single slashes, such as projects/codecommit-backup");
-        var right = "names of repositories, with * and ? for any characters, such as 'team-*'";
-        for (var glob : repositoryNames) check("--repository-names", glob, "[\\w.*?-]{1,100}", right);
-        for (var glob : exclude) check("--exclude", glob, "[\\w.*?-]{1,100}", right);
-        check("--jobs", String.valueOf(jobs), "[1-9]|[1-5]\\d|6[0-4]", "1 to 64, such as 4");
+        checkBucket();
+        checkSelection();
+        if (shard != null) {
+            var good = "which part of how many, such as 1/4";
+            var parts = check("--shard", shard, "[1-9]\\d{0,2}/[1-9]\\d{0,2}", good).split("/");
+            if (Integer.parseInt(parts[0]) > Integer.parseInt(parts[1])) throw wrong("--shard '" + shard + "': give " + good);
+        }
         check("--full-every", fullEvery, "[1-9]\\d{0,4}[hd]", "a number and h or d for hours or days, such as 30d");
-        if (expectedBucketOwner != null) check("--expected-bucket-owner", expectedBucketOwner, "\\d{12}", "an account id of 12 digits, such as 444455556666");
+        check("--settings-every", settingsEvery, "[1-9]\\d{0,4}[hd]", "a number and h or d for hours or days, such as 7d");
+        if (deadline != null) check("--deadline", deadline, "[1-9]\\d{0,4}[mh]", "a number and m or h for minutes or hours, such as 50m");
         if (sseKmsKeyId != null)
             check("--sse-kms-key-id", sseKmsKeyId, "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:key/[A-Za-z0-9-]+",
                     "the key's whole ARN, such as arn:aws:kms:eu-west-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab");
         checkGitEndpoint();
-    }
-
-    /** @param text a number and m, h or d */
-    static Duration duration(String text) {
-        return Duration.parse((text.endsWith("d") ? "P" : "PT") + text);
-    }
-
-    /**
-     * On every S3 call: whose bucket it must be. On none: the Expect header, which costs a round trip a part and makes the JDK's client
-     * drop the message of an error that answers it.
-     */
-    ExecutionInterceptor onEveryCall() {
-        return new ExecutionInterceptor() {
-            @Override
-            public SdkHttpRequest modifyHttpRequest(Context.ModifyHttpRequest context, ExecutionAttributes call) {
-                return context.httpRequest().copy(r -> {
-                    r.removeHeader("Expect");
-                    if (expectedBucketOwner != null) r.putHeader("x-amz-expected-bucket-owner", expectedBucketOwner);
-                });
-            }
-
-            @Override
-            public void beforeTransmission(Context.BeforeTransmission context, ExecutionAttributes call) {
-                if (context.request() instanceof CreateMultipartUploadRequest create) begun.merge(create.key(), 1, Integer::sum);
-            }
-        };
     }
 
     // 1. Which repositories, and what the last runs know of them
@@ -248,18 +269,16 @@ class BackupToS3 implements Callable<Integer> {
     /** The names that are wanted, in order. A pattern that fits nothing is a failure like that of a repository. */
     List<String> repositories() {
         subject = "list of repositories";
-        var all = codecommit.listRepositoriesPaginator(r -> { }).repositories().stream().map(RepositoryNameIdPair::repositoryName).sorted().toList();
+        var all = new TreeMap<String, String>();
+        for (var repository : codecommit.listRepositoriesPaginator(r -> { }).repositories()) all.put(repository.repositoryName(), repository.repositoryId());
+        ids = all;
         subject = "";
         for (var glob : new TreeSet<>(repositoryNames)) {
-            if (glob.equals("*") || all.stream().anyMatch(name -> fits(name, List.of(glob)))) continue;
+            if (glob.equals("*") || all.keySet().stream().anyMatch(name -> fits(name, List.of(glob)))) continue;
             var unknown = new Failure("no repository of account " + identity().account() + " in " + region() + " has such a name");
             report(glob, failed(null, unknown, System.nanoTime()));
         }
-        return all.stream().filter(name -> fits(name, repositoryNames) && !fits(name, exclude)).toList();
-    }
-
-    static boolean fits(String name, List<String> globs) {
-        return globs.stream().anyMatch(glob -> name.matches(glob.replace(".", "\\.").replace("*", ".*").replace('?', '.')));
+        return all.keySet().stream().filter(selection::has).toList();
     }
 
     /** What CodeCommit knows of some repositories, asked for when the first of them is begun. */
@@ -287,18 +306,65 @@ class BackupToS3 implements Callable<Integer> {
         return prefix + "/" + identity().account() + "/runs/" + region() + "/";
     }
 
-    /** The last restore point of each repository, from the newest run records. */
-    Map<String, JsonNode> lastRuns(List<String> names) throws IOException {
+    /** Which repositories a run is for. */
+    record Selection(List<String> repositoryNames, List<String> exclude, String shard) {
+        boolean has(String name) {
+            if (!fits(name, repositoryNames) || fits(name, exclude)) return false;
+            if (shard == null) return true;
+            var parts = shard.split("/");
+            return Math.floorMod(name.hashCode(), Integer.parseInt(parts[1])) == Integer.parseInt(parts[0]) - 1;
+        }
+    }
+
+    /** The last state of each repository, from the newest run records. */
+    Map<String, JsonNode> lastRuns() throws IOException {
         subject = "s3://" + bucket + "/" + runs();
         var keys = keys(runs() + TIME.format(clock.instant().minus(Duration.ofDays(40))));
         if (keys.isEmpty()) keys = keys(runs());
         var known = new HashMap<String, JsonNode>();
         var missing = new HashSet<>(names);
-        for (var i = keys.size() - 1; i >= Math.max(0, keys.size() - RUNS_READ) && !missing.isEmpty(); i--)
-            for (var entry : read(keys.get(i)).path("repositories").properties())
-                if (entry.getValue().has("manifest") && missing.remove(entry.getKey())) known.put(entry.getKey(), entry.getValue());
+        var newer = new ArrayList<Selection>();
+        for (var i = keys.size() - 1; i >= Math.max(0, keys.size() - RUNS_READ) && (!missing.isEmpty() || newer.isEmpty()); i--) {
+            var record = read(keys.get(i));
+            if (record.isEmpty()) continue;
+            for (var entry : record.path("repositories").properties()) {
+                var name = entry.getKey();
+                if (entry.getValue().has("manifest") && missing.remove(name)) known.put(name, entry.getValue());
+                // What was gone already when a newer run looked for it was told then.
+                if (selection.has(name) && !ids.containsKey(name) && newer.stream().noneMatch(run -> run.has(name))) vanished(name, entry.getValue());
+            }
+            newer.add(JSON.convertValue(record.get("selection"), Selection.class));
+        }
         subject = "";
         return known;
+    }
+
+    /** Names a repository of the last run that was deleted or renamed since. */
+    void vanished(String name, JsonNode last) {
+        var renamed = ids.entrySet().stream().filter(other -> other.getValue().equals(last.path("id").asText())).map(Map.Entry::getKey).findFirst();
+        var point = last.path("manifest").asText("none");
+        note(name + ": " + renamed.map(other -> "was renamed to " + other + ", and is backed up anew under that name").orElse("is no longer in CodeCommit")
+                + "; newest restore point: " + point);
+        vanished.addObject().put("repositoryName", name).put("repositoryId", last.path("id").textValue()).put("renamedTo", renamed.orElse(null))
+                .put("manifest", last.path("manifest").textValue());
+    }
+
+    /** The last state of a repository of which no run record tells, by what is in its directory; null if that is nothing. */
+    JsonNode newest(String name) throws IOException {
+        var folder = folder(name);
+        var manifest = s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(folder)).contents().stream().map(S3Object::key)
+                .filter(key -> key.endsWith(MANIFEST)).reduce((older, newer) -> newer);
+        if (manifest.isEmpty()) return null;
+        var point = read(manifest.get());
+        if (point.isEmpty()) return null;
+        var full = point.at("/chain/0/key").asText(manifest.get()).substring(folder.length()).split("-")[0];
+        return JSON.createObjectNode().put("id", point.at("/repository/repositoryId").asText()).put("manifest", manifest.get()).put("refs", digest(point))
+                .put("full", TIME.parse(full, Instant::from).toString());
+    }
+
+    /** Where a repository's objects are. */
+    String folder(String name) {
+        return prefix + "/" + identity().account() + "/" + region() + "/" + name + "/";
     }
 
     List<String> keys(String after) {
@@ -307,8 +373,8 @@ class BackupToS3 implements Callable<Integer> {
 
     /** A manifest or run record; an empty document for one that is gone, damaged or of another format, which costs a new full bundle and no more. */
     JsonNode read(String key) throws IOException {
-        try (var in = new GZIPInputStream(s3.getObjectAsBytes(r -> r.bucket(bucket).key(key)).asInputStream())) {
-            var document = JSON.readTree(in);
+        try (var in = s3.getObjectAsBytes(r -> r.bucket(bucket).key(key)).asInputStream()) {
+            var document = json(in);
             if (document.path("format").asInt() == FORMAT) return document;
             note(key + " has another format than " + FORMAT + " and is not used");
         } catch (NoSuchKeyException | ZipException | EOFException | com.fasterxml.jackson.core.JsonProcessingException e) {
@@ -321,12 +387,18 @@ class BackupToS3 implements Callable<Integer> {
 
     void backUp(String name, Batch batch, JsonNode last) {
         var start = System.nanoTime();
+        // What is begun in the last tenth of the time might not be done by its end.
+        if (deadline != null && isPast(Collections.min(List.of(duration(deadline).dividedBy(10), Duration.ofMinutes(5))))) {
+            report(name, new Outcome(shown("not-attempted", start), recorded("not-attempted", last)));
+            return;
+        }
+        attempted.add(name);
         for (var attempt = 1; !stopping; attempt++)
             try {
-                report(name, save(batch.get(name), last, start));
+                report(name, save(batch.get(name), last != null ? last : newest(name), start));
                 return;
             } catch (Exception | OutOfMemoryError e) {
-                var cause = cause(e);
+                var cause = late ? new Failure("not done by the --deadline", e) : cause(e);
                 var throttled = cause instanceof TransportException && cause.getMessage().matches("(?s).*: (429|503) .*");
                 // A branch may have moved between the advertisement and the fetch, or the line was cut: once more, with a new advertisement.
                 if (cause instanceof TransportException && !(cause instanceof NoRemoteRepositoryException) && attempt < (throttled ? 6 : 2)) {
@@ -336,6 +408,25 @@ class BackupToS3 implements Callable<Integer> {
                 if (!stopping) report(name, failed(last, cause, start));
                 return;
             }
+    }
+
+    /** Whether it is no more than this long until the deadline. */
+    boolean isPast(Duration before) {
+        return deadline != null && !clock.instant().isBefore(begin.plus(duration(deadline)).minus(before));
+    }
+
+    /** At the deadline: what is under way is given up, and whatever does not hear of it is left behind. */
+    void giveUp(ExecutorService workers, Map<String, JsonNode> known) throws InterruptedException {
+        late = true;
+        workers.awaitTermination(grace.toMillis(), TimeUnit.MILLISECONDS);
+        for (var name : attempted)
+            if (!outcomes.containsKey(name)) report(name, failed(known.get(name), new Failure("not done by the --deadline"), System.nanoTime()));
+        for (var name : names) report(name, new Outcome(shown("not-attempted", System.nanoTime()), recorded("not-attempted", known.get(name))));
+        abortAll();
+    }
+
+    boolean isOver() {
+        return stopping || late;
     }
 
     /** The failure of S3 or of a check, if that is what ended a fetch. */
@@ -349,40 +440,56 @@ class BackupToS3 implements Callable<Integer> {
         try (var transport = transport(repository.cloneUrlHttp(), target); var connection = transport.openFetch()) {
             var time = clock.instant();
             var now = manifest(repository, connection, time);
-            var digest = digest(now);
-            var count = now.get("refs").size();
-            var same = last != null && last.path("id").asText().equals(repository.repositoryId()) && !due(last, time);
-            if (same && last.path("refs").asText().equals(digest)) return outcome("unchanged", last, start, count, null, 0, List.of());
+            var point = JSON.createObjectNode().put("id", repository.repositoryId()).put("refs", digest(now));
+            var same = last != null && last.get("id").equals(point.get("id"));
+            var renewed = same && due(last, "full", fullEvery, time);
+            var unchanged = same && !renewed && last.get("refs").equals(point.get("refs"));
+            if (unchanged && !due(last, "settingsRead", settingsEvery, time)) return outcome("unchanged", last, now, start);
 
             // A chain is continued unless it is another repository's, old, long, damaged or empty.
-            var base = same ? read(last.get("manifest").asText()) : JSON.createObjectNode();
+            var previous = same ? read(last.get("manifest").asText()) : JSON.createObjectNode();
+            var base = renewed || !complete(previous) ? JSON.createObjectNode() : previous;
             var wanted = wanted(connection, base.path("refs"));
-            var chain = now.putArray("chain");
-            if (complete(base.path("chain")) && (wanted.isEmpty() || !base.path("refs").isEmpty() && !isLong(base.path("chain"))))
-                base.path("chain").forEach(chain::add);
-            else {
+            if (!wanted.isEmpty() && (base.path("refs").isEmpty() || isLong(base.path("chain")))) {
                 base = JSON.createObjectNode();
                 wanted = wanted(connection, base);
             }
-            var kind = wanted.isEmpty() ? "refs" : chain.isEmpty() ? "full" : "incr";
-            if (dryRun) return outcome("would-create", last, start, count, kind, 0, List.of());
-
-            var stem = prefix + "/" + identity().account() + "/" + region() + "/" + repository.repositoryName() + "/" + newName(time);
-            var manifest = stem + ".manifest.json.gz";
-            var keys = new ArrayList<>(List.of(manifest));
-            var bytes = 0L;
-            var bundle = wanted.isEmpty() ? null : target.fetch(connection, wanted, base.path("refs"), now, stem, kind);
-            if (bundle == null) kind = "refs";
-            else {
-                chain.add(bundle);
-                keys.add(0, bundle.get("key").asText());
-                bytes = bundle.get("size").asLong();
-            }
-            bytes += put(manifest, now);
-            var point = JSON.createObjectNode().put("id", repository.repositoryId()).put("manifest", manifest).put("refs", digest)
-                    .put("full", base.isEmpty() ? time.toString() : last.get("full").asText());
-            return outcome("created", point, start, count, kind, bytes, keys);
+            var chain = now.putArray("chain");
+            base.path("chain").forEach(chain::add);
+            var stem = folder(repository.repositoryName()) + newName(time);
+            if (!wanted.isEmpty()) target.fetch(connection, wanted, base.path("refs"), now, stem, chain.isEmpty() ? "full" : "incr").ifPresent(chain::add);
+            var errors = readSettings(repository, previous, now, stem, base.isEmpty());
+            if (errors.isEmpty()) point.put("settingsRead", time.toString()); // else the next run reads them again
+            point.put("full", base.isEmpty() ? time.toString() : last.get("full").asText());
+            var sameRefs = unchanged && !base.isEmpty();
+            var outcome = sameRefs && isTheSame(previous, now) ? outcome("unchanged", point.put("manifest", last.get("manifest").asText()), now, start)
+                    : write(now, stem, point, sameRefs, start);
+            if (now.has("gitLfs")) outcome.shown.set("gitLfs", now.get("gitLfs"));
+            if (!errors.isEmpty()) outcome.shown.put("error", String.join("; ", errors));
+            return outcome;
         }
+    }
+
+    /** Makes a restore point, now that all is there that it names. */
+    Outcome write(ObjectNode now, String stem, ObjectNode point, boolean sameRefs, long start) throws IOException {
+        var made = objects(now).filter(object -> object.get("key").asText().startsWith(stem)).toList();
+        var bytes = made.stream().mapToLong(object -> object.get("size").asLong()).sum() + put(stem + MANIFEST, now).get("size").asLong();
+        var outcome = outcome(dryRun ? "would-create" : "created", point.put("manifest", stem + MANIFEST), now, start);
+        outcome.shown.put("kind", made.stream().filter(object -> object.has("kind")).map(object -> object.get("kind").asText()).findFirst()
+                .orElse(sameRefs ? "settings" : "refs")).put("bytes", bytes);
+        if (!dryRun) made.forEach(object -> outcome.shown.withArray("keys").add(object.get("key")));
+        if (!dryRun) outcome.shown.withArray("keys").add(stem + MANIFEST);
+        return outcome;
+    }
+
+    /** What a restore point needs: bundles and pull requests. */
+    static Stream<JsonNode> objects(JsonNode manifest) {
+        return Stream.concat(manifest.path("chain").valueStream(), manifest.path("pullRequests").valueStream());
+    }
+
+    /** Whether two restore points differ in nothing but their time. */
+    static boolean isTheSame(JsonNode one, JsonNode other) {
+        return Stream.of("head", "refs", "chain", "settings", "gitLfs", "pullRequests").allMatch(part -> one.path(part).equals(other.path(part)));
     }
 
     /** What is advertised and not saved; one ref for each id. */
@@ -391,11 +498,11 @@ class BackupToS3 implements Callable<Integer> {
         return connection.getRefs().stream().filter(ref -> ids.add(ref.getObjectId().name())).toList();
     }
 
-    /** Whether it is time for a new full bundle: at --full-every less a part that depends on the repository, lest all begin anew on one night. */
-    boolean due(JsonNode last, Instant now) {
-        var every = duration(fullEvery).toMillis();
-        var part = Math.floorMod(last.path("id").asText().hashCode(), 1000) * every / 3000;
-        return !last.has("full") || !Instant.parse(last.get("full").asText()).plusMillis(every - part).isAfter(now);
+    /** Whether something was last done too long ago: a share of the time less that depends on the repository, lest all are due on one night. */
+    static boolean due(JsonNode last, String what, String every, Instant now) {
+        var most = duration(every).toMillis();
+        var less = Math.floorMod(last.path("id").asText().hashCode(), 1000) * most / 3000;
+        return !last.has(what) || !Instant.parse(last.get(what).asText()).plusMillis(most - less).isAfter(now);
     }
 
     /** Whether restoring a chain has become more work than a new full bundle is worth. */
@@ -404,54 +511,58 @@ class BackupToS3 implements Callable<Integer> {
         return chain.size() > MOST_INCREMENTS || increments.sum() > chain.at("/0/size").asLong() / 2;
     }
 
-    /** @param point the newest restore point: repository id, manifest, digest of the refs, time of its full bundle; null if there is none */
-    Outcome outcome(String status, JsonNode point, long start, int refs, String kind, long bytes, List<String> keys) {
-        var shown = JSON.createObjectNode().put("status", status);
-        if (kind != null) shown.put("kind", kind);
-        shown.put("refs", refs).put("bytes", bytes).put("seconds", seconds(start));
-        if (!keys.isEmpty()) shown.set("keys", JSON.valueToTree(keys));
-        var recorded = JSON.createObjectNode().put("outcome", status.equals("created") ? "saved" : status);
-        if (point != null) List.of("id", "manifest", "refs", "full").forEach(member -> recorded.set(member, point.get(member)));
-        return new Outcome(shown, recorded);
+    /** @param point the newest restore point, as run records have it: repository id, key of the manifest, digest, and when what was last done */
+    Outcome outcome(String status, JsonNode point, JsonNode manifest, long start) {
+        var recorded = recorded(status.equals("unchanged") ? status : "saved", point).put("lastSuccess", begin.toString());
+        return new Outcome(shown(status, start).put("refs", manifest.get("refs").size()), recorded);
+    }
+
+    ObjectNode shown(String status, long start) {
+        return JSON.createObjectNode().put("status", status).put("kind", (String) null).put("refs", 0).put("bytes", 0L).put("seconds", seconds(start));
+    }
+
+    static ObjectNode recorded(String outcome, JsonNode point) {
+        var recorded = point == null ? JSON.createObjectNode() : point.<ObjectNode>deepCopy();
+        return recorded.put("outcome", outcome);
     }
 
     Outcome failed(JsonNode last, Throwable e, long start) {
         if (verbose) e.printStackTrace(spec.commandLine().getErr());
-        var outcome = outcome("failed", last, start, 0, null, 0, List.of());
         var denied = reason(e).contains(" not permitted on "); // JGit's words for HTTP 403
-        outcome.shown.put("error", reason(e) + (denied
-                ? "; it takes codecommit:GitPull, the use of the repository's key, valid credentials and a right clock" : ""));
-        return outcome;
+        return new Outcome(shown("failed", start).put("error", reason(e) + (denied
+                ? "; it takes codecommit:GitPull, the use of the repository's key, valid credentials and a right clock" : "")), recorded("failed", last));
     }
 
     static String newName(Instant time) {
         return TIME.format(time) + "-" + HexFormat.of().toHexDigits(ThreadLocalRandom.current().nextInt());
     }
 
-    /** Of all that a restore point's refs are. */
+    /** Of what every run learns of a repository without calls of its own: its refs, and of its settings those that come with its clone URL. */
     static String digest(JsonNode manifest) {
         var digest = sha("SHA-256");
-        digest.update(("HEAD " + manifest.get("head").asText() + "\n").getBytes(StandardCharsets.UTF_8));
-        manifest.get("refs").properties().forEach(ref -> digest.update((ref.getValue().asText() + " " + ref.getKey() + "\n").getBytes(StandardCharsets.UTF_8)));
+        Consumer<String> line = text -> digest.update((text + "\n").getBytes(StandardCharsets.UTF_8));
+        line.accept("HEAD " + manifest.get("head").asText());
+        manifest.get("refs").properties().forEach(ref -> line.accept(ref.getValue().asText() + " " + ref.getKey()));
+        line.accept("key " + manifest.at("/settings/kmsKeyId").asText());
+        line.accept("description " + manifest.at("/settings/repositoryDescription").asText());
         return hex(digest.digest());
     }
 
-    /** Whether a chain's bundles are all there, as long as they were; they lie close together, mostly on one page. */
-    boolean complete(JsonNode chain) {
-        if (chain.isEmpty()) return true;
-        var first = chain.at("/0/key").asText();
-        var last = chain.get(chain.size() - 1).get("key").asText();
+    /** Whether what a restore point needs is all there, as long as it was; it lies close together, mostly on one page. */
+    boolean complete(JsonNode manifest) {
+        if (objects(manifest).findAny().isEmpty()) return true;
+        var keys = objects(manifest).map(object -> object.get("key").asText()).sorted().toList();
+        var first = keys.get(0);
+        var last = keys.get(keys.size() - 1);
         var folder = first.substring(0, first.lastIndexOf('/') + 1);
         var there = s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(folder).startAfter(first.substring(0, first.length() - 1))).contents().stream()
                 .takeWhile(object -> object.key().compareTo(last) <= 0).collect(Collectors.toMap(S3Object::key, S3Object::size));
-        return chain.valueStream().allMatch(bundle -> there.getOrDefault(bundle.get("key").asText(), -1L) == bundle.get("size").asLong());
+        return objects(manifest).allMatch(object -> there.getOrDefault(object.get("key").asText(), -1L) == object.get("size").asLong());
     }
 
-    /** A restore point but for its chain. */
+    /** A restore point but for its chain, and of the settings what is known already. */
     ObjectNode manifest(RepositoryMetadata repository, FetchConnection connection, Instant time) {
-        var manifest = JSON.createObjectNode().put("format", FORMAT).put("tool", TOOL).put("time", time.toString());
-        manifest.putObject("repository").put("repositoryId", repository.repositoryId()).put("repositoryName", repository.repositoryName())
-                .put("arn", repository.arn());
+        var manifest = document(repository, time);
         var detached = connection.getRef("HEAD");
         manifest.put("objectFormat", "sha1").put("head", repository.defaultBranch() != null ? "refs/heads/" + repository.defaultBranch()
                 : detached != null ? detached.getObjectId().name() : null);
@@ -462,10 +573,155 @@ class BackupToS3 implements Callable<Integer> {
             refs.put(ref.getName(), ref.getObjectId().name());
             if (ref.getPeeledObjectId() != null) peeled.put(ref.getName(), ref.getPeeledObjectId().name());
         }
+        manifest.putObject("settings").put("repositoryDescription", Objects.requireNonNullElse(repository.repositoryDescription(), ""))
+                .put("defaultBranch", repository.defaultBranch()).put("kmsKeyId", repository.kmsKeyId());
         return manifest;
     }
 
-    // 3. Git
+    /** What manifests and pull requests begin with. */
+    static ObjectNode document(RepositoryMetadata repository, Instant time) {
+        var document = JSON.createObjectNode().put("format", FORMAT).put("tool", TOOL).put("time", time.toString());
+        document.putObject("repository").put("repositoryId", repository.repositoryId()).put("repositoryName", repository.repositoryName())
+                .put("arn", repository.arn());
+        return document;
+    }
+
+    // 3. What a repository is besides Git
+
+    /**
+     * Adds settings and pull requests to a restore point. What cannot be read stays as the one before has it, and is told; it is no reason not to
+     * save the commits.
+     */
+    List<String> readSettings(RepositoryMetadata repository, JsonNode previous, ObjectNode now, String stem, boolean newChain) {
+        var errors = new ArrayList<String>();
+        var name = repository.repositoryName();
+        var settings = (ObjectNode) now.get("settings");
+        part("settings", errors, () -> {
+            settings.set("tags", tags(repository.arn()));
+            settings.set("triggers", described(codecommit.getRepositoryTriggers(r -> r.repositoryName(name)).triggers()));
+            var names = codecommit.listAssociatedApprovalRuleTemplatesForRepositoryPaginator(r -> r.repositoryName(name)).stream()
+                    .flatMap(page -> page.approvalRuleTemplateNames().stream()).sorted().toList();
+            settings.set("approvalRuleTemplates", JSON.valueToTree(names.stream().map(each -> templates.computeIfAbsent(each, this::template)).toList()));
+        });
+        if (!errors.isEmpty()) previous.path("settings").properties().forEach(each -> settings.putIfAbsent(each.getKey(), each.getValue()));
+        part("use of Git LFS", errors, () -> gitLfs(name, now));
+        var kept = now.putArray("pullRequests");
+        if (!noPullRequests || !newChain) previous.path("pullRequests").forEach(kept::add);
+        if (!noPullRequests) part("pull requests", errors, () -> readPullRequests(repository, now, stem, newChain));
+        if (kept.isEmpty()) now.remove("pullRequests");
+        return errors;
+    }
+
+    interface Step {
+        void run() throws IOException;
+    }
+
+    void part(String what, List<String> errors, Step step) {
+        try {
+            step.run();
+        } catch (IOException | SdkException | Failure | OutOfMemoryError e) {
+            if (isOver()) throw new Failure("interrupted", e);
+            if (verbose) e.printStackTrace(spec.commandLine().getErr());
+            errors.add(what + " not saved: " + reason(e));
+        }
+    }
+
+    JsonNode tags(String arn) {
+        var tags = new TreeMap<String, String>();
+        for (String token = null; ; ) {
+            var from = token;
+            var page = codecommit.listTagsForResource(r -> r.resourceArn(arn).nextToken(from));
+            tags.putAll(page.tags());
+            if ((token = page.nextToken()) == null) return JSON.valueToTree(tags);
+        }
+    }
+
+    JsonNode template(String name) {
+        var template = codecommit.getApprovalRuleTemplate(r -> r.approvalRuleTemplateName(name)).approvalRuleTemplate();
+        return JSON.createObjectNode().put("approvalRuleTemplateName", name).put("approvalRuleTemplateDescription", template.approvalRuleTemplateDescription())
+                .put("approvalRuleTemplateContent", template.approvalRuleTemplateContent());
+    }
+
+    /** Which files are kept in Git LFS, by the patterns of .gitattributes at HEAD: of these the repository has only pointers. */
+    void gitLfs(String name, ObjectNode now) {
+        var head = now.path("refs").path(now.get("head").asText()).asText(now.get("head").asText());
+        if (!ObjectId.isId(head)) return;
+        try {
+            codecommit.getFile(r -> r.repositoryName(name).commitSpecifier(head).filePath(".gitattributes")).fileContent().asUtf8String().lines()
+                    .filter(line -> line.matches("[^#].*\\sfilter=lfs(\\s.*)?")).forEach(line -> now.withArray("gitLfs").add(line.strip().split("\\s")[0]));
+        } catch (FileDoesNotExistException e) {
+            return;
+        }
+        if (now.has("gitLfs")) note(name + ": Git LFS is in use (" + now.get("gitLfs").valueStream().map(JsonNode::asText).collect(Collectors.joining(", "))
+                + "): these files are not in Git, and so not in the backup");
+    }
+
+    /**
+     * Writes the pull requests that have changed. The objects of a chain follow each other as its bundles do: of a pull request that is in
+     * several, the last one counts. Closed ones are read once, and once more when a new chain begins, in case somebody has added to them.
+     */
+    void readPullRequests(RepositoryMetadata repository, ObjectNode now, String stem, boolean newChain) throws IOException {
+        var objects = (ArrayNode) now.get("pullRequests");
+        var saved = new HashMap<String, JsonNode>();
+        for (var object : objects) for (var each : read(object.get("key").asText()).path("pullRequests")) saved.put(id(each), each);
+        // Objects older than their chain expire before it, also those that stayed because the new ones could not be read.
+        var anew = newChain || objects.isEmpty() || objects.at("/0/key").asText().compareTo(now.at("/chain/0/key").asText()) < 0;
+        var document = document(repository, Instant.parse(now.get("time").asText()));
+        var changed = document.putArray("pullRequests");
+        var ids = codecommit.listPullRequestsPaginator(r -> r.repositoryName(repository.repositoryName())).stream()
+                .flatMap(page -> page.pullRequestIds().stream()).sorted(Comparator.comparing(Long::valueOf)).toList();
+        for (var id : ids) {
+            if (isOver()) throw new Failure("interrupted");
+            var before = saved.get(id);
+            var closed = before != null && before.at("/pullRequest/pullRequestStatus").asText().equals("CLOSED");
+            if (closed && !anew) continue;
+            var today = described(codecommit.getPullRequest(r -> r.pullRequestId(id)).pullRequest());
+            var pullRequest = closed && today.equals(before.get("pullRequest")) ? before : pullRequest(id, today);
+            if (anew || !pullRequest.equals(before)) changed.add(pullRequest);
+        }
+        if (anew) objects.removeAll();
+        if (!changed.isEmpty()) objects.add(put(stem + ".pull-requests.json.gz", document));
+    }
+
+    static String id(JsonNode pullRequest) {
+        return pullRequest.at("/pullRequest/pullRequestId").asText();
+    }
+
+    ObjectNode pullRequest(String id, JsonNode pullRequest) {
+        var whole = JSON.createObjectNode();
+        whole.set("pullRequest", pullRequest);
+        var revision = pullRequest.path("revisionId").asText();
+        whole.set("comments", described(codecommit.getCommentsForPullRequestPaginator(r -> r.pullRequestId(id)).stream()
+                .flatMap(page -> page.commentsForPullRequestData().stream()).toList()));
+        whole.set("approvals", described(codecommit.getPullRequestApprovalStates(r -> r.pullRequestId(id).revisionId(revision)).approvals()));
+        whole.set("override", described(codecommit.getPullRequestOverrideState(r -> r.pullRequestId(id).revisionId(revision))));
+        whole.set("events", described(codecommit.describePullRequestEventsPaginator(r -> r.pullRequestId(id)).stream()
+                .flatMap(page -> page.pullRequestEvents().stream()).toList()));
+        return whole;
+    }
+
+    /** What CodeCommit answered, with its names for everything. */
+    static JsonNode described(Object value) {
+        if (value instanceof SdkPojo structure) {
+            var node = JSON.createObjectNode();
+            for (var field : structure.sdkFields()) {
+                var member = field.getValueOrDefault(structure);
+                if (member != null && !(member instanceof SdkAutoConstructList<?>) && !(member instanceof SdkAutoConstructMap<?, ?>))
+                    node.set(field.locationName(), described(member));
+            }
+            return node;
+        }
+        if (value instanceof Collection<?> list) return JSON.createArrayNode().addAll(list.stream().map(BackupToS3::described).toList());
+        if (value instanceof Map<?, ?> map) {
+            var node = JSON.createObjectNode();
+            map.forEach((key, member) -> node.set(key.toString(), described(member)));
+            return node;
+        }
+        if (value instanceof Long number && number == number.intValue()) return IntNode.valueOf(number.intValue()); // as it is read back
+        return JSON.valueToTree(value instanceof Instant time ? time.toString() : value);
+    }
+
+    // 4. Git
 
     /** A repository that keeps nothing: JGit speaks the protocol, and the pack goes into a bundle instead of being indexed. */
     class StreamingRepository extends InMemoryRepository {
@@ -477,8 +733,8 @@ class BackupToS3 implements Callable<Integer> {
             super(new DfsRepositoryDescription());
         }
 
-        /** @param saved the refs of the restore point that an increment goes behind; gives null if it would add no object to them */
-        ObjectNode fetch(FetchConnection connection, List<Ref> wanted, JsonNode saved, JsonNode now, String stem, String kind) throws Exception {
+        /** @param saved the refs of the restore point that an increment goes behind; gives nothing if it would add no object to them */
+        Optional<ObjectNode> fetch(FetchConnection connection, List<Ref> wanted, JsonNode saved, JsonNode now, String stem, String kind) throws Exception {
             try (var to = new Bundle(stem + "." + kind + ".bundle")) {
                 bundle = to;
                 haves = haves(saved, now.get("refs"));
@@ -487,11 +743,11 @@ class BackupToS3 implements Callable<Integer> {
                 connection.fetch(new EmptyProgressMonitor() {
                     @Override
                     public boolean isCancelled() {
-                        return stopping;
+                        return isOver();
                     }
                 }, wanted, new LinkedHashSet<>(haves), null);
                 if (to.objects == 0 && haves.isEmpty()) throw new Failure("the Git server sent no objects");
-                return to.objects == 0 ? null : to.finish(kind);
+                return to.objects == 0 ? Optional.empty() : Optional.of(to.finish(kind));
             }
         }
 
@@ -573,7 +829,7 @@ class BackupToS3 implements Callable<Integer> {
         return Pattern.compile("\\d+").matcher(name).replaceAll(number -> "0".repeat(Math.max(0, 20 - number.group().length())) + number.group());
     }
 
-    // 4. S3
+    // 5. S3
 
     /** Part buffers, shared by all jobs: what bounds the memory. A job that finds none waits, and its Git server with it. */
     static class Buffers {
@@ -654,6 +910,7 @@ class BackupToS3 implements Callable<Integer> {
             if (n < 12 || !new String(bytes, 0, 4, StandardCharsets.US_ASCII).equals("PACK")) throw new IOException("what the Git server sent is not a pack");
             objects = Integer.toUnsignedLong(ByteBuffer.wrap(bytes).getInt(8));
             for (; n > 0; n = in.read(bytes)) {
+                if (isOver()) throw new Failure("interrupted");
                 write(bytes, 0, n);
                 hash(bytes, n);
                 received.addAndGet(n);
@@ -677,6 +934,7 @@ class BackupToS3 implements Callable<Integer> {
             sha256.update(bytes, from, count);
             crc.update(bytes, from, count);
             size += count;
+            if (dryRun) return; // only how large it is
             for (int n; count > 0; from += n, count -= n) {
                 if (filled == buffer.length) {
                     upload();
@@ -691,7 +949,7 @@ class BackupToS3 implements Callable<Integer> {
 
         private void upload() {
             if (broken != null) throw new Failure(reason(broken), broken);
-            if (stopping) throw new Failure("interrupted");
+            if (isOver()) throw new Failure("interrupted");
             if (uploadId == null) begin();
             if (parts.size() == mostParts)
                 throw new Failure("larger than " + mostParts + " parts of " + (buffer.length >> 10) + " KiB: give Java more memory, such as "
@@ -716,7 +974,7 @@ class BackupToS3 implements Callable<Integer> {
 
         private void begin() {
             synchronized (open) {
-                if (stopping) throw new Failure("interrupted");
+                if (isOver()) throw new Failure("interrupted");
                 uploadId = s3.createMultipartUpload(r -> r.bucket(bucket).key(key).checksumAlgorithm(ChecksumAlgorithm.CRC32)
                         .checksumType(ChecksumType.FULL_OBJECT).serverSideEncryption(encryption()).ssekmsKeyId(sseKmsKeyId)
                         .bucketKeyEnabled(bucketKey())).uploadId();
@@ -772,17 +1030,20 @@ class BackupToS3 implements Callable<Integer> {
         return sseKmsKeyId == null ? null : true;
     }
 
-    /** Puts a document, gzipped; gives its size. */
-    int put(String key, JsonNode document) throws IOException {
-        var bytes = new ByteArrayOutputStream();
-        try (var out = new GZIPOutputStream(bytes)) {
-            JSON.writerWithDefaultPrettyPrinter().writeValue(out, document);
+    /** Puts a document, gzipped; gives what a manifest says of it. */
+    ObjectNode put(String key, JsonNode document) throws IOException {
+        var out = new ByteArrayOutputStream();
+        try (var gzip = new GZIPOutputStream(out)) {
+            JSON.writerWithDefaultPrettyPrinter().writeValue(gzip, document);
         }
-        put(key, bytes.toByteArray(), bytes.size());
-        return bytes.size();
+        var bytes = out.toByteArray();
+        put(key, bytes, bytes.length);
+        return JSON.createObjectNode().put("key", key).put("size", bytes.length).put("sha256", hex(sha("SHA-256").digest(bytes)))
+                .put("crc32", crc32(bytes, bytes.length));
     }
 
     void put(String key, byte[] bytes, int length) {
+        if (dryRun) return;
         var sum = crc32(bytes, length);
         write(key, length, sum, () -> s3.putObject(r -> r.bucket(bucket).key(key).ifNoneMatch("*").checksumCRC32(sum)
                 .serverSideEncryption(encryption()).ssekmsKeyId(sseKmsKeyId).bucketKeyEnabled(bucketKey()), body(bytes, length)));
@@ -836,27 +1097,18 @@ class BackupToS3 implements Callable<Integer> {
         return Base64.getEncoder().encodeToString(ByteBuffer.allocate(4).putInt((int) crc.getValue()).array());
     }
 
-    static Thread daemon(Runnable task) {
-        var thread = new Thread(task);
-        thread.setDaemon(true);
-        return thread;
-    }
+    // 6. What was done
 
-    // 5. What was done
-
-    double seconds(long start) {
-        return Math.round((System.nanoTime() - start) / 1e7) / 100.0;
-    }
-
-    /** A line a repository; on a terminal only for what was saved or failed. */
+    /** A line a repository; on a terminal only for what was saved or failed. What was given up at the deadline is told once. */
     synchronized void report(String name, Outcome outcome) {
-        outcomes.put(name, outcome);
+        if (outcomes.putIfAbsent(name, outcome) != null) return;
         if (terminal) spec.commandLine().getErr().print(CLEAR_LINE);
         var shown = outcome.shown;
-        var details = shown.get("refs") + " refs, " + shown.get("bytes") + " bytes, " + shown.get("seconds") + " s";
+        if (shown.hasNonNull("kind"))
+            note(name + ": " + outcome.status() + ", " + shown.get("kind").asText() + ", " + shown.get("refs") + " refs, " + shown.get("bytes") + " bytes, "
+                    + shown.get("seconds") + " s");
+        else if (!terminal && !outcome.status().equals("failed")) note(name + ": " + outcome.status());
         if (shown.has("error")) note(name + ": " + shown.get("error").asText());
-        else if (shown.has("kind")) note(name + ": " + outcome.status() + ", " + shown.get("kind").asText() + ", " + details);
-        else if (!terminal) note(name + ": " + outcome.status());
     }
 
     /** On a terminal: how far it is, in a line that the next one replaces. */
@@ -874,6 +1126,7 @@ class BackupToS3 implements Callable<Integer> {
         var time = clock.instant();
         var record = JSON.createObjectNode().put("format", FORMAT).put("tool", TOOL).put("time", time.toString())
                 .put("account", identity().account()).put("region", region());
+        record.set("selection", JSON.valueToTree(selection));
         var repositories = record.putObject("repositories");
         for (var name : names) if (outcomes.containsKey(name)) repositories.set(name, outcomes.get(name).recorded);
         var key = runs() + newName(time) + ".json.gz";
@@ -885,9 +1138,7 @@ class BackupToS3 implements Callable<Integer> {
     void stop() {
         stopping = true;
         note("interrupted: " + outcomes.size() + " of " + names.size() + " repositories are done");
-        synchronized (open) {
-            Map.copyOf(open).forEach(this::abort);
-        }
+        abortAll();
         try {
             if (!dryRun && !outcomes.isEmpty()) writeRun();
         } catch (IOException | RuntimeException e) {
@@ -895,11 +1146,17 @@ class BackupToS3 implements Callable<Integer> {
         }
     }
 
+    void abortAll() {
+        synchronized (open) {
+            Map.copyOf(open).forEach(this::abort);
+        }
+    }
+
     int summary(String run) {
         var count = new TreeMap<String, Integer>();
         outcomes.values().forEach(outcome -> count.merge(outcome.status(), 1, Integer::sum));
-        int failures = count.getOrDefault("failed", 0);
-        if (failures > 0 && failures == outcomes.size()) return 1;
+        var good = outcomes.values().stream().filter(outcome -> !outcome.shown.has("error") && !outcome.status().equals("not-attempted")).count();
+        if (!outcomes.isEmpty() && count.getOrDefault("failed", 0) == outcomes.size()) return 1;
         var created = dryRun ? "would-create" : "created";
         var result = result(count.containsKey(created) ? created : "unchanged").put("bucket", bucket).put("prefix", prefix).put("run", run);
         var totals = result.putObject("totals");
@@ -907,8 +1164,85 @@ class BackupToS3 implements Callable<Integer> {
         totals.put("bytes", outcomes.values().stream().mapToLong(outcome -> outcome.shown.get("bytes").asLong()).sum()).put("seconds", seconds(started));
         var repositories = result.putArray("repositories");
         outcomes.forEach((name, outcome) -> repositories.addObject().put("repositoryName", name).setAll(outcome.shown));
-        return finish(result, failures > 0 ? 3 : 0);
+        if (!vanished.isEmpty()) result.set("vanished", vanished);
+        return finish(result, good < outcomes.size() ? 3 : 0);
     }
+
+    // ---- The same in every script that works on many repositories: names, ages, threads ----
+
+    /** What takes back the line that a terminal's cursor is in. */
+    static final String CLEAR_LINE = "\r\033[K";
+
+    void checkSelection() {
+        var right = "names of repositories, with * and ? for any characters, such as 'team-*'";
+        for (var glob : repositoryNames) check("--repository-names", glob, "[\\w.*?-]{1,100}", right);
+        for (var glob : exclude) check("--exclude", glob, "[\\w.*?-]{1,100}", right);
+        check("--jobs", String.valueOf(jobs), "[1-9]|[1-5]\\d|6[0-4]", "1 to 64, such as 4");
+    }
+
+    /** @param text a number and m, h or d */
+    static Duration duration(String text) {
+        return Duration.parse((text.endsWith("d") ? "P" : "PT") + text);
+    }
+
+    /** Whether a repository's name is one of these, which may have * and ?. */
+    static boolean fits(String name, List<String> globs) {
+        return globs.stream().anyMatch(glob -> name.matches(glob.replace(".", "\\.").replace("*", ".*").replace('?', '.')));
+    }
+
+    static Thread daemon(Runnable task) {
+        var thread = new Thread(task);
+        thread.setDaemon(true);
+        return thread;
+    }
+
+    static double seconds(long start) {
+        return Math.round((System.nanoTime() - start) / 1e7) / 100.0;
+    }
+
+    // ----
+
+    // ---- The same in every script that works on backups: bucket, documents, times ----
+
+    /** Of manifests, pull requests and run records; what has another one is left alone. */
+    static final int FORMAT = 1;
+    /** In keys: when the refs were read. */
+    static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmssSSS'Z'").withZone(ZoneOffset.UTC);
+    static final String MANIFEST = ".manifest.json.gz";
+
+    void checkBucket() {
+        check("--bucket", bucket, "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, such as my-backups");
+        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*",
+                "letters, digits and !_.*'()=- between single slashes, such as projects/codecommit-backup");
+        if (expectedBucketOwner != null) check("--expected-bucket-owner", expectedBucketOwner, "\\d{12}", "an account id of 12 digits, such as 444455556666");
+    }
+
+    /**
+     * S3, in the bucket's Region. On every call: whose bucket it must be. On none: the Expect header, which costs a round trip a part and makes
+     * the JDK's client drop the message of an error that answers it. What is read is compared with checksums here and not by the SDK, so that a
+     * damaged object is told from a bad line; and of itself the SDK does not try again when a listing was cut off.
+     */
+    S3Client s3(ExecutionInterceptor... more) {
+        var interceptors = Stream.concat(Stream.of(more), Stream.of(new ExecutionInterceptor() {
+            @Override
+            public SdkHttpRequest modifyHttpRequest(Context.ModifyHttpRequest context, ExecutionAttributes call) {
+                return context.httpRequest().copy(r -> {
+                    r.removeHeader("Expect");
+                    if (expectedBucketOwner != null) r.putHeader("x-amz-expected-bucket-owner", expectedBucketOwner);
+                });
+            }
+        })).toList();
+        var builder = S3Client.builder().crossRegionAccessEnabled(true).responseChecksumValidation(ResponseChecksumValidation.WHEN_REQUIRED)
+                .addPlugin(c -> c.overrideConfiguration(c.overrideConfiguration().copy(o -> interceptors.forEach(o::addExecutionInterceptor))));
+        return client(builder, AwsRetryStrategy.standardRetryStrategy().toBuilder().retryOnExceptionOrCauseInstanceOf(XMLStreamException.class).build());
+    }
+
+    /** A gzipped document, read to its end, where gzip's own checksum is. */
+    static JsonNode json(InputStream in) throws IOException {
+        return JSON.readTree(new GZIPInputStream(in).readAllBytes());
+    }
+
+    // ----
 
     // ---- The same in every script: options, clients, output, errors ----
 

@@ -34,6 +34,7 @@ import java.util.stream.*;
 import java.util.zip.GZIPInputStream;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
+import javax.xml.stream.XMLStreamException;
 import org.eclipse.jgit.errors.*;
 import org.eclipse.jgit.internal.storage.dfs.*;
 import org.eclipse.jgit.internal.storage.pack.PackWriter;
@@ -52,6 +53,7 @@ import software.amazon.awssdk.awscore.client.builder.*;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
 import software.amazon.awssdk.core.ResponseInputStream;
+import software.amazon.awssdk.core.checksums.ResponseChecksumValidation;
 import software.amazon.awssdk.core.exception.*;
 import software.amazon.awssdk.core.interceptor.*;
 import software.amazon.awssdk.http.SdkHttpRequest;
@@ -163,11 +165,7 @@ class RestoreFromS3 implements Callable<Integer> {
     @Option(names = "--pull-requests", paramLabel = "FILE", description = "Writes the restore point's pull requests to this file, as JSON.")
     String pullRequests;
 
-    /** Of manifests and pull requests; what has another one is left alone. */
-    static final int FORMAT = 1;
-    static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmssSSS'Z'").withZone(ZoneOffset.UTC);
     static final String AGAIN = "the same command again does the rest";
-    static final String MANIFEST = ".manifest.json.gz";
     static final String KEY = ".+/\\d{8}T\\d{9}Z-[^/]+\\.manifest\\.json\\.gz";
     /** On a repository in the making: which restore point its unfinished refs are on the way to. */
     static final String MARK = "codecommit-toolkit:restoring";
@@ -234,8 +232,7 @@ class RestoreFromS3 implements Callable<Integer> {
     @Override
     public Integer call() throws Exception {
         checkOptions();
-        s3 = client(S3Client.builder().crossRegionAccessEnabled(true)
-                .addPlugin(c -> c.overrideConfiguration(c.overrideConfiguration().copy(o -> o.addExecutionInterceptor(onEveryCall())))));
+        s3 = s3();
         if (list) return list();
         subject = repositoryName == null ? "" : repositoryName;
         var key = manifest != null ? manifest : newest();
@@ -252,10 +249,7 @@ class RestoreFromS3 implements Callable<Integer> {
     }
 
     void checkOptions() {
-        check("--bucket", bucket, "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, such as my-backups");
-        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*",
-                "letters, digits and !_.*'()=- between single slashes, such as projects/codecommit-backup");
-        if (expectedBucketOwner != null) check("--expected-bucket-owner", expectedBucketOwner, "\\d{12}", "an account id of 12 digits, such as 444455556666");
+        checkBucket();
         if (backupAccount != null) check("--backup-account", backupAccount, "\\d{12}", "an account id of 12 digits, such as 444455556666");
         if (backupRegion != null) check("--backup-region", backupRegion, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
         var names = "(?!.*\\.git$)[\\w.-]{1,100}";
@@ -323,17 +317,6 @@ class RestoreFromS3 implements Callable<Integer> {
         } catch (DateTimeParseException e) {
             throw wrong("--at '" + text + "': give an instant such as 2026-11-21T04:00:00Z, or a day such as 2026-11-21");
         }
-    }
-
-    /** On every S3 call: whose bucket it must be. */
-    ExecutionInterceptor onEveryCall() {
-        return new ExecutionInterceptor() {
-            @Override
-            public SdkHttpRequest modifyHttpRequest(Context.ModifyHttpRequest context, ExecutionAttributes call) {
-                if (expectedBucketOwner == null) return context.httpRequest();
-                return context.httpRequest().copy(r -> r.putHeader("x-amz-expected-bucket-owner", expectedBucketOwner));
-            }
-        };
     }
 
     // 1. Restore points
@@ -415,7 +398,7 @@ class RestoreFromS3 implements Callable<Integer> {
         node.put("refs", point.refs().size()).put("size", point.sum("size"));
         var kinds = node.putArray("kinds");
         point.chain().forEach(bundle -> kinds.add(bundle.path("kind")));
-        return node.put("settings", point.settings().isObject()).put("pullRequests", point.manifest().path("pullRequests").isObject());
+        return node.put("settings", point.settings().isObject()).put("pullRequests", !point.manifest().path("pullRequests").isEmpty());
     }
 
     Point point(String key) throws IOException {
@@ -449,7 +432,7 @@ class RestoreFromS3 implements Callable<Integer> {
             try {
                 var bytes = s3.getObjectAsBytes(r -> r.bucket(bucket).key(key)).asByteArrayUnsafe();
                 if (!sha256.isEmpty() && !hex(sha("SHA-256").digest(bytes)).equals(sha256)) throw new IOException("its SHA-256 is not that of the manifest");
-                var document = JSON.readTree(new GZIPInputStream(new ByteArrayInputStream(bytes)));
+                var document = json(new ByteArrayInputStream(bytes));
                 if (document.path("format").asInt() == FORMAT) return document;
                 throw new Finding(uri(key) + " has format " + document.path("format") + " and this release reads format " + FORMAT, null);
             } catch (NoSuchKeyException e) {
@@ -525,7 +508,7 @@ class RestoreFromS3 implements Callable<Integer> {
         if (directory != null) result.put("directory", path(directory).toString());
         if (target != null) result.set("repository", target.describe());
         result.put("refs", target == null ? point.refs().size() : point.branchesAndTags().size()).set("restorePoint", describe(point));
-        if (pullRequests != null) result.put("pullRequests", point.manifest().has("pullRequests") ? path(pullRequests).toString() : null);
+        if (pullRequests != null) result.put("pullRequests", !point.manifest().path("pullRequests").isEmpty() ? path(pullRequests).toString() : null);
         if (!leftOut.isEmpty()) result.set("leftOut", leftOut);
         return finish(withChanges(result), leftOut.isEmpty() ? 0 : 3);
     }
@@ -534,11 +517,19 @@ class RestoreFromS3 implements Callable<Integer> {
     byte[] pullRequests(Point point) throws IOException {
         if (pullRequests == null) return null;
         var saved = point.manifest().path("pullRequests");
-        if (!saved.isObject()) {
+        if (saved.isEmpty()) {
             note("no pull requests were saved with this restore point: " + pullRequests + " is not written");
             return null;
         }
-        var text = (document(saved.path("key").asText(), saved.path("sha256").asText()).toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8);
+        // Of a pull request that changed while the chain grew, the last object has what counts.
+        var newest = new TreeMap<Long, JsonNode>();
+        var whole = JSON.createObjectNode();
+        for (var object : saved) {
+            whole = (ObjectNode) document(object.path("key").asText(), object.path("sha256").asText());
+            for (var each : whole.path("pullRequests")) newest.put(each.at("/pullRequest/pullRequestId").asLong(), each);
+        }
+        whole.putArray("pullRequests").addAll(newest.values());
+        var text = (whole.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8);
         if (!Files.exists(path(pullRequests))) return text;
         if (!Arrays.equals(text, Files.readAllBytes(path(pullRequests)))) throw new Failure(pullRequests + " exists and is something else: give another file");
         return null;
@@ -1278,6 +1269,48 @@ class RestoreFromS3 implements Callable<Integer> {
             leaveOut(what, reason(refused));
         }
     }
+
+    // ---- The same in every script that works on backups: bucket, documents, times ----
+
+    /** Of manifests, pull requests and run records; what has another one is left alone. */
+    static final int FORMAT = 1;
+    /** In keys: when the refs were read. */
+    static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmssSSS'Z'").withZone(ZoneOffset.UTC);
+    static final String MANIFEST = ".manifest.json.gz";
+
+    void checkBucket() {
+        check("--bucket", bucket, "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, such as my-backups");
+        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*",
+                "letters, digits and !_.*'()=- between single slashes, such as projects/codecommit-backup");
+        if (expectedBucketOwner != null) check("--expected-bucket-owner", expectedBucketOwner, "\\d{12}", "an account id of 12 digits, such as 444455556666");
+    }
+
+    /**
+     * S3, in the bucket's Region. On every call: whose bucket it must be. On none: the Expect header, which costs a round trip a part and makes
+     * the JDK's client drop the message of an error that answers it. What is read is compared with checksums here and not by the SDK, so that a
+     * damaged object is told from a bad line; and of itself the SDK does not try again when a listing was cut off.
+     */
+    S3Client s3(ExecutionInterceptor... more) {
+        var interceptors = Stream.concat(Stream.of(more), Stream.of(new ExecutionInterceptor() {
+            @Override
+            public SdkHttpRequest modifyHttpRequest(Context.ModifyHttpRequest context, ExecutionAttributes call) {
+                return context.httpRequest().copy(r -> {
+                    r.removeHeader("Expect");
+                    if (expectedBucketOwner != null) r.putHeader("x-amz-expected-bucket-owner", expectedBucketOwner);
+                });
+            }
+        })).toList();
+        var builder = S3Client.builder().crossRegionAccessEnabled(true).responseChecksumValidation(ResponseChecksumValidation.WHEN_REQUIRED)
+                .addPlugin(c -> c.overrideConfiguration(c.overrideConfiguration().copy(o -> interceptors.forEach(o::addExecutionInterceptor))));
+        return client(builder, AwsRetryStrategy.standardRetryStrategy().toBuilder().retryOnExceptionOrCauseInstanceOf(XMLStreamException.class).build());
+    }
+
+    /** A gzipped document, read to its end, where gzip's own checksum is. */
+    static JsonNode json(InputStream in) throws IOException {
+        return JSON.readTree(new GZIPInputStream(in).readAllBytes());
+    }
+
+    // ----
 
     // ---- The same in every script: options, clients, output, errors ----
 

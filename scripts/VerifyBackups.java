@@ -49,6 +49,7 @@ import software.amazon.awssdk.core.ResponseInputStream;
 import software.amazon.awssdk.core.checksums.ResponseChecksumValidation;
 import software.amazon.awssdk.core.exception.*;
 import software.amazon.awssdk.core.interceptor.*;
+import software.amazon.awssdk.http.SdkHttpRequest;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.regions.providers.DefaultAwsRegionProviderChain;
@@ -136,14 +137,8 @@ class VerifyBackups implements Callable<Integer> {
     @Option(names = "--expected-bucket-owner", paramLabel = "ACCOUNT", description = "Account that the bucket must belong to.")
     String expectedBucketOwner;
 
-    /** Of manifests and run records. */
-    static final int FORMAT = 1;
-    static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmssSSS'Z'").withZone(ZoneOffset.UTC);
-    static final String MANIFEST = ".manifest.json.gz";
     /** The keys in a repository's directory; the stem tells for which manifest the object was written. */
     static final Pattern KEY = Pattern.compile("(?<stem>.*/\\d{8}T\\d{9}Z-\\w+)\\.(?<kind>manifest|full|incr|pull-requests)\\.(json\\.gz|bundle)");
-    /** What takes back the line that a terminal's cursor is in. */
-    static final String CLEAR_LINE = "\r\033[K";
     /** What Java says when this machine's disk is to blame. */
     static final Pattern LOCAL = Pattern.compile("(No space left on device|Disk quota exceeded|Input/output error|Read-only file system).*");
     /** A younger object may belong to a run that has not written its manifest yet. */
@@ -178,9 +173,9 @@ class VerifyBackups implements Callable<Integer> {
             return manifest.path("chain").valueStream().toList();
         }
 
-        /** The bundles and what else it names. */
+        /** The bundles, then the pull requests. */
         List<JsonNode> objects() {
-            return Stream.concat(bundles().stream(), Stream.of(manifest.path("pullRequests")).filter(JsonNode::isObject)).toList();
+            return Stream.concat(bundles().stream(), manifest.path("pullRequests").valueStream()).toList();
         }
 
         /** The bundles, a line each. */
@@ -221,17 +216,14 @@ class VerifyBackups implements Callable<Integer> {
     public Integer call() throws Exception {
         checkOptions();
         if (account == null) account = identity().account();
-        // Checksums are compared here and not by the SDK, so that a damaged object is told from a bad line.
-        var builder = S3Client.builder().crossRegionAccessEnabled(true).responseChecksumValidation(ResponseChecksumValidation.WHEN_REQUIRED);
-        // Of itself the SDK does not try again when a listing was cut off.
-        s3 = client(builder, AwsRetryStrategy.standardRetryStrategy().toBuilder().retryOnExceptionOrCauseInstanceOf(XMLStreamException.class).build());
+        s3 = s3();
         var hook = new Thread(this::stop);
         Runtime.getRuntime().addShutdownHook(hook);
         try {
             live = repositories();
             subject = "s3://" + bucket + "/" + prefix + "/" + account;
             var records = prefix + "/" + account + "/runs/" + region() + "/";
-            var oldest = now.minus(Duration.parse((maxAge.endsWith("d") ? "P" : "PT") + maxAge));
+            var oldest = now.minus(duration(maxAge));
             list(records, records + TIME.format(oldest)).forEach(object -> runs.addFirst(object.key()));
             verifyAll();
             missing();
@@ -246,17 +238,11 @@ class VerifyBackups implements Callable<Integer> {
     }
 
     void checkOptions() {
-        check("--bucket", bucket, "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, such as my-backups");
-        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*",
-                "letters, digits and !_.*'()=- between single slashes, such as projects/codecommit-backup");
+        checkBucket();
         if (account != null) check("--account", account, "\\d{12}", "an account id of 12 digits, such as 111122223333");
-        var right = "names of repositories, with * and ? for any characters, such as 'team-*'";
-        for (var glob : repositoryNames) check("--repository-names", glob, "[\\w.*?-]{1,100}", right);
-        for (var glob : exclude) check("--exclude", glob, "[\\w.*?-]{1,100}", right);
+        checkSelection();
         check("--max-age", maxAge, "[1-9]\\d{0,4}[mhd]", "a number and m, h or d for minutes, hours or days, such as 26h");
         if (expireAfterDays != null) check("--expire-after-days", String.valueOf(expireAfterDays), "[1-9]\\d{0,4}", "1 to 99999 days, such as 365");
-        check("--jobs", String.valueOf(jobs), "[1-9]|[1-5]\\d|6[0-4]", "1 to 64, such as 4");
-        if (expectedBucketOwner != null) check("--expected-bucket-owner", expectedBucketOwner, "\\d{12}", "an account id of 12 digits, such as 444455556666");
     }
 
     // 1. What there should be
@@ -299,28 +285,20 @@ class VerifyBackups implements Callable<Integer> {
     }
 
     boolean wanted(String name) {
-        return repositoryNames.stream().anyMatch(glob -> fits(name, glob)) && exclude.stream().noneMatch(glob -> fits(name, glob));
-    }
-
-    static boolean fits(String name, String glob) {
-        return name.matches(glob.replace(".", "\\.").replace("*", ".*").replace('?', '.'));
+        return fits(name, repositoryNames) && !fits(name, exclude);
     }
 
     // 2. What there is
 
     Stream<S3Object> list(String beginning, String after) {
-        return s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(beginning).startAfter(after).expectedBucketOwner(expectedBucketOwner))
+        return s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(beginning).startAfter(after))
                 .contents().stream();
     }
 
     /** One listing of everything. It waits for the workers, who verify each repository as soon as it is listed: memory does not grow with the bucket. */
     void verifyAll() throws InterruptedException {
         var root = prefix + "/" + account + "/" + region() + "/";
-        var workers = Executors.newFixedThreadPool(jobs, task -> {
-            var thread = new Thread(task);
-            thread.setDaemon(true);
-            return thread;
-        });
+        var workers = Executors.newFixedThreadPool(jobs, VerifyBackups::daemon);
         try {
             var places = new Semaphore(2 * jobs);
             Backup backup = null;
@@ -458,18 +436,17 @@ class VerifyBackups implements Callable<Integer> {
                 if (!isRef(ref.getKey()) || !ObjectId.isId(ref.getValue())) return "has the ref " + ref.getKey() + " at '" + ref.getValue() + "'";
             if (!point.head().isEmpty() && !ObjectId.isId(point.head()) && !isRef(point.head())) return "has HEAD at '" + point.head() + "'";
             if (point.bundles().isEmpty() && !point.refs().isEmpty()) return "has " + point.refs().size() + " refs and no bundle";
-            var expected = "full";
+            var bundles = 0;
             for (var object : point.objects()) {
                 var key = key(object);
                 var named = KEY.matcher(key);
-                if (object == manifest.path("pullRequests")) expected = "pull-requests";
+                var expected = !object.has("kind") ? "pull-requests" : bundles++ == 0 ? "full" : "incr";
                 if (!key.startsWith(directory) || !named.matches() || key.indexOf('/', directory.length()) >= 0)
                     return "names what is not this repository's: " + key;
                 if (!named.group("kind").equals(expected) || !object.path("kind").asText(expected).equals(expected))
                     return "does not name a full bundle and increments: " + key;
                 if (named.group("stem").compareTo(stem(point.key)) > 0) return "names what is younger: " + key;
                 if (!object.path("size").isIntegralNumber() || !sha256(object).matches("[0-9a-f]{64}")) return "does not say size and SHA-256 of " + key;
-                expected = "incr";
             }
             return null;
         }
@@ -503,7 +480,7 @@ class VerifyBackups implements Callable<Integer> {
         /** Null if it is not there. */
         HeadObjectResponse head(String key) {
             try {
-                return s3.headObject(r -> r.bucket(bucket).key(key).checksumMode(ChecksumMode.ENABLED).expectedBucketOwner(expectedBucketOwner));
+                return s3.headObject(r -> r.bucket(bucket).key(key).checksumMode(ChecksumMode.ENABLED));
             } catch (NoSuchKeyException e) {
                 return null;
             } catch (S3Exception e) { // to HEAD, S3 answers without a message
@@ -589,10 +566,6 @@ class VerifyBackups implements Callable<Integer> {
         return document;
     }
 
-    static JsonNode json(InputStream in) throws IOException {
-        return JSON.readTree(new GZIPInputStream(in).readAllBytes()); // to the end, where gzip's own CRC32 is
-    }
-
     interface Reader<T> {
         T read(InputStream in) throws Exception;
     }
@@ -632,7 +605,7 @@ class VerifyBackups implements Callable<Integer> {
      */
     <T> T download(String key, String sha256, Reader<T> reader) throws Exception {
         for (var attempt = 1; ; attempt++)
-            try (var from = s3.getObject(r -> r.bucket(bucket).key(key).expectedBucketOwner(expectedBucketOwner))) {
+            try (var from = s3.getObject(r -> r.bucket(bucket).key(key))) {
                 var length = from.response().contentLength();
                 var in = new Download(from);
                 T result = null;
@@ -799,7 +772,7 @@ class VerifyBackups implements Callable<Integer> {
             find(name, "missing", null, "has no restore point");
         });
         for (var glob : new TreeSet<>(repositoryNames))
-            if (!glob.equals("*") && outcomes.keySet().stream().noneMatch(name -> fits(name, glob)))
+            if (!glob.equals("*") && outcomes.keySet().stream().noneMatch(name -> fits(name, List.of(glob))))
                 find(glob, "missing", null, "no backup has such a name" + (live == null ? "" : ", and no repository either"));
     }
 
@@ -811,7 +784,7 @@ class VerifyBackups implements Callable<Integer> {
         var unknown = "";
         try {
             rules = expireAfterDays != null ? List.of(LifecycleRule.builder().status(ExpirationStatus.ENABLED).expiration(e -> e.days(expireAfterDays)).build())
-                    : s3.getBucketLifecycleConfiguration(r -> r.bucket(bucket).expectedBucketOwner(expectedBucketOwner)).rules();
+                    : s3.getBucketLifecycleConfiguration(r -> r.bucket(bucket)).rules();
         } catch (SdkException e) {
             if (!(e instanceof S3Exception none && none.statusCode() == 404)) unknown = reason(e);
         }
@@ -897,9 +870,81 @@ class VerifyBackups implements Callable<Integer> {
         return finish(result, failures > 0 ? 3 : findings.isEmpty() ? 0 : 4);
     }
 
+    // ---- The same in every script that works on many repositories: names, ages, threads ----
+
+    /** What takes back the line that a terminal's cursor is in. */
+    static final String CLEAR_LINE = "\r\033[K";
+
+    void checkSelection() {
+        var right = "names of repositories, with * and ? for any characters, such as 'team-*'";
+        for (var glob : repositoryNames) check("--repository-names", glob, "[\\w.*?-]{1,100}", right);
+        for (var glob : exclude) check("--exclude", glob, "[\\w.*?-]{1,100}", right);
+        check("--jobs", String.valueOf(jobs), "[1-9]|[1-5]\\d|6[0-4]", "1 to 64, such as 4");
+    }
+
+    /** @param text a number and m, h or d */
+    static Duration duration(String text) {
+        return Duration.parse((text.endsWith("d") ? "P" : "PT") + text);
+    }
+
+    /** Whether a repository's name is one of these, which may have * and ?. */
+    static boolean fits(String name, List<String> globs) {
+        return globs.stream().anyMatch(glob -> name.matches(glob.replace(".", "\\.").replace("*", ".*").replace('?', '.')));
+    }
+
+    static Thread daemon(Runnable task) {
+        var thread = new Thread(task);
+        thread.setDaemon(true);
+        return thread;
+    }
+
     static double seconds(long start) {
         return Math.round((System.nanoTime() - start) / 1e7) / 100.0;
     }
+
+    // ----
+
+    // ---- The same in every script that works on backups: bucket, documents, times ----
+
+    /** Of manifests, pull requests and run records; what has another one is left alone. */
+    static final int FORMAT = 1;
+    /** In keys: when the refs were read. */
+    static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmssSSS'Z'").withZone(ZoneOffset.UTC);
+    static final String MANIFEST = ".manifest.json.gz";
+
+    void checkBucket() {
+        check("--bucket", bucket, "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, such as my-backups");
+        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*",
+                "letters, digits and !_.*'()=- between single slashes, such as projects/codecommit-backup");
+        if (expectedBucketOwner != null) check("--expected-bucket-owner", expectedBucketOwner, "\\d{12}", "an account id of 12 digits, such as 444455556666");
+    }
+
+    /**
+     * S3, in the bucket's Region. On every call: whose bucket it must be. On none: the Expect header, which costs a round trip a part and makes
+     * the JDK's client drop the message of an error that answers it. What is read is compared with checksums here and not by the SDK, so that a
+     * damaged object is told from a bad line; and of itself the SDK does not try again when a listing was cut off.
+     */
+    S3Client s3(ExecutionInterceptor... more) {
+        var interceptors = Stream.concat(Stream.of(more), Stream.of(new ExecutionInterceptor() {
+            @Override
+            public SdkHttpRequest modifyHttpRequest(Context.ModifyHttpRequest context, ExecutionAttributes call) {
+                return context.httpRequest().copy(r -> {
+                    r.removeHeader("Expect");
+                    if (expectedBucketOwner != null) r.putHeader("x-amz-expected-bucket-owner", expectedBucketOwner);
+                });
+            }
+        })).toList();
+        var builder = S3Client.builder().crossRegionAccessEnabled(true).responseChecksumValidation(ResponseChecksumValidation.WHEN_REQUIRED)
+                .addPlugin(c -> c.overrideConfiguration(c.overrideConfiguration().copy(o -> interceptors.forEach(o::addExecutionInterceptor))));
+        return client(builder, AwsRetryStrategy.standardRetryStrategy().toBuilder().retryOnExceptionOrCauseInstanceOf(XMLStreamException.class).build());
+    }
+
+    /** A gzipped document, read to its end, where gzip's own checksum is. */
+    static JsonNode json(InputStream in) throws IOException {
+        return JSON.readTree(new GZIPInputStream(in).readAllBytes());
+    }
+
+    // ----
 
     // ---- The same in every script: options, clients, output, errors ----
 

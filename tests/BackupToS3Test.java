@@ -39,6 +39,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -361,15 +362,22 @@ class BackupToS3Test {
         assertTrue(first.path("run").isNull());
         assertTrue(aws.calls().stream().allMatch(Call::readOnly), aws.calls().toString());
         assertEquals(List.of(), bucket.keys());
-        saved();
+        assertEquals(size(saved()), size(first), 9, "but for the manifest, whose compressed time and names differ, the size is known");
         aws.clearCalls();
         assertEquals("unchanged", saved("--dry-run").path("status").asText());
         app.ref("refs/heads/new", "refs/heads/main");
         assertEquals("refs", repository(saved("--dry-run"), "app").path("kind").asText());
-        app.commit("refs/heads/new", "c.txt", "c");
-        assertEquals("incr", repository(saved("--dry-run"), "app").path("kind").asText());
+        app.commit("refs/heads/new", "c.txt", bulk(5_000));
+        var planned = saved("--dry-run");
+        assertEquals("incr", repository(planned, "app").path("kind").asText());
+        assertFalse(repository(planned, "app").has("keys"), planned.toString());
         assertTrue(aws.calls().stream().allMatch(Call::readOnly), aws.calls().toString());
         assertEquals(3, bucket.keys().size());
+        assertEquals(size(saved()), size(planned), 9);
+    }
+
+    static long size(JsonNode result) {
+        return repository(result, "app").path("bytes").asLong();
     }
 
     /** Text that does not get smaller in a pack, so that a few commits are small against the full bundle. */
@@ -396,8 +404,9 @@ class BackupToS3Test {
         assertEquals("created incr 5", shown.path("status").asText() + " " + shown.path("kind").asText() + " " + shown.path("refs"));
         assertTrue(shown.at("/keys/0").asText().endsWith(".incr.bundle"), shown.toString());
         assertTrue(shown.path("bytes").asLong() < 3_000, shown.toString());
-        assertEquals(List.of("codecommit:BatchGetRepositories", "codecommit:GitPull", "codecommit:GitPull", "codecommit:ListRepositories", "s3:GetObject", "s3:GetObject", "s3:ListObjectsV2",
-                "s3:ListObjectsV2", "s3:PutObject", "s3:PutObject", "s3:PutObject", "sts:GetCallerIdentity"), aws.calls().stream().map(Call::name).sorted().toList());
+        assertEquals(List.of("codecommit:BatchGetRepositories", "codecommit:GetFile", "codecommit:GetRepositoryTriggers", "codecommit:GitPull", "codecommit:GitPull",
+                "codecommit:ListAssociatedApprovalRuleTemplatesForRepository", "codecommit:ListPullRequests", "codecommit:ListRepositories", "codecommit:ListTagsForResource", "s3:GetObject",
+                "s3:GetObject", "s3:ListObjectsV2", "s3:ListObjectsV2", "s3:PutObject", "s3:PutObject", "s3:PutObject", "sts:GetCallerIdentity"), aws.calls().stream().map(Call::name).sorted().toList());
 
         // The header: branches of the base as prerequisites, what changed as refs, HEAD's branch last.
         var moved = app.resolve("refs/heads/main").name();
@@ -518,8 +527,7 @@ class BackupToS3Test {
         aws.codecommit.createRepository("empty");
         saved();
         var last = JSON.createObjectNode().put("id", app.id).put("full", Instant.now().toString());
-        var script = new BackupToS3();
-        var day = IntStream.range(0, 32).filter(d -> script.due(last, Instant.now().plus(Duration.ofDays(d)))).findFirst().orElseThrow();
+        var day = IntStream.range(0, 32).filter(d -> BackupToS3.due(last, "full", "30d", Instant.now().plus(Duration.ofDays(d)))).findFirst().orElseThrow();
         assertTrue(day > 20 && day <= 30, "after " + day + " days");
         assertEquals(2, after(Duration.ofDays(20)).at("/totals/unchanged").asInt());
         app.commit("refs/heads/main", "c", "c");
@@ -543,12 +551,11 @@ class BackupToS3Test {
     /** 5,000 fulls of the first night do not all return on one night. */
     @Test
     void spreadsTheRenewalsOverTheNights() {
-        var script = new BackupToS3();
         var start = Instant.parse("2026-01-01T04:00:00Z");
         var nights = new TreeMap<Integer, Integer>();
         for (var i = 0; i < 5_000; i++) {
             var last = JSON.createObjectNode().put("id", UUID.randomUUID().toString()).put("full", start.toString());
-            nights.merge(IntStream.range(1, 40).filter(d -> script.due(last, start.plus(Duration.ofDays(d)))).findFirst().orElseThrow(), 1, Integer::sum);
+            nights.merge(IntStream.range(1, 40).filter(d -> BackupToS3.due(last, "full", "30d", start.plus(Duration.ofDays(d)))).findFirst().orElseThrow(), 1, Integer::sum);
         }
         assertTrue(nights.firstKey() > 20 && nights.lastKey() <= 30 && nights.size() >= 10, nights.toString());
         assertTrue(nights.values().stream().allMatch(n -> n < 700), nights.toString());
@@ -764,6 +771,293 @@ class BackupToS3Test {
         assertEquals(6, saved().at("/totals/unchanged").asInt());
     }
 
+    @Test
+    void findsItsRestorePointsWithoutARunRecordToo() throws Exception {
+        var app = small("app").commit("refs/heads/main", "bulk", bulk(10_000));
+        aws.codecommit.createRepository("empty");
+        saved();
+        app.commit("refs/heads/main", "c", "c");
+        saved();
+        bucket.keys().stream().filter(key -> key.contains("/runs/")).forEach(bucket::delete);
+        assertEquals(2, saved().at("/totals/unchanged").asInt());
+        bucket.keys().stream().filter(key -> key.contains("/runs/")).forEach(bucket::delete);
+        app.commit("refs/heads/main", "c", "d");
+        assertEquals("incr", repository(saved(), "app").path("kind").asText());
+        assertRestores(app);
+        bucket.keys().stream().filter(key -> key.contains("/runs/")).forEach(bucket::delete);
+        assertEquals("full", repository(after(Duration.ofDays(30)), "app").path("kind").asText(), "it knows how old the chain is");
+    }
+
+    // ---- Settings and pull requests
+
+    JsonNode pullRequests(int object) {
+        return document(manifest("app").at("/pullRequests/" + object + "/key").asText());
+    }
+
+    @Test
+    void savesWhatARepositoryIsBesidesGit() throws Exception {
+        for (var i = 0; i < 7; i++) aws.codecommit.createApprovalRuleTemplate("two of team " + i, 2);
+        var app = small("app").description("Pays").tag("team", "payments").trigger("build", "arn:aws:sns:eu-west-1:111122223333:builds");
+        for (var i = 0; i < 25; i++) app.tag("tag" + i, "x");
+        for (var i = 0; i < 7; i++) app.approvalRuleTemplate("two of team " + i);
+        saved();
+        var settings = manifest("app").get("settings");
+        assertEquals(List.of("repositoryDescription", "defaultBranch", "kmsKeyId", "tags", "triggers", "approvalRuleTemplates"), settings.propertyStream().map(Map.Entry::getKey).toList());
+        assertEquals("Pays main null", settings.get("repositoryDescription").asText() + " " + settings.get("defaultBranch").asText() + " " + settings.get("kmsKeyId"));
+        assertEquals(JSON.valueToTree(app.tags()), settings.get("tags"));
+        assertEquals(app.triggers().at("/0/destinationArn"), settings.at("/triggers/0/destinationArn"));
+        assertEquals(List.of("all"), settings.at("/triggers/0/events").valueStream().map(JsonNode::asText).toList());
+        assertEquals(app.approvalRuleTemplates(), settings.get("approvalRuleTemplates").findValuesAsText("approvalRuleTemplateName"));
+        assertEquals(2, JSON.readTree(settings.at("/approvalRuleTemplates/6/approvalRuleTemplateContent").asText()).at("/Statements/0/NumberOfApprovalsNeeded").asInt());
+        assertEquals(7, calls("codecommit:GetApprovalRuleTemplate").size());
+
+        // What comes with the clone URL is seen at once, the rest in its turn.
+        app.description("Pays more");
+        assertEquals("created settings", repository(saved(), "app").path("status").asText() + " " + repository(saved("--dry-run"), "app").path("kind").asText("settings"));
+        assertEquals("Pays more", manifest("app").at("/settings/repositoryDescription").asText());
+        app.tag("team", "billing");
+        assertEquals("unchanged", saved().path("status").asText());
+        assertEquals("unchanged", after(Duration.ofDays(4)).path("status").asText());
+        var later = repository(after(Duration.ofDays(7)), "app");
+        assertEquals("created settings 1", later.path("status").asText() + " " + later.path("kind").asText() + " " + later.path("keys").size());
+        assertEquals("billing", manifest("app").at("/settings/tags/team").asText());
+        aws.clearCalls();
+        assertEquals("unchanged", after(Duration.ofDays(8)).path("status").asText());
+        assertEquals(List.of(), calls("codecommit:ListTagsForResource"), "read last night");
+        assertEquals("unchanged", after(Duration.ofDays(15)).path("status").asText(), "read, and nothing is new");
+        after(Duration.ofDays(16));
+        assertEquals(2, calls("codecommit:ListTagsForResource").size(), "two pages; that they were read is recorded");
+        assertRestores(app);
+    }
+
+    @Test
+    void savesPullRequestsOnceUnlessTheyChange() throws Exception {
+        aws.codecommit.commentsPerPage = 2;
+        aws.codecommit.eventsPerPage = 2;
+        var app = small("app").commit("refs/heads/main", "bulk", bulk(10_000));
+        var merged = app.pullRequest("Add b", "feature", "main");
+        var first = app.comment(merged, "Why?");
+        app.comment(merged, "Because.", first);
+        app.commentOnFile(merged, "Typo", "b.txt", 1);
+        app.approve(merged, "arn:aws:iam::111122223333:user/reviewer").mergePullRequest(merged);
+        app.ref("refs/heads/other", "refs/heads/main").commit("refs/heads/other", "c", "c");
+        var open = app.pullRequest("Add c", "other", "main");
+        var shown = repository(saved(), "app");
+        assertEquals(List.of("full.bundle", "pull-requests.json.gz", "manifest.json.gz"), shown.path("keys").valueStream().map(key -> key.asText().replaceAll(".*-[0-9a-f]{8}\\.", "")).toList());
+        assertEquals(shown.path("keys").valueStream().mapToLong(key -> bucket.size(key.asText())).sum(), shown.path("bytes").asLong());
+        var all = pullRequests(0).get("pullRequests");
+        assertEquals(List.of(merged, open), all.valueStream().map(BackupToS3::id).toList());
+        var closed = all.get(0);
+        assertEquals("Add b CLOSED true", closed.at("/pullRequest/title").asText() + " " + closed.at("/pullRequest/pullRequestStatus").asText() + " "
+                + closed.at("/pullRequest/pullRequestTargets/0/mergeMetadata/isMerged").asText());
+        assertEquals(Set.of("Why?", "Because.", "Typo"), Set.copyOf(closed.get("comments").findValuesAsText("content")));
+        assertEquals(first, closed.get("comments").findValuesAsText("inReplyTo").get(0));
+        assertEquals("arn:aws:iam::111122223333:user/reviewer", closed.at("/approvals/0/userArn").asText());
+        assertFalse(closed.at("/override/overridden").asBoolean(true));
+        var events = closed.get("events").findValuesAsText("pullRequestEventType");
+        assertTrue(events.containsAll(Set.of("PULL_REQUEST_CREATED", "PULL_REQUEST_APPROVAL_STATE_CHANGED", "PULL_REQUEST_MERGE_STATE_CHANGED")), events.toString());
+        assertTrue(closed.at("/pullRequest/creationDate").asText().matches("\\d{4}-\\d\\d-\\d\\dT.*Z"), closed.at("/pullRequest/creationDate").asText());
+        var object = manifest("app").at("/pullRequests/0");
+        assertEquals(sha("SHA-256", bucket.get(object.get("key").asText())), object.get("sha256").asText());
+        assertEquals(bucket.headers(object.get("key").asText()).get("x-amz-checksum-crc32"), object.get("crc32").asText());
+
+        // Only the open one is read again, and nothing is written of it unless it changed.
+        aws.clearCalls();
+        app.commit("refs/heads/feature", "d", "d");
+        saved();
+        assertEquals(List.of("codecommit:GetPullRequest"), calls("codecommit:GetPullRequest"));
+        assertEquals(1, manifest("app").get("pullRequests").size());
+        app.comment(open, "Nice");
+        assertEquals("settings", repository(after(Duration.ofDays(7)), "app").path("kind").asText());
+        assertEquals(List.of(open), pullRequests(1).get("pullRequests").valueStream().map(BackupToS3::id).toList());
+        app.closePullRequest(open);
+        after(Duration.ofDays(14));
+        assertEquals("CLOSED", pullRequests(2).at("/pullRequests/0/pullRequest/pullRequestStatus").asText());
+        aws.clearCalls();
+        assertEquals("unchanged", after(Duration.ofDays(15), "--settings-every", "12h").path("status").asText());
+        assertEquals(1, calls("codecommit:ListPullRequests").size());
+        assertEquals(List.of(), calls("codecommit:GetPullRequest"), "both are closed, and saved");
+
+        // A new chain has them all again, also what was said after they were closed; what has not changed is not asked for.
+        app.comment(merged, "Late");
+        aws.clearCalls();
+        assertEquals("full", repository(after(Duration.ofDays(31)), "app").path("kind").asText());
+        assertEquals(1, manifest("app").get("pullRequests").size());
+        assertEquals(List.of(merged, open), pullRequests(0).get("pullRequests").valueStream().map(BackupToS3::id).toList());
+        assertTrue(pullRequests(0).findValuesAsText("content").contains("Late"));
+        assertEquals(2, calls("codecommit:GetPullRequest").size());
+        assertEquals(1, calls("codecommit:GetPullRequestApprovalStates").size());
+        assertRestores(app);
+        assertEquals("full", repository(after(Duration.ofDays(70), "--no-pull-requests"), "app").path("kind").asText());
+        assertFalse(manifest("app").has("pullRequests"));
+    }
+
+    /** The commits are saved whatever becomes of the rest, which the next run reads again. */
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+        "GetRepositoryTriggers | settings not saved: AccessDeniedException: no",
+        "GetFile | use of Git LFS not saved: AccessDeniedException: no",
+        "GetCommentsForPullRequest | pull requests not saved: AccessDeniedException: no"})
+    void savesTheCommitsEvenIfSomethingElseCannotBeRead(String operation, String says) throws Exception {
+        var app = small("app").tag("team", "payments").trigger("build", "arn:aws:sns:eu-west-1:111122223333:builds");
+        app.pullRequest("Add b", "feature", "main");
+        saved();
+        var before = manifest("app");
+        app.commit("refs/heads/main", "c", "c").comment("1", "Hm");
+        app.tag("team", "billing");
+        aws.inject(Fault.on("codecommit:" + operation).always().error(400, "AccessDeniedException", "no"));
+        var run = run();
+        aws.clearFaults();
+        assertEquals(3, run.exitCode(), run.err());
+        assertTrue(run.err().contains("app: " + says), run.err());
+        assertEquals("created", repository(run.json(), "app").path("status").asText());
+        assertTrue(repository(run.json(), "app").path("error").asText().startsWith(says), run.out());
+        assertRestores(app);
+        assertEquals(before.at("/settings/triggers"), manifest("app").at("/settings/triggers"), "what could not be read stays");
+        assertEquals(operation.equals("GetCommentsForPullRequest") ? 1 : 2, manifest("app").get("pullRequests").size());
+        var next = run();
+        assertEquals(0, next.exitCode(), next.err());
+        assertEquals(2, manifest("app").get("pullRequests").size());
+        assertEquals("billing", manifest("app").at("/settings/tags/team").asText());
+        assertEquals("unchanged", saved().path("status").asText());
+    }
+
+    @Test
+    void warnsOfGitLfs() {
+        var app = small("app").commit("refs/heads/main", ".gitattributes", "# none filter=lfs\n*.txt text\n*.psd filter=lfs diff=lfs merge=lfs -text\n*.zip -text filter=lfs\n*.x filter=lfsx\n");
+        var run = run();
+        assertTrue(run.err().contains("app: Git LFS is in use (*.psd, *.zip): these files are not in Git, and so not in the backup"), run.err());
+        assertEquals(List.of("*.psd", "*.zip"), repository(run.json(), "app").path("gitLfs").valueStream().map(JsonNode::asText).toList());
+        assertEquals(2, manifest("app").path("gitLfs").size());
+        assertEquals("unchanged", saved().path("status").asText());
+        app.commit("refs/heads/main", ".gitattributes", "*.txt text\n");
+        saved();
+        assertFalse(manifest("app").has("gitLfs"));
+    }
+
+    // ---- A part of the repositories, a part of the time
+
+    @Test
+    void shardsShareTheRepositoriesWithoutTalking() throws Exception {
+        var all = IntStream.range(0, 40).mapToObj(i -> "repository-" + i).toList();
+        all.forEach(this::small);
+        var seen = new ArrayList<String>();
+        for (var i = 1; i <= 3; i++) {
+            var names = saved("--shard", i + "/3").path("repositories").findValuesAsText("repositoryName");
+            assertTrue(names.size() > 5, names.toString());
+            seen.addAll(names);
+        }
+        assertEquals(all.stream().sorted().toList(), seen.stream().sorted().toList());
+        assertEquals("unchanged", saved("--shard", "1/3").path("status").asText());
+        assertEquals(40, saved().at("/totals/unchanged").asInt(), "one run finds what the shards have recorded");
+        aws.codecommit.deleteRepository("eu-west-1", seen.get(0));
+        assertFalse(saved("--shard", "2/3").has("vanished"));
+        assertEquals(seen.get(0), saved("--shard", "1/3").at("/vanished/0/repositoryName").asText());
+    }
+
+    /** Those that were saved longest ago come first; what is not begun is named, and keeps its place in the record. */
+    @Test
+    void endsByTheDeadline() throws Exception {
+        for (var name : List.of("a", "b", "c", "d")) small(name);
+        saved();
+        saved("--repository-names", "a", "c");
+        for (var name : List.of("a", "b", "c", "d")) aws.codecommit.repository(name).commit("refs/heads/main", "x", name);
+        aws.inject(Fault.on("codecommit:GitPull").after(2).delay(Duration.ofSeconds(10)));
+        var run = run(script -> {
+            script.clock = clockThatJumps("s3:PutObject", 2, Duration.ofMinutes(35), 600); // when b is done, d is under way long before 50 minutes are over
+            script.grace = Duration.ofMillis(100);
+        }, "--jobs", "1", "--deadline", "50m");
+        assertEquals(3, run.exitCode(), run.err());
+        assertEquals(List.of("not-attempted", "created", "not-attempted", "failed"), run.json().path("repositories").findValuesAsText("status"));
+        assertTrue(run.err().contains("d: not done by the --deadline"), run.err());
+        assertTrue(run.err().contains("a: not-attempted"), run.err());
+        aws.onCall(call -> { });
+        aws.clearFaults();
+        assertEquals(List.of(), bucket.uploads());
+        var record = document(run.json().path("run").asText()).path("repositories");
+        assertEquals("not-attempted failed saved", record.at("/a/outcome").asText() + " " + record.at("/d/outcome").asText() + " " + record.at("/b/outcome").asText());
+        assertTrue(record.at("/d/lastSuccess").asText().compareTo(record.at("/a/lastSuccess").asText()) < 0, record.toString());
+        var next = saved("--jobs", "1");
+        assertEquals(3, next.at("/totals/created").asInt());
+        for (var name : List.of("a", "b", "c", "d")) assertRestores(aws.codecommit.repository(name));
+    }
+
+    /** Nothing is begun in the last five minutes. */
+    @Test
+    void beginsNothingThatMightNotEndByTheDeadline() {
+        for (var name : List.of("a", "b")) small(name);
+        var early = run(script -> script.clock = clockThatJumps("codecommit:GitPull", 1, Duration.ofMinutes(44), 1), "--jobs", "1", "--deadline", "50m");
+        assertEquals(0, early.exitCode(), early.err());
+        for (var name : List.of("a", "b")) aws.codecommit.repository(name).commit("refs/heads/main", "x", name);
+        var late = run(script -> script.clock = clockThatJumps("codecommit:GitPull", 1, Duration.ofMinutes(45), 1), "--jobs", "1", "--deadline", "50m");
+        assertEquals(3, late.exitCode(), late.err());
+        assertEquals(List.of("created", "not-attempted"), late.json().path("repositories").findValuesAsText("status"));
+        assertEquals(1, late.json().at("/totals/not-attempted").asInt());
+    }
+
+    /** A clock that is ahead by some time once the n-th call of a kind is answered, and from then on goes faster. */
+    Clock clockThatJumps(String name, int n, Duration jump, int speed) {
+        var count = new AtomicInteger();
+        var jumped = new AtomicReference<Instant>();
+        aws.onCall(call -> {
+            if (call.name().equals(name) && count.incrementAndGet() == n) jumped.set(Instant.now());
+        });
+        return new Clock() {
+            @Override
+            public Instant instant() {
+                var now = Instant.now();
+                return jumped.get() == null ? now : now.plus(jump).plus(Duration.between(jumped.get(), now).multipliedBy(speed));
+            }
+
+            @Override
+            public java.time.ZoneId getZone() {
+                return java.time.ZoneOffset.UTC;
+            }
+
+            @Override
+            public Clock withZone(java.time.ZoneId zone) {
+                return this;
+            }
+        };
+    }
+
+    @Test
+    void givesUpWhatDoesNotEndByTheDeadline() throws Exception {
+        large("a");
+        aws.s3.smallestPart = SMALL_PART;
+        aws.inject(Fault.on("s3:UploadPart").always().delay(Duration.ofSeconds(30)));
+        var start = System.nanoTime();
+        var run = run(script -> {
+            script.partSize = SMALL_PART;
+            script.grace = Duration.ofMillis(300);
+            script.clock = clockThatJumps("s3:CreateMultipartUpload", 1, Duration.ofHours(2), 1);
+        }, "--deadline", "1h");
+        assertTrue(System.nanoTime() - start < 25e9, "it waits for a server that does not answer");
+        assertEquals(1, run.exitCode(), run.err());
+        assertEquals("backup-to-s3: a: not done by the --deadline\n", run.err());
+        assertEquals(List.of(), bucket.uploads());
+        assertEquals(1, bucket.keys().size(), "the run record");
+    }
+
+    @Test
+    void namesWhatHasVanishedSinceTheLastRun() throws Exception {
+        for (var name : List.of("gone", "old-name", "stays")) small(name);
+        saved();
+        deleteRepository("gone");
+        aws.codecommit.renameRepository("old-name", "new-name");
+        var run = run();
+        assertEquals(0, run.exitCode(), run.err());
+        assertTrue(run.err().contains("gone: is no longer in CodeCommit; newest restore point: " + ROOT + "eu-west-1/gone/"), run.err());
+        assertTrue(run.err().contains("old-name: was renamed to new-name, and is backed up anew under that name; newest restore point: "), run.err());
+        assertEquals(List.of("gone", "old-name"), run.json().path("vanished").findValuesAsText("repositoryName"));
+        assertEquals("new-name", run.json().at("/vanished/1/renamedTo").asText());
+        assertTrue(bucket.keys().contains(run.json().at("/vanished/0/manifest").asText()));
+        assertEquals("full", repository(run.json(), "new-name").path("kind").asText());
+        assertRestores(aws.codecommit.repository("new-name"));
+        assertFalse(saved().has("vanished"), "told once");
+        assertFalse(saved("--repository-names", "stays").has("vanished"), "the others were not asked for");
+    }
+
     // ---- Where the bucket is, and whose
 
     @Test
@@ -788,7 +1082,7 @@ class BackupToS3Test {
             aws.clearCalls();
             var run = run(s -> s.partSize = 5 << 20, "--bucket", "vault", "--expected-bucket-owner", "444455556666", "--sse-kms-key-id", KEY.replace("eu-west-1", "us-east-1"));
             assertEquals(expected, run.status(), run.err());
-            assertEquals(1, aws.calls().stream().filter(c -> !c.ok()).count(), "one call finds out the Region");
+            assertEquals(1, aws.calls().stream().filter(c -> c.name().startsWith("s3:") && !c.ok()).count(), "one call finds out the Region");
             for (var call : aws.calls())
                 if (call.name().startsWith("s3:")) assertEquals("444455556666", call.input().path("ExpectedBucketOwner").asText(), call.toString());
         }
@@ -1225,6 +1519,13 @@ class BackupToS3Test {
         "--bucket=backups --exclude=a+ | names of repositories, with * and ?",
         "--bucket=backups --repository-names | Missing required parameter for option '--repository-names'",
         "--bucket=backups --jobs=0 | 1 to 64, such as 4",
+        "--bucket=backups --shard=0/4 | which part of how many, such as 1/4",
+        "--bucket=backups --shard=5/4 | which part of how many, such as 1/4",
+        "--bucket=backups --shard=1 | which part of how many, such as 1/4",
+        "--bucket=backups --deadline=50 | a number and m or h for minutes or hours, such as 50m",
+        "--bucket=backups --deadline=1d | a number and m or h for minutes or hours, such as 50m",
+        "--bucket=backups --full-every=30 | a number and h or d for hours or days, such as 30d",
+        "--bucket=backups --settings-every=weekly | a number and h or d for hours or days, such as 7d",
         "--bucket=backups --jobs=65 | 1 to 64, such as 4",
         "--bucket=backups --jobs=many | 'many' is not an int",
         "--bucket=backups --expected-bucket-owner=1234 | 12 digits, such as 444455556666",

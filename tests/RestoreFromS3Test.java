@@ -1183,14 +1183,16 @@ class RestoreFromS3Test {
     @Test
     void writesPullRequestsToAFile() throws Exception {
         var repository = aws.codecommit.createRepository("prs").commit("refs/heads/main", "a", "1");
-        var saved = gzip(JSON.createObjectNode().put("format", 1).put("tool", "x").<ObjectNode>set("pullRequests", JSON.createArrayNode().add(JSON.createObjectNode().put("pullRequestId", "7").put("title", "ünï"))));
-        var point = save(repository, null, NIGHT, m -> m.set("pullRequests", object(ROOT + "prs/x.pull-requests.json.gz", saved)));
+        var first = gzip(pullRequests(Map.of("7", "ünï", "12", "new")));
+        var second = gzip(pullRequests(Map.of("12", "renamed")));
+        var point = save(repository, null, NIGHT, m -> m.putArray("pullRequests").add(object(ROOT + "prs/w.pull-requests.json.gz", first))
+                .add(object(ROOT + "prs/x.pull-requests.json.gz", second)));
         var file = home.resolve("pull-requests.json");
         var args = new String[] {"--manifest", point, "--directory", home.resolve("r").toString(), "--pull-requests", file.toString()};
         assertEquals("would-create", ok(restore(Stream.concat(Stream.of(args), Stream.of("--dry-run")).toArray(String[]::new))).status());
         assertFalse(Files.exists(file));
         assertEquals(file.toString(), ok(restore(args)).json().path("pullRequests").asText());
-        assertEquals("ünï", JSON.readTree(file.toFile()).at("/pullRequests/0/title").asText());
+        assertEquals(List.of("ünï", "renamed"), JSON.readTree(file.toFile()).path("pullRequests").findValuesAsText("title"));
         assertEquals("unchanged", ok(restore(args)).status());
         Files.writeString(file, "mine");
         failed(restore(args), "exists and is something else: give another file");
@@ -1204,6 +1206,12 @@ class RestoreFromS3Test {
         assertTrue(run.err().contains("no pull requests were saved"), run.err());
         assertTrue(run.json().path("pullRequests").isNull());
         assertFalse(Files.exists(file));
+    }
+
+    static ObjectNode pullRequests(Map<String, String> titles) {
+        var document = JSON.createObjectNode().put("format", 1).put("tool", "x");
+        titles.forEach((id, title) -> document.withArray("pullRequests").addObject().putObject("pullRequest").put("pullRequestId", id).put("title", title));
+        return document;
     }
 
     @Test

@@ -380,7 +380,7 @@ class VerifyBackupsTest {
         var made = full(repository("payments"), manifest -> { });
         var key = made.stem() + ".pull-requests.json.gz";
         put(key, bytes);
-        made.manifest.set("pullRequests", object(key, null, bytes).without("kind"));
+        made.manifest.putArray("pullRequests").add(object(key, null, bytes).without("kind"));
         put(made.key, gzip(made.manifest));
         record(made);
         assertVerified(run("--deep"));

@@ -106,6 +106,14 @@ public final class CodeCommit implements LocalAws.Service {
         in(region).remove(name);
     }
 
+    /** As UpdateRepositoryName does it: the id stays, the ARN does not. */
+    public synchronized void renameRepository(String name, String newName) {
+        var repo = in("eu-west-1").remove(name);
+        repo.name = newName;
+        repo.arn = repo.owner.arn("codecommit", newName);
+        in("eu-west-1").put(newName, repo);
+    }
+
     public Repo repository(String name) {
         return repository("eu-west-1", name);
     }
@@ -841,9 +849,9 @@ public final class CodeCommit implements LocalAws.Service {
             void on(Repository git) throws IOException;
         }
 
-        public final String name;
+        public volatile String name;
         public final String id = UUID.randomUUID().toString();
-        public final String arn;
+        public volatile String arn;
         private final Caller owner;
         private final Instant created = aws.now();
         private final Map<String, String> tags = Collections.synchronizedMap(new TreeMap<>());
