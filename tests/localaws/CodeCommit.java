@@ -29,6 +29,7 @@ import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.regex.Pattern;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.eclipse.jgit.dircache.DirCache;
 import org.eclipse.jgit.dircache.DirCacheEntry;
 import org.eclipse.jgit.errors.MissingObjectException;
@@ -330,7 +331,7 @@ public final class CodeCommit implements LocalAws.Service {
     private JsonNode getFile(ObjectNode input, Caller caller) {
         var repo = readable(input, caller);
         var path = input.get("filePath").asText().replaceFirst("^/", "");
-        if (List.of(path.split("/", -1)).stream().anyMatch(Set.of("", ".", "..")::contains)) throw new AwsError("InvalidPathException", "The path is not valid: " + path);
+        if (Stream.of(path.split("/", -1)).anyMatch(Set.of("", ".", "..")::contains)) throw new AwsError("InvalidPathException", "The path is not valid: " + path);
         var commit = repo.commit(input.path("commitSpecifier").asText(Constants.HEAD));
         try (var reader = repo.readable().newObjectReader(); var file = TreeWalk.forPath(reader, path, commit.getTree())) {
             if (file == null || file.getFileMode().getObjectType() != Constants.OBJ_BLOB)
@@ -798,6 +799,7 @@ public final class CodeCommit implements LocalAws.Service {
             event("PULL_REQUEST_STATUS_CHANGED", repo.user("developer"), "pullRequestStatusChangedEventMetadata").put("pullRequestStatus", "CLOSED");
         }
 
+        /** Two events: the API reference has one for the merge, and the status changes; whether AWS tells both is not documented. */
         private void merge() {
             var destination = target.get("destinationReference").asText();
             var source = ObjectId.fromString(target.get("sourceCommit").asText());
@@ -821,7 +823,6 @@ public final class CodeCommit implements LocalAws.Service {
             event("PULL_REQUEST_MERGE_STATE_CHANGED", repo.user("developer"), "pullRequestMergedStateChangedEventMetadata").put("repositoryName", repo.name)
                     .put("destinationReference", destination).set("mergeMetadata", metadata.deepCopy());
             close();
-            repo.moved(destination);
         }
 
         /** What a push does to an open pull request: from another source commit on it is another revision, which nobody has approved yet. */
@@ -1098,7 +1099,7 @@ public final class CodeCommit implements LocalAws.Service {
 
         /** Merges with a merge commit, and closes. */
         public Repo mergePullRequest(String pullRequestId) {
-            return on(pullRequestId, PullRequest::merge);
+            return on(pullRequestId, PullRequest::merge).moved(my(pullRequestId).target.get("destinationReference").asText());
         }
 
         private Repo on(String pullRequestId, Consumer<PullRequest> change) {

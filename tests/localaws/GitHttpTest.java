@@ -2,6 +2,7 @@ package localaws;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.net.URI;
@@ -25,6 +26,10 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
+import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
+import software.amazon.awssdk.regions.Region;
+import software.amazon.awssdk.services.codecommit.CodeCommitClient;
 
 /** Git over HTTP as git itself sees it: sign-in, protocols, pushes, faults. */
 class GitHttpTest {
@@ -203,6 +208,27 @@ class GitHttpTest {
         assertEquals(null, repo.resolve("refs/tags/v0"));
         var calls = aws.calls().stream().filter(call -> call.status() == 200).map(call -> call.name() + " " + call.input().get("path").asText()).distinct().toList();
         assertEquals(List.of("codecommit:GitPush info/refs", "codecommit:GitPush git-receive-pack", "codecommit:GitPull info/refs", "codecommit:GitPull git-upload-pack"), calls);
+    }
+
+    @Test
+    void aPushToTheSourceBranchUpdatesItsPullRequest() throws Exception {
+        var repo = aws.codecommit.createRepository("reviewed").commit("refs/heads/main", "a", "1").commit("refs/heads/feature", "a", "2");
+        repo.approve(repo.pullRequest("change", "feature", "main"), "arn:aws:iam::111122223333:user/alice");
+        try (var codecommit = CodeCommitClient.builder().endpointOverride(aws.endpoint()).region(Region.EU_WEST_1).credentialsProvider(StaticCredentialsProvider.create(LocalAwsTest.RIGHT))
+                .httpClient(UrlConnectionHttpClient.create()).build()) {
+            var id = codecommit.listPullRequests(r -> r.repositoryName("reviewed")).pullRequestIds().get(0);
+            var before = codecommit.getPullRequest(r -> r.pullRequestId(id)).pullRequest();
+            done(temp, "clone", "-q", "-b", "feature", url("reviewed"), "reviewed");
+            done(temp.resolve("reviewed"), "commit", "-q", "--allow-empty", "-m", "more");
+            done(temp.resolve("reviewed"), "push", "-q", url("reviewed"), "feature", "feature:other");
+            var after = codecommit.getPullRequest(r -> r.pullRequestId(id)).pullRequest();
+            assertEquals(done(temp.resolve("reviewed"), "rev-parse", "HEAD").strip(), after.pullRequestTargets().get(0).sourceCommit());
+            assertEquals(before.pullRequestTargets().get(0).destinationCommit(), after.pullRequestTargets().get(0).destinationCommit());
+            assertNotEquals(before.revisionId(), after.revisionId());
+            assertTrue(codecommit.getPullRequestApprovalStates(r -> r.pullRequestId(id).revisionId(after.revisionId())).approvals().isEmpty());
+            done(temp.resolve("reviewed"), "push", "-q", url("reviewed"), ":feature");
+            assertEquals(after, codecommit.getPullRequest(r -> r.pullRequestId(id)).pullRequest(), "the branch is gone, the pull request is not");
+        }
     }
 
     /** The embedded AWS as a proxy: git asks for the host by its name, as it does at AWS. */
