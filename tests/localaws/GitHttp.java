@@ -17,6 +17,7 @@ import org.eclipse.jgit.errors.CorruptObjectException;
 import org.eclipse.jgit.errors.PackProtocolException;
 import org.eclipse.jgit.errors.UnpackException;
 import org.eclipse.jgit.lib.Config;
+import org.eclipse.jgit.storage.pack.PackConfig;
 import org.eclipse.jgit.transport.PacketLineOut;
 import org.eclipse.jgit.transport.ReceiveCommand;
 import org.eclipse.jgit.transport.ReceivePack;
@@ -133,6 +134,9 @@ final class GitHttp {
         var config = new Config();
         config.setString("protocol", null, "version", aws.codecommit.gitProtocolV2 ? "2" : "0");
         upload.setTransferConfig(new TransferConfig(config));
+        var packing = new PackConfig(repo.readable());
+        packing.setBigFileThreshold(32 << 10); // to look for deltas in large files, which are random in tests, would take most of the time
+        upload.setPackConfig(packing);
         var protocol = request.header("Git-Protocol");
         if (protocol != null) upload.setExtraParameters(List.of(protocol.split(":")));
         var out = answer(request, advertises ? "application/x-git-upload-pack-advertisement" : "application/x-git-upload-pack-result");

@@ -19,6 +19,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.BiPredicate;
 import java.util.regex.Pattern;
 
@@ -191,10 +192,13 @@ public final class PolicyEvaluator {
 
     // Action, Resource
 
+    /** A simulation asks for the same few actions again and again; to compile their patterns anew takes most of its time. */
+    private static final Map<String, Pattern> ACTIONS = new ConcurrentHashMap<>();
+
     private boolean action(JsonNode statement) {
         var not = statement.has("NotAction");
         return list(statement.path(not ? "NotAction" : "Action")).stream()
-                .anyMatch(a -> glob(Text.of(a.asText()), ".*", Pattern.CASE_INSENSITIVE).matcher(request.action).matches()) != not;
+                .anyMatch(a -> ACTIONS.computeIfAbsent(a.asText(), text -> glob(Text.of(text), ".*", Pattern.CASE_INSENSITIVE)).matcher(request.action).matches()) != not;
     }
 
     private boolean resource(JsonNode statement, boolean variables) {
@@ -331,6 +335,7 @@ public final class PolicyEvaluator {
         }
 
         String regex(String many) {
+            if (Character.isLetterOrDigit(value)) return String.valueOf(value);
             return wild && value == '*' ? many : wild && value == '?' ? "." : Pattern.quote(String.valueOf(value));
         }
     }
