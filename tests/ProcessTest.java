@@ -206,9 +206,11 @@ class ProcessTest {
         };
     }
 
-    /** {@code ./jbang ALIAS ARGUMENTS}, from elsewhere. */
+    /** {@code ./jbang ALIAS ARGUMENTS}, from elsewhere, with what is built already: other tests of this class build one in an empty cache. */
     static Shell script(String script, List<String> arguments) {
-        return new Shell("exec \"$JBANG\" \"$@\"", Stream.concat(Stream.of(ContractTest.kebab(script)), arguments.stream()).toArray(String[]::new));
+        var directory = System.getenv().getOrDefault("JBANG_DIR", System.getProperty("user.home") + "/.jbang");
+        return new Shell("exec \"$JBANG\" \"$@\"", Stream.concat(Stream.of(ContractTest.kebab(script)), arguments.stream()).toArray(String[]::new))
+                .with("JBANG_CACHE_DIR", System.getenv().getOrDefault("JBANG_CACHE_DIR", directory + "/cache"));
     }
 
     @ParameterizedTest
