@@ -11,6 +11,7 @@
 //SOURCES ../scripts/*.java
 //SOURCES *Test.java
 //SOURCES Script.java
+//SOURCES bench/*.java
 //SOURCES localaws/*.java
 //COMPILE_OPTIONS -J-XX:TieredStopAtLevel=1 -J-XX:+UseSerialGC
 //RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx1g

@@ -5,49 +5,58 @@
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
 //DEPS info.picocli:picocli:4.7.7
 //SOURCES ../localaws/LocalAws.java
+//SOURCES Observed.java
+//SOURCES Repositories.java
+//SOURCES Results.java
 
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.BufferedOutputStream;
+import com.sun.management.OperatingSystemMXBean;
 import java.io.File;
 import java.io.IOException;
-import java.io.OutputStream;
-import java.nio.charset.StandardCharsets;
+import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HexFormat;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Random;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
-import java.util.function.ToDoubleFunction;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.function.IntToDoubleFunction;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import localaws.LocalAws;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
 
 /**
  * {@code ./jbang bench [CASE...]}, from the repository's root. A case runs its contestants in turn (A B C A B C ...), after a run of each
- * that is not counted, so that a machine whose speed drifts drifts for all; what counts is the toolkit's ratio to each of the others, round by round. Times are
- * of whole process trees, as bash's time reports them; the server (the embedded AWS) runs beside them on the same machine and is not in the
- * CPU time, but in the wall time.
+ * that is not counted, so that a machine whose speed drifts drifts for all; what counts is the ratio of one to another, round by round. Times
+ * are of whole process trees, as bash's time reports them; the server (the embedded AWS) runs beside them on the same machine: it is in
+ * the wall time, and its CPU time is told apart. A contestant that fails is no measurement; one whose tools are missing is left out by name.
  */
 @Command(name = "bench", mixinStandardHelpOptions = true, description = "Measures, as ratios in one run, against what an operator would use instead.")
 class Bench implements Callable<Integer> {
     enum Case {
         startup("create-kms-key on a key that is as it should be, against one call of the AWS CLI"),
         first("first backup of one large repository"),
-        small("first backup of 40 small repositories"),
-        unchanged("backup of 40 repositories in which nothing changed"),
-        growth("backup of 500 and of 5,000 repositories in which nothing changed");
+        small("40 repositories: first backup, and one in which nothing changed"),
+        increment("one commit on the large repository"),
+        restore("restore of the large repository"),
+        memory("memory and disk with a repository of more than 1 GB"),
+        growth("how time grows with changed bytes, with history, and with the number of repositories");
 
         final String title;
 
@@ -56,96 +65,379 @@ class Bench implements Callable<Integer> {
         }
     }
 
+    @Spec
+    CommandSpec spec;
+
     @Parameters(paramLabel = "CASE", description = "What to measure: ${COMPLETION-CANDIDATES}. Default: all.")
     List<Case> cases = List.of(Case.values());
 
     @Option(names = "--runs", description = "Counted runs of each contestant. Default: ${DEFAULT-VALUE}.")
-    int runs = 5;
+    int runs = 3;
 
-    @Option(names = "--large", paramLabel = "DIR", description = "A bare Git repository for the cases with a large one. Default: one of some 80 MB is made.")
+    @Option(names = "--large", paramLabel = "DIR", description = "A bare Git repository for the cases with a large one. Default: one of some 84 MB is made.")
     Path large;
+
+    @Option(names = "--quick", description = "A tenth of everything, to try it out: the figures mean nothing then.")
+    boolean quick;
 
     @Option(names = "--json", paramLabel = "FILE", description = "Writes all measurements to this file.")
     Path json;
 
+    @Option(names = "--svg", paramLabel = "FILE", description = "Draws the measurements as a bar chart.")
+    Path svg;
+
     static final String BUCKET = "bench";
-    final ObjectNode results = new ObjectMapper().createObjectNode();
+    static final String TOOLKIT = "backup-to-s3";
+    /** What starting Java, listing repositories and writing a run record takes. */
+    static final String START = "backup-to-s3 of nothing";
+    static final String PEER = "clone, tar, aws s3 cp";
+    static final String MIRROR = "fetch into mirrors, bundle, aws s3 cp";
+    static final String FLOOR = "curl get, curl put";
+
+    final Results results = new Results();
+    final CountDownLatch done = new CountDownLatch(1);
+    volatile boolean stopping;
     Path work;
+    Repositories repositories;
     LocalAws aws;
+    /** The repositories that git itself may reach. */
+    final List<String> served = new ArrayList<>();
 
-    /** @param script for bash; $1 is unlike in every run, $WORK an empty directory */
-    record Contestant(String name, String script) { }
+    /**
+     * @param script for bash; $1 is unlike in every run, $WORK an empty directory
+     * @param needs  tools that need not be on every machine
+     */
+    record Contestant(String name, String script, String... needs) { }
 
-    /** Seconds. */
-    record Time(double wall, double cpu) { }
+    /** The counted runs of some contestants, by name. */
+    record Comparison(Map<String, List<Results.Run>> runs, Map<String, String> missing) {
+        /** What a round's runs of the named contestants make; a row stays without a value if one of them is missing. */
+        void figures(Results.Row row, IntToDoubleFunction value, String... names) {
+            var lacking = Arrays.stream(names).filter(missing::containsKey).findFirst();
+            if (lacking.isPresent()) {
+                row.missing(missing.get(lacking.get()));
+                return;
+            }
+            var figures = IntStream.range(0, runs.get(names[0]).size()).mapToDouble(value).toArray();
+            if (Arrays.stream(figures).allMatch(figure -> figure > 0 && Double.isFinite(figure))) row.measured(figures);
+            else row.missing("less than what starting Java varies by: " + Arrays.stream(figures).mapToObj(Results::number).toList());
+        }
+
+        /** How many times as long one takes as another. */
+        void ratio(Results.Row row, String name, String other) {
+            figures(row, i -> wall(name, i) / wall(other, i), name, other);
+        }
+
+        double wall(String name, int round) {
+            return runs.get(name).get(round).wall();
+        }
+    }
+
+    /** What happens before each round. */
+    interface Preparation {
+        void prepare() throws Exception;
+    }
 
     @Override
     public Integer call() throws Exception {
-        results.put("processors", Runtime.getRuntime().availableProcessors()).put("java", Runtime.version().toString()).put("runs", runs);
+        if (runs < 1) throw new ParameterException(spec.commandLine(), "--runs " + runs + ": at least 1");
+        if (large != null && !Files.isDirectory(large.resolve("objects")))
+            throw new ParameterException(spec.commandLine(), "--large " + large + ": no bare Git repository");
+        results.about.put("processors", Runtime.getRuntime().availableProcessors()).put("java", Runtime.version().toString())
+                .put("git", Repositories.run("git", "--version").strip()).put("runs", runs).put("quick", quick);
+        Runtime.getRuntime().addShutdownHook(new Thread(this::stop));
         work = Files.createTempDirectory("bench-");
+        repositories = new Repositories(Files.createDirectory(work.resolve("source")));
+        var failed = false;
         try {
-            for (var each : cases)
-                try (var fresh = LocalAws.start()) {
-                    aws = fresh;
-                    aws.s3.createBucket(BUCKET, "eu-west-1");
-                    System.out.printf("%n%s: %s (%d runs; median, least to most)%n", each, each.title, runs);
-                    switch (each) {
-                        case startup -> startup();
-                        case first -> first();
-                        case small -> small();
-                        case unchanged -> unchanged();
-                        case growth -> growth();
-                    }
-                }
-            if (json != null) Files.writeString(json, results.toPrettyString() + "\n");
+            for (var each : cases) if (!stopping) failed |= !measure(each);
+            if (stopping) return 130;
+            System.out.println(results.table());
+            if (json != null) Files.writeString(json, results.json().toPrettyString() + "\n");
+            if (svg != null) Files.writeString(svg, results.svg());
         } finally {
             delete(work);
+            done.countDown();
         }
-        return 0;
+        return failed ? 1 : 0;
     }
 
+    /** Whether nothing failed in it; the other cases go on. */
+    boolean measure(Case each) throws Exception {
+        System.out.printf("%n%s: %s%n", each, each.title);
+        var rows = results.rows.size();
+        try (var fresh = LocalAws.start()) {
+            aws = fresh;
+            served.clear();
+            aws.s3.createBucket(BUCKET, "eu-west-1");
+            switch (each) {
+                case startup -> startup();
+                case first -> first();
+                case small -> small();
+                case increment -> increment();
+                case restore -> restore();
+                case memory -> memory();
+                case growth -> growth();
+            }
+            return true;
+        } catch (IOException e) {
+            System.out.println(stopping ? "interrupted" : "FAILED " + e.getMessage());
+            results.rows.subList(rows, results.rows.size()).forEach(row -> row.missing("failed"));
+            return false;
+        }
+    }
+
+    /** After Ctrl-C: what was started is ended, and everything that was made is removed on the way out. */
+    void stop() {
+        stopping = true;
+        try {
+            for (var i = 0; i < 300 && !done.await(100, TimeUnit.MILLISECONDS); i++) ProcessHandle.current().descendants().forEach(ProcessHandle::destroy);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    // ---- Cases
+
     void startup() throws Exception {
-        if (lacks("aws")) return;
-        var toolkit = "./jbang create-kms-key --alias alias/bench";
-        var cli = "aws kms create-key --description bench";
-        compare("startup, all processors", new Contestant("./jbang create-kms-key", toolkit), new Contestant("aws kms create-key", cli));
-        if (!lacks("taskset")) compare("startup, one processor", new Contestant("./jbang create-kms-key", "taskset -c 0 " + toolkit), new Contestant("aws kms create-key", "taskset -c 0 " + cli));
+        for (var one : List.of("all processors", "one processor")) {
+            var pin = one.startsWith("one") ? "taskset -c 0 " : "";
+            var row = results.row("start-up, " + one, "CPU of create-kms-key (3 calls), times that of aws kms create-key (1 call)", "x");
+            var toolkit = "create-kms-key";
+            var cli = "aws kms create-key";
+            var comparison = compare("start-up, " + one, () -> { },
+                    new Contestant(toolkit, pin + "./jbang create-kms-key --alias alias/bench", pin.isEmpty() ? "bash" : "taskset"),
+                    new Contestant(cli, pin + "aws kms create-key --description bench", "aws"));
+            comparison.figures(row, i -> comparison.runs.get(toolkit).get(i).cpu() / comparison.runs.get(cli).get(i).cpu(), toolkit, cli);
+        }
     }
 
     void first() throws Exception {
-        if (lacks("aws") || lacks("curl")) return;
-        if (large == null) large = repository("large", 27_000, 7_000);
+        var subject = "first backup of " + large();
         serve("large", large);
-        compare("first", new Contestant("./jbang backup-to-s3", "./jbang backup-to-s3 --bucket " + BUCKET + " --prefix first/$1"),
-                new Contestant("clone, tar, aws s3 cp", PEER.formatted("large")), new Contestant("clone, bundle, aws s3 cp", BUNDLE.formatted("large")), floor("large"));
+        var net = results.row(subject, "times as long as the floor (curl), start of Java taken off", Results.Bound.AT_MOST, 2, "x");
+        var gross = results.row(subject, "times as long as the floor (curl), start of Java included", "x");
+        var peer = results.row(subject, "times faster than " + PEER, Results.Bound.AT_LEAST, 5, "x");
+        var comparison = compare(subject, () -> { }, new Contestant(TOOLKIT, backup("first/$1")), nothing(), floor(), peer("large"));
+        comparison.figures(net, i -> (comparison.wall(TOOLKIT, i) - comparison.wall(START, i)) / comparison.wall(FLOOR, i), TOOLKIT, START, FLOOR);
+        comparison.ratio(gross, TOOLKIT, FLOOR);
+        comparison.ratio(peer, PEER, TOOLKIT);
+    }
+
+    void small() throws Exception {
+        var names = IntStream.range(0, quick ? 4 : 40).mapToObj(i -> "small" + i).toList();
+        var mirrors = Files.createDirectory(work.resolve("mirrors"));
+        for (var name : names) mirror(mirrors, name, repositories.history(name, 300, 20));
+        var first = "first backup of " + names.size() + " small repositories";
+        var unchanged = names.size() + " repositories in which nothing changed";
+        var peerFirst = results.row(first, "times faster than " + PEER, Results.Bound.AT_LEAST, 10, "x");
+        var peer = results.row(unchanged, "times faster than " + PEER, Results.Bound.AT_LEAST, 40, "x");
+        var mirror = results.row(unchanged, "times as fast as " + MIRROR, Results.Bound.AT_LEAST, 1, "x");
+        var again = TOOLKIT + " again";
+        // The peer does the same whether something changed or not, so that one run of it stands for both.
+        var comparison = compare("", () -> { }, new Contestant(TOOLKIT, backup("small/$1")), new Contestant(again, backup("small/unchanged")), nothing(),
+                kept(mirrors, names), peer(String.join(" ", names)));
+        comparison.ratio(peerFirst, PEER, TOOLKIT);
+        comparison.ratio(peer, PEER, again);
+        comparison.ratio(mirror, MIRROR, again);
+        requests(unchanged, comparison.runs.get(again), names.size());
+        chart(first, comparison, TOOLKIT, PEER);
+        chart(unchanged, comparison, again, START, MIRROR, PEER);
+    }
+
+    void increment() throws Exception {
+        var subject = "one commit on " + large();
+        var mirrors = Files.createDirectory(work.resolve("mirror-of-large"));
+        mirror(mirrors, "large", large);
+        var repository = aws.codecommit.repository("large");
+        var branch = repository.defaultBranch();
+        var size = results.row(subject, "bytes stored beyond the pack that git itself would send", Results.Bound.AT_MOST, 2048, "bytes");
+        var mirror = results.row(subject, "times as fast as " + MIRROR, Results.Bound.AT_LEAST, 1, "x");
+        var packs = new ArrayList<Long>();
+        var comparison = compare(subject, () -> {
+            var before = Repositories.refs(repository.directory()).values();
+            repository.commit("refs/heads/" + branch, "bench.txt", "change " + packs.size() + "\n");
+            var tip = repository.resolve("refs/heads/" + branch).name();
+            var wanted = Files.writeString(work.resolve("wanted"), tip + "\n^" + String.join("\n^", before) + "\n");
+            var pack = work.resolve("thin.pack");
+            var git = new ProcessBuilder("git", "pack-objects", "--revs", "--thin", "--delta-base-offset", "--stdout", "-q")
+                    .directory(repository.directory().toFile()).redirectInput(wanted.toFile()).redirectOutput(pack.toFile())
+                    .redirectError(ProcessBuilder.Redirect.INHERIT).start();
+            if (git.waitFor() != 0) throw new IOException("git pack-objects failed");
+            packs.add(Files.size(pack));
+        }, new Contestant(TOOLKIT, backup("increment")), nothing(), kept(mirrors, List.of("large")));
+        var bucket = aws.s3.bucket(BUCKET);
+        var stored = bucket.keys().stream().filter(key -> key.endsWith(".incr.bundle")).mapToLong(bucket::size).toArray();
+        if (stored.length != packs.size() - 1)
+            throw new IOException(stored.length + " increments for " + (packs.size() - 1) + " commits behind the full bundle: " + bucket.keys());
+        size.measured(IntStream.range(0, stored.length).mapToDouble(i -> stored[i] - packs.get(i + 1)).toArray());
+        comparison.ratio(mirror, MIRROR, TOOLKIT);
+    }
+
+    void restore() throws Exception {
+        var subject = "restore of " + large();
+        serve("large", large);
+        time(new Contestant(TOOLKIT, backup("restore")));
+        var bucket = aws.s3.bucket(BUCKET);
+        var key = bucket.keys().stream().filter(k -> k.endsWith(".full.bundle")).findFirst().orElseThrow();
+        var clone = "git clone --mirror of the bundle";
+        var download = "aws s3 cp, git clone --mirror";
+        var strict = results.row(subject, "times as long as " + clone + " on disk", Results.Bound.AT_MOST, 1.2, "x");
+        var fair = results.row(subject, "times as long as " + download, Results.Bound.AT_MOST, 1.2, "x");
+        var toolkit = "restore-from-s3";
+        var comparison = compare(subject, () -> { },
+                new Contestant(toolkit, "./jbang restore-from-s3 --bucket bench --prefix restore --repository-name large --directory $WORK/large.git"),
+                new Contestant(clone, "git clone -q --mirror " + bucket.file(key) + " $WORK/large.git"),
+                new Contestant(download, """
+                        aws s3 cp --quiet s3://bench/%s $WORK/large.bundle
+                        git clone -q --mirror $WORK/large.bundle $WORK/large.git""".formatted(key), "aws"));
+        comparison.ratio(strict, toolkit, clone);
+        comparison.ratio(fair, toolkit, download);
+    }
+
+    void memory() throws Exception {
+        var size = quick ? 110 : 1_100;
+        var subject = "a repository of " + Results.number(size) + " MiB and 12 others, 4 jobs, -Xmx128m";
+        var disk = results.row(subject, "written to disk", Results.Bound.AT_MOST, 0, "bytes");
+        var memory = results.row(subject, "resident memory at its peak", Results.Bound.AT_MOST, 256, "MiB");
+        var seconds = results.row(subject, "takes", "s");
+        if (!observable(disk, memory, seconds)) return;
+        serve("a-huge", repositories.blobs("huge", size));
+        var other = repositories.blobs("other", quick ? 4 : 40);
+        for (var i = 0; i < 12; i++) serve("other" + i, other);
+        observe("--dry-run", "--prefix", "memory"); // JBang compiles the script, which takes disk
+        var all = new ArrayList<Observed>();
+        for (var i = 0; i < runs; i++) {
+            all.add(observe("--prefix", "memory/" + i));
+            var bucket = aws.s3.bucket(BUCKET);
+            if (bucket.keys().stream().filter(key -> key.endsWith(".full.bundle")).mapToLong(bucket::size).max().orElse(0) < (long) size << 20)
+                throw new IOException("there is no bundle of " + size + " MiB: " + bucket.keys());
+            bucket.keys().forEach(bucket::delete);
+        }
+        disk.measured(all.stream().mapToDouble(Observed::written).toArray());
+        memory.measured(all.stream().mapToDouble(run -> run.memory() / 1024.0).toArray());
+        seconds.measured(all.stream().mapToDouble(Observed::seconds).toArray());
+    }
+
+    void growth() throws Exception {
+        // Linear is 1; the rest is for what a machine's speed drifts within a round.
+        var linear = 1.25;
+        growthWithBytes(linear);
+        growthWithHistory(linear);
+        growthWithNumber(linear);
+    }
+
+    void growthWithBytes(double linear) throws Exception {
+        var subject = "changed data: 32, 128 and 512 MiB";
+        var figure = "time for a byte of 512 MiB, times that of 32 MiB, start of Java taken off";
+        var row = results.row(subject, figure, Results.Bound.AT_MOST, linear, "x");
+        for (var size : new int[] {32, 128, 512}) serve("bytes" + size, repositories.blobs("bytes" + size, quick ? size / 8 : size));
+        var comparison = compare(subject, () -> { }, only("32 MiB", "bytes32", "bytes/$1"), only("128 MiB", "bytes128", "bytes/$1"),
+                only("512 MiB", "bytes512", "bytes/$1"), nothing());
+        perPiece(row, comparison, "512 MiB", "32 MiB", 16);
+    }
+
+    void growthWithHistory(double linear) throws Exception {
+        var subject = "one commit on histories of 1,700, 6,800 and 27,200 commits";
+        var row = results.row(subject, "times as long on 27,200 commits as on 1,700", Results.Bound.AT_MOST, linear, "x");
+        var counts = List.of(1_700, 6_800, 27_200);
+        for (var count : counts) serve("history" + count, repositories.history("history" + count, quick ? count / 10 : count, 20));
+        var change = new int[1];
+        var contestants = counts.stream().map(count -> only(Results.number(count) + " commits", "history" + count, "history")).toArray(Contestant[]::new);
+        var comparison = compare(subject, () -> {
+            change[0]++;
+            for (var count : counts) aws.codecommit.repository("history" + count).commit("refs/heads/main", "bench.txt", "change " + change[0] + "\n");
+        }, contestants);
+        comparison.ratio(row, contestants[2].name, contestants[0].name);
+    }
+
+    void growthWithNumber(double linear) throws Exception {
+        var count = quick ? 500 : 5_000;
+        var many = Results.number(count) + " repositories";
+        var few = Results.number(count / 10) + " repositories";
+        var subject = Results.number(count / 10) + " and " + many + " in which nothing changed";
+        var minutes = results.row(subject, "takes, for " + many, Results.Bound.AT_MOST, 5, "minutes");
+        var figure = "time for one of " + Results.number(count) + ", times that of one of " + Results.number(count / 10) + ", start of Java taken off";
+        var perRepository = results.row(subject, figure, Results.Bound.AT_MOST, linear, "x");
+        var memory = results.row(subject, "resident memory at its peak, -Xmx128m", Results.Bound.AT_MOST, 256, "MiB");
+        for (var i = 0; i < count; i++) aws.codecommit.createRepository("many-" + i).commit("refs/heads/main", "file", "text " + i);
+        for (var i = 0; i < count / 10; i++) aws.codecommit.createRepository("few-" + i).commit("refs/heads/main", "file", "text " + i);
+        var comparison = compare(subject, () -> { }, only(few, "few-*", "few"), only(many, "many-*", "many"), nothing());
+        comparison.figures(minutes, i -> comparison.wall(many, i) / 60, many);
+        perPiece(perRepository, comparison, many, few, 10);
+        requests(subject, comparison.runs.get(many), count);
+        if (observable(memory)) memory.measured(observe("--repository-names", "many-*", "--prefix", "many").memory() / 1024.0);
+    }
+
+    /** What a piece takes where there are so many times as many of them, as a ratio, without what it takes to start. */
+    static void perPiece(Results.Row row, Comparison comparison, String many, String few, int times) {
+        comparison.figures(row, i -> (comparison.wall(many, i) - comparison.wall(START, i)) / (comparison.wall(few, i) - comparison.wall(START, i)) / times,
+                many, few, START);
+    }
+
+    /** What runs in which nothing changed asked for. */
+    void requests(String subject, List<Results.Run> unchanged, int repositories) {
+        var git = results.row(subject, "requests to Git for a repository", Results.Bound.AT_MOST, 1, "requests");
+        var s3 = results.row(subject, "requests to S3 besides a listing, one read and one write", Results.Bound.AT_MOST, 0, "requests");
+        var api = results.row(subject, "API calls for a repository, S3's included", "calls");
+        git.measured(unchanged.stream().mapToDouble(run -> (double) run.calls().get("codecommit:GitPull") / repositories).toArray());
+        s3.measured(unchanged.stream().mapToDouble(run -> run.calls().entrySet().stream().filter(call -> call.getKey().startsWith("s3:"))
+                .mapToInt(call -> call.getValue() - (call.getKey().matches("s3:(ListObjectsV2|GetObject|PutObject)") ? 1 : 0)).sum()).toArray());
+        api.measured(unchanged.stream().mapToDouble(run -> (double) run.calls().entrySet().stream().filter(call -> !call.getKey().equals("codecommit:GitPull"))
+                .mapToInt(Map.Entry::getValue).sum() / repositories).toArray());
+        System.out.println("requests: " + unchanged.get(0).calls());
+    }
+
+    // ---- Contestants
+
+    static String backup(String prefix) {
+        return "./jbang backup-to-s3 --bucket " + BUCKET + " --prefix " + prefix;
+    }
+
+    static Contestant only(String name, String glob, String prefix) {
+        return new Contestant(name, backup(prefix) + " --repository-names '" + glob + "'");
+    }
+
+    static Contestant nothing() {
+        return new Contestant(START, backup("nothing/$1") + " --exclude '*'");
     }
 
     /** What the public CodeCommit backups do, with --mirror so that no branch is lost. */
-    static final String PEER = """
-            for r in %s; do
-              git clone -q --mirror $AWS_ENDPOINT_URL/v1/repos/$r $WORK/$r.git
-              tar -C $WORK -czf $WORK/$r.tgz $r.git
-              aws s3 cp --quiet $WORK/$r.tgz s3://bench/peer/$1/$r.tgz
-            done""";
+    static Contestant peer(String names) {
+        return new Contestant(PEER, """
+                for r in %s; do
+                  git clone -q --mirror $AWS_ENDPOINT_URL/v1/repos/$r $WORK/$r.git
+                  tar -C $WORK -czf $WORK/$r.tgz $r.git
+                  aws s3 cp --quiet $WORK/$r.tgz s3://bench/peer/$1/$r.tgz
+                done""".formatted(names), "aws");
+    }
 
-    static final String BUNDLE = """
-            for r in %s; do
-              git clone -q --mirror $AWS_ENDPOINT_URL/v1/repos/$r $WORK/$r.git
-              git -C $WORK/$r.git bundle create -q $WORK/$r.bundle --all
-              aws s3 cp --quiet $WORK/$r.bundle s3://bench/peer/$1/$r.bundle
-            done""";
+    /** Who keeps a mirror of each repository on a disk of his own. */
+    static Contestant kept(Path mirrors, List<String> names) {
+        return new Contestant(MIRROR, """
+                for r in %s; do
+                  git -C %s/$r for-each-ref --format='^%%(objectname)' >$WORK/old
+                  git -C %2$s/$r fetch -q --prune
+                  git -C %2$s/$r for-each-ref --format='^%%(objectname)' >$WORK/new
+                  if ! cmp -s $WORK/old $WORK/new; then
+                    git -C %2$s/$r bundle create -q $WORK/$r.bundle --all --stdin <$WORK/old
+                    aws s3 cp --quiet $WORK/$r.bundle s3://bench/mirror/$1/$r.bundle
+                  fi
+                done""".formatted(String.join(" ", names), mirrors), "aws");
+    }
 
     /** The least that a backup can cost: the same pack from the same server by curl, and by curl into the same bucket. */
-    Contestant floor(String name) throws IOException {
+    Contestant floor() throws IOException, InterruptedException {
         var wants = new StringBuilder();
-        for (var id : refs(large).values().stream().distinct().toList())
+        for (var id : Repositories.refs(large).values().stream().distinct().toList())
             wants.append(line("want " + id + (wants.isEmpty() ? " side-band-64k ofs-delta no-progress" : "") + "\n"));
         var request = Files.writeString(work.resolve("wants"), wants + "0000" + line("done\n"));
-        Files.writeString(work.resolve("curlrc"), "header = \"Authorization: " + aws.gitAuthorization(name) + "\"\n");
-        return new Contestant("curl get, curl put", """
-                curl -sSf -K %s -H 'Content-Type: application/x-git-upload-pack-request' --data-binary @%s -o $WORK/pack $AWS_ENDPOINT_URL/v1/repos/%s/git-upload-pack
-                curl -sSf --aws-sigv4 aws:amz:eu-west-1:s3 --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' -T $WORK/pack $AWS_ENDPOINT_URL/bench/floor/$1"""
-                .formatted(work.resolve("curlrc"), request, name));
+        return new Contestant(FLOOR, """
+                curl -sSf -K $WORK/../curlrc -H 'Content-Type: application/x-git-upload-pack-request' --data-binary @%s -o $WORK/pack \
+                $AWS_ENDPOINT_URL/v1/repos/large/git-upload-pack
+                curl -sSf --aws-sigv4 aws:amz:eu-west-1:s3 --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" -T $WORK/pack \
+                -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' $AWS_ENDPOINT_URL/bench/floor/$1"""
+                .formatted(request), "curl");
     }
 
     /** A line of Git's protocol, with its length in front. */
@@ -153,140 +445,120 @@ class Bench implements Callable<Integer> {
         return HexFormat.of().toHexDigits((short) (text.length() + 4)) + text;
     }
 
-    void small() throws Exception {
-        if (lacks("aws")) return;
-        var names = smallRepositories();
-        compare("small", new Contestant("./jbang backup-to-s3", "./jbang backup-to-s3 --bucket " + BUCKET + " --prefix small/$1"), new Contestant("clone, tar, aws s3 cp", PEER.formatted(names)));
+    // ---- Repositories
+
+    /** Makes the large repository if none was given, and says what it is. */
+    String large() throws IOException, InterruptedException {
+        if (large == null) large = repositories.history("large", quick ? 2_500 : 25_000, quick ? 730 : 7_300);
+        var count = new HashMap<String, Long>();
+        Repositories.git(large, "count-objects", "-v").lines().map(line -> line.split(": ")).filter(pair -> pair[1].matches("\\d+"))
+                .forEach(pair -> count.put(pair[0], Long.parseLong(pair[1])));
+        return String.format(Locale.ROOT, "%,d MB (%,d objects, %,d refs)", Math.round((count.get("size-pack") + count.get("size")) * 1024 / 1e6),
+                count.get("in-pack") + count.get("count"), Repositories.refs(large).size());
     }
 
-    void unchanged() throws Exception {
-        if (lacks("aws")) return;
-        var names = smallRepositories();
-        var mirrors = Files.createDirectory(work.resolve("mirrors"));
-        for (var name : names.split(" ")) run("git", "clone", "-q", "--mirror", work.resolve("source/" + name + ".git").toString(), mirrors.resolve(name).toString());
-        for (var name : names.split(" ")) run("git", "-C", mirrors.resolve(name).toString(), "remote", "set-url", "origin", aws.endpoint() + "/v1/repos/" + name);
-        compare("unchanged", new Contestant("./jbang backup-to-s3", "./jbang backup-to-s3 --bucket " + BUCKET), new Contestant("clone, tar, aws s3 cp", PEER.formatted(names)),
-                new Contestant("git fetch into mirrors", "for r in %s; do git -C %s/$r fetch -q --prune; done".formatted(names, mirrors)));
+    void serve(String name, Path directory) throws IOException, InterruptedException {
+        var head = Repositories.git(directory, "symbolic-ref", "HEAD").strip().replaceFirst("^refs/heads/", "");
+        aws.codecommit.createRepository(name).borrow(directory.resolve("objects"), Repositories.refs(directory)).defaultBranch(head);
+        served.add(name);
     }
 
-    void growth() throws Exception {
-        for (var count : new int[] {500, 5_000}) {
-            for (var i = aws.codecommit.repository("r0") == null ? 0 : 500; i < count; i++) aws.codecommit.createRepository("r" + i).commit("refs/heads/main", "file", "text " + i);
-            compare(count + " repositories", new Contestant("./jbang backup-to-s3", "./jbang backup-to-s3 --bucket " + BUCKET + " --prefix growth-" + count));
-            aws.clearCalls();
-            time(new Contestant("./jbang backup-to-s3", "./jbang backup-to-s3 --bucket " + BUCKET + " --prefix growth-" + count));
-            var calls = new TreeMap<String, Integer>();
-            aws.calls().forEach(call -> calls.merge(call.name(), 1, Integer::sum));
-            results.withObjectProperty(count + " repositories").set("calls", new ObjectMapper().valueToTree(calls));
-            System.out.println("calls: " + calls);
-        }
+    /** Also keeps a mirror of it, as it is now. */
+    void mirror(Path mirrors, String name, Path directory) throws IOException, InterruptedException {
+        serve(name, directory);
+        Repositories.run("git", "clone", "-q", "--mirror", "--no-hardlinks", directory.toString(), mirrors.resolve(name).toString());
+        Repositories.git(mirrors.resolve(name), "remote", "set-url", "origin", aws.endpoint() + "/v1/repos/" + name);
     }
 
-    String smallRepositories() throws Exception {
-        var names = IntStream.range(0, 40).mapToObj(i -> "small" + i).toList();
-        for (var name : names) serve(name, repository(name, 300, 20));
-        return String.join(" ", names);
-    }
+    // ---- Runs
 
-    void serve(String name, Path directory) throws IOException {
-        aws.codecommit.createRepository(name).borrow(directory.resolve("objects"), refs(directory)).defaultBranch("main");
-    }
-
-    static Map<String, String> refs(Path directory) throws IOException {
-        var refs = new TreeMap<String, String>();
-        try (var out = new ProcessBuilder("git", "-C", directory.toString(), "for-each-ref", "--format=%(objectname) %(refname)").start().inputReader()) {
-            out.lines().map(ref -> ref.split(" ", 2)).forEach(ref -> refs.put(ref[1], ref[0]));
-        }
-        return refs;
-    }
-
-    /** A bare repository of random text, always the same for one name: so many commits, each of two files in a tree of directories, and so many tags. */
-    Path repository(String name, int commits, int tags) throws IOException, InterruptedException {
-        var directory = work.resolve("source/" + name + ".git");
-        if (Files.exists(directory)) return directory;
-        run("git", "init", "-q", "--bare", "-b", "main", directory.toString());
-        var git = new ProcessBuilder("git", "-C", directory.toString(), "fast-import", "--quiet").redirectError(ProcessBuilder.Redirect.INHERIT).start();
-        var random = new Random(name.hashCode());
-        var bytes = new byte[700];
-        try (var out = new BufferedOutputStream(git.getOutputStream(), 1 << 16)) {
-            for (var i = 0; i < commits; i++) {
-                data(out, "commit refs/heads/main\ncommitter Bench <bench@example.com> " + (1_700_000_000 + i) + " +0000\n", "Commit " + i);
-                for (var file = 0; file < 2; file++) {
-                    random.nextBytes(bytes);
-                    data(out, "M 644 inline d" + random.nextInt(40) + "/e" + random.nextInt(20) + "/f" + random.nextInt(10) + "\n", HexFormat.of().formatHex(bytes));
-                }
-                if (i % Math.max(1, commits / tags) == 0) out.write(("reset refs/tags/v" + i + "\nfrom refs/heads/main\n\n").getBytes(StandardCharsets.UTF_8));
+    Comparison compare(String subject, Preparation round, Contestant... contestants) throws Exception {
+        var comparison = new Comparison(new LinkedHashMap<>(), new LinkedHashMap<>());
+        var present = new ArrayList<Contestant>();
+        for (var contestant : contestants) {
+            var lacking = Arrays.stream(contestant.needs).filter(Bench::lacks).findFirst();
+            if (lacking.isEmpty()) present.add(contestant);
+            else {
+                comparison.missing.put(contestant.name, lacking.get() + " is not on PATH");
+                System.out.println("skipped: " + contestant.name + ": " + lacking.get() + " is not on PATH");
             }
         }
-        if (git.waitFor() != 0) throw new IOException("git fast-import failed");
-        run("git", "-C", directory.toString(), "repack", "-q", "-a", "-d");
-        return directory;
+        for (var i = -1; i < runs; i++) {
+            round.prepare();
+            for (var contestant : present) {
+                var run = time(contestant);
+                if (i >= 0) comparison.runs.computeIfAbsent(contestant.name, name -> new ArrayList<>()).add(run);
+            }
+        }
+        System.out.printf("%-40s %10s %10s %12s%n", "median of " + runs, "wall s", "CPU s", "server CPU s");
+        comparison.runs.forEach((name, all) -> System.out.printf(Locale.ROOT, "%-40s %10.2f %10.2f %12.2f%n", name, Results.median(all, Results.Run::wall),
+                Results.median(all, Results.Run::cpu), Results.median(all, Results.Run::server)));
+        if (!subject.isEmpty()) chart(subject, comparison, comparison.runs.keySet().toArray(String[]::new));
+        return comparison;
     }
 
-    static void data(OutputStream out, String before, String text) throws IOException {
-        out.write((before + "data " + text.length() + "\n" + text + "\n").getBytes(StandardCharsets.UTF_8));
-    }
-
-    static void run(String... command) throws IOException, InterruptedException {
-        if (new ProcessBuilder(command).inheritIO().start().waitFor() != 0) throw new IOException(String.join(" ", command) + " failed");
+    void chart(String subject, Comparison comparison, String... names) {
+        var shown = results.runs.computeIfAbsent(subject, s -> new LinkedHashMap<>());
+        for (var name : names) Optional.ofNullable(comparison.runs.get(name)).ifPresent(all -> shown.put(name, all));
     }
 
     static boolean lacks(String command) {
-        var found = Stream.of(System.getenv("PATH").split(File.pathSeparator)).anyMatch(directory -> Files.isExecutable(Path.of(directory, command)));
-        if (!found) System.out.println("skipped: " + command + " is not on PATH");
-        return !found;
+        return Stream.of(System.getenv("PATH").split(File.pathSeparator)).noneMatch(directory -> Files.isExecutable(Path.of(directory, command)));
     }
 
-    void compare(String title, Contestant... contestants) throws Exception {
-        for (var contestant : contestants) time(contestant);
-        var times = new ArrayList<List<Time>>();
-        for (var contestant : contestants) times.add(new ArrayList<>());
-        for (var i = 0; i < runs; i++) for (var c = 0; c < contestants.length; c++) times.get(c).add(time(contestants[c]));
-        System.out.printf("%n%-32s %-26s %s%n", title, "CPU", "wall");
-        for (var c = 0; c < contestants.length; c++) row(title, contestants[c].name(), "%.2f s", times.get(c));
-        for (var c = 1; c < contestants.length; c++) {
-            var ratios = new ArrayList<Time>();
-            for (var i = 0; i < runs; i++) ratios.add(new Time(times.get(0).get(i).wall() / times.get(c).get(i).wall(), times.get(0).get(i).cpu() / times.get(c).get(i).cpu()));
-            row(title, "toolkit : " + contestants[c].name(), "%.2f x", ratios);
-        }
-    }
-
-    void row(String title, String name, String format, List<Time> times) {
-        var node = results.withObjectProperty(title).withObjectProperty(name);
-        System.out.printf("%-32s %-26s %s%n", name, summary(node, "cpu", format, times, Time::cpu), summary(node, "wall", format, times, Time::wall));
-    }
-
-    static String summary(ObjectNode node, String figure, String format, List<Time> times, ToDoubleFunction<Time> value) {
-        var sorted = times.stream().mapToDouble(value).sorted().toArray();
-        var median = sorted.length % 2 == 1 ? sorted[sorted.length / 2] : (sorted[sorted.length / 2 - 1] + sorted[sorted.length / 2]) / 2;
-        node.putObject(figure).put("median", median).put("min", sorted[0]).put("max", sorted[sorted.length - 1]);
-        return String.format(Locale.ROOT, format + " (%.2f to %.2f)", median, sorted[0], sorted[sorted.length - 1]);
+    static boolean observable(Results.Row... rows) {
+        if (Observed.possible()) return true;
+        for (var row : rows) row.missing("memory and disk of a process are read from Linux's /proc");
+        System.out.println("skipped: memory and disk of a process are read from Linux's /proc");
+        return false;
     }
 
     /** A run that fails is no measurement. */
-    Time time(Contestant contestant) throws IOException, InterruptedException {
+    Results.Run time(Contestant contestant) throws IOException, InterruptedException {
         var output = work.resolve("output");
         var empty = Files.createTempDirectory(work, "run-");
-        var builder = new ProcessBuilder("bash", "-c", "TIMEFORMAT='%R %U %S'; time bash -euc \"$0\" bash \"$1\" >\"$2\" 2>&1", contestant.script(), empty.getFileName().toString(), output.toString());
+        var timed = "TIMEFORMAT='%R %U %S'; time bash -euc \"$0\" bash \"$1\" >\"$2\" 2>&1";
+        var builder = new ProcessBuilder("bash", "-c", timed, contestant.script, empty.getFileName().toString(), output.toString());
+        builder.environment().keySet().removeIf(name -> name.startsWith("AWS_"));
         builder.environment().putAll(environment());
         builder.environment().put("WORK", empty.toString());
+        if (served.contains("large")) Files.writeString(work.resolve("curlrc"), "header = \"Authorization: " + aws.gitAuthorization("large") + "\"\n");
+        aws.clearCalls();
+        var cpu = cpu();
         var process = builder.start();
+        process.getOutputStream().close();
         var times = new String(process.getErrorStream().readAllBytes()).trim().split(" ");
-        if (process.waitFor() != 0) throw new IOException(contestant.name() + " failed: " + Files.readString(output));
+        if (process.waitFor() != 0) throw new IOException(contestant.name + " failed: " + Files.readString(output));
+        var calls = new TreeMap<String, Integer>();
+        aws.calls().forEach(call -> calls.merge(call.name(), 1, Integer::sum));
+        var run = new Results.Run(Double.parseDouble(times[0]), Double.parseDouble(times[1]) + Double.parseDouble(times[2]), cpu() - cpu, calls);
         delete(empty);
-        return new Time(Double.parseDouble(times[0]), Double.parseDouble(times[1]) + Double.parseDouble(times[2]));
+        return run;
+    }
+
+    /** CPU seconds of this process so far, which is the server. */
+    static double cpu() {
+        return ((OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean()).getProcessCpuTime() / 1e9;
+    }
+
+    Observed observe(String... arguments) throws IOException, InterruptedException {
+        var command = new ArrayList<>(List.of("./jbang", "-R=-Xmx128m", "backup-to-s3", "--bucket", BUCKET));
+        command.addAll(List.of(arguments));
+        var run = Observed.run(environment(), command);
+        if (run.exitCode() != 0) throw new IOException(String.join(" ", command) + " failed: " + run.err());
+        return run;
     }
 
     /** The embedded AWS for the SDK, the AWS CLI and git; a sign-in for Git is good for 15 minutes, so each run has new ones. */
     Map<String, String> environment() {
-        var environment = new HashMap<>(Map.of("AWS_ENDPOINT_URL", aws.endpoint().toString(), "AWS_ACCESS_KEY_ID", LocalAws.ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY", LocalAws.SECRET_ACCESS_KEY,
-                "AWS_REGION", "eu-west-1", "AWS_DEFAULT_REGION", "eu-west-1", "AWS_EC2_METADATA_DISABLED", "true", "AWS_CONFIG_FILE", "/dev/null", "AWS_SHARED_CREDENTIALS_FILE", "/dev/null"));
-        var names = Stream.concat(Stream.of("large"), IntStream.range(0, 40).mapToObj(i -> "small" + i)).filter(name -> aws.codecommit.repository(name) != null).toList();
-        for (var i = 0; i < names.size(); i++) {
-            environment.put("GIT_CONFIG_KEY_" + i, "http." + aws.endpoint() + "/v1/repos/" + names.get(i) + ".extraHeader");
-            environment.put("GIT_CONFIG_VALUE_" + i, "Authorization: " + aws.gitAuthorization(names.get(i)));
+        var environment = new HashMap<>(Map.of("AWS_ENDPOINT_URL", aws.endpoint().toString(), "AWS_ACCESS_KEY_ID", LocalAws.ACCESS_KEY_ID,
+                "AWS_SECRET_ACCESS_KEY", LocalAws.SECRET_ACCESS_KEY, "AWS_REGION", "eu-west-1", "AWS_DEFAULT_REGION", "eu-west-1",
+                "AWS_EC2_METADATA_DISABLED", "true", "AWS_CONFIG_FILE", "/dev/null", "AWS_SHARED_CREDENTIALS_FILE", "/dev/null"));
+        for (var i = 0; i < served.size(); i++) {
+            environment.put("GIT_CONFIG_KEY_" + i, "http." + aws.endpoint() + "/v1/repos/" + served.get(i) + ".extraHeader");
+            environment.put("GIT_CONFIG_VALUE_" + i, "Authorization: " + aws.gitAuthorization(served.get(i)));
         }
-        environment.put("GIT_CONFIG_COUNT", String.valueOf(names.size()));
+        environment.put("GIT_CONFIG_COUNT", String.valueOf(served.size()));
         return environment;
     }
 
