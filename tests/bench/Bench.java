@@ -145,9 +145,9 @@ class Bench implements Callable<Integer> {
             throw new ParameterException(spec.commandLine(), "--large " + large + ": no bare Git repository");
         results.about.put("processors", Runtime.getRuntime().availableProcessors()).put("java", Runtime.version().toString())
                 .put("git", Repositories.run("git", "--version").strip()).put("runs", runs).put("quick", quick);
-        Runtime.getRuntime().addShutdownHook(new Thread(this::stop));
         work = Files.createTempDirectory("bench-");
         repositories = new Repositories(Files.createDirectory(work.resolve("source")));
+        Runtime.getRuntime().addShutdownHook(new Thread(this::stop));
         var failed = false;
         try {
             for (var each : cases) if (!stopping) failed |= !measure(each);
@@ -156,8 +156,11 @@ class Bench implements Callable<Integer> {
             if (json != null) Files.writeString(json, results.json().toPrettyString() + "\n");
             if (svg != null) Files.writeString(svg, results.svg());
         } finally {
-            delete(work);
-            done.countDown();
+            try {
+                delete(work);
+            } finally {
+                done.countDown();
+            }
         }
         return failed ? 1 : 0;
     }
@@ -187,11 +190,12 @@ class Bench implements Callable<Integer> {
         }
     }
 
-    /** After Ctrl-C: what was started is ended, and everything that was made is removed on the way out. */
+    /** After Ctrl-C: ends what was started, children before their parents, so that nothing writes any more when all that was made is removed. */
     void stop() {
         stopping = true;
         try {
-            for (var i = 0; i < 300 && !done.await(100, TimeUnit.MILLISECONDS); i++) ProcessHandle.current().descendants().forEach(ProcessHandle::destroy);
+            while (!done.await(100, TimeUnit.MILLISECONDS))
+                ProcessHandle.current().descendants().filter(process -> process.children().findAny().isEmpty()).forEach(ProcessHandle::destroy);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
