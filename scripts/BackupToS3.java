@@ -193,6 +193,7 @@ class BackupToS3 implements Callable<Integer> {
     final AtomicLong received = new AtomicLong();
     final long started = System.nanoTime();
     volatile boolean stopping;
+    /** The repositories that were begun. */
     final Set<String> attempted = ConcurrentHashMap.newKeySet();
     /** Whether the --deadline is over. */
     volatile boolean late;
@@ -333,7 +334,7 @@ class BackupToS3 implements Callable<Integer> {
                 // What was gone already when a newer run looked for it was told then.
                 if (selection.has(name) && !ids.containsKey(name) && newer.stream().noneMatch(run -> run.has(name))) vanished(name, entry.getValue());
             }
-            newer.add(JSON.convertValue(record.get("selection"), Selection.class));
+            if (record.has("selection")) newer.add(JSON.convertValue(record.get("selection"), Selection.class));
         }
         subject = "";
         return known;
@@ -675,8 +676,8 @@ class BackupToS3 implements Callable<Integer> {
             var before = saved.get(id);
             var closed = before != null && before.at("/pullRequest/pullRequestStatus").asText().equals("CLOSED");
             if (closed && !anew) continue;
-            var today = described(codecommit.getPullRequest(r -> r.pullRequestId(id)).pullRequest());
-            var pullRequest = closed && today.equals(before.get("pullRequest")) ? before : pullRequest(id, today);
+            var today = pullRequest(id);
+            var pullRequest = closed && today.equals(before.get("pullRequest")) ? before : whole(id, today);
             if (anew || !pullRequest.equals(before)) changed.add(pullRequest);
         }
         if (anew) objects.removeAll();
@@ -687,10 +688,23 @@ class BackupToS3 implements Callable<Integer> {
         return pullRequest.at("/pullRequest/pullRequestId").asText();
     }
 
-    ObjectNode pullRequest(String id, JsonNode pullRequest) {
+    JsonNode pullRequest(String id) {
+        return described(codecommit.getPullRequest(r -> r.pullRequestId(id)).pullRequest());
+    }
+
+    /** A pull request with all that belongs to it; read once more if somebody pushed meanwhile, as what was approved goes by the revision. */
+    ObjectNode whole(String id, JsonNode pullRequest) {
+        try {
+            return whole(id, pullRequest, pullRequest.path("revisionId").asText());
+        } catch (InvalidRevisionIdException e) {
+            var again = pullRequest(id);
+            return whole(id, again, again.path("revisionId").asText());
+        }
+    }
+
+    ObjectNode whole(String id, JsonNode pullRequest, String revision) {
         var whole = JSON.createObjectNode();
         whole.set("pullRequest", pullRequest);
-        var revision = pullRequest.path("revisionId").asText();
         whole.set("comments", described(codecommit.getCommentsForPullRequestPaginator(r -> r.pullRequestId(id)).stream()
                 .flatMap(page -> page.commentsForPullRequestData().stream()).toList()));
         whole.set("approvals", described(codecommit.getPullRequestApprovalStates(r -> r.pullRequestId(id).revisionId(revision)).approvals()));

@@ -923,6 +923,16 @@ class BackupToS3Test {
     }
 
     @Test
+    void readsAPullRequestOnceMoreThatWasPushedToMeanwhile() {
+        var app = small("app");
+        app.pullRequest("Add b", "feature", "main");
+        aws.inject(Fault.on("codecommit:GetPullRequestApprovalStates").error(400, "InvalidRevisionIdException", "The revision ID is not valid"));
+        saved();
+        assertEquals(2, calls("codecommit:GetPullRequest").size());
+        assertEquals(1, pullRequests(0).get("pullRequests").size());
+    }
+
+    @Test
     void warnsOfGitLfs() {
         var app = small("app").commit("refs/heads/main", ".gitattributes", "# none filter=lfs\n*.txt text\n*.psd filter=lfs diff=lfs merge=lfs -text\n*.zip -text filter=lfs\n*.x filter=lfsx\n");
         var run = run();
