@@ -48,7 +48,7 @@ final class Repositories {
     Path blobs(String name, int count) throws IOException, InterruptedException {
         var random = new Random(name.hashCode());
         var bytes = new byte[1 << 20];
-        return make(name, List.of("-c", "core.compression=0"), out -> {
+        return make(name, List.of("-c", "core.compression=0", "-c", "core.bigFileThreshold=1"), out -> { // neither deflated nor compared with others, in vain
             for (var i = 0; i < count; i++) {
                 commit(out, i);
                 random.nextBytes(bytes);
