@@ -55,7 +55,8 @@ import org.junit.platform.launcher.core.LauncherFactory;
  */
 class RunTests {
     /** These take longest: none of them is left for the end. The first two start no script as a process and need not wait for {@link #build}. */
-    private static final List<String> FIRST = List.of("ConformanceTest", "BackupToS3Test", "ProcessTest", "SandboxTest", "BackupToS3ProcessTest");
+    private static final List<String> FIRST = List.of("ConformanceTest", "BackupToS3Test", "ProcessTest", "SandboxTest", "RestoreFromS3Test", "VerifyBackupsTest",
+            "BackupToS3ProcessTest");
     /** Begins what a JVM of the tests says to this one, in the last line about a class. */
     private static final String RESULT = "\u0001";
 
