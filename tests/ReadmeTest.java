@@ -67,9 +67,9 @@ class ReadmeTest {
     static final String OBJECT = "arn:aws:s3:::my-backups/projects/codecommit-backup/111122223333/eu-west-1/payments/x.full.bundle";
     /** What a bucket and its objects know, of the Service Authorization Reference; enough of it to find a grant that is too wide. */
     static final Set<String> S3 = PolicyDecisionsTest.words("""
-            AbortMultipartUpload BypassGovernanceRetention CreateBucket DeleteBucket DeleteBucketPolicy DeleteObject DeleteObjectVersion
-            GetBucketAcl GetBucketPolicy GetLifecycleConfiguration GetObject GetObjectAcl GetObjectAttributes GetObjectVersion ListBucket
-            ListBucketMultipartUploads ListBucketVersions ListMultipartUploadParts PutBucketPolicy PutBucketVersioning PutLifecycleConfiguration PutObject PutObjectAcl
+            AbortMultipartUpload BypassGovernanceRetention CreateBucket DeleteBucket DeleteBucketPolicy DeleteObject DeleteObjectVersion GetBucketAcl
+            GetBucketPolicy GetLifecycleConfiguration GetObject GetObjectAcl GetObjectAttributes GetObjectVersion ListBucket ListBucketMultipartUploads
+            ListBucketVersions ListMultipartUploadParts PutBucketPolicy PutBucketVersioning PutLifecycleConfiguration PutObject PutObjectAcl
             PutObjectLegalHold PutObjectRetention PutObjectTagging RestoreObject""");
 
     /** Asks for every action in the place where the job needs it. */
