@@ -95,9 +95,9 @@ class SandboxTest {
         var tour = run();
         assertEquals(0, tour.exitCode(), tour.out() + tour.err());
         assertTrue(tour.out().endsWith("are the same as those that were pushed.\n"), tour.out());
-        assertEquals(6, tour.out().lines().filter(line -> line.matches("  for real: +(created|updated)")).count(), tour.out());
-        assertEquals(6, tour.out().lines().filter(line -> line.matches("  with --dry-run: +would-(create|update)")).count(), tour.out());
-        assertEquals(6, tour.out().lines().filter(line -> line.matches("  once more: +unchanged")).count(), tour.out());
+        assertEquals(7, tour.out().lines().filter(line -> line.matches("  for real: +(created|updated)")).count(), tour.out());
+        assertEquals(7, tour.out().lines().filter(line -> line.matches("  with --dry-run: +would-(create|update)")).count(), tour.out());
+        assertEquals(7, tour.out().lines().filter(line -> line.matches("  once more: +unchanged")).count(), tour.out());
         assertTrue(tour.out().contains("not AWS's"), tour.out());
     }
 

@@ -105,4 +105,19 @@ if ! diff "$work/pushed" "$work/restored"; then
   echo "The restored repository differs (< pushed, > restored)." >&2
   exit 1
 fi
+echo "  HEAD and every one of its refs are the same."
+
+say "8. All backups are proven to restore, object by object"
+verify=(verify-backups --bucket "$BACKUP_BUCKET" --deep)
+command_line "${verify[@]}"
+echo "  $(./jbang "${verify[@]}" --print /status)"
+
+say "9. A repository that was lost comes back, under a new name"
+restore=(restore-from-s3 --bucket "$BACKUP_BUCKET" --repository-name "$repository" --to-repository-name "$repository-restored" --kms-key-id "$key_arn")
+thrice "${restore[@]}"
+git ls-remote "${url%/*}/$repository-restored" >"$work/restored"
+if ! diff "$work/pushed" "$work/restored"; then
+  echo "The restored repository differs (< pushed, > restored)." >&2
+  exit 1
+fi
 echo "  HEAD and every one of its refs are the same as those that were pushed."
