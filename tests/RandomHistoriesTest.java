@@ -1,0 +1,504 @@
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assertions.fail;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Clock;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.ZoneOffset;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import localaws.CodeCommit;
+import localaws.LocalAws;
+import localaws.S3;
+import org.eclipse.jgit.dircache.DirCache;
+import org.eclipse.jgit.dircache.DirCacheEditor;
+import org.eclipse.jgit.dircache.DirCacheEntry;
+import org.eclipse.jgit.lib.CommitBuilder;
+import org.eclipse.jgit.lib.Constants;
+import org.eclipse.jgit.lib.FileMode;
+import org.eclipse.jgit.lib.ObjectId;
+import org.eclipse.jgit.lib.PersonIdent;
+import org.eclipse.jgit.lib.Ref;
+import org.eclipse.jgit.lib.RefUpdate;
+import org.eclipse.jgit.lib.Repository;
+import org.eclipse.jgit.lib.TagBuilder;
+import org.eclipse.jgit.revwalk.RevWalk;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/**
+ * Whatever happens to a repository, every restore point brings back the refs and HEAD of its time. Histories are made from seeds, 200 of them
+ * in {@code ./jbang test --long}, 20 in {@code ./jbang test}; HISTORY_SEED=N takes that one alone. A history that fails is made as short as
+ * it gets, and can then be kept in {@link #ONCE_FAILED}.
+ */
+@Timeout(600)
+class RandomHistoriesTest {
+    /** What went wrong once, as a failure prints it. */
+    static final List<String> ONCE_FAILED = List.of();
+
+    /** What may happen; how often, against the others. */
+    enum Kind {
+        BACKUP(8), COMMIT(10), MERGE(3), CROSS(2), BRANCH(3), ORPHAN(1), TAG(3), ANNOTATE(3), MOVE(3), REWRITE(2), DELETE(3), AGAIN(2), DEFAULT(1), EMPTY(1), GC(1), LATER(2);
+
+        final int weight;
+
+        Kind(int weight) {
+            this.weight = weight;
+        }
+    }
+
+    /** One of them; all that is left to chance comes from the dice, and from what there is then: without any other step it is still a step. */
+    record Step(Kind kind, int dice) {
+        @Override
+        public String toString() {
+            return kind + " " + dice;
+        }
+    }
+
+    static List<Step> history(long seed) {
+        var random = new Random(seed);
+        var all = Arrays.stream(Kind.values()).flatMap(kind -> Stream.generate(() -> kind).limit(kind.weight)).toList();
+        return Stream.generate(() -> new Step(all.get(random.nextInt(all.size())), random.nextInt(1 << 30))).limit(8 + random.nextInt(40)).toList();
+    }
+
+    /** As toString() has them, separated by commas. */
+    static List<Step> steps(String text) {
+        return Arrays.stream(text.split(", ")).map(step -> step.split(" ")).map(step -> new Step(Kind.valueOf(step[0]), Integer.parseInt(step[1]))).toList();
+    }
+
+    /** How a restore point is brought back: gives HEAD and refs, as {@link #state} does. */
+    interface Restore {
+        String state(S3.Bucket bucket, String manifest, boolean hasHead) throws Exception;
+    }
+
+    static Stream<String> histories() {
+        var seed = System.getenv("HISTORY_SEED");
+        if (seed != null) return Stream.of("seed " + seed);
+        var seeds = Stream.iterate(1, n -> n + 1).limit(Boolean.getBoolean("tests.long") ? 200 : 20).map(n -> "seed " + n);
+        return Stream.concat(ONCE_FAILED.stream(), seeds);
+    }
+
+    @ParameterizedTest
+    @MethodSource("histories")
+    void everyRestorePointRestores(String history) throws Exception {
+        var steps = history.startsWith("seed ") ? history(Long.parseLong(history.substring(5))) : steps(history);
+        run(history, steps, RandomHistoriesTest::restored);
+    }
+
+    /** Plays a history; if it fails, says with how few steps it does, too. */
+    static void run(String name, List<Step> steps, Restore restore) {
+        var failure = failure(steps, restore);
+        if (failure == null) return;
+        var least = shrunk(steps, fewer -> failure(fewer, restore) != null);
+        throw new AssertionError(name + " fails, with these steps of " + steps.size() + " too: "
+                + least.stream().map(Step::toString).collect(Collectors.joining(", ")), failure(least, restore));
+    }
+
+    static Throwable failure(List<Step> steps, Restore restore) {
+        try (var life = new Life(restore)) {
+            life.live(steps);
+            return null;
+        } catch (Exception | AssertionError e) {
+            return e;
+        }
+    }
+
+    /** Leaves out halves, quarters, and at last single ones, as long as what is left still fails; for two minutes at the most. */
+    static <T> List<T> shrunk(List<T> failing, java.util.function.Predicate<List<T>> fails) {
+        var end = System.nanoTime() + Duration.ofMinutes(2).toNanos();
+        var least = failing;
+        for (var size = Math.max(1, least.size() / 2); ; size = Math.max(1, size / 2)) {
+            var before = least.size();
+            for (var from = 0; from < least.size() && System.nanoTime() < end; ) {
+                var fewer = new ArrayList<>(least);
+                fewer.subList(from, Math.min(from + size, least.size())).clear();
+                if (fails.test(fewer)) least = fewer;
+                else from += size;
+            }
+            if (size == 1 && least.size() == before) return least;
+        }
+    }
+
+    /** HEAD and all refs, as git sees them. */
+    static String state(Path repository, boolean hasHead) throws IOException {
+        return (hasHead ? Files.readString(repository.resolve("HEAD")) : "") + BackupToS3Test.refs(repository);
+    }
+
+    /** By turns with plain git alone, with the script and git, and with the script and JGit. */
+    static String restored(S3.Bucket bucket, String manifest, boolean hasHead) throws Exception {
+        var directory = Files.createTempDirectory("history-");
+        var turn = Math.floorMod(manifest.hashCode(), 6);
+        Path repository;
+        if (turn == 0) {
+            repository = BackupToS3Test.restore(bucket, BackupToS3Test.document(bucket, manifest));
+        } else {
+            repository = directory.resolve("r.git");
+            var script = new RestoreFromS3();
+            script.backOff = Duration.ofMillis(1);
+            script.git = turn == 1 ? "git" : "no git here";
+            var run = Script.run(script.commandLine(), "--bucket", "backups", "--manifest", manifest, "--directory", repository.toString());
+            assertEquals(0, run.exitCode(), run.err());
+        }
+        var state = state(repository, hasHead);
+        assertEquals("", BackupToS3Test.git(repository, "fsck", "--strict", "--no-dangling").replaceAll("notice: .*\n", ""));
+        if (turn == 0) BackupToS3Test.delete(repository.getParent());
+        BackupToS3Test.delete(directory);
+        return state;
+    }
+
+    /** A repository, its backups, and what it was when they were made. */
+    static class Life implements AutoCloseable {
+        static final List<String> NAMES = List.of("heads/main", "heads/develop", "heads/release/1.10", "heads/release/1.9", "heads/d", "heads/d/e", "heads/d/e/f", "heads/MAIN",
+                "heads/ümläut/日本語", "heads/\uD83D\uDE00".repeat(3).substring(0, 8), "heads/a#b'c\"d$e%f&g`h;i|j<k>l(m)n!o,p=q+r", "heads/$(touch$IFS.x)", "heads/-dash", "heads/HEAD", "heads/@", "heads/a@b",
+                "heads/refs/heads/main", "heads/e\u0301", "heads/\u00e9", "heads/" + "x".repeat(240), "heads/" + "\uD83D\uDE80".repeat(58), "heads/" + "long/".repeat(49) + "name", "heads/%2e%2e",
+                "tags/v1", "tags/v1.9", "tags/v1.10", "tags/main", "tags/t", "tags/t/u", "tags/\"quoted\"", "tags/{x}", "tags/\uFF5E", "tags/" + "ü".repeat(120), "custom/notes", "custom/deep/er/ref");
+
+        final LocalAws aws = LocalAws.start();
+        final S3.Bucket bucket = aws.s3.createBucket("backups", "eu-west-1");
+        final CodeCommit.Repo repo = aws.codecommit.createRepository("r");
+        final Repository git = repo.git();
+        final Restore restore;
+        final List<ObjectId> commits = new ArrayList<>();
+        final Map<String, ObjectId> deleted = new TreeMap<>();
+        /** By manifest. */
+        final Map<String, String> then = new LinkedHashMap<>();
+        Duration later = Duration.ZERO;
+        /** When the newest full bundle, or what stands for it, was made. */
+        Duration full;
+        int seconds;
+        Random random;
+
+        Life(Restore restore) {
+            this.restore = restore;
+            Script.use(aws);
+        }
+
+        @Override
+        public void close() {
+            aws.close();
+        }
+
+        void live(List<Step> steps) throws Exception {
+            for (var step : steps) {
+                random = new Random(step.dice);
+                try {
+                    take(step.kind);
+                } catch (AssertionError | RuntimeException e) {
+                    throw new AssertionError("in " + step, e);
+                }
+            }
+            random = new Random(0);
+            backUp();
+            assertEquals("unchanged", backUp("30d"));
+            assertEquals(List.copyOf(then.keySet()), bucket.keys().stream().filter(key -> key.endsWith(".manifest.json.gz")).toList());
+            for (var point : then.entrySet()) assertEquals(point.getValue(), restore.state(bucket, point.getKey(), hasHead(point.getValue())), point.getKey());
+            var verify = new VerifyBackups();
+            verify.now = Instant.now().plus(later);
+            verify.withoutGit = true; // each restore point has been through git fsck
+            var run = Script.run(verify.commandLine(), "--bucket", "backups", "--all", "--deep");
+            assertEquals(0, run.exitCode(), run.err());
+            assertEquals(then.size(), run.json().at("/repositories/0/restorePoints").asInt(), run.out());
+        }
+
+        static boolean hasHead(String state) {
+            return state.startsWith("ref: ");
+        }
+
+        void take(Kind kind) throws Exception {
+            switch (kind) {
+                case BACKUP -> backUp();
+                case COMMIT -> {
+                    var tip = chance(8) ? null : ref("heads/");
+                    if (tip == null) put(name("heads/"), commit(commits.isEmpty() ? List.of() : List.of(any(commits))));
+                    else {
+                        var commit = tip.getObjectId();
+                        for (var i = random.nextInt(3); i >= 0; i--) commit = commit(List.of(commit));
+                        put(tip.getName(), commit);
+                    }
+                }
+                case MERGE -> {
+                    var parents = new ArrayList<ObjectId>();
+                    var tip = ref("heads/");
+                    if (tip == null) return;
+                    parents.add(tip.getObjectId());
+                    for (var i = 1 + random.nextInt(4); i > 0; i--) {
+                        var other = chance(3) ? any(commits) : ref("heads/").getObjectId();
+                        if (!parents.contains(other)) parents.add(other);
+                    }
+                    put(tip.getName(), commit(parents));
+                }
+                case CROSS -> {
+                    var one = ref("heads/");
+                    var other = ref("heads/");
+                    if (one == null || one.getName().equals(other.getName())) return;
+                    for (var i = random.nextInt(2); i >= 0; i--) {
+                        var a = commit(List.of(one.getObjectId(), other.getObjectId()));
+                        var b = commit(List.of(other.getObjectId(), one.getObjectId()));
+                        put(one.getName(), a);
+                        put(other.getName(), b);
+                        one = git.exactRef(one.getName());
+                        other = git.exactRef(other.getName());
+                    }
+                }
+                case BRANCH -> {
+                    if (!commits.isEmpty()) put(name("heads/"), any(commits));
+                }
+                case ORPHAN -> put(name("heads/"), commit(List.of()));
+                case TAG -> {
+                    if (!commits.isEmpty()) put(name(chance(6) ? "custom/" : "tags/"), target());
+                }
+                case ANNOTATE -> {
+                    if (!commits.isEmpty()) {
+                        var name = name("tags/");
+                        put(name, tag(name, target()));
+                    }
+                }
+                case MOVE -> {
+                    var ref = ref("");
+                    if (ref != null) put(ref.getName(), ref.getName().startsWith("refs/heads/") ? any(commits) : target());
+                }
+                case REWRITE -> {
+                    var tip = ref("heads/");
+                    if (tip == null) return;
+                    var kept = tip.getObjectId();
+                    try (var walk = new RevWalk(git)) {
+                        for (var i = random.nextInt(4); i >= 0 && kept != null; i--) kept = walk.parseCommit(kept).getParentCount() == 0 ? null : walk.parseCommit(kept).getParent(0).copy();
+                    }
+                    var commit = kept == null ? commit(List.of()) : commit(List.of(kept));
+                    for (var i = random.nextInt(3); i > 0; i--) commit = commit(List.of(commit));
+                    put(tip.getName(), commit);
+                }
+                case DELETE -> {
+                    for (var i = random.nextInt(3); i >= 0; i--) {
+                        var ref = ref("");
+                        if (ref != null) delete(ref);
+                    }
+                }
+                case AGAIN -> {
+                    var names = List.copyOf(deleted.keySet());
+                    if (names.isEmpty()) return;
+                    var name = any(names);
+                    if (has(deleted.get(name))) put(name, deleted.remove(name));
+                    else if (!commits.isEmpty()) put(name, any(commits));
+                }
+                case DEFAULT -> {
+                    var branch = chance(5) ? null : ref("heads/");
+                    repo.defaultBranch((branch == null ? name("heads/") : branch.getName()).substring("refs/heads/".length()));
+                }
+                case EMPTY -> {
+                    if (chance(2)) for (var ref : refs("")) delete(ref);
+                }
+                case GC -> {
+                    BackupToS3Test.git(repo.directory(), "gc", "-q", "--prune=now");
+                    git.getObjectDatabase().close(); // JGit remembers loose objects
+                    commits.removeIf(commit -> !has(commit));
+                }
+                case LATER -> later = later.plus(chance(2) ? Duration.ofHours(1 + random.nextInt(48)) : Duration.ofDays(1 + random.nextInt(50)));
+            }
+        }
+
+        /** Also that it wrote a restore point if something changed, and else only when the full bundle was due. */
+        void backUp() throws Exception {
+            var every = chance(4) ? any(List.of("1h", "36h", "7d")) : "30d";
+            backUp(every);
+            if (chance(3)) assertEquals("unchanged", backUp(every));
+        }
+
+        String backUp(String every) throws Exception {
+            var hasHead = repo.defaultBranch() != null;
+            var state = state(repo.directory(), hasHead);
+            var last = then.values().stream().reduce((a, b) -> b).orElse(null);
+            var run = BackupToS3Test.run(script -> script.clock = Clock.offset(Clock.systemUTC(), later), "--full-every", every);
+            assertEquals(0, run.exitCode(), run.err());
+            var shown = run.json().at("/repositories/0");
+            var fresh = bucket.keys().stream().filter(key -> key.endsWith(".manifest.json.gz") && !then.containsKey(key)).toList();
+            var age = full == null ? null : later.minus(full);
+            var limit = BackupToS3.duration(every);
+            var changed = !state.equals(last);
+            if (changed || age.compareTo(limit) >= 0) assertEquals(1, fresh.size(), run.err());
+            else if (age.compareTo(limit.multipliedBy(2).dividedBy(3).minusMinutes(10)) < 0) assertEquals(List.of(), fresh, run.err());
+            assertEquals(fresh.isEmpty() ? "unchanged" : "created", shown.path("status").asText());
+            for (var key : fresh) {
+                then.put(key, state);
+                var manifest = BackupToS3Test.document(bucket, key);
+                BackupToS3Test.assertVerified(bucket, manifest);
+                if (manifest.at("/chain").isEmpty() || shown.path("kind").asText().equals("full")) full = later;
+            }
+            return shown.path("status").asText();
+        }
+
+        boolean chance(int of) {
+            return random.nextInt(of) == 0;
+        }
+
+        <T> T any(List<T> all) {
+            return all.get(random.nextInt(all.size()));
+        }
+
+        String name(String beginning) {
+            return "refs/" + any(NAMES.stream().filter(name -> name.startsWith(beginning)).toList());
+        }
+
+        List<Ref> refs(String beginning) throws IOException {
+            return git.getRefDatabase().getRefsByPrefix("refs/" + beginning);
+        }
+
+        /** Any ref; null if there is none. */
+        Ref ref(String beginning) throws IOException {
+            var all = refs(beginning);
+            return all.isEmpty() ? null : any(all);
+        }
+
+        boolean has(ObjectId id) {
+            try {
+                return git.getObjectDatabase().has(id);
+            } catch (IOException e) {
+                throw new java.io.UncheckedIOException(e);
+            }
+        }
+
+        /** A commit, tree, blob or tag that there is, or a new blob. */
+        ObjectId target() throws IOException {
+            var commit = any(commits);
+            try (var walk = new RevWalk(git); var inserter = git.newObjectInserter()) {
+                switch (random.nextInt(6)) {
+                    case 0:
+                        return walk.parseCommit(commit).getTree().copy();
+                    case 1:
+                        var files = DirCache.read(git.newObjectReader(), walk.parseCommit(commit).getTree());
+                        for (var i = 0; i < files.getEntryCount(); i++) if (files.getEntry(i).getFileMode().getObjectType() == Constants.OBJ_BLOB) return files.getEntry(i).getObjectId();
+                        return commit;
+                    case 2:
+                        var blob = inserter.insert(Constants.OBJ_BLOB, text().getBytes(StandardCharsets.UTF_8));
+                        inserter.flush();
+                        return blob;
+                    case 3:
+                        var tag = ref("tags/");
+                        return tag == null ? commit : tag.getObjectId();
+                    default:
+                        return commit;
+                }
+            }
+        }
+
+        /** Much of it is what other files have, so that there is something to make deltas of; some is new and does not get smaller. */
+        String text() {
+            var lines = "A line that is in many files, number %d\n";
+            var text = new StringBuilder();
+            for (var i = 0; i < 40; i++) text.append(String.format(lines, i < 30 ? i : random.nextInt(100)));
+            if (chance(4)) random.ints(random.nextInt(20_000), ' ', '~').forEach(c -> text.append((char) c));
+            return chance(10) ? "" : text.toString();
+        }
+
+        PersonIdent person() {
+            var skewed = chance(5) ? random.nextInt(2_000_000) - 1_000_000 : 0;
+            return new PersonIdent("Ada Lövelace", "ada@example.com", Instant.ofEpochSecond(1_767_225_600L + 60L * seconds++ + skewed), ZoneOffset.ofHours(random.nextInt(12)));
+        }
+
+        ObjectId commit(List<ObjectId> parents) throws IOException {
+            try (var inserter = git.newObjectInserter(); var walk = new RevWalk(git)) {
+                var index = parents.isEmpty() ? DirCache.newInCore() : DirCache.read(git.newObjectReader(), walk.parseCommit(parents.get(0)).getTree());
+                var editor = index.editor();
+                var paths = new TreeSet<String>();
+                for (var i = random.nextInt(4); i > 0; i--) paths.add(any(List.of("a", "b", "dir/b", "dir/sub/c", "ümläut", "with space", "x/" + random.nextInt(50))));
+                for (var path : paths) {
+                    if (chance(6)) editor.add(new DirCacheEditor.DeletePath(path));
+                    else edit(editor, path, chance(5) ? FileMode.EXECUTABLE_FILE : FileMode.REGULAR_FILE, inserter.insert(Constants.OBJ_BLOB, text().getBytes(StandardCharsets.UTF_8)));
+                }
+                if (chance(10)) edit(editor, "link", FileMode.SYMLINK, inserter.insert(Constants.OBJ_BLOB, "dir/b".getBytes()));
+                if (chance(10)) edit(editor, "module", FileMode.GITLINK, ObjectId.fromString(String.format("%040x", 1 + random.nextInt(1000))));
+                editor.finish();
+                var commit = new CommitBuilder();
+                commit.setTreeId(index.writeTree(inserter));
+                commit.setParentIds(parents);
+                commit.setAuthor(person());
+                commit.setCommitter(commit.getAuthor());
+                commit.setMessage("Change " + seconds + "\n");
+                var id = inserter.insert(commit);
+                inserter.flush();
+                commits.add(id);
+                return id;
+            }
+        }
+
+        static void edit(DirCacheEditor editor, String path, FileMode mode, ObjectId id) {
+            editor.add(new DirCacheEditor.PathEdit(path) {
+                @Override
+                public void apply(DirCacheEntry entry) {
+                    entry.setFileMode(mode);
+                    entry.setObjectId(id);
+                }
+            });
+        }
+
+        ObjectId tag(String name, ObjectId target) throws IOException {
+            try (var inserter = git.newObjectInserter(); var walk = new RevWalk(git)) {
+                var tag = new TagBuilder();
+                tag.setTag(name.replaceFirst("refs/tags/", ""));
+                tag.setObjectId(walk.parseAny(target));
+                tag.setTagger(person());
+                tag.setMessage("Tag " + seconds + "\n");
+                var id = inserter.insert(tag);
+                inserter.flush();
+                return id;
+            }
+        }
+
+        /** Makes or moves a ref, as a forced push would; not where Git has no place for its name. */
+        void put(String name, ObjectId id) throws IOException {
+            if (git.getRefDatabase().isNameConflicting(name)) return;
+            if (repo.defaultBranch() == null && name.startsWith("refs/heads/")) repo.defaultBranch(name.substring("refs/heads/".length()));
+            var update = git.updateRef(name, true);
+            update.setNewObjectId(id);
+            update.setForceUpdate(true);
+            update.disableRefLog();
+            var result = update.update();
+            if (!List.of(RefUpdate.Result.NEW, RefUpdate.Result.FORCED, RefUpdate.Result.FAST_FORWARD, RefUpdate.Result.NO_CHANGE).contains(result))
+                fail(name + ": " + result);
+        }
+
+        void delete(Ref ref) throws IOException {
+            deleted.put(ref.getName(), ref.getObjectId());
+            var update = git.updateRef(ref.getName());
+            update.setForceUpdate(true);
+            assertEquals(RefUpdate.Result.FORCED, update.delete(), ref.getName());
+        }
+    }
+
+    /** A restore that takes the refs from the bundles forgets what was deleted; the shortest history that shows it is found. */
+    @Test
+    void findsTheFewestStepsThatShowAFault() {
+        Restore forgetful = (bucket, manifest, hasHead) -> {
+            var document = BackupToS3Test.document(bucket, manifest);
+            var refs = new TreeMap<String, String>();
+            for (var bundle : document.path("chain")) {
+                var bytes = bucket.get(bundle.get("key").asText());
+                new String(bytes, 0, BackupToS3Test.pack(bytes), StandardCharsets.UTF_8).lines().filter(line -> line.contains(" refs/"))
+                        .forEach(line -> refs.put(line.split(" ", 2)[1], line.split(" ", 2)[0]));
+            }
+            document.get("refs").properties().forEach(ref -> refs.put(ref.getKey(), ref.getValue().asText()));
+            return (hasHead ? "ref: " + document.get("head").asText() + "\n" : "") + refs.entrySet().stream().map(ref -> ref.getValue() + " " + ref.getKey() + "\n").collect(Collectors.joining());
+        };
+        var error = assertThrows(AssertionError.class, () -> run("planted", history(4), forgetful));
+        var least = steps(error.getMessage().replaceFirst(".* too: ", ""));
+        assertTrue(least.stream().anyMatch(step -> List.of(Kind.DELETE, Kind.EMPTY).contains(step.kind)) && least.size() <= 4, error.getMessage());
+        assertTrue(error.getCause() != null && failure(least, RandomHistoriesTest::restored) == null, "it is the restore that fails");
+        for (var step : least) assertEquals(null, failure(least.stream().filter(other -> other != step).toList(), forgetful), "none can be left out");
+    }
+}
