@@ -482,6 +482,7 @@ class RestoreFromS3 implements Callable<Integer> {
 
     int restore(Point point) throws Exception {
         checkChain(point);
+        identity(); // which the result needs: before anything is made
         if (!(SystemReader.getInstance() instanceof WithoutConfiguration)) SystemReader.setInstance(new WithoutConfiguration());
         var file = pullRequests(point);
         Target target = null;
