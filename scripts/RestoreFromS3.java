@@ -697,7 +697,7 @@ class RestoreFromS3 implements Callable<Integer> {
                     if (byGit) run(repository, in, "index-pack", "--stdin", "--fix-thin");
                     else parse(in, repository);
                 } catch (IOException e) {
-                    if (e.getMessage() != null && e.getMessage().matches("(?si).*(no space left|quota exceeded|not enough space).*")) throw e;
+                    if (e.getMessage() != null && e.getMessage().matches("(?si).*(no space left|quota exceeded|not enough space|file too large).*")) throw e;
                     failure = e;
                 }
                 in.transferTo(OutputStream.nullOutputStream()); // what a reader that failed has left: the hash is over all
@@ -740,7 +740,9 @@ class RestoreFromS3 implements Callable<Integer> {
                 // git has ended: it says why
             }
             var said = new String(running.getErrorStream().readAllBytes(), StandardCharsets.UTF_8).strip().replaceAll("\\s+", " ");
-            if (running.waitFor() != 0) throw new IOException("git " + command[0] + ": " + said);
+            var code = running.waitFor();
+            if (code > 128) throw new Failure(stopping ? "interrupted" : "git " + command[0] + " was ended by signal " + (code - 128)); // by this machine
+            if (code != 0) throw new IOException("git " + command[0] + ": " + said);
         } catch (InterruptedException e) {
             throw new Failure("interrupted", e);
         } finally {

@@ -140,7 +140,7 @@ class VerifyBackups implements Callable<Integer> {
     /** The keys in a repository's directory; the stem tells for which manifest the object was written. */
     static final Pattern KEY = Pattern.compile("(?<stem>.*/\\d{8}T\\d{9}Z-\\w+)\\.(?<kind>manifest|full|incr|pull-requests)\\.(json\\.gz|bundle)");
     /** What Java says when this machine's disk is to blame. */
-    static final Pattern LOCAL = Pattern.compile("(No space left on device|Disk quota exceeded|Input/output error|Read-only file system).*");
+    static final Pattern LOCAL = Pattern.compile("(No space left on device|Disk quota exceeded|File too large|Input/output error|Read-only file system).*");
     /** A younger object may belong to a run that has not written its manifest yet. */
     static final Duration ORPHAN_AGE = Duration.ofDays(1);
 
