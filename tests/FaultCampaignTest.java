@@ -378,8 +378,7 @@ class FaultCampaignTest {
                 var name = repository.path("repositoryName").asText();
                 if (repository.has("error")) {
                     assertEquals(1, run.err().lines().filter(("backup-to-s3: " + name + ": " + repository.path("error").asText())::equals).count(), run.err());
-                    assertEquals("failed", repository.path("status").asText());
-                    continue;
+                    if (repository.path("status").asText().equals("failed")) continue; // else its commits are saved, though not all the rest
                 }
                 if (!NAMES.contains(name)) continue; // the new name of one that was renamed
                 var manifest = repository.path("status").asText().equals("created") ? repository.at("/keys").valueStream().map(JsonNode::asText).reduce("", (a, b) -> b)
