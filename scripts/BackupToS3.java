@@ -243,7 +243,8 @@ class BackupToS3 implements Callable<Integer> {
             workers.shutdownNow();
             watch.shutdownNow();
             if (terminal) spec.commandLine().getErr().print(CLEAR_LINE);
-            if (!stopping) Runtime.getRuntime().removeShutdownHook(hook);
+            if (stopping) hook.join(); // it ends the run, and records it
+            Runtime.getRuntime().removeShutdownHook(hook);
         }
         return summary(dryRun ? null : writeRun());
     }
