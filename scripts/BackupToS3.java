@@ -401,7 +401,7 @@ class BackupToS3 implements Callable<Integer> {
                 return;
             } catch (Exception | OutOfMemoryError e) {
                 var cause = late ? new Failure("not done by the --deadline", e) : cause(e);
-                var throttled = cause instanceof TransportException && cause.getMessage().matches("(?s).*: (429|503) .*");
+                var throttled = cause instanceof TransportException && ("" + cause.getMessage()).matches("(?s).*: (429|503) .*");
                 // A branch may have moved between the advertisement and the fetch, or the line was cut: once more, with a new advertisement.
                 if (cause instanceof TransportException && !(cause instanceof NoRemoteRepositoryException) && attempt < (throttled ? 6 : 2)) {
                     if (throttled) pause(ThreadLocalRandom.current().nextLong(backOff.toMillis() << attempt));
@@ -778,7 +778,8 @@ class BackupToS3 implements Callable<Integer> {
                     var place = haves.indexOf(id);
                     if (place < 0) throw new MissingObjectException(id.toObjectId(), "object");
                     var by = " - <-> " + (Integer.MAX_VALUE - place) + " +0000\n";
-                    var commit = "tree " + Constants.EMPTY_TREE_ID.name() + "\nauthor" + by + "committer" + by + "\n";
+                    // Not the empty tree: a tag may be at it, and JGit does not take one id for a tree and for a commit.
+                    var commit = "tree " + ObjectId.zeroId().name() + "\nauthor" + by + "committer" + by + "\n";
                     return new ObjectLoader.SmallObject(Constants.OBJ_COMMIT, Constants.encode(commit));
                 }
 
