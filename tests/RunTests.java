@@ -212,6 +212,7 @@ class RunTests {
 
     /** At the end and at Ctrl-C: no JVM of the tests, nothing that they started, and none of their files is left. */
     private void stop() {
+        classes.clear(); // no more of them are begun
         var children = ProcessHandle.current().descendants().toList();
         children.forEach(ProcessHandle::destroy);
         for (var child : children)
