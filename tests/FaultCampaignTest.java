@@ -24,6 +24,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import localaws.Call;
@@ -353,8 +354,16 @@ class FaultCampaignTest {
                 }
                 if (trouble.is("commit")) repository.commit("refs/heads/main", "midway.txt", "midway");
                 if (trouble.is("rewrite")) { // and nothing that was advertised is there any more
-                    repository.commit("refs/heads/rewritten", "midway.txt", "midway").ref("refs/heads/main", "refs/heads/rewritten");
-                    BackupToS3Test.remove(repository, "refs/(heads/(?!main).*|tags/.*)");
+                    repository.commit("refs/heads/rewritten", "midway.txt", "midway");
+                    states.get(name).add(state(name)); // a backup may see it between any two of these steps
+                    repository.ref("refs/heads/main", "refs/heads/rewritten");
+                    states.get(name).add(state(name));
+                    for (var line : BackupToS3Test.refs(repository.directory()).lines().toList()) {
+                        var ref = line.split(" ", 2)[1];
+                        if (!ref.matches("refs/(heads/(?!main).*|tags/.*)")) continue;
+                        BackupToS3Test.remove(repository, Pattern.quote(ref));
+                        states.get(name).add(state(name));
+                    }
                 }
                 states.get(name).add(state(name));
             } catch (IOException e) {
