@@ -1243,7 +1243,7 @@ class BackupToS3Test {
 
     // ---- Faults
 
-    /** A repository of four parts of 128 KiB, made once. */
+    /** A repository of four parts of 128 KiB, made once by each class that asks for it. */
     static Path large;
     /** So that faults hit parts without moving megabytes. */
     static final int SMALL_PART = 128 << 10;
@@ -1260,8 +1260,9 @@ class BackupToS3Test {
     }
 
     @AfterAll
-    static void deleteLarge() throws IOException {
+    static synchronized void deleteLarge() throws IOException {
         if (large != null) delete(large);
+        large = null; // another class may come to it in this JVM
     }
 
     /** As large() was after its first commit. */

@@ -561,8 +561,9 @@ class FaultCampaignTest {
     }
 
     @AfterAll
-    static void deleteHuge() throws IOException {
+    static void deleteRepositories() throws IOException {
         if (huge != null) BackupToS3Test.delete(huge);
+        BackupToS3Test.deleteLarge();
     }
 
     /** At any of its calls, and some time after that: what was saved stays, what has come is whole, and the next run makes it good. */
