@@ -48,24 +48,15 @@ class BackupToS3ProcessTest {
         aws.close();
     }
 
-    private Process start(Map<String, String> environment, String... args) throws IOException {
-        var command = new ArrayList<>(List.of("env", Path.of("jbang").toAbsolutePath().toString(), "-R=-Xmx128m", Path.of("scripts/BackupToS3.java").toAbsolutePath().toString(), "--bucket", "backups"));
+    private Process start(Map<String, String> environment, String... args) throws Exception {
+        var command = new ArrayList<>(Script.withDefaultSignals());
+        command.addAll(List.of(Path.of("jbang").toAbsolutePath().toString(), "-R=-Xmx128m", Path.of("scripts/BackupToS3.java").toAbsolutePath().toString(), "--bucket", "backups"));
         command.addAll(List.of(args));
         var builder = new ProcessBuilder(command).directory(directory.toFile()).redirectOutput(directory.resolve("out").toFile()).redirectError(directory.resolve("err").toFile());
         builder.environment().keySet().removeIf(name -> name.matches("(?i)AWS_.*|.*_PROXY|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS"));
         builder.environment().putAll(Script.environment(aws));
         builder.environment().putAll(environment);
-        if (hasDefaultSignals()) command.add(1, "--default-signal=INT,TERM");
         return builder.start();
-    }
-
-    /** Who started the tests in the background had SIGINT ignored, also by what they start. */
-    private static boolean hasDefaultSignals() throws IOException {
-        try {
-            return new ProcessBuilder("env", "--default-signal=INT", "true").start().waitFor() == 0;
-        } catch (InterruptedException e) {
-            throw new IOException(e);
-        }
     }
 
     private String err() throws IOException {
@@ -124,7 +115,6 @@ class BackupToS3ProcessTest {
     @CsvSource({"INT, 130", "TERM, 143"})
     void leavesNoUploadWhenItIsInterrupted(String signal, int exitCode) throws Exception {
         assumeTrue(Files.isExecutable(Path.of("/bin/kill")) || Files.isExecutable(Path.of("/usr/bin/kill")), "there is no kill");
-        assumeTrue(hasDefaultSignals(), "env --default-signal is missing: whether signals arrive depends on who started this test");
         var large = aws.codecommit.createRepository("large");
         BackupToS3Test.generate(large, 20, 1 << 20, 3);
         aws.codecommit.createRepository("small").commit("refs/heads/main", "a", "a");

@@ -1072,8 +1072,10 @@ class RestoreFromS3Test {
     }
 
     /** The script as a process of its own. */
-    Process process(String... args) throws IOException {
-        var command = Stream.concat(Stream.of(ProcessHandle.current().info().command().orElse("java"), "-cp", System.getProperty("java.class.path"), "RestoreFromS3", "--bucket", "backups"), Stream.of(args)).toList();
+    Process process(String... args) throws Exception {
+        var command = new ArrayList<>(Script.withDefaultSignals());
+        command.addAll(List.of(ProcessHandle.current().info().command().orElse("java"), "-cp", System.getProperty("java.class.path"), "RestoreFromS3", "--bucket", "backups"));
+        command.addAll(List.of(args));
         var builder = new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(home.resolve("said").toFile());
         builder.environment().putAll(Script.environment(aws));
         return builder.start();

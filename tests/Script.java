@@ -1,5 +1,6 @@
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -18,6 +19,7 @@ import java.util.TreeSet;
 import java.util.regex.MatchResult;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import localaws.Call;
 import localaws.LocalAws;
 import localaws.S3;
@@ -112,5 +114,13 @@ final class Script {
                 "AWS_EC2_METADATA_DISABLED", "true",
                 "AWS_CONFIG_FILE", "/dev/null",
                 "AWS_SHARED_CREDENTIALS_FILE", "/dev/null"));
+    }
+
+    /** Begins the command of a process that a signal is to end: if the tests were started in the background, all that they start ignores SIGINT. */
+    static List<String> withDefaultSignals() throws IOException, InterruptedException {
+        var env = List.of("env", "--default-signal=INT,TERM");
+        assumeTrue(new ProcessBuilder(Stream.concat(env.stream(), Stream.of("true")).toList()).start().waitFor() == 0,
+                "env --default-signal is missing: whether signals arrive depends on who started this test");
+        return env;
     }
 }

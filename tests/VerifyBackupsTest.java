@@ -1147,7 +1147,9 @@ class VerifyBackupsTest {
         record(chain(repository("payments"), manifest -> { }));
         aws.inject(Fault.on("s3:GetObject").after(3).stall(60, Duration.ofSeconds(60)));
         var directory = Files.createTempDirectory("verify-test-");
-        var builder = new ProcessBuilder("./jbang", "-R=-Djava.io.tmpdir=" + directory, "scripts/VerifyBackups.java", "--bucket", "backups", "--deep");
+        var command = new ArrayList<>(Script.withDefaultSignals());
+        command.addAll(List.of("./jbang", "-R=-Djava.io.tmpdir=" + directory, "scripts/VerifyBackups.java", "--bucket", "backups", "--deep"));
+        var builder = new ProcessBuilder(command);
         builder.environment().putAll(Script.environment(aws));
         var process = builder.redirectError(ProcessBuilder.Redirect.DISCARD).start();
         try {
@@ -1162,7 +1164,7 @@ class VerifyBackupsTest {
             assertEquals(List.of(), list(directory));
         } finally {
             process.destroyForcibly();
-            Files.deleteIfExists(directory);
+            BackupToS3Test.delete(directory);
         }
     }
 
