@@ -14,6 +14,8 @@ import java.net.ServerSocket;
 import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.FileTime;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -286,15 +288,66 @@ class ProcessTest {
     void runsByPathFromAnyDirectoryOfTheCloneAndOfflineFromACopyInAnOddPlace() throws Exception {
         var byPath = new Shell("../jbang CreateKmsKey.java --alias \"$1\" --print /status", alias).in(ROOT.resolve("scripts")).run();
         assertEquals("created\n", byPath.out(), byPath.err());
-        var copy = Files.createDirectory(elsewhere.resolve("it's a (copy) & more"));
-        for (var file : List.of("jbang", "jbang-catalog.json", "scripts/CreateKmsKey.java", "policies/kms-key.json")) {
-            Files.createDirectories(copy.resolve(file).getParent());
-            Files.copy(ROOT.resolve(file), copy.resolve(file), java.nio.file.StandardCopyOption.COPY_ATTRIBUTES);
-        }
+        var copy = copy("it's a (copy) & more");
         var first = new Shell("\"$1/jbang\" create-kms-key --alias \"$2\" --print /status", copy.toString(), alias).run();
         assertEquals("unchanged\n", first.out(), first.err());
         var offline = new Shell("./jbang -o create-kms-key --alias \"$1\" --print /status", alias).in(copy).run();
         assertEquals("unchanged\n", offline.out(), offline.err());
+    }
+
+    /** What create-kms-key needs, in a directory of its own. */
+    static Path copy(String name) throws IOException {
+        var copy = Files.createDirectory(elsewhere.resolve(name));
+        for (var file : List.of("jbang", "jbang-catalog.json", "scripts/CreateKmsKey.java", "policies/kms-key.json")) {
+            Files.createDirectories(copy.resolve(file).getParent());
+            Files.copy(ROOT.resolve(file), copy.resolve(file), StandardCopyOption.COPY_ATTRIBUTES);
+        }
+        return copy;
+    }
+
+    /** {@code ./jbang create-kms-key ARGUMENTS} of a copy, with a cache of its own. */
+    static Shell start(Path copy, String... arguments) {
+        return new Shell("exec ./jbang create-kms-key \"$@\"", arguments).in(copy).with("JBANG_CACHE_DIR", copy.resolve("cache"));
+    }
+
+    /** The same where JBang cannot be asked, as its Java does not start. */
+    static Shell startAlone(Path copy, String... arguments) {
+        return start(copy, arguments).with("JBANG_JAVA_OPTIONS", "-XX:+NoSuchOption");
+    }
+
+    static void assertAsksJBang(Shell start) throws Exception {
+        var run = start.run();
+        assertEquals(1, run.exitCode(), run.out() + run.err());
+        assertTrue((run.out() + run.err()).contains("NoSuchOption"), run.out() + run.err());
+    }
+
+    @Test
+    void startsWithoutJBangUntilSomethingHasChanged() throws Exception {
+        var copy = copy("'fast' $start");
+        String[] arguments = {"--alias", alias, "--print", "/status"};
+        var one = start(copy, arguments);
+        var other = start(copy, "--alias", alias + "-b", "--print", "/status");
+        var starting = one.start(); // nothing is built yet: one of them builds it, and the other waits
+        var waiting = other.start();
+        for (var run : List.of(one.finish(starting), other.finish(waiting))) assertEquals("created\n", run.out(), run.err());
+
+        var odd = "it's \"50%\" of  $HOME `id` * \\ ü";
+        var alone = startAlone(copy, "--alias", alias, "--description", odd).run();
+        assertEquals("updated", alone.status(), alone.err());
+        assertEquals(odd, key().description);
+        assertEquals("", alone.err());
+        assertTrue(startAlone(copy, "--alias", alias, "--print", "").run().err().contains("'' is not a JSON Pointer"));
+        assertAsksJBang(startAlone(copy, arguments).with("JBANG_FAST", 0));
+        assertAsksJBang(startAlone(copy, "--alias", "@file"));
+
+        var policy = copy.resolve("policies/kms-key.json");
+        Files.writeString(policy, Files.readString(policy).replace("KeyUsage", "Usage"));
+        Files.setLastModifiedTime(policy, FileTime.fromMillis(0));
+        assertAsksJBang(startAlone(copy, arguments));
+        assertEquals("updated\n", start(copy, arguments).run().out());
+        assertEquals("unchanged\n", startAlone(copy, arguments).run().out());
+        BackupToS3Test.delete(copy.resolve("cache/jars"));
+        assertAsksJBang(startAlone(copy, arguments));
     }
 
     @Test
@@ -337,14 +390,13 @@ class ProcessTest {
     @ParameterizedTest
     @CsvSource({"INT, 130", "TERM, 143"})
     void aSignalEndsItAndTheKeyIsNamed(String signal, int exitCode) throws Exception {
-        assumeTrue(new ProcessBuilder("env", "--default-signal=INT", "true").start().waitFor() == 0,
-                "env --default-signal is missing: whether signals arrive depends on who started this test");
+        var env = String.join(" ", Script.withDefaultSignals());
         aws.inject(Fault.on("kms:CreateAlias").delay(Duration.ofSeconds(3)));
         var keyIsMade = new CountDownLatch(1);
         aws.onCall(call -> {
             if (call.name().equals("kms:EnableKeyRotation")) keyIsMade.countDown(); // the next call is CreateAlias
         });
-        var shell = new Shell("exec env --default-signal=INT,TERM \"$JBANG\" create-kms-key --alias \"$1\"", alias);
+        var shell = new Shell("exec " + env + " \"$JBANG\" create-kms-key --alias \"$1\"", alias);
         var process = shell.start();
         assertTrue(keyIsMade.await(60, TimeUnit.SECONDS));
         Thread.sleep(300);
