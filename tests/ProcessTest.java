@@ -341,7 +341,7 @@ class ProcessTest {
         assertAsksJBang(startAlone(copy, "--alias", "@file"));
 
         var policy = copy.resolve("policies/kms-key.json");
-        Files.writeString(policy, Files.readString(policy).replace("KeyUsage", "Usage"));
+        Files.writeString(policy, Files.readString(policy).replace("AccountAdministration", "Administration"));
         Files.setLastModifiedTime(policy, FileTime.fromMillis(0));
         assertAsksJBang(startAlone(copy, arguments));
         assertEquals("updated\n", start(copy, arguments).run().out());

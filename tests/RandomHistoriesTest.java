@@ -150,7 +150,7 @@ class RandomHistoriesTest {
     static String restored(S3.Bucket bucket, String manifest, boolean hasHead, int turn) throws Exception {
         var directory = Files.createTempDirectory("history-");
         var repository = directory.resolve("r.git");
-        if (turn % 4 == 0) byHand(bucket, BackupToS3Test.document(bucket, manifest), repository);
+        if (turn % 4 == 0) BackupToS3Test.restore(bucket, BackupToS3Test.document(bucket, manifest), repository);
         else {
             var script = new RestoreFromS3();
             script.backOff = Duration.ofMillis(1);
@@ -162,19 +162,6 @@ class RandomHistoriesTest {
         assertEquals("", BackupToS3Test.git(repository, "fsck", "--strict", "--no-dangling").replaceAll("notice: .*\n", ""));
         BackupToS3Test.delete(directory);
         return state;
-    }
-
-    /** As the README says: the objects under names of each bundle's own, since a branch may have become a folder; then the manifest's refs. */
-    static void byHand(S3.Bucket bucket, JsonNode manifest, Path repository) {
-        BackupToS3Test.git(repository.getParent(), "init", "-q", "--bare", repository.toString());
-        var n = 0;
-        for (var bundle : manifest.get("chain"))
-            BackupToS3Test.git(repository, "fetch", "-q", "--no-tags", bucket.file(bundle.get("key").asText()).toString(), "refs/*:refs/bundles/" + n++ + "/*");
-        var updates = new StringBuilder();
-        manifest.get("refs").properties().forEach(ref -> updates.append("create " + ref.getKey() + " " + ref.getValue().asText() + "\n"));
-        if (n > 0) updates.append(BackupToS3Test.git(repository, "for-each-ref", "--format=delete %(refname)"));
-        BackupToS3Test.gitWith(updates.toString(), repository, "update-ref", "--stdin");
-        if (!manifest.get("head").isNull()) BackupToS3Test.git(repository, "symbolic-ref", "HEAD", manifest.get("head").asText());
     }
 
     /** A repository, its backups, and what it was when they were made. */

@@ -55,8 +55,8 @@ import org.junit.platform.launcher.core.LauncherFactory;
  */
 class RunTests {
     /** These take longest: none of them is left for the end. The first two start no script as a process and need not wait for {@link #build}. */
-    private static final List<String> FIRST = List.of("ConformanceTest", "BackupToS3Test", "ProcessTest", "SandboxTest", "RestoreFromS3Test", "VerifyBackupsTest",
-            "BackupToS3ProcessTest");
+    private static final List<String> FIRST = List.of("ConformanceTest", "BackupToS3Test", "ProcessTest", "SandboxTest", "RestoreFromS3Test", "FaultCampaignTest",
+            "VerifyBackupsTest", "RandomHistoriesTest", "BackupToS3ProcessTest");
     /** Begins what a JVM of the tests says to this one, in the last line about a class. */
     private static final String RESULT = "\u0001";
 
@@ -118,7 +118,7 @@ class RunTests {
         }
         var build = new Thread(this::build);
         build.start();
-        var sharers = IntStream.range(0, Math.min(2, Runtime.getRuntime().availableProcessors())).mapToObj(i -> new Thread(() -> share(i, build))).toList();
+        var sharers = IntStream.rangeClosed(0, Math.min(2, Runtime.getRuntime().availableProcessors())).mapToObj(i -> new Thread(() -> share(i, build))).toList();
         sharers.forEach(Thread::start);
         for (var sharer : sharers) sharer.join();
         build.join();
