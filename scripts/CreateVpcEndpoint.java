@@ -14,7 +14,7 @@
 //FILES policies/endpoint-api-restricted.json=../policies/endpoint-api-restricted.json
 //FILES policies/endpoint-git-default.json=../policies/endpoint-git-default.json
 //FILES policies/endpoint-git-restricted.json=../policies/endpoint-git-restricted.json
-//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+//RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:TieredStopAtLevel=1
 
 import com.fasterxml.jackson.core.JsonPointer;
 import com.fasterxml.jackson.databind.*;

@@ -13,7 +13,7 @@
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
 //DEPS info.picocli:picocli:4.7.7
 //DEPS org.slf4j:slf4j-nop:2.0.17
-//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:-UsePerfData -Djdk.console=java.base -Dsun.net.http.retryPost=false
+//RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:-UsePerfData -Djdk.console=java.base -Dsun.net.http.retryPost=false
 //RUNTIME_OPTIONS -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=10000 -XX:Tier4CompileThreshold=100000 -XX:Tier4BackEdgeThreshold=400000
 
 import com.fasterxml.jackson.core.JsonPointer;
@@ -484,7 +484,7 @@ class RestoreFromS3 implements Callable<Integer> {
     int restore(Point point) throws Exception {
         checkChain(point);
         identity(); // which the result needs: before anything is made
-        if (!(SystemReader.getInstance() instanceof WithoutConfiguration)) SystemReader.setInstance(new WithoutConfiguration());
+        ignoreGitConfiguration();
         var file = pullRequests(point);
         Target target = null;
         if (toRepositoryName != null) {
@@ -535,45 +535,6 @@ class RestoreFromS3 implements Callable<Integer> {
         if (!Files.exists(path(pullRequests))) return text;
         if (!Arrays.equals(text, Files.readAllBytes(path(pullRequests)))) throw new Failure(pullRequests + " exists and is something else: give another file");
         return null;
-    }
-
-    /** JGit would take proxies, headers and other addresses from the user's configuration, and write its own. The result must not depend on them. */
-    static class WithoutConfiguration extends SystemReader.Delegate {
-        WithoutConfiguration() {
-            super(SystemReader.getInstance());
-        }
-
-        FileBasedConfig empty(Config parent) {
-            return new FileBasedConfig(parent, null, FS.DETECTED) {
-                @Override
-                public void load() {
-                }
-
-                @Override
-                public void save() {
-                }
-
-                @Override
-                public boolean isOutdated() {
-                    return false;
-                }
-            };
-        }
-
-        @Override
-        public FileBasedConfig openSystemConfig(Config parent, FS fs) {
-            return empty(parent);
-        }
-
-        @Override
-        public FileBasedConfig openUserConfig(Config parent, FS fs) {
-            return empty(parent);
-        }
-
-        @Override
-        public FileBasedConfig openJGitConfig(Config parent, FS fs) {
-            return empty(parent);
-        }
     }
 
     // 3. A bare repository on disk
@@ -1312,6 +1273,56 @@ class RestoreFromS3 implements Callable<Integer> {
     /** A gzipped document, read to its end, where gzip's own checksum is. */
     static JsonNode json(InputStream in) throws IOException {
         return JSON.readTree(new GZIPInputStream(in).readAllBytes());
+    }
+
+    /**
+     * JGit reads no configuration of this user and machine, on which nothing here may depend. Without one it would find out how exact the times of
+     * a file system are, in some seconds and with files of its own.
+     */
+    static void ignoreGitConfiguration() {
+        class Nothing extends SystemReader.Delegate {
+            Nothing() {
+                super(SystemReader.getInstance());
+            }
+
+            static FileBasedConfig nothing(Config parent) {
+                return new FileBasedConfig(parent, null, FS.DETECTED) {
+                    @Override
+                    public void load() {
+                    }
+
+                    @Override
+                    public void save() {
+                    }
+
+                    @Override
+                    public boolean isOutdated() {
+                        return false;
+                    }
+
+                    @Override
+                    public long getTimeUnit(String section, String subsection, String name, long otherwise, TimeUnit unit) {
+                        return section.equals("filesystem") ? unit.convert(2, TimeUnit.SECONDS) : otherwise;
+                    }
+                };
+            }
+
+            @Override
+            public FileBasedConfig openSystemConfig(Config parent, FS fs) {
+                return nothing(parent);
+            }
+
+            @Override
+            public FileBasedConfig openUserConfig(Config parent, FS fs) {
+                return nothing(parent);
+            }
+
+            @Override
+            public FileBasedConfig openJGitConfig(Config parent, FS fs) {
+                return nothing(parent);
+            }
+        }
+        if (!(SystemReader.getInstance() instanceof Nothing)) SystemReader.setInstance(new Nothing());
     }
 
     // ----

@@ -12,7 +12,7 @@
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
 //DEPS info.picocli:picocli:4.7.7
 //DEPS org.slf4j:slf4j-nop:2.0.17
-//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:-UsePerfData -Djdk.console=java.base
+//RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:-UsePerfData -Djdk.console=java.base
 //RUNTIME_OPTIONS -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=10000 -XX:Tier4CompileThreshold=100000 -XX:Tier4BackEdgeThreshold=400000
 
 import com.fasterxml.jackson.core.JsonPointer;
@@ -36,9 +36,11 @@ import javax.xml.stream.XMLStreamException;
 import org.eclipse.jgit.errors.*;
 import org.eclipse.jgit.lib.*;
 import org.eclipse.jgit.revwalk.*;
-import org.eclipse.jgit.storage.file.FileRepositoryBuilder;
+import org.eclipse.jgit.storage.file.*;
 import org.eclipse.jgit.transport.*;
+import org.eclipse.jgit.util.FS;
 import org.eclipse.jgit.util.FileUtils;
+import org.eclipse.jgit.util.SystemReader;
 import picocli.CommandLine;
 import picocli.CommandLine.*;
 import picocli.CommandLine.Model.CommandSpec;
@@ -499,6 +501,7 @@ class VerifyBackups implements Callable<Integer> {
                     if (point.objects().stream().anyMatch(object -> heads.get(key(object)) == null)) continue;
                     if (scratch == null || !point.chain().startsWith(scratch.chain)) {
                         if (scratch != null) scratch.end(this);
+                        ignoreGitConfiguration();
                         scratch = new Scratch();
                     }
                     try {
@@ -943,6 +946,56 @@ class VerifyBackups implements Callable<Integer> {
     /** A gzipped document, read to its end, where gzip's own checksum is. */
     static JsonNode json(InputStream in) throws IOException {
         return JSON.readTree(new GZIPInputStream(in).readAllBytes());
+    }
+
+    /**
+     * JGit reads no configuration of this user and machine, on which nothing here may depend. Without one it would find out how exact the times of
+     * a file system are, in some seconds and with files of its own.
+     */
+    static void ignoreGitConfiguration() {
+        class Nothing extends SystemReader.Delegate {
+            Nothing() {
+                super(SystemReader.getInstance());
+            }
+
+            static FileBasedConfig nothing(Config parent) {
+                return new FileBasedConfig(parent, null, FS.DETECTED) {
+                    @Override
+                    public void load() {
+                    }
+
+                    @Override
+                    public void save() {
+                    }
+
+                    @Override
+                    public boolean isOutdated() {
+                        return false;
+                    }
+
+                    @Override
+                    public long getTimeUnit(String section, String subsection, String name, long otherwise, TimeUnit unit) {
+                        return section.equals("filesystem") ? unit.convert(2, TimeUnit.SECONDS) : otherwise;
+                    }
+                };
+            }
+
+            @Override
+            public FileBasedConfig openSystemConfig(Config parent, FS fs) {
+                return nothing(parent);
+            }
+
+            @Override
+            public FileBasedConfig openUserConfig(Config parent, FS fs) {
+                return nothing(parent);
+            }
+
+            @Override
+            public FileBasedConfig openJGitConfig(Config parent, FS fs) {
+                return nothing(parent);
+            }
+        }
+        if (!(SystemReader.getInstance() instanceof Nothing)) SystemReader.setInstance(new Nothing());
     }
 
     // ----

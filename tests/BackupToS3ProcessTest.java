@@ -17,6 +17,7 @@ import java.util.Map;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
+import java.util.stream.Stream;
 import localaws.Fault;
 import localaws.LocalAws;
 import localaws.S3;
@@ -134,6 +135,30 @@ class BackupToS3ProcessTest {
         var next = BackupToS3Test.saved();
         assertEquals(List.of("created", "unchanged"), next.path("repositories").findValuesAsText("status"));
         BackupToS3Test.assertRestores(bucket, large);
+    }
+
+    /** JGit, left to itself, asks git for its configuration and the user's, and writes into the user's what it has measured. */
+    @Test
+    void noConfigurationOfGitIsReadOrWritten() throws Exception {
+        aws.codecommit.createRepository("app").commit("refs/heads/main", "a", "a");
+        var home = Files.createDirectory(directory.resolve("home"));
+        Files.writeString(home.resolve(".gitconfig"), "[this is no configuration\n");
+        var path = Files.createDirectory(directory.resolve("path"));
+        var git = Files.writeString(path.resolve("git"), "#!/bin/sh\necho \"$@\" >>\"" + directory + "/asked\"\nPATH=${PATH#*:} HOME=/nowhere exec git \"$@\"\n");
+        assertTrue(git.toFile().setExecutable(true));
+        var asked = Files.createFile(directory.resolve("asked"));
+        for (var words : List.of("BackupToS3", "VerifyBackups --deep", "RestoreFromS3 --repository-name app --directory app.git")) {
+            var command = new ArrayList<>(List.of(Path.of("jbang").toAbsolutePath().toString(), "-R=-Duser.home=" + home,
+                    Path.of("scripts/" + words.split(" ")[0] + ".java").toAbsolutePath().toString(), "--bucket", "backups"));
+            command.addAll(List.of(words.split(" ")).subList(1, words.split(" ").length));
+            var builder = new ProcessBuilder(command).directory(directory.toFile()).redirectErrorStream(true).redirectOutput(directory.resolve("err").toFile());
+            builder.environment().putAll(Script.environment(aws));
+            builder.environment().merge("PATH", path + ":", (those, first) -> first + those);
+            assertEquals(0, builder.start().waitFor(), err());
+            assertEquals(List.of(".gitconfig"), Stream.of(home.toFile().list()).toList(), words);
+        }
+        assertEquals(List.of("fsck", "--version", "index-pack", "rev-list"),
+                Files.readAllLines(asked).stream().map(line -> line.replaceFirst("^--git-dir[= ]\\S+ ", "").split(" ")[0]).toList());
     }
 
     /** Git goes through the proxy that the SDK goes through, and the sign-in does not stop there. */

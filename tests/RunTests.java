@@ -14,7 +14,7 @@
 //SOURCES bench/*.java
 //SOURCES localaws/*.java
 //COMPILE_OPTIONS -J-XX:TieredStopAtLevel=1 -J-XX:+UseSerialGC
-//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx1g -Dsun.net.http.retryPost=false
+//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx1g -Xmn32m -Dsun.net.http.retryPost=false
 
 import static org.junit.platform.engine.discovery.DiscoverySelectors.selectClass;
 
