@@ -150,6 +150,7 @@ class SandboxTest {
     /** Signed in by another implementation than this project's, read back without it. */
     @Test
     void whatTheAwsCliSignedInForComesBackFromTheBackupByGitAlone() throws Exception {
+        assumeTrue(Boolean.getBoolean("tests.long"), "takes long: ./jbang test --long");
         assumeTrue(found("aws"), "the AWS CLI (aws) is not on PATH");
         environment.putAll(Map.of("OWN", ownHistory().toString(), "LARGE", large().toString()));
         var out = bash("""
