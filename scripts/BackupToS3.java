@@ -1310,7 +1310,7 @@ class BackupToS3 implements Callable<Integer> {
                 return nothing(parent);
             }
         }
-        if (!(SystemReader.getInstance() instanceof Nothing)) SystemReader.setInstance(new Nothing());
+        if (!(SystemReader.getInstance() instanceof SystemReader.Delegate)) SystemReader.setInstance(new Nothing());
     }
 
     // ----

@@ -1322,7 +1322,7 @@ class RestoreFromS3 implements Callable<Integer> {
                 return nothing(parent);
             }
         }
-        if (!(SystemReader.getInstance() instanceof Nothing)) SystemReader.setInstance(new Nothing());
+        if (!(SystemReader.getInstance() instanceof SystemReader.Delegate)) SystemReader.setInstance(new Nothing());
     }
 
     // ----

@@ -995,7 +995,7 @@ class VerifyBackups implements Callable<Integer> {
                 return nothing(parent);
             }
         }
-        if (!(SystemReader.getInstance() instanceof Nothing)) SystemReader.setInstance(new Nothing());
+        if (!(SystemReader.getInstance() instanceof SystemReader.Delegate)) SystemReader.setInstance(new Nothing());
     }
 
     // ----

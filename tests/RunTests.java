@@ -50,8 +50,8 @@ import org.junit.platform.launcher.core.LauncherFactory;
 /**
  * {@code ./jbang test [--long] [CLASS...]}, from the repository's root. The last line is {@code N passed, N failed, N skipped}.
  *
- * <p>A single class runs in this JVM. More are shared out to two JVMs; within each they run one after the other, because the SDK's endpoint and
- * credentials are system properties.
+ * <p>A single class runs in this JVM. More are shared out to one JVM more than there are processors, three at most, as tests wait nearly as much as
+ * they work; within each they run one after the other, because the SDK's endpoint and credentials are system properties.
  */
 class RunTests {
     /** These take longest: none of them is left for the end. The first two start no script as a process and need not wait for {@link #build}. */
@@ -118,7 +118,7 @@ class RunTests {
         }
         var build = new Thread(this::build);
         build.start();
-        var sharers = IntStream.rangeClosed(0, Math.min(2, Runtime.getRuntime().availableProcessors())).mapToObj(i -> new Thread(() -> share(i, build))).toList();
+        var sharers = IntStream.range(0, 1 + Math.min(2, Runtime.getRuntime().availableProcessors())).mapToObj(i -> new Thread(() -> share(i, build))).toList();
         sharers.forEach(Thread::start);
         for (var sharer : sharers) sharer.join();
         build.join();
