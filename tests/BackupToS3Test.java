@@ -14,7 +14,6 @@ import java.io.FilterInputStream;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
-import java.net.ServerSocket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -24,7 +23,6 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Base64;
 import java.util.Collection;
 import java.util.Comparator;
 import java.util.HexFormat;
@@ -37,7 +35,6 @@ import java.util.TreeMap;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
@@ -185,7 +182,7 @@ class BackupToS3Test {
         return git(repository, "for-each-ref", "--format=%(objectname) %(refname)");
     }
 
-    /** Restores a manifest by plain git, as the README says: the objects under names of each bundle's own, since a branch may have become a folder; then the manifest's refs. */
+    /** Restores a manifest by plain git: as in the README's recipe, the objects come under names of each bundle's own, since a branch may have become a folder. */
     static void restore(S3.Bucket bucket, JsonNode manifest, Path repository) throws IOException {
         git(repository.getParent(), "init", "-q", "--bare", repository.toString());
         var n = 0;
