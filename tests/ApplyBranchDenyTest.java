@@ -36,10 +36,13 @@ class ApplyBranchDenyTest {
     static final String NAME = "codecommit-branch-deny-eu-west-1";
     static final String MANAGED = "policy/" + NAME;
     static final String ARN = "arn:aws:iam::111122223333:" + MANAGED;
-    static final Set<String> WRITES = Set.of("CreateBranch", "CreateCommit", "CreateUnreferencedMergeCommit", "DeleteBranch", "DeleteFile", "GitPush",
+    static final Set<String> WRITES = Set.of("CreateBranch", "CreateCommit", "CreateUnreferencedMergeCommit",
+            "DeleteBranch", "DeleteFile", "GitPush",
             "MergeBranchesByFastForward",
-            "MergeBranchesBySquash", "MergeBranchesByThreeWay", "MergePullRequestByFastForward", "MergePullRequestBySquash", "MergePullRequestByThreeWay", "PutFile");
-    static final Set<String> UNCONDITIONAL = Set.of("UpdateDefaultBranch", "UpdateRepositoryName", "DeleteRepository", "OverridePullRequestApprovalRules");
+            "MergeBranchesBySquash", "MergeBranchesByThreeWay", "MergePullRequestByFastForward",
+            "MergePullRequestBySquash", "MergePullRequestByThreeWay", "PutFile");
+    static final Set<String> UNCONDITIONAL = Set.of("UpdateDefaultBranch", "UpdateRepositoryName", "DeleteRepository",
+            "OverridePullRequestApprovalRules");
     static final String OTHERS_DENY = """
             {"Version": "2012-10-17", "Statement": {"Sid": "NoPush", "Effect": "Deny", "Action": "codecommit:GitPush", "Resource": "*"}}""";
     /** All calls of this class's runs, to compare with the IAM actions that the script names. */
@@ -70,7 +73,9 @@ class ApplyBranchDenyTest {
 
     /** For main of payments and the role Developer, if nothing else is said. */
     static Script.Run apply(String... more) {
-        return run(Stream.concat(Stream.of("--branches", "main", "--repository-names", "payments", "--role-names", "Developer"), Arrays.stream(more))
+        return run(Stream
+                .concat(Stream.of("--branches", "main", "--repository-names", "payments", "--role-names", "Developer"),
+                        Arrays.stream(more))
                 .toArray(String[]::new));
     }
 
@@ -91,7 +96,8 @@ class ApplyBranchDenyTest {
     }
 
     static JsonNode simulated(Script.Run run, String reference) {
-        return run.json().at("/policies/0/simulated").valueStream().filter(c -> c.path("reference").asText().equals(reference) && !c.has("repository"))
+        return run.json().at("/policies/0/simulated").valueStream()
+                .filter(c -> c.path("reference").asText().equals(reference) && !c.has("repository"))
                 .findFirst().orElseThrow();
     }
 
@@ -104,27 +110,35 @@ class ApplyBranchDenyTest {
         assertEquals("arn:aws:iam::111122223333:role/team/Developer", run.json().at("/policies/0/principal").asText());
         assertEquals(NAME, run.json().at("/policies/0/policyName").asText());
         var statements = policy(developer.inline.get(NAME)).path("Statement");
-        assertEquals(List.of("ProtectBranches", "ProtectRepositories"), statements.valueStream().map(s -> s.path("Sid").asText()).toList());
+        assertEquals(List.of("ProtectBranches", "ProtectRepositories"),
+                statements.valueStream().map(s -> s.path("Sid").asText()).toList());
         assertEquals(WRITES, names(statements.at("/0/Action")));
         assertEquals(UNCONDITIONAL, names(statements.at("/1/Action")));
         for (var statement : statements) {
             assertEquals("Deny", statement.path("Effect").asText());
-            assertEquals(List.of("arn:aws:codecommit:eu-west-1:111122223333:payments"), texts(statement.path("Resource")));
+            assertEquals(List.of("arn:aws:codecommit:eu-west-1:111122223333:payments"),
+                    texts(statement.path("Resource")));
         }
-        assertEquals(JSON.readTree("{\"StringEqualsIfExists\": {\"codecommit:References\": [\"refs/heads/main\"]}, \"Null\": {\"codecommit:References\": \"false\"}}"), statements.at("/0/Condition"));
+        assertEquals(JSON.readTree(
+                "{\"StringEqualsIfExists\": {\"codecommit:References\": [\"refs/heads/main\"]}, \"Null\": "
+                        + "{\"codecommit:References\": \"false\"}}"),
+                statements.at("/0/Condition"));
         assertTrue(statements.at("/1/Condition").isMissingNode());
         assertEquals(WRITES, names(simulated(run, "refs/heads/main").path("explicitDeny")));
         assertEquals(WRITES, names(simulated(run, "refs/heads/unprotected").path("allowed")));
         assertEquals(WRITES, names(simulated(run, "null").path("allowed")));
         assertEquals(UNCONDITIONAL, names(simulated(run, "null").path("explicitDeny")));
-        var another = run.json().at("/policies/0/simulated").valueStream().filter(c -> c.has("repository")).findFirst().orElseThrow();
+        var another = run.json().at("/policies/0/simulated").valueStream().filter(c -> c.has("repository")).findFirst()
+                .orElseThrow();
         assertEquals(17, another.path("allowed").size());
-        assertEquals("aws iam delete-role-policy --role-name Developer --policy-name " + NAME + " --region eu-west-1", run.json().path("undo").asText());
+        assertEquals("aws iam delete-role-policy --role-name Developer --policy-name " + NAME + " --region eu-west-1",
+                run.json().path("undo").asText());
     }
 
     @Test
     void aSecondRunChangesNothingAndProvesItAgain() {
-        for (var arguments : List.of(List.of(), List.of("--managed", "--policy-name", "other", "--group-names", "Developers", "--user-names", "alice"))) {
+        for (var arguments : List.of(List.of(), List.of("--managed", "--policy-name", "other", "--group-names",
+                "Developers", "--user-names", "alice"))) {
             assertEquals("created", apply(arguments.toArray(String[]::new)).status());
             aws.clearCalls();
             var second = apply(arguments.toArray(String[]::new));
@@ -154,7 +168,8 @@ class ApplyBranchDenyTest {
         aws.clearCalls();
         assertEquals("unchanged", apply(arguments).status());
         var update = Script.run(new ApplyBranchDeny().commandLine(),
-                Stream.concat(Stream.of("--branches", "main", "dev", "--repository-names", "payments", "--role-names", "Developer"), Arrays.stream(arguments))
+                Stream.concat(Stream.of("--branches", "main", "dev", "--repository-names", "payments", "--role-names",
+                        "Developer"), Arrays.stream(arguments))
                 .toArray(String[]::new));
         assertEquals("would-update", update.status());
         assertEquals("would-delete", apply("--remove", "--dry-run").status());
@@ -163,7 +178,8 @@ class ApplyBranchDenyTest {
 
     @Test
     void protectsPatternsInAllRepositories() throws Exception {
-        var run = run("--branches", "main", "release/*", "v?", "--branches", "main", "--all-repositories", "--role-names", "Developer");
+        var run = run("--branches", "main", "release/*", "v?", "--branches", "main", "--all-repositories",
+                "--role-names", "Developer");
         assertEquals(0, run.exitCode(), run.err());
         var statements = policy(developer.inline.get(NAME)).path("Statement");
         assertEquals(List.of("refs/heads/main", "refs/heads/release/*", "refs/heads/v?"),
@@ -175,7 +191,8 @@ class ApplyBranchDenyTest {
         assertEquals(List.of(), aws.calls().stream().filter(c -> c.name().startsWith("codecommit:")).toList());
         var everything = run("--branches", "*", "--all-repositories", "--role-names", "Developer");
         assertEquals("updated", everything.status(), everything.err());
-        assertEquals(List.of("refs/heads/x", "null"), everything.json().at("/policies/0/simulated").valueStream().map(c -> c.path("reference").asText())
+        assertEquals(List.of("refs/heads/x", "null"),
+                everything.json().at("/policies/0/simulated").valueStream().map(c -> c.path("reference").asText())
                 .toList());
     }
 
@@ -187,7 +204,8 @@ class ApplyBranchDenyTest {
             var run = apply("--region", region);
             assertEquals(0, run.exitCode(), run.err());
             assertEquals("arn:" + partition + ":codecommit:" + region + ":111122223333:payments",
-                    policy(developer.inline.get("codecommit-branch-deny-" + region)).at("/Statement/0/Resource/0").asText());
+                    policy(developer.inline.get("codecommit-branch-deny-" + region)).at("/Statement/0/Resource/0")
+                            .asText());
             assertEquals("created", apply("--region", region, "--managed", "--policy-name", partition).status());
             assertEquals("unchanged", apply("--region", region, "--managed", "--policy-name", partition).status());
         }
@@ -198,16 +216,21 @@ class ApplyBranchDenyTest {
         apply();
         var run = apply("--allow-administration");
         assertEquals("updated", run.status(), run.err());
-        assertEquals(List.of("ProtectBranches"), policy(developer.inline.get(NAME)).path("Statement").valueStream().map(s -> s.path("Sid").asText()).toList());
+        assertEquals(List.of("ProtectBranches"), policy(developer.inline.get(NAME)).path("Statement").valueStream()
+                .map(s -> s.path("Sid").asText()).toList());
         assertEquals(17, simulated(run, "null").path("allowed").size());
         assertEquals("unchanged", apply("--allow-administration").status());
-        assertTrue(run.json().path("undo").asText().startsWith("aws iam put-role-policy --role-name Developer --policy-name " + NAME + " --policy-document '{"),
+        assertTrue(
+                run.json().path("undo").asText()
+                        .startsWith("aws iam put-role-policy --role-name Developer --policy-name " + NAME
+                                + " --policy-document '{"),
                 run.out());
     }
 
     @Test
     void worksForGroupsAndUsersInOneRun() {
-        var run = run("--branches", "main", "--repository-names", "payments", "orders", "--group-names", "Developers", "--user-names", "alice", "operator",
+        var run = run("--branches", "main", "--repository-names", "payments", "orders", "--group-names", "Developers",
+                "--user-names", "alice", "operator",
                 "--role-names", "Developer");
         assertEquals(0, run.exitCode(), run.err());
         assertEquals(4, run.json().path("policies").size());
@@ -215,15 +238,18 @@ class ApplyBranchDenyTest {
         assertEquals(List.of("role/Developer", "group/Developers", "user/alice", "user/operator"),
                 run.json().path("changes").valueStream().map(c -> c.path("resource").asText()).toList());
         assertEquals(WRITES, names(run.json().at("/policies/2/simulated/0/explicitDeny")));
-        assertEquals(WRITES, names(run.json().at("/policies/2/simulated/1/implicitDeny")), "nothing allows alice anything");
-        var removed = run("--remove", "--group-names", "Developers", "--user-names", "alice", "operator", "--role-names", "Developer");
+        assertEquals(WRITES, names(run.json().at("/policies/2/simulated/1/implicitDeny")),
+                "nothing allows alice anything");
+        var removed = run("--remove", "--group-names", "Developers", "--user-names", "alice", "operator",
+                "--role-names", "Developer");
         assertEquals("deleted", removed.status(), removed.err());
         for (var each : List.of(developer, developers, alice)) assertEquals(Set.of(), each.inline.keySet());
     }
 
     @Test
     void findsTheSameWhetherTheSimulatorGroupsResourcesOrNot() {
-        var arguments = new String[] {"--branches", "main", "--repository-names", "payments", "orders", "--role-names", "Developer", "--dry-run"};
+        var arguments = new String[] {"--branches", "main", "--repository-names", "payments", "orders", "--role-names",
+                "Developer", "--dry-run"};
         var apart = run(arguments);
         aws.iam.simulatorGroupsResources = true;
         assertEquals(apart.json(), run(arguments).json());
@@ -240,24 +266,32 @@ class ApplyBranchDenyTest {
             assertEquals(Set.of(), each.inline.keySet());
         }
         assertEquals(WRITES, names(policy(aws.iam.policy(MANAGED).versions.get("v1")).at("/Statement/0/Action")));
-        assertTrue(run.json().path("undo").asText().endsWith("aws iam delete-policy --policy-arn " + ARN + " --region eu-west-1"), run.out());
+        assertTrue(run.json().path("undo").asText()
+                .endsWith("aws iam delete-policy --policy-arn " + ARN + " --region eu-west-1"), run.out());
         assertEquals(3, run.json().path("undo").asText().split("detach-").length - 1);
 
         aws.iam.createRole("Visitor").attached.add(MANAGED);
         for (var i = 2; i <= 7; i++) {
-            var update = run("--branches", "main", "b" + i, "--repository-names", "payments", "--role-names", "Developer", "--managed");
+            var update = run("--branches", "main", "b" + i, "--repository-names", "payments", "--role-names",
+                    "Developer", "--managed");
             assertEquals("updated", update.status(), update.err());
-            assertTrue(update.err().contains("changes for others as well who have it attached: group/Developers, role/Visitor, user/alice"), update.err());
+            assertTrue(update.err().contains(
+                    "changes for others as well who have it attached: group/Developers, role/Visitor, user/alice"),
+                    update.err());
             assertEquals("v" + i, aws.iam.policy(MANAGED).defaultVersion);
-            assertTrue(update.json().path("undo").asText().contains("set-default-policy-version --policy-arn " + ARN + " --version-id v" + (i - 1)),
+            assertTrue(
+                    update.json().path("undo").asText()
+                            .contains("set-default-policy-version --policy-arn " + ARN + " --version-id v" + (i - 1)),
                     update.out());
         }
-        assertEquals(List.of("v3", "v4", "v5", "v6", "v7"), List.copyOf(aws.iam.policy(MANAGED).versions.keySet()), "five at most: the oldest go");
+        assertEquals(List.of("v3", "v4", "v5", "v6", "v7"), List.copyOf(aws.iam.policy(MANAGED).versions.keySet()),
+                "five at most: the oldest go");
 
         var kept = apply("--remove", "--group-names", "Developers", "--user-names", "alice");
         assertEquals("deleted", kept.status());
         assertTrue(kept.err().contains(ARN + ": kept, because it is attached to role/Visitor"), kept.err());
-        assertFalse(developer.attached.contains(MANAGED) || developers.attached.contains(MANAGED) || alice.attached.contains(MANAGED));
+        assertFalse(developer.attached.contains(MANAGED) || developers.attached.contains(MANAGED)
+                || alice.attached.contains(MANAGED));
         var gone = run("--remove", "--role-names", "Visitor");
         assertEquals("deleted", gone.status(), gone.err());
         assertNull(aws.iam.policy(MANAGED));
@@ -273,7 +307,8 @@ class ApplyBranchDenyTest {
         for (var i = 2; i <= 5; i++) policy.addVersion(OTHERS_DENY);
         var run = run("--branches", "dev", "--repository-names", "payments", "--role-names", "Developer", "--managed");
         assertEquals("updated", run.status(), run.err());
-        assertTrue(policy.versions.containsKey("v1") && !policy.versions.containsKey("v2"), policy.versions.keySet().toString());
+        assertTrue(policy.versions.containsKey("v1") && !policy.versions.containsKey("v2"),
+                policy.versions.keySet().toString());
     }
 
     @Test
@@ -284,7 +319,8 @@ class ApplyBranchDenyTest {
         assertEquals(Set.of(), developer.inline.keySet());
         assertTrue(developer.attached.contains(MANAGED));
         var inline = apply();
-        assertTrue(inline.err().contains("role/Developer: has " + ARN + " as well; --managed changes that one"), inline.err());
+        assertTrue(inline.err().contains("role/Developer: has " + ARN + " as well; --managed changes that one"),
+                inline.err());
         var removed = apply("--remove");
         assertEquals("deleted", removed.status());
         assertEquals(Set.of("aws:policy/AdministratorAccess"), developer.attached);
@@ -299,10 +335,15 @@ class ApplyBranchDenyTest {
         aws.clearCalls();
         var run = run("--branches", "main", "--repository-names", "payments", "--user-names", "alice");
         assertEquals(1, run.exitCode());
-        assertTrue(run.err().matches("apply-branch-deny: user/alice: its inline policies would have \\d{4} characters together, of at most 2048: give --managed\n"), run.err());
+        assertTrue(run.err().matches(
+                "apply-branch-deny: user/alice: its inline policies would have \\d{4} characters together, of at "
+                        + "most 2048: give --managed\n"),
+                run.err());
         assertEquals("", run.out());
         assertReadsOnly();
-        assertEquals("created", run("--branches", "main", "--repository-names", "payments", "--user-names", "alice", "--managed").status());
+        assertEquals("created",
+                run("--branches", "main", "--repository-names", "payments", "--user-names", "alice", "--managed")
+                        .status());
     }
 
     @Test
@@ -310,7 +351,8 @@ class ApplyBranchDenyTest {
         var arguments = new String[] {"--branches", "main", "--repository-names", "payments", "--user-names", "alice"};
         assertEquals("created", run(arguments).status());
         alice.inline.put("theirs", IamPolicies.ofSize(2048 - alice.inline.get(NAME).length()));
-        var shorter = run(Stream.concat(Arrays.stream(arguments), Stream.of("--allow-administration")).toArray(String[]::new));
+        var shorter = run(
+                Stream.concat(Arrays.stream(arguments), Stream.of("--allow-administration")).toArray(String[]::new));
         assertEquals("updated", shorter.status(), shorter.err());
         assertEquals("updated", run(arguments).status(), "to the last character");
     }
@@ -321,17 +363,21 @@ class ApplyBranchDenyTest {
         var document = (ObjectNode) policy(developer.inline.get(NAME));
         document.withArray("Statement").remove(1);
         ((ObjectNode) document.at("/Statement/0")).putArray("Action").add("codecommit:GitPush");
-        document.withArray("Statement").addObject().put("Sid", "Theirs").put("Effect", "Deny").put("Action", "s3:*").put("Resource", "*");
+        document.withArray("Statement").addObject().put("Sid", "Theirs").put("Effect", "Deny").put("Action", "s3:*")
+                .put("Resource", "*");
         developer.inline.put(NAME, document.toString());
         developer.inline.put("theirs", OTHERS_DENY);
         var run = apply();
         assertEquals("updated", run.status(), run.err());
-        assertTrue(run.err().contains("kept statements of " + NAME + " that are not this script's: Theirs\n"), run.err());
+        assertTrue(run.err().contains("kept statements of " + NAME + " that are not this script's: Theirs\n"),
+                run.err());
         assertEquals(1, run.err().lines().filter(line -> line.contains("kept")).count(), run.err());
         var statements = policy(developer.inline.get(NAME)).path("Statement");
         assertEquals(Set.of("Theirs", "ProtectBranches", "ProtectRepositories"),
                 Set.copyOf(statements.valueStream().map(s -> s.path("Sid").asText()).toList()));
-        assertEquals(13, statements.valueStream().filter(s -> s.path("Sid").asText().equals("ProtectBranches")).findFirst().orElseThrow().path("Action")
+        assertEquals(13,
+                statements.valueStream().filter(s -> s.path("Sid").asText().equals("ProtectBranches")).findFirst()
+                        .orElseThrow().path("Action")
                 .size());
         assertEquals("unchanged", apply().status());
         assertEquals("deleted", apply("--remove").status());
@@ -344,12 +390,14 @@ class ApplyBranchDenyTest {
         apply("--managed");
         var policy = aws.iam.policy(MANAGED);
         var document = (ObjectNode) policy(policy.versions.get("v1"));
-        document.withArray("Statement").addObject().put("Sid", "Theirs").put("Effect", "Deny").put("Action", "s3:*").put("Resource", "*");
+        document.withArray("Statement").addObject().put("Sid", "Theirs").put("Effect", "Deny").put("Action", "s3:*")
+                .put("Resource", "*");
         policy.versions.put("v1", document.toString());
         assertEquals("unchanged", apply("--managed").status());
         var update = apply("--managed", "--allow-administration");
         assertEquals("updated", update.status(), update.err());
-        assertEquals(1, update.err().lines().filter(line -> line.contains("kept statements") && line.endsWith(": Theirs")).count(), update.err());
+        assertEquals(1, update.err().lines()
+                .filter(line -> line.contains("kept statements") && line.endsWith(": Theirs")).count(), update.err());
         assertTrue(policy.versions.get("v2").contains("Theirs"));
         var removed = apply("--remove");
         assertEquals("deleted", removed.status());
@@ -363,7 +411,10 @@ class ApplyBranchDenyTest {
         developer.inline.put(NAME, OTHERS_DENY);
         var run = apply();
         assertEquals(1, run.exitCode());
-        assertTrue(run.err().contains("role/Developer: there is a policy " + NAME + " already, which is not this script's; choose another --policy-name"),
+        assertTrue(
+                run.err()
+                        .contains("role/Developer: there is a policy " + NAME
+                                + " already, which is not this script's; choose another --policy-name"),
                 run.err());
         var removal = apply("--remove");
         assertEquals("unchanged", removal.status());
@@ -384,7 +435,10 @@ class ApplyBranchDenyTest {
         aws.iam.simulatorLag = 3;
         var run = apply();
         assertEquals(0, run.exitCode(), run.err());
-        assertTrue(run.err().contains("role/Developer: attached; waiting for IAM's simulator to show it, 13 decisions to go ..."), run.err());
+        assertTrue(
+                run.err().contains(
+                        "role/Developer: attached; waiting for IAM's simulator to show it, 13 decisions to go ..."),
+                run.err());
         assertEquals(WRITES, names(simulated(run, "refs/heads/main").path("explicitDeny")));
     }
 
@@ -393,14 +447,19 @@ class ApplyBranchDenyTest {
         aws.iam.simulatorLag = 1000;
         var script = new ApplyBranchDeny();
         script.proofDeadline = Duration.ofMillis(10);
-        var run = Script.run(script.commandLine(), "--branches", "main", "--repository-names", "payments", "--role-names", "Developer");
+        var run = Script.run(script.commandLine(), "--branches", "main", "--repository-names", "payments",
+                "--role-names", "Developer");
         assertEquals(1, run.exitCode());
         assertEquals("", run.out());
         assertTrue(run.err().contains("the policy " + NAME + " is attached, but after")
-                && run.err().contains("codecommit:CreateBranch on refs/heads/main of payments is allowed, and 16 more"), run.err());
-        assertTrue(run.err().contains("apply-branch-deny --remove --role-names Developer --policy-name " + NAME + " --region eu-west-1"), run.err());
+                && run.err().contains("codecommit:CreateBranch on refs/heads/main of payments is allowed, and 16 more"),
+                run.err());
+        assertTrue(run.err().contains(
+                "apply-branch-deny --remove --role-names Developer --policy-name " + NAME + " --region eu-west-1"),
+                run.err());
         aws.iam.simulatorLag = 0;
-        assertEquals("deleted", run("--remove", "--role-names", "Developer", "--policy-name", NAME, "--region", "eu-west-1").status());
+        assertEquals("deleted",
+                run("--remove", "--role-names", "Developer", "--policy-name", NAME, "--region", "eu-west-1").status());
     }
 
     /** With a policy that denies too little or too much, nothing is attached. */
@@ -416,7 +475,8 @@ class ApplyBranchDenyTest {
                 switch (fault.substring(0, 6)) {
                     case "refs/h" -> {
                         if (fault.contains("main")) statement.withArray("Action").remove(1);
-                        else ((ObjectNode) statement.at("/Condition/StringEqualsIfExists")).withArray("codecommit:References").add("refs/heads/unprotected");
+                        else((ObjectNode) statement.at("/Condition/StringEqualsIfExists"))
+                                .withArray("codecommit:References").add("refs/heads/unprotected");
                     }
                     case "no bra" -> ((ObjectNode) statement.path("Condition")).remove("Null");
                     default -> statement.put("Resource", "*");
@@ -437,9 +497,11 @@ class ApplyBranchDenyTest {
         };
         for (var more : List.of("--verbose", "--managed")) {
             aws.clearCalls();
-            var run = Script.run(script.commandLine(), "--branches", "main", "--repository-names", "payments", "--role-names", "Developer", more);
+            var run = Script.run(script.commandLine(), "--branches", "main", "--repository-names", "payments",
+                    "--role-names", "Developer", more);
             assertEquals(1, run.exitCode(), run.out());
-            assertTrue(run.err().contains("role/Developer: nothing was attached, because with the policy codecommit:") && run.err().contains(fault), run.err());
+            assertTrue(run.err().contains("role/Developer: nothing was attached, because with the policy codecommit:")
+                    && run.err().contains(fault), run.err());
             assertReadsOnly();
         }
     }
@@ -450,7 +512,10 @@ class ApplyBranchDenyTest {
         var run = apply();
         assertEquals(0, run.exitCode(), run.err());
         assertEquals("created", run.status());
-        assertTrue(run.err().contains("role/Developer: other policies deny more than this one does: role_Developer_theirs"), run.err());
+        assertTrue(
+                run.err()
+                        .contains("role/Developer: other policies deny more than this one does: role_Developer_theirs"),
+                run.err());
         assertEquals(List.of("role_Developer_theirs"), texts(run.json().at("/policies/0/deniedByOthers")));
         assertEquals(Set.of("GitPush"), names(simulated(run, "refs/heads/unprotected").path("explicitDeny")));
     }
@@ -460,27 +525,34 @@ class ApplyBranchDenyTest {
         aws.iam.unknownToSimulator.add("codecommit:GitPush");
         var run = apply();
         assertEquals(0, run.exitCode(), run.err());
-        assertEquals("apply-branch-deny: IAM's simulator does not know codecommit:GitPush: denied, but not proved\n", run.err());
+        assertEquals("apply-branch-deny: IAM's simulator does not know codecommit:GitPush: denied, but not proved\n",
+                run.err());
         assertEquals(12, simulated(run, "refs/heads/main").path("explicitDeny").size());
         assertTrue(developer.inline.get(NAME).contains("codecommit:GitPush"));
     }
 
     @Test
     void onePrincipalThatFailsDoesNotHideTheOthers() {
-        var run = run("--branches", "main", "--repository-names", "payments", "--role-names", "Nobody", "Developer", "--user-names", "alice", "--managed");
+        var run = run("--branches", "main", "--repository-names", "payments", "--role-names", "Nobody", "Developer",
+                "--user-names", "alice", "--managed");
         assertEquals(3, run.exitCode());
-        assertEquals(List.of("failed", "created", "created"), run.json().path("policies").valueStream().map(p -> p.path("status").asText()).toList());
+        assertEquals(List.of("failed", "created", "created"),
+                run.json().path("policies").valueStream().map(p -> p.path("status").asText()).toList());
         assertEquals("created", run.status());
         assertTrue(run.err().startsWith("apply-branch-deny: role/Nobody: NoSuchEntity: "), run.err());
         assertTrue(developer.attached.contains(MANAGED));
-        var planned = run("--branches", "dev", "--repository-names", "payments", "--role-names", "Nobody", "Developer", "--managed", "--dry-run");
+        var planned = run("--branches", "dev", "--repository-names", "payments", "--role-names", "Nobody", "Developer",
+                "--managed", "--dry-run");
         assertEquals(3, planned.exitCode());
-        assertEquals(List.of("failed", "would-update"), planned.json().path("policies").valueStream().map(p -> p.path("status").asText()).toList());
+        assertEquals(List.of("failed", "would-update"),
+                planned.json().path("policies").valueStream().map(p -> p.path("status").asText()).toList());
         var alone = run("--branches", "main", "--repository-names", "payments", "--role-names", "Nobody");
         assertEquals(1, alone.exitCode());
         assertEquals("", alone.out());
         assertEquals(1, alone.err().lines().count(), alone.err());
-        assertEquals(1, run("--branches", "main", "--repository-names", "payments", "--role-names", "Nobody", "NobodyElse").exitCode());
+        assertEquals(1,
+                run("--branches", "main", "--repository-names", "payments", "--role-names", "Nobody", "NobodyElse")
+                        .exitCode());
     }
 
     @Test
@@ -496,7 +568,8 @@ class ApplyBranchDenyTest {
         aws.iam.createRole("aws-service-role/x.amazonaws.com/AWSServiceRoleForX");
         var linked = run("--branches", "main", "--repository-names", "payments", "--role-names", "AWSServiceRoleForX");
         assertEquals(1, linked.exitCode());
-        assertTrue(linked.err().startsWith("apply-branch-deny: role/AWSServiceRoleForX: UnmodifiableEntity: "), linked.err());
+        assertTrue(linked.err().startsWith("apply-branch-deny: role/AWSServiceRoleForX: UnmodifiableEntity: "),
+                linked.err());
         for (var i = 0; i < 9; i++) {
             aws.iam.createPolicy("p" + i, OTHERS_DENY.replace("codecommit:GitPush", "s3:*"));
             developer.attached.add("policy/p" + i);
@@ -519,7 +592,8 @@ class ApplyBranchDenyTest {
     // Faults
 
     @ParameterizedTest
-    @ValueSource(strings = {"sts:GetCallerIdentity", "codecommit:BatchGetRepositories", "iam:GetRole", "iam:GetPolicy", "iam:GetRolePolicy",
+    @ValueSource(strings = {"sts:GetCallerIdentity", "codecommit:BatchGetRepositories", "iam:GetRole", "iam:GetPolicy",
+            "iam:GetRolePolicy",
             "iam:ListRolePolicies", "iam:SimulatePrincipalPolicy",
             "iam:PutRolePolicy"})
     void throttlingIsSurvived(String call) {
@@ -530,15 +604,18 @@ class ApplyBranchDenyTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"sts:GetCallerIdentity", "codecommit:BatchGetRepositories", "iam:GetRole", "iam:GetPolicy", "iam:GetRolePolicy", "iam:ListRolePolicies",
+    @CsvSource({"sts:GetCallerIdentity", "codecommit:BatchGetRepositories", "iam:GetRole", "iam:GetPolicy",
+            "iam:GetRolePolicy", "iam:ListRolePolicies",
             "iam:SimulatePrincipalPolicy", "iam:PutRolePolicy"})
     void anyOtherFaultLeavesNothingUnnamedAndTheNextRunFinishes(String call) {
-        for (var fault : List.of(Fault.on(call).always().serverError(), Fault.on(call).always().cut(20), Fault.on(call).always().flip(1))) {
+        for (var fault : List.of(Fault.on(call).always().serverError(), Fault.on(call).always().cut(20),
+                Fault.on(call).always().flip(1))) {
             developer.inline.clear();
             aws.clearFaults();
             aws.inject(fault);
             var run = apply();
-            // An answer without content is right whatever comes with it: a put whose answer is spoilt has been done, and is proved.
+            // An answer without content is right whatever comes with it: a put whose answer is spoilt has been done,
+            // and is proved.
             if (run.exitCode() != 0 || !call.equals("iam:PutRolePolicy")) {
                 assertEquals(1, run.exitCode(), run.err());
                 assertEquals("", run.out());
@@ -552,7 +629,8 @@ class ApplyBranchDenyTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"iam:PutRolePolicy", "iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:AttachRolePolicy", "iam:DeletePolicyVersion",
+    @ValueSource(strings = {"iam:PutRolePolicy", "iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:AttachRolePolicy",
+            "iam:DeletePolicyVersion",
             "iam:DeleteRolePolicy", "iam:DetachRolePolicy", "iam:DeletePolicy"})
     void aLostAnswerIsSuccess(String call) {
         aws.inject(Fault.on(call).loseAnswer());
@@ -560,7 +638,8 @@ class ApplyBranchDenyTest {
         assertEquals("created", apply("--managed").status());
         var policy = aws.iam.policy(MANAGED);
         for (var i = 2; i <= 5; i++) policy.addVersion(OTHERS_DENY);
-        var update = run("--branches", "dev", "--repository-names", "payments", "--role-names", "Developer", "--managed");
+        var update = run("--branches", "dev", "--repository-names", "payments", "--role-names", "Developer",
+                "--managed");
         assertEquals("updated", update.status(), update.err());
         assertTrue(policy.versions.get(policy.defaultVersion).contains("refs/heads/dev"));
         var removed = apply("--remove");
@@ -571,7 +650,8 @@ class ApplyBranchDenyTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"iam:CreatePolicy", "iam:AttachRolePolicy", "iam:GetPolicyVersion", "iam:ListEntitiesForPolicy", "iam:ListPolicyVersions",
+    @ValueSource(strings = {"iam:CreatePolicy", "iam:AttachRolePolicy", "iam:GetPolicyVersion",
+            "iam:ListEntitiesForPolicy", "iam:ListPolicyVersions",
             "iam:CreatePolicyVersion"})
     void aManagedPolicyThatCouldNotBeFinishedIsNamedAndTheNextRunFinishes(String call) {
         var update = call.contains("Version") || call.contains("Entities");
@@ -584,9 +664,12 @@ class ApplyBranchDenyTest {
         assertTrue(run.err().contains("AccessDenied"), run.err());
         if (aws.iam.policy(MANAGED) != null) assertTrue(run.err().contains(ARN), run.err());
         aws.clearFaults();
-        assertEquals(0, run("--branches", "dev", "--repository-names", "payments", "--role-names", "Developer", "--managed").exitCode());
+        assertEquals(0,
+                run("--branches", "dev", "--repository-names", "payments", "--role-names", "Developer", "--managed")
+                        .exitCode());
         assertTrue(developer.attached.contains(MANAGED));
-        assertTrue(aws.iam.policy(MANAGED).versions.get(aws.iam.policy(MANAGED).defaultVersion).contains("refs/heads/dev"));
+        assertTrue(aws.iam.policy(MANAGED).versions.get(aws.iam.policy(MANAGED).defaultVersion)
+                .contains("refs/heads/dev"));
     }
 
     @Test
@@ -599,7 +682,8 @@ class ApplyBranchDenyTest {
         threads.shutdown();
         assertTrue(developer.attached.contains(MANAGED));
         assertEquals(Set.of("v1"), aws.iam.policy(MANAGED).versions.keySet());
-        assertEquals(List.of(409), aws.calls().stream().filter(c -> c.name().equals("iam:CreatePolicy") && !c.ok()).map(Call::status).toList());
+        assertEquals(List.of(409), aws.calls().stream().filter(c -> c.name().equals("iam:CreatePolicy") && !c.ok())
+                .map(Call::status).toList());
     }
 
     // Bad input
@@ -628,7 +712,8 @@ class ApplyBranchDenyTest {
             "--branches|main|--repository-names|payments.git|--role-names|Developer; such as payments",
             "--branches|main|--repository-names|pay*|--role-names|Developer; --all-repositories",
             "--branches|main|--repository-names|arn:aws:codecommit:eu-west-1:111122223333:payments|--role-names|Developer; such as payments",
-            "--branches|main|--all-repositories|--role-names|arn:aws:iam::111122223333:role/Developer; such as Developer",
+            "--branches|main|--all-repositories|--role-names|arn:aws:iam::111122223333:role/Developer; such as "
+                    + "Developer",
             "--branches|main|--all-repositories|--role-names|team/Developer; without its path",
             "--branches|main|--all-repositories|--group-names|Dev elopers; such as Developers",
             "--branches|main|--all-repositories|--user-names|a/b; such as alice",
@@ -645,7 +730,8 @@ class ApplyBranchDenyTest {
     void badInputIsRefusedBeforeAnyCall(String arguments, String right) {
         var words = Arrays.stream(arguments.split("\\|")).flatMap(word -> switch (word) {
             case "LONG65" -> Stream.of("x".repeat(65));
-            case "MANY40", "MANY120", "MANY250" -> Stream.iterate(1, i -> i + 1).limit(Integer.parseInt(word.substring(4)))
+            case "MANY40", "MANY120", "MANY250" ->
+                Stream.iterate(1, i -> i + 1).limit(Integer.parseInt(word.substring(4)))
                     .map(i -> "a-long-name-of-a-branch-" + i);
             default -> Stream.of(word);
         });
@@ -657,7 +743,8 @@ class ApplyBranchDenyTest {
         System.clearProperty("aws.region");
         System.setProperty("aws.configFile", "/dev/null");
         try {
-            Script.assertRefused(run("--branches", "a..b", "--all-repositories", "--role-names", "Developer"), "such as main or 'release/*'", aws);
+            Script.assertRefused(run("--branches", "a..b", "--all-repositories", "--role-names", "Developer"),
+                    "such as main or 'release/*'", aws);
             var run = run("--branches", "main", "--all-repositories", "--role-names", "Developer");
             assertEquals(1, run.exitCode());
             assertEquals("apply-branch-deny: no Region: give --region or set AWS_REGION\n", run.err());
@@ -667,12 +754,14 @@ class ApplyBranchDenyTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"main", "*", "release/*", "v?.x", "feature/a-b_c", "a.b", "caf\u00e9", "a@b", "a{b}", "a$b", "it's", "say\"hi\"", "lock/x",
+    @ValueSource(strings = {"main", "*", "release/*", "v?.x", "feature/a-b_c", "a.b", "caf\u00e9", "a@b", "a{b}", "a$b",
+            "it's", "say\"hi\"", "lock/x",
             "a.lockx"})
     void takesEveryNameThatGitTakes(String branch) {
         var run = run("--branches", branch, "--all-repositories", "--role-names", "Developer", "--dry-run");
         assertEquals(0, run.exitCode(), run.err());
-        assertEquals("refs/heads/" + branch, run.json().at("/policies/0/policy/Statement/0/Condition").findValues("codecommit:References").stream()
+        assertEquals("refs/heads/" + branch,
+                run.json().at("/policies/0/policy/Statement/0/Condition").findValues("codecommit:References").stream()
                 .filter(JsonNode::isArray).findFirst().orElseThrow().path(0).asText());
     }
 

@@ -51,10 +51,13 @@ class BackupToS3ProcessTest {
 
     private Process start(Map<String, String> environment, String... args) throws Exception {
         var command = new ArrayList<>(Script.withDefaultSignals());
-        command.addAll(List.of(Path.of("jbang").toAbsolutePath().toString(), "-R=-Xmx128m", Path.of("scripts/BackupToS3.java").toAbsolutePath().toString(), "--bucket", "backups"));
+        command.addAll(List.of(Path.of("jbang").toAbsolutePath().toString(), "-R=-Xmx128m",
+                Path.of("scripts/BackupToS3.java").toAbsolutePath().toString(), "--bucket", "backups"));
         command.addAll(List.of(args));
-        var builder = new ProcessBuilder(command).directory(directory.toFile()).redirectOutput(directory.resolve("out").toFile()).redirectError(directory.resolve("err").toFile());
-        builder.environment().keySet().removeIf(name -> name.matches("(?i)AWS_.*|.*_PROXY|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS"));
+        var builder = new ProcessBuilder(command).directory(directory.toFile())
+                .redirectOutput(directory.resolve("out").toFile()).redirectError(directory.resolve("err").toFile());
+        builder.environment().keySet()
+                .removeIf(name -> name.matches("(?i)AWS_.*|.*_PROXY|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS"));
         builder.environment().putAll(Script.environment(aws));
         builder.environment().putAll(environment);
         return builder.start();
@@ -79,7 +82,8 @@ class BackupToS3ProcessTest {
     /** The value of a line such as "VmHWM:  123 kB", or what it was before the process ended. */
     private static long value(Process process, String file, String name, long before) {
         try (var lines = Files.lines(Path.of("/proc/" + process.pid() + "/" + file))) {
-            return lines.filter(line -> line.startsWith(name + ":")).map(line -> Long.parseLong(line.replaceAll("\\D", ""))).findFirst().orElse(before);
+            return lines.filter(line -> line.startsWith(name + ":"))
+                    .map(line -> Long.parseLong(line.replaceAll("\\D", ""))).findFirst().orElse(before);
         } catch (IOException e) {
             return before;
         }
@@ -107,7 +111,8 @@ class BackupToS3ProcessTest {
         assertTrue(bucket.size(key) > 50_000_000, key + " has " + bucket.size(key) + " bytes");
         assertTrue(bucket.headers(key).get("x-amz-checksum-type").equals("FULL_OBJECT"));
         assertTrue(memory > 50_000 && memory < 256 << 10, memory + " KiB");
-        assertTrue(written - before <= 16 << 10, written - before + " bytes were written to disk, where the files of its output are two pages");
+        assertTrue(written - before <= 16 << 10,
+                written - before + " bytes were written to disk, where the files of its output are two pages");
         BackupToS3Test.assertRestores(bucket, repository);
     }
 
@@ -115,7 +120,8 @@ class BackupToS3ProcessTest {
     @ParameterizedTest
     @CsvSource({"INT, 130", "TERM, 143"})
     void leavesNoUploadWhenItIsInterrupted(String signal, int exitCode) throws Exception {
-        assumeTrue(Files.isExecutable(Path.of("/bin/kill")) || Files.isExecutable(Path.of("/usr/bin/kill")), "there is no kill");
+        assumeTrue(Files.isExecutable(Path.of("/bin/kill")) || Files.isExecutable(Path.of("/usr/bin/kill")),
+                "there is no kill");
         var large = aws.codecommit.createRepository("large");
         BackupToS3Test.generate(large, 20, 1 << 20, 3);
         aws.codecommit.createRepository("small").commit("refs/heads/main", "a", "a");
@@ -137,28 +143,37 @@ class BackupToS3ProcessTest {
         BackupToS3Test.assertRestores(bucket, large);
     }
 
-    /** JGit, left to itself, asks git for its configuration and the user's, and writes into the user's what it has measured. */
+    /**
+     * JGit, left to itself, asks git for its configuration and the user's, and writes into the user's what it has
+     * measured.
+     */
     @Test
     void noConfigurationOfGitIsReadOrWritten() throws Exception {
         aws.codecommit.createRepository("app").commit("refs/heads/main", "a", "a");
         var home = Files.createDirectory(directory.resolve("home"));
         Files.writeString(home.resolve(".gitconfig"), "[this is no configuration\n");
         var path = Files.createDirectory(directory.resolve("path"));
-        var git = Files.writeString(path.resolve("git"), "#!/bin/sh\necho \"$@\" >>\"" + directory + "/asked\"\nPATH=${PATH#*:} HOME=/nowhere exec git \"$@\"\n");
+        var git = Files.writeString(path.resolve("git"), "#!/bin/sh\necho \"$@\" >>\"" + directory
+                + "/asked\"\nPATH=${PATH#*:} HOME=/nowhere exec git \"$@\"\n");
         assertTrue(git.toFile().setExecutable(true));
         var asked = Files.createFile(directory.resolve("asked"));
-        for (var words : List.of("BackupToS3", "VerifyBackups --deep", "RestoreFromS3 --repository-name app --directory app.git")) {
-            var command = new ArrayList<>(List.of(Path.of("jbang").toAbsolutePath().toString(), "-R=-Duser.home=" + home,
-                    Path.of("scripts/" + words.split(" ")[0] + ".java").toAbsolutePath().toString(), "--bucket", "backups"));
+        for (var words : List.of("BackupToS3", "VerifyBackups --deep",
+                "RestoreFromS3 --repository-name app --directory app.git")) {
+            var command = new ArrayList<>(
+                    List.of(Path.of("jbang").toAbsolutePath().toString(), "-R=-Duser.home=" + home,
+                            Path.of("scripts/" + words.split(" ")[0] + ".java").toAbsolutePath().toString(), "--bucket",
+                            "backups"));
             command.addAll(List.of(words.split(" ")).subList(1, words.split(" ").length));
-            var builder = new ProcessBuilder(command).directory(directory.toFile()).redirectErrorStream(true).redirectOutput(directory.resolve("err").toFile());
+            var builder = new ProcessBuilder(command).directory(directory.toFile()).redirectErrorStream(true)
+                    .redirectOutput(directory.resolve("err").toFile());
             builder.environment().putAll(Script.environment(aws));
             builder.environment().merge("PATH", path + ":", (those, first) -> first + those);
             assertEquals(0, builder.start().waitFor(), err());
             assertEquals(List.of(".gitconfig"), Stream.of(home.toFile().list()).toList(), words);
         }
         assertEquals(List.of("fsck", "--version", "index-pack", "rev-list"),
-                Files.readAllLines(asked).stream().map(line -> line.replaceFirst("^--git-dir[= ]\\S+ ", "").split(" ")[0]).toList());
+                Files.readAllLines(asked).stream()
+                        .map(line -> line.replaceFirst("^--git-dir[= ]\\S+ ", "").split(" ")[0]).toList());
     }
 
     /** Git goes through the proxy that the SDK goes through, and the sign-in does not stop there. */
@@ -172,8 +187,11 @@ class BackupToS3ProcessTest {
                     while (true)
                         try (var client = proxy.accept()) {
                             var in = new BufferedReader(new InputStreamReader(client.getInputStream()));
-                            for (var line = in.readLine(); line != null && !line.isEmpty(); line = in.readLine()) asked.add(line);
-                            client.getOutputStream().write("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".getBytes());
+                            for (var line = in.readLine(); line != null && !line.isEmpty(); line = in.readLine())
+                                asked.add(line);
+                            client.getOutputStream()
+                                    .write("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                                            .getBytes());
                         }
                 } catch (IOException e) {
                     // closed
@@ -181,7 +199,8 @@ class BackupToS3ProcessTest {
             });
             thread.setDaemon(true);
             thread.start();
-            var process = start(Map.of("HTTPS_PROXY", "http://127.0.0.1:" + proxy.getLocalPort()), "--git-endpoint", "git-codecommit.eu-west-1.amazonaws.com");
+            var process = start(Map.of("HTTPS_PROXY", "http://127.0.0.1:" + proxy.getLocalPort()), "--git-endpoint",
+                    "git-codecommit.eu-west-1.amazonaws.com");
             assertEquals(1, process.waitFor(), err());
         }
         assertEquals("CONNECT git-codecommit.eu-west-1.amazonaws.com:443 HTTP/1.1", asked.peek(), err());

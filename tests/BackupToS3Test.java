@@ -84,7 +84,8 @@ class BackupToS3Test {
 
     @AfterEach
     void stop() {
-        aws.calls().stream().filter(c -> !c.name().equals("codecommit:DeleteRepository")).forEach(made::add); // the test's own
+        // the test's own
+        aws.calls().stream().filter(c -> !c.name().equals("codecommit:DeleteRepository")).forEach(made::add);
         aws.close();
         System.clearProperty("aws.sessionToken");
     }
@@ -118,7 +119,8 @@ class BackupToS3Test {
     }
 
     static JsonNode repository(JsonNode result, String name) {
-        return result.path("repositories").valueStream().filter(r -> r.path("repositoryName").asText().equals(name)).findFirst().orElseThrow();
+        return result.path("repositories").valueStream().filter(r -> r.path("repositoryName").asText().equals(name))
+                .findFirst().orElseThrow();
     }
 
     void assertRestores(CodeCommit.Repo source) throws IOException {
@@ -147,7 +149,9 @@ class BackupToS3Test {
     }
 
     static JsonNode manifest(S3.Bucket bucket, String repository) {
-        var keys = bucket.keys().stream().filter(key -> key.startsWith(ROOT + "eu-west-1/" + repository + "/") && key.endsWith(".manifest.json.gz")).toList();
+        var keys = bucket.keys().stream().filter(
+                key -> key.startsWith(ROOT + "eu-west-1/" + repository + "/") && key.endsWith(".manifest.json.gz"))
+                .toList();
         return document(bucket, keys.get(keys.size() - 1));
     }
 
@@ -165,7 +169,8 @@ class BackupToS3Test {
             var all = new ArrayList<>(List.of("git", "-C", directory.toString()));
             all.addAll(Arrays.asList(command));
             var builder = new ProcessBuilder(all).redirectErrorStream(true);
-            builder.environment().putAll(Map.of("GIT_CONFIG_GLOBAL", "/dev/null", "GIT_CONFIG_NOSYSTEM", "1", "LC_ALL", "C.UTF-8"));
+            builder.environment()
+                    .putAll(Map.of("GIT_CONFIG_GLOBAL", "/dev/null", "GIT_CONFIG_NOSYSTEM", "1", "LC_ALL", "C.UTF-8"));
             var process = builder.start();
             try (var in = process.getOutputStream()) {
                 in.write(input.getBytes(StandardCharsets.UTF_8));
@@ -182,15 +187,20 @@ class BackupToS3Test {
         return git(repository, "for-each-ref", "--format=%(objectname) %(refname)");
     }
 
-    /** Restores a manifest by plain git: as in the README's recipe, the objects come under names of each bundle's own, since a branch may have become a folder. */
+    /**
+     * Restores a manifest by plain git: as in the README's recipe, the objects come under names of each bundle's own,
+     * since a branch may have become a folder.
+     */
     static void restore(S3.Bucket bucket, JsonNode manifest, Path repository) throws IOException {
         git(repository.getParent(), "init", "-q", "--bare", repository.toString());
         var n = 0;
         for (var bundle : manifest.get("chain"))
-            git(repository, "-c", "maintenance.auto=false", "fetch", "-q", "--no-tags", bucket.file(bundle.get("key").asText()).toString(), "refs/*:refs/bundles/" + n++ + "/*");
+            git(repository, "-c", "maintenance.auto=false", "fetch", "-q", "--no-tags",
+                    bucket.file(bundle.get("key").asText()).toString(), "refs/*:refs/bundles/" + n++ + "/*");
         if (n > 0) delete(repository.resolve("refs/bundles"));
         var packed = new StringBuilder();
-        manifest.get("refs").properties().forEach(ref -> packed.append(ref.getValue().asText()).append(' ').append(ref.getKey()).append('\n'));
+        manifest.get("refs").properties()
+                .forEach(ref -> packed.append(ref.getValue().asText()).append(' ').append(ref.getKey()).append('\n'));
         Files.writeString(repository.resolve("packed-refs"), packed);
         var head = manifest.get("head").asText("refs/heads/main");
         Files.writeString(repository.resolve("HEAD"), (head.startsWith("refs/") ? "ref: " : "") + head + "\n");
@@ -207,7 +217,8 @@ class BackupToS3Test {
         var manifest = manifest(bucket, source.name);
         var restored = restore(bucket, manifest);
         assertEquals(refs(source.directory()), refs(restored));
-        if (source.defaultBranch() != null) assertEquals(Files.readString(source.directory().resolve("HEAD")), Files.readString(restored.resolve("HEAD")));
+        if (source.defaultBranch() != null) assertEquals(Files.readString(source.directory().resolve("HEAD")),
+                Files.readString(restored.resolve("HEAD")));
         assertEquals("", git(restored, "fsck", "--strict", "--full", "--no-dangling").replaceAll("notice: .*\n", ""));
         assertVerified(bucket, manifest);
         delete(restored.getParent());
@@ -250,20 +261,26 @@ class BackupToS3Test {
         }
     }
 
-    /** Commits of one file each, of random bytes that do not get smaller in a pack, on main; more refs point at them in turn. */
+    /**
+     * Commits of one file each, of random bytes that do not get smaller in a pack, on main; more refs point at them in
+     * turn.
+     */
     static void generate(CodeCommit.Repo repository, int commits, int size, int refs) throws Exception {
-        var git = new ProcessBuilder("git", "-C", repository.directory().toString(), "fast-import", "--quiet").redirectErrorStream(true).start();
+        var git = new ProcessBuilder("git", "-C", repository.directory().toString(), "fast-import", "--quiet")
+                .redirectErrorStream(true).start();
         var random = new Random(1);
         try (var out = new BufferedOutputStream(git.getOutputStream(), 1 << 20)) {
             for (var i = 0; i < commits; i++) {
                 var bytes = new byte[size];
                 random.nextBytes(bytes);
-                out.write(("commit refs/heads/main\nmark :" + (i + 1) + "\ncommitter Ada <ada@example.com> " + (1767225600 + 60 * i) + " +0000\ndata 2\nx\nM 100644 inline f" + i % 50
+                out.write(("commit refs/heads/main\nmark :" + (i + 1) + "\ncommitter Ada <ada@example.com> "
+                        + (1767225600 + 60 * i) + " +0000\ndata 2\nx\nM 100644 inline f" + i % 50
                         + "\ndata " + size + "\n").getBytes());
                 out.write(bytes);
                 out.write('\n');
             }
-            for (var i = 0; i < refs; i++) out.write(("reset refs/" + (i % 2 == 0 ? "heads" : "tags") + "/r" + i + "\nfrom :" + (i % commits + 1) + "\n\n").getBytes());
+            for (var i = 0; i < refs; i++) out.write(("reset refs/" + (i % 2 == 0 ? "heads" : "tags") + "/r" + i
+                    + "\nfrom :" + (i % commits + 1) + "\n\n").getBytes());
         }
         assertEquals("", new String(git.getInputStream().readAllBytes()));
         assertEquals(0, git.waitFor());
@@ -271,7 +288,8 @@ class BackupToS3Test {
     }
 
     CodeCommit.Repo small(String name) {
-        return aws.codecommit.createRepository(name).commit("refs/heads/main", "README.md", "# " + name + "\n").commit("refs/heads/main", "a.txt", "a\n")
+        return aws.codecommit.createRepository(name).commit("refs/heads/main", "README.md", "# " + name + "\n")
+                .commit("refs/heads/main", "a.txt", "a\n")
                 .commit("refs/heads/feature", "b.txt", "b\n").annotatedTag("v1", "refs/heads/main");
     }
 
@@ -290,36 +308,45 @@ class BackupToS3Test {
         var result = saved();
         assertEquals("created", result.path("status").asText());
         assertEquals(LocalAws.ACCOUNT, result.path("account").asText());
-        assertEquals(List.of("created", "refs"), List.of(repository(result, "empty").path("status").asText(), repository(result, "empty").path("kind").asText()));
+        assertEquals(List.of("created", "refs"), List.of(repository(result, "empty").path("status").asText(),
+                repository(result, "empty").path("kind").asText()));
         var shown = repository(result, "app");
-        assertEquals("created full 3", shown.path("status").asText() + " " + shown.path("kind").asText() + " " + shown.path("refs"));
+        assertEquals("created full 3",
+                shown.path("status").asText() + " " + shown.path("kind").asText() + " " + shown.path("refs"));
         var keys = shown.path("keys").valueStream().map(JsonNode::asText).toList();
         assertEquals(bucket.size(keys.get(0)) + bucket.size(keys.get(1)), shown.path("bytes").asLong());
         var stamp = "\\d{8}T\\d{9}Z-[0-9a-f]{8}";
         assertTrue(keys.get(0).matches(ROOT + "eu-west-1/app/" + stamp + "\\.full\\.bundle"), keys.get(0));
         assertTrue(keys.get(1).matches(ROOT + "eu-west-1/app/" + stamp + "\\.manifest\\.json\\.gz"), keys.get(1));
-        assertTrue(result.path("run").asText().matches(ROOT + "runs/eu-west-1/" + stamp + "\\.json\\.gz"), result.toString());
+        assertTrue(result.path("run").asText().matches(ROOT + "runs/eu-west-1/" + stamp + "\\.json\\.gz"),
+                result.toString());
         assertEquals(4, bucket.keys().size());
         assertRestores(app);
         assertRestores(empty);
 
         var manifest = document(keys.get(1));
         assertEquals(List.of(1, "codecommit-toolkit 0.1.0", app.id, "app", app.arn, "sha1", "refs/heads/main"),
-                List.of(manifest.path("format").asInt(), manifest.path("tool").asText(), manifest.at("/repository/repositoryId").asText(), manifest.at("/repository/repositoryName").asText(),
-                        manifest.at("/repository/arn").asText(), manifest.path("objectFormat").asText(), manifest.path("head").asText()));
+                List.of(manifest.path("format").asInt(), manifest.path("tool").asText(),
+                        manifest.at("/repository/repositoryId").asText(),
+                        manifest.at("/repository/repositoryName").asText(),
+                        manifest.at("/repository/arn").asText(), manifest.path("objectFormat").asText(),
+                        manifest.path("head").asText()));
         assertEquals(app.resolve("refs/tags/v1^{commit}").name(), manifest.at("/peeled/refs~1tags~1v1").asText());
-        assertTrue(keys.get(0).contains(BackupToS3.TIME.format(Instant.parse(manifest.path("time").asText()))), "the keys' time is the manifest's");
+        assertTrue(keys.get(0).contains(BackupToS3.TIME.format(Instant.parse(manifest.path("time").asText()))),
+                "the keys' time is the manifest's");
         var run = document(result.path("run").asText());
         assertEquals("saved", run.at("/repositories/app/outcome").asText());
         assertEquals(keys.get(1), run.at("/repositories/app/manifest").asText());
 
-        // Nothing changed: one request to Git for a repository, and of S3 a listing, one read, one write for the whole run.
+        // Nothing changed: one request to Git for a repository, and of S3 a listing, one read, one write for the whole
+        // run.
         aws.clearCalls();
         var before = bucket.keys();
         var second = saved();
         assertEquals("unchanged", second.path("status").asText());
         assertEquals("unchanged", repository(second, "app").path("status").asText());
-        assertEquals(List.of("codecommit:BatchGetRepositories", "codecommit:GitPull", "codecommit:GitPull", "codecommit:ListRepositories", "s3:GetObject", "s3:ListObjectsV2", "s3:PutObject",
+        assertEquals(List.of("codecommit:BatchGetRepositories", "codecommit:GitPull", "codecommit:GitPull",
+                "codecommit:ListRepositories", "s3:GetObject", "s3:ListObjectsV2", "s3:PutObject",
                 "sts:GetCallerIdentity"), aws.calls().stream().map(Call::name).sorted().toList());
         assertTrue(aws.calls().stream().allMatch(Call::ok), "no round of 401 before the sign-in");
         assertEquals(before.size() + 1, bucket.keys().size());
@@ -333,8 +360,11 @@ class BackupToS3Test {
         assertTrue(run.err().matches("backup-to-s3: app: created, full, 3 refs, \\d+ bytes, [\\d.]+ s\n"), run.err());
         var writes = aws.calls().stream().filter(c -> c.name().equals("s3:PutObject")).toList();
         assertEquals(3, writes.size());
-        for (var write : writes) assertTrue(write.input().path("IfNoneMatch").asText().equals("*") && write.input().has("ChecksumCrc32"), write.toString());
-        assertEquals(List.of("full.bundle", "json.gz", "manifest.json.gz"), writes.stream().map(w -> w.input().get("Key").asText().replaceAll(".*-[0-9a-f]{8}\\.", "")).sorted().toList());
+        for (var write : writes)
+            assertTrue(write.input().path("IfNoneMatch").asText().equals("*") && write.input().has("ChecksumCrc32"),
+                    write.toString());
+        assertEquals(List.of("full.bundle", "json.gz", "manifest.json.gz"), writes.stream()
+                .map(w -> w.input().get("Key").asText().replaceAll(".*-[0-9a-f]{8}\\.", "")).sorted().toList());
         assertEquals("backup-to-s3: app: unchanged\n", run().err());
     }
 
@@ -345,7 +375,10 @@ class BackupToS3Test {
         small("b");
         aws.inject(Fault.on("s3:PutObject").delay(Duration.ofMillis(500)));
         var err = run(script -> script.terminal = true).err();
-        assertTrue(err.matches("(?s)(\\r\\033\\[K\\d/2 repositories, 0\\.0 MB, 0\\.0 MB/s)+.*\\033\\[Kbackup-to-s3: b: created, full, 3 refs, .* s\n.*\\r\\033\\[K"), err);
+        assertTrue(err.matches(
+                "(?s)(\\r\\033\\[K\\d/2 repositories, 0\\.0 MB, 0\\.0 MB/s)+.*\\033\\[Kbackup-to-s3: b: created, "
+                        + "full, 3 refs, .* s\n.*\\r\\033\\[K"),
+                err);
         assertFalse(err.contains("unchanged"), err);
     }
 
@@ -354,11 +387,13 @@ class BackupToS3Test {
         var app = small("app");
         var first = saved("--dry-run");
         assertEquals("would-create", first.path("status").asText());
-        assertEquals("would-create full 3", repository(first, "app").path("status").asText() + " " + repository(first, "app").path("kind").asText() + " " + repository(first, "app").path("refs"));
+        assertEquals("would-create full 3", repository(first, "app").path("status").asText() + " "
+                + repository(first, "app").path("kind").asText() + " " + repository(first, "app").path("refs"));
         assertTrue(first.path("run").isNull());
         assertTrue(aws.calls().stream().allMatch(Call::readOnly), aws.calls().toString());
         assertEquals(List.of(), bucket.keys());
-        assertEquals(size(saved()), size(first), 9, "but for the manifest, whose compressed time and names differ, the size is known");
+        assertEquals(size(saved()), size(first), 9,
+                "but for the manifest, whose compressed time and names differ, the size is known");
         aws.clearCalls();
         assertEquals("unchanged", saved("--dry-run").path("status").asText());
         app.ref("refs/heads/new", "refs/heads/main");
@@ -394,19 +429,28 @@ class BackupToS3Test {
         var oldRefs = refs(app.directory());
         var main = app.resolve("refs/heads/main").name();
         var feature = app.resolve("refs/heads/feature").name();
-        app.commit("refs/heads/main", "c.txt", "c\n").commit("refs/heads/zzz", "z.txt", "z\n").annotatedTag("v2", "refs/heads/zzz");
+        app.commit("refs/heads/main", "c.txt", "c\n").commit("refs/heads/zzz", "z.txt", "z\n").annotatedTag("v2",
+                "refs/heads/zzz");
         aws.clearCalls();
         var shown = repository(saved(), "app");
-        assertEquals("created incr 5", shown.path("status").asText() + " " + shown.path("kind").asText() + " " + shown.path("refs"));
+        assertEquals("created incr 5",
+                shown.path("status").asText() + " " + shown.path("kind").asText() + " " + shown.path("refs"));
         assertTrue(shown.at("/keys/0").asText().endsWith(".incr.bundle"), shown.toString());
         assertTrue(shown.path("bytes").asLong() < 3_000, shown.toString());
-        assertEquals(List.of("codecommit:BatchGetRepositories", "codecommit:GetFile", "codecommit:GetRepositoryTriggers", "codecommit:GitPull", "codecommit:GitPull",
-                "codecommit:ListAssociatedApprovalRuleTemplatesForRepository", "codecommit:ListPullRequests", "codecommit:ListRepositories", "codecommit:ListTagsForResource", "s3:GetObject",
-                "s3:GetObject", "s3:ListObjectsV2", "s3:ListObjectsV2", "s3:PutObject", "s3:PutObject", "s3:PutObject", "sts:GetCallerIdentity"), aws.calls().stream().map(Call::name).sorted().toList());
+        assertEquals(
+                List.of("codecommit:BatchGetRepositories", "codecommit:GetFile", "codecommit:GetRepositoryTriggers",
+                        "codecommit:GitPull", "codecommit:GitPull",
+                        "codecommit:ListAssociatedApprovalRuleTemplatesForRepository", "codecommit:ListPullRequests",
+                        "codecommit:ListRepositories", "codecommit:ListTagsForResource", "s3:GetObject",
+                        "s3:GetObject", "s3:ListObjectsV2", "s3:ListObjectsV2", "s3:PutObject", "s3:PutObject",
+                        "s3:PutObject", "sts:GetCallerIdentity"),
+                aws.calls().stream().map(Call::name).sorted().toList());
 
         // The header: branches of the base as prerequisites, what changed as refs, HEAD's branch last.
         var moved = app.resolve("refs/heads/main").name();
-        assertEquals(List.of("# v2 git bundle", "-" + main, "-" + feature, app.resolve("refs/heads/zzz").name() + " refs/heads/zzz", app.resolve("refs/tags/v2").name() + " refs/tags/v2",
+        assertEquals(List.of("# v2 git bundle", "-" + main, "-" + feature,
+                app.resolve("refs/heads/zzz").name() + " refs/heads/zzz",
+                app.resolve("refs/tags/v2").name() + " refs/tags/v2",
                 moved + " HEAD", moved + " refs/heads/main"), header(shown.at("/keys/0").asText()));
         var manifest = manifest("app");
         assertEquals(List.of("full", "incr"), manifest.path("chain").findValuesAsText("kind"));
@@ -438,18 +482,28 @@ class BackupToS3Test {
         var main = "refs/heads/main";
         return Stream.of(
                 new Step("incr", r -> r.commit(main, "c", "c")),
-                new Step("incr", r -> r.ref("refs/tags/tree", main + "^{tree}").commit(main, "d", "d").annotatedTag("of-a-blob", main + ":c").annotatedTag("of-a-tree", main + "^{tree}")),
-                new Step("incr", r -> r.commit(main, "e", "e").ref("refs/tags/blob", main + ":e")), // haves of every type
+                new Step("incr",
+                        r -> r.ref("refs/tags/tree", main + "^{tree}").commit(main, "d", "d")
+                                .annotatedTag("of-a-blob", main + ":c").annotatedTag("of-a-tree", main + "^{tree}")),
+                // haves of every type
+                new Step("incr", r -> r.commit(main, "e", "e").ref("refs/tags/blob", main + ":e")),
                 new Step("refs", r -> r.ref("refs/tags/old-tree", main + "~2^{tree}")),
                 new Step("refs", r -> r.ref("refs/heads/hotfix", main + "~2")), // a commit that is no tip of the base
                 new Step("incr", r -> r.commit("refs/heads/hotfix", "f", "f").annotatedTag("of-a-tag", "refs/tags/v1")),
-                new Step("incr", r -> r.commit("refs/heads/other-root", "x", "x").ref(main, "refs/heads/other-root").commit(main, "y", "y")), // force-pushed
+                // force-pushed
+                new Step("incr",
+                        r -> r.commit("refs/heads/other-root", "x", "x").ref(main, "refs/heads/other-root").commit(main,
+                                "y", "y")),
                 new Step("refs", r -> remove(r, "refs/heads/hotfix|refs/tags/tree|refs/tags/of-a-blob")),
                 new Step("refs", r -> r.ref("refs/heads/again", "refs/heads/feature").defaultBranch("again")),
                 new Step("incr", r -> r.commit("refs/heads/feature", "g", "g")),
-                new Step("incr", r -> r.commit("refs/heads/feature", "h", "h")), // its prerequisites: also what only "again" holds
+                // its prerequisites: also what only "again" holds
+                new Step("incr", r -> r.commit("refs/heads/feature", "h", "h")),
                 new Step("refs", r -> r.ref(main, "refs/heads/feature~1")), // back to what no ref of the base names
-                new Step("incr", r -> r.commit("refs/heads/ümläut/日本", "i", "i").commit("refs/heads/quote\"and'apostrophe", "j", "j").ref("refs/custom/deep/er/ref", "refs/heads/feature~1")),
+                new Step("incr",
+                        r -> r.commit("refs/heads/ümläut/日本", "i", "i")
+                                .commit("refs/heads/quote\"and'apostrophe", "j", "j")
+                                .ref("refs/custom/deep/er/ref", "refs/heads/feature~1")),
                 new Step("incr", r -> r.ref("refs/tags/another-blob", main + ":b.txt").work(git -> {
                     try (var inserter = git.newObjectInserter()) {
                         var update = git.updateRef("refs/tags/new-blob");
@@ -488,13 +542,15 @@ class BackupToS3Test {
 
     @Test
     void aDetachedHeadIsSavedWithItsCommits() throws Exception {
-        var app = aws.codecommit.createRepository("app").commit("refs/notes/first", "bulk", bulk(5_000)).ref("HEAD", "refs/notes/first");
+        var app = aws.codecommit.createRepository("app").commit("refs/notes/first", "bulk", bulk(5_000)).ref("HEAD",
+                "refs/notes/first");
         saved();
         assertEquals(app.resolve("HEAD").name(), manifest("app").path("head").asText());
         assertRestores(app);
         app.commit("HEAD", "b", "b");
         assertEquals("incr", repository(saved(), "app").path("kind").asText());
-        assertEquals(app.resolve("HEAD").name() + " refs/HEAD", header(manifest("app").at("/chain/1/key").asText()).get(1));
+        assertEquals(app.resolve("HEAD").name() + " refs/HEAD",
+                header(manifest("app").at("/chain/1/key").asText()).get(1));
         assertRestores(app);
     }
 
@@ -502,7 +558,8 @@ class BackupToS3Test {
     void continuesOnlyAChainThatIsWhole() throws Exception {
         var app = small("app").commit("refs/heads/main", "bulk", bulk(10_000));
         saved();
-        for (var spoil : List.<Consumer<String>>of(key -> bucket.delete(key), key -> bucket.put(key, Arrays.copyOf(bucket.get(key), 100)))) {
+        for (var spoil : List.<Consumer<String>>of(key -> bucket.delete(key),
+                key -> bucket.put(key, Arrays.copyOf(bucket.get(key), 100)))) {
             for (var file : List.of("full.bundle", "incr.bundle")) {
                 app.commit("refs/heads/main", "c", "1" + bucket.keys().size());
                 assertEquals("incr", repository(saved(), "app").path("kind").asText());
@@ -523,18 +580,24 @@ class BackupToS3Test {
         aws.codecommit.createRepository("empty");
         saved();
         var last = JSON.createObjectNode().put("id", app.id).put("full", Instant.now().toString());
-        var day = IntStream.range(0, 32).filter(d -> BackupToS3.due(last, "full", "30d", Instant.now().plus(Duration.ofDays(d)))).findFirst().orElseThrow();
+        var day = IntStream.range(0, 32)
+                .filter(d -> BackupToS3.due(last, "full", "30d", Instant.now().plus(Duration.ofDays(d)))).findFirst()
+                .orElseThrow();
         assertTrue(day > 20 && day <= 30, "after " + day + " days");
         assertEquals(2, after(Duration.ofDays(20)).at("/totals/unchanged").asInt());
         app.commit("refs/heads/main", "c", "c");
-        assertEquals("incr", repository(after(Duration.ofDays(day - 1), "--repository-names", "app"), "app").path("kind").asText());
+        assertEquals("incr",
+                repository(after(Duration.ofDays(day - 1), "--repository-names", "app"), "app").path("kind").asText());
         var renewed = after(Duration.ofDays(30));
-        assertEquals("created full", repository(renewed, "app").path("status").asText() + " " + repository(renewed, "app").path("kind").asText());
-        assertEquals("created refs", repository(renewed, "empty").path("status").asText() + " " + repository(renewed, "empty").path("kind").asText());
+        assertEquals("created full", repository(renewed, "app").path("status").asText() + " "
+                + repository(renewed, "app").path("kind").asText());
+        assertEquals("created refs", repository(renewed, "empty").path("status").asText() + " "
+                + repository(renewed, "empty").path("kind").asText());
         assertEquals(1, manifest("app").path("chain").size());
         assertRestores(app);
         assertEquals(2, after(Duration.ofDays(31)).at("/totals/unchanged").asInt());
-        assertEquals("full", repository(after(Duration.ofDays(32), "--full-every", "36h"), "app").path("kind").asText());
+        assertEquals("full",
+                repository(after(Duration.ofDays(32), "--full-every", "36h"), "app").path("kind").asText());
     }
 
     /** A run at a later time. */
@@ -551,7 +614,9 @@ class BackupToS3Test {
         var nights = new TreeMap<Integer, Integer>();
         for (var i = 0; i < 5_000; i++) {
             var last = JSON.createObjectNode().put("id", UUID.randomUUID().toString()).put("full", start.toString());
-            nights.merge(IntStream.range(1, 40).filter(d -> BackupToS3.due(last, "full", "30d", start.plus(Duration.ofDays(d)))).findFirst().orElseThrow(), 1, Integer::sum);
+            nights.merge(IntStream.range(1, 40)
+                    .filter(d -> BackupToS3.due(last, "full", "30d", start.plus(Duration.ofDays(d)))).findFirst()
+                    .orElseThrow(), 1, Integer::sum);
         }
         assertTrue(nights.firstKey() > 20 && nights.lastKey() <= 30 && nights.size() >= 10, nights.toString());
         assertTrue(nights.values().stream().allMatch(n -> n < 700), nights.toString());
@@ -564,8 +629,12 @@ class BackupToS3Test {
         assertFalse(BackupToS3.isLong(chain));
         chain.addObject().put("size", 471);
         assertTrue(chain.size() == 31 && BackupToS3.isLong(chain), "30 increments");
-        assertTrue(BackupToS3.isLong(JSON.createArrayNode().add(chain.get(0)).add(JSON.createObjectNode().put("size", 501))), "more than half of the full one");
-        assertFalse(BackupToS3.isLong(JSON.createArrayNode().add(chain.get(0)).add(JSON.createObjectNode().put("size", 500))));
+        assertTrue(
+                BackupToS3
+                        .isLong(JSON.createArrayNode().add(chain.get(0)).add(JSON.createObjectNode().put("size", 501))),
+                "more than half of the full one");
+        assertFalse(BackupToS3
+                .isLong(JSON.createArrayNode().add(chain.get(0)).add(JSON.createObjectNode().put("size", 500))));
 
         var app = small("app").commit("refs/heads/main", "bulk", bulk(10_000));
         saved();
@@ -582,8 +651,10 @@ class BackupToS3Test {
     @Test
     void tellsTheServerFirstOfWhatDecides() throws Exception {
         var app = aws.codecommit.createRepository("app");
-        for (var i = 1; i <= 40; i++) app.commit("refs/heads/main", "f", bulk(500 + i)).annotatedTag("v" + i, "refs/heads/main");
-        for (var i = 1; i <= 10; i++) app.commit("refs/heads/main", "g", bulk(500 + i)).commit("refs/heads/feature", "h", bulk(600 + i));
+        for (var i = 1; i <= 40; i++)
+            app.commit("refs/heads/main", "f", bulk(500 + i)).annotatedTag("v" + i, "refs/heads/main");
+        for (var i = 1; i <= 10; i++)
+            app.commit("refs/heads/main", "g", bulk(500 + i)).commit("refs/heads/feature", "h", bulk(600 + i));
         for (var i = 1; i <= 33; i++) app.commit("refs/heads/b" + i, "b", "b" + i);
         saved();
         for (var branch : List.of("main", "feature")) {
@@ -591,16 +662,22 @@ class BackupToS3Test {
             saved();
             var increment = manifest("app").at("/chain/" + (branch.equals("main") ? 1 : 2));
             assertEquals(3, increment.path("objects").asInt(), "a commit, its tree and its file");
-            assertEquals(33, header(increment.path("key").asText()).stream().filter(line -> line.matches("(-|# ).*")).count(), "prerequisites of 35 branches");
+            assertEquals(33,
+                    header(increment.path("key").asText()).stream().filter(line -> line.matches("(-|# ).*")).count(),
+                    "prerequisites of 35 branches");
         }
         for (var i = 1; i <= 33; i++) app.commit("refs/heads/b" + i, "b", "c" + i); // more than are told at once
         assertEquals("incr", repository(saved(), "app").path("kind").asText());
-        app.commit("refs/heads/main", "new", "unrelated").ref("refs/heads/new", "refs/tags/v9~3").commit("refs/heads/new", "b", "c");
+        app.commit("refs/heads/main", "new", "unrelated").ref("refs/heads/new", "refs/tags/v9~3")
+                .commit("refs/heads/new", "b", "c");
         saved();
         assertEquals(6, manifest("app").at("/chain/4/objects").asInt());
         assertRestores(app);
-        assertEquals(List.of("refs/heads/main", "refs/heads/release", "refs/tags/v11", "refs/tags/v9", "refs/heads/x", "refs/heads/a10", "refs/heads/a9"),
-                Stream.of("refs/heads/a9", "refs/heads/x", "refs/heads/release", "refs/tags/v9", "refs/heads/a10", "refs/heads/main", "refs/tags/v11").sorted(BackupToS3.MAIN_THEN_NEWEST).toList());
+        assertEquals(
+                List.of("refs/heads/main", "refs/heads/release", "refs/tags/v11", "refs/tags/v9", "refs/heads/x",
+                        "refs/heads/a10", "refs/heads/a9"),
+                Stream.of("refs/heads/a9", "refs/heads/x", "refs/heads/release", "refs/tags/v9", "refs/heads/a10",
+                        "refs/heads/main", "refs/tags/v11").sorted(BackupToS3.MAIN_THEN_NEWEST).toList());
     }
 
     /** New names for old objects, deleted branches, HEAD: a manifest over the same bundle, without a fetch. */
@@ -619,7 +696,9 @@ class BackupToS3Test {
             steps.get(i).accept(app);
             aws.clearCalls();
             var shown = repository(saved(), "app");
-            assertEquals("created refs 1", shown.path("status").asText() + " " + shown.path("kind").asText() + " " + shown.path("keys").size(), "step " + i);
+            assertEquals("created refs 1",
+                    shown.path("status").asText() + " " + shown.path("kind").asText() + " " + shown.path("keys").size(),
+                    "step " + i);
             assertEquals(1, calls("codecommit:GitPull").size());
             assertEquals(bundle, keys(".bundle"));
             assertRestores(app);
@@ -635,9 +714,11 @@ class BackupToS3Test {
     @Test
     void everyKindOfRefComesBack() throws Exception {
         var odd = small("odd.repo_1-x");
-        for (var name : List.of("heads/ümläut/日本", "heads/quote\"and'apostrophe", "heads/a$b`c;d&e|f", "heads/per%cent", "heads/#hash", "heads/-dash", "tags/🚀", "notes/commits", "custom/deep/er/ref"))
+        for (var name : List.of("heads/ümläut/日本", "heads/quote\"and'apostrophe", "heads/a$b`c;d&e|f", "heads/per%cent",
+                "heads/#hash", "heads/-dash", "tags/🚀", "notes/commits", "custom/deep/er/ref"))
             odd.ref("refs/" + name, "refs/heads/feature");
-        odd.annotatedTag("of-a-tag", "refs/tags/v1").annotatedTag("of-a-tree", "refs/heads/main^{tree}").annotatedTag("of-a-blob", "refs/heads/main:a.txt");
+        odd.annotatedTag("of-a-tag", "refs/tags/v1").annotatedTag("of-a-tree", "refs/heads/main^{tree}")
+                .annotatedTag("of-a-blob", "refs/heads/main:a.txt");
         odd.ref("refs/tags/tree", "refs/heads/main^{tree}").ref("refs/tags/blob", "refs/heads/main:README.md");
         var unborn = small("unborn").defaultBranch("nowhere");
         var gone = small("all-gone");
@@ -655,15 +736,18 @@ class BackupToS3Test {
         Path common;
         try {
             common = Path.of(git(Path.of("."), "rev-parse", "--path-format=absolute", "--git-common-dir").strip());
-            assumeTrue(git(Path.of("."), "rev-parse", "--is-shallow-repository").strip().equals("false"), "this clone is shallow");
+            assumeTrue(git(Path.of("."), "rev-parse", "--is-shallow-repository").strip().equals("false"),
+                    "this clone is shallow");
         } catch (AssertionError e) {
             assumeTrue(false, "this is not a clone");
             return;
         }
         var refs = new TreeMap<String, String>();
-        git(common, "for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags").lines().map(line -> line.split(" ", 2)).forEach(ref -> refs.put(ref[1], ref[0]));
+        git(common, "for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags").lines()
+                .map(line -> line.split(" ", 2)).forEach(ref -> refs.put(ref[1], ref[0]));
         assumeTrue(!refs.isEmpty(), "this clone has no branches");
-        var head = refs.keySet().stream().filter(ref -> ref.startsWith("refs/heads/")).findFirst().orElseThrow().replace("refs/heads/", "");
+        var head = refs.keySet().stream().filter(ref -> ref.startsWith("refs/heads/")).findFirst().orElseThrow()
+                .replace("refs/heads/", "");
         var own = aws.codecommit.createRepository("own").borrow(common.resolve("objects"), refs).defaultBranch(head);
         saved();
         assertRestores(own);
@@ -686,7 +770,8 @@ class BackupToS3Test {
         saved();
         deleteRepository("app");
         var again = small("app");
-        assertEquals(0, saved().path("totals").path("unchanged").asInt(), "the refs are equal, the repository is another one");
+        assertEquals(0, saved().path("totals").path("unchanged").asInt(),
+                "the refs are equal, the repository is another one");
         assertEquals(2, keys(".bundle").size());
         assertEquals(again.id, manifest("app").at("/repository/repositoryId").asText());
         assertRestores(again);
@@ -711,17 +796,26 @@ class BackupToS3Test {
 
     @Test
     void picksRepositoriesByName() {
-        for (var name : List.of("team-a", "team-b", "team-sandbox", "other.x", "otherYx")) aws.codecommit.createRepository(name);
-        var names = saved("--repository-names", "team-*", "other.?", "--exclude", "*sandbox", "--dry-run").path("repositories").findValuesAsText("repositoryName");
+        for (var name : List.of("team-a", "team-b", "team-sandbox", "other.x", "otherYx"))
+            aws.codecommit.createRepository(name);
+        var names = saved("--repository-names", "team-*", "other.?", "--exclude", "*sandbox", "--dry-run")
+                .path("repositories").findValuesAsText("repositoryName");
         assertEquals(List.of("other.x", "team-a", "team-b"), names);
         var run = run("--repository-names", "team-a", "nobody", "x*");
         assertEquals(3, run.exitCode());
         assertEquals("failed", repository(run.json(), "nobody").path("status").asText());
-        assertTrue(run.err().contains("nobody: no repository of account 111122223333 in eu-west-1 has such a name"), run.err());
-        assertEquals(new Script.Run(1, "", "backup-to-s3: nobody: no repository of account 111122223333 in eu-west-1 has such a name\n"), run("--repository-names", "nobody"));
+        assertTrue(run.err().contains("nobody: no repository of account 111122223333 in eu-west-1 has such a name"),
+                run.err());
+        assertEquals(
+                new Script.Run(1, "",
+                        "backup-to-s3: nobody: no repository of account 111122223333 in eu-west-1 has such a name\n"),
+                run("--repository-names", "nobody"));
     }
 
-    /** What a run over a part records does not hide what earlier runs know of the rest; what cannot be used costs a bundle, not the run. */
+    /**
+     * What a run over a part records does not hide what earlier runs know of the rest; what cannot be used costs a
+     * bundle, not the run.
+     */
     @Test
     void readsBackThroughTheRunRecords() throws Exception {
         small("one");
@@ -731,10 +825,12 @@ class BackupToS3Test {
         assertEquals(2, saved().at("/totals/unchanged").asInt());
         var newest = bucket.keys().get(bucket.keys().size() - 1);
         bucket.put(newest.replaceAll("1/\\d{4}", "1/9998"), "no gzip".getBytes());
-        bucket.put(newest.replaceAll("1/\\d{4}", "1/9999"), gzip("{\"format\": 2, \"repositories\": {\"one\": {\"id\": \"x\"}}}"));
+        bucket.put(newest.replaceAll("1/\\d{4}", "1/9999"),
+                gzip("{\"format\": 2, \"repositories\": {\"one\": {\"id\": \"x\"}}}"));
         var run = run();
         assertEquals(2, run.json().at("/totals/unchanged").asInt());
-        assertTrue(run.err().contains("has another format than 1") && run.err().contains("cannot be used: Not in GZIP format"), run.err());
+        assertTrue(run.err().contains("has another format than 1")
+                && run.err().contains("cannot be used: Not in GZIP format"), run.err());
         // Long ago: found too, though the listing begins with the last weeks.
         bucket.keys().stream().filter(key -> key.contains("/runs/")).forEach(key -> {
             if (!key.equals(newest)) bucket.delete(key);
@@ -781,7 +877,8 @@ class BackupToS3Test {
         assertEquals("incr", repository(saved(), "app").path("kind").asText());
         assertRestores(app);
         bucket.keys().stream().filter(key -> key.contains("/runs/")).forEach(bucket::delete);
-        assertEquals("full", repository(after(Duration.ofDays(30)), "app").path("kind").asText(), "it knows how old the chain is");
+        assertEquals("full", repository(after(Duration.ofDays(30)), "app").path("kind").asText(),
+                "it knows how old the chain is");
     }
 
     // ---- Settings and pull requests
@@ -793,29 +890,36 @@ class BackupToS3Test {
     @Test
     void savesWhatARepositoryIsBesidesGit() throws Exception {
         for (var i = 0; i < 7; i++) aws.codecommit.createApprovalRuleTemplate("two of team " + i, 2);
-        var app = small("app").description("Pays").tag("team", "payments").trigger("build", "arn:aws:sns:eu-west-1:111122223333:builds");
+        var app = small("app").description("Pays").tag("team", "payments").trigger("build",
+                "arn:aws:sns:eu-west-1:111122223333:builds");
         for (var i = 0; i < 25; i++) app.tag("tag" + i, "x");
         for (var i = 0; i < 7; i++) app.approvalRuleTemplate("two of team " + i);
         saved();
         var settings = manifest("app").get("settings");
-        assertEquals(List.of("repositoryDescription", "defaultBranch", "kmsKeyId", "tags", "triggers", "approvalRuleTemplates"), settings.propertyStream().map(Map.Entry::getKey).toList());
-        assertEquals("Pays main null", settings.get("repositoryDescription").asText() + " " + settings.get("defaultBranch").asText() + " " + settings.get("kmsKeyId"));
+        assertEquals(List.of("repositoryDescription", "defaultBranch", "kmsKeyId", "tags", "triggers",
+                "approvalRuleTemplates"), settings.propertyStream().map(Map.Entry::getKey).toList());
+        assertEquals("Pays main null", settings.get("repositoryDescription").asText() + " "
+                + settings.get("defaultBranch").asText() + " " + settings.get("kmsKeyId"));
         assertEquals(JSON.valueToTree(app.tags()), settings.get("tags"));
         assertEquals(app.triggers().at("/0/destinationArn"), settings.at("/triggers/0/destinationArn"));
         assertEquals(List.of("all"), settings.at("/triggers/0/events").valueStream().map(JsonNode::asText).toList());
-        assertEquals(app.approvalRuleTemplates(), settings.get("approvalRuleTemplates").findValuesAsText("approvalRuleTemplateName"));
-        assertEquals(2, JSON.readTree(settings.at("/approvalRuleTemplates/6/approvalRuleTemplateContent").asText()).at("/Statements/0/NumberOfApprovalsNeeded").asInt());
+        assertEquals(app.approvalRuleTemplates(),
+                settings.get("approvalRuleTemplates").findValuesAsText("approvalRuleTemplateName"));
+        assertEquals(2, JSON.readTree(settings.at("/approvalRuleTemplates/6/approvalRuleTemplateContent").asText())
+                .at("/Statements/0/NumberOfApprovalsNeeded").asInt());
         assertEquals(7, calls("codecommit:GetApprovalRuleTemplate").size());
 
         // What comes with the clone URL is seen at once, the rest in its turn.
         app.description("Pays more");
-        assertEquals("created settings", repository(saved(), "app").path("status").asText() + " " + repository(saved("--dry-run"), "app").path("kind").asText("settings"));
+        assertEquals("created settings", repository(saved(), "app").path("status").asText() + " "
+                + repository(saved("--dry-run"), "app").path("kind").asText("settings"));
         assertEquals("Pays more", manifest("app").at("/settings/repositoryDescription").asText());
         app.tag("team", "billing");
         assertEquals("unchanged", saved().path("status").asText());
         assertEquals("unchanged", after(Duration.ofDays(4)).path("status").asText());
         var later = repository(after(Duration.ofDays(7)), "app");
-        assertEquals("created settings 1", later.path("status").asText() + " " + later.path("kind").asText() + " " + later.path("keys").size());
+        assertEquals("created settings 1",
+                later.path("status").asText() + " " + later.path("kind").asText() + " " + later.path("keys").size());
         assertEquals("billing", manifest("app").at("/settings/tags/team").asText());
         aws.clearCalls();
         assertEquals("unchanged", after(Duration.ofDays(8)).path("status").asText());
@@ -839,23 +943,31 @@ class BackupToS3Test {
         app.ref("refs/heads/other", "refs/heads/main").commit("refs/heads/other", "c", "c");
         var open = app.pullRequest("Add c", "other", "main");
         var shown = repository(saved(), "app");
-        assertEquals(List.of("full.bundle", "pull-requests.json.gz", "manifest.json.gz"), shown.path("keys").valueStream().map(key -> key.asText().replaceAll(".*-[0-9a-f]{8}\\.", "")).toList());
-        assertEquals(shown.path("keys").valueStream().mapToLong(key -> bucket.size(key.asText())).sum(), shown.path("bytes").asLong());
+        assertEquals(List.of("full.bundle", "pull-requests.json.gz", "manifest.json.gz"),
+                shown.path("keys").valueStream().map(key -> key.asText().replaceAll(".*-[0-9a-f]{8}\\.", "")).toList());
+        assertEquals(shown.path("keys").valueStream().mapToLong(key -> bucket.size(key.asText())).sum(),
+                shown.path("bytes").asLong());
         var all = pullRequests(0).get("pullRequests");
         assertEquals(List.of(merged, open), all.valueStream().map(BackupToS3::id).toList());
         var closed = all.get(0);
-        assertEquals("Add b CLOSED true", closed.at("/pullRequest/title").asText() + " " + closed.at("/pullRequest/pullRequestStatus").asText() + " "
+        assertEquals("Add b CLOSED true",
+                closed.at("/pullRequest/title").asText() + " " + closed.at("/pullRequest/pullRequestStatus").asText()
+                        + " "
                 + closed.at("/pullRequest/pullRequestTargets/0/mergeMetadata/isMerged").asText());
-        assertEquals(Set.of("Why?", "Because.", "Typo"), Set.copyOf(closed.get("comments").findValuesAsText("content")));
+        assertEquals(Set.of("Why?", "Because.", "Typo"),
+                Set.copyOf(closed.get("comments").findValuesAsText("content")));
         assertEquals(first, closed.get("comments").findValuesAsText("inReplyTo").get(0));
         assertEquals("arn:aws:iam::111122223333:user/reviewer", closed.at("/approvals/0/userArn").asText());
         assertFalse(closed.at("/override/overridden").asBoolean(true));
         var events = closed.get("events").findValuesAsText("pullRequestEventType");
-        assertTrue(events.containsAll(Set.of("PULL_REQUEST_CREATED", "PULL_REQUEST_APPROVAL_STATE_CHANGED", "PULL_REQUEST_MERGE_STATE_CHANGED")), events.toString());
-        assertTrue(closed.at("/pullRequest/creationDate").asText().matches("\\d{4}-\\d\\d-\\d\\dT.*Z"), closed.at("/pullRequest/creationDate").asText());
+        assertTrue(events.containsAll(Set.of("PULL_REQUEST_CREATED", "PULL_REQUEST_APPROVAL_STATE_CHANGED",
+                "PULL_REQUEST_MERGE_STATE_CHANGED")), events.toString());
+        assertTrue(closed.at("/pullRequest/creationDate").asText().matches("\\d{4}-\\d\\d-\\d\\dT.*Z"),
+                closed.at("/pullRequest/creationDate").asText());
         var object = manifest("app").at("/pullRequests/0");
         assertEquals(sha("SHA-256", bucket.get(object.get("key").asText())), object.get("sha256").asText());
-        assertEquals(bucket.headers(object.get("key").asText()).get("x-amz-checksum-crc32"), object.get("crc32").asText());
+        assertEquals(bucket.headers(object.get("key").asText()).get("x-amz-checksum-crc32"),
+                object.get("crc32").asText());
 
         // Only the open one is read again, and nothing is written of it unless it changed.
         aws.clearCalls();
@@ -874,12 +986,14 @@ class BackupToS3Test {
         assertEquals(1, calls("codecommit:ListPullRequests").size());
         assertEquals(List.of(), calls("codecommit:GetPullRequest"), "both are closed, and saved");
 
-        // A new chain has them all again, also what was said after they were closed; what has not changed is not asked for.
+        // A new chain has them all again, also what was said after they were closed; what has not changed is not asked
+        // for.
         app.comment(merged, "Late");
         aws.clearCalls();
         assertEquals("full", repository(after(Duration.ofDays(31)), "app").path("kind").asText());
         assertEquals(1, manifest("app").get("pullRequests").size());
-        assertEquals(List.of(merged, open), pullRequests(0).get("pullRequests").valueStream().map(BackupToS3::id).toList());
+        assertEquals(List.of(merged, open),
+                pullRequests(0).get("pullRequests").valueStream().map(BackupToS3::id).toList());
         assertTrue(pullRequests(0).findValuesAsText("content").contains("Late"));
         assertEquals(2, calls("codecommit:GetPullRequest").size());
         assertEquals(1, calls("codecommit:GetPullRequestApprovalStates").size());
@@ -909,7 +1023,8 @@ class BackupToS3Test {
         assertEquals("created", repository(run.json(), "app").path("status").asText());
         assertTrue(repository(run.json(), "app").path("error").asText().startsWith(says), run.out());
         assertRestores(app);
-        assertEquals(before.at("/settings/triggers"), manifest("app").at("/settings/triggers"), "what could not be read stays");
+        assertEquals(before.at("/settings/triggers"), manifest("app").at("/settings/triggers"),
+                "what could not be read stays");
         assertEquals(operation.equals("GetCommentsForPullRequest") ? 1 : 2, manifest("app").get("pullRequests").size());
         var next = run();
         assertEquals(0, next.exitCode(), next.err());
@@ -922,7 +1037,8 @@ class BackupToS3Test {
     void readsAPullRequestOnceMoreThatWasPushedToMeanwhile() {
         var app = small("app");
         app.pullRequest("Add b", "feature", "main");
-        aws.inject(Fault.on("codecommit:GetPullRequestApprovalStates").error(400, "InvalidRevisionIdException", "The revision ID is not valid"));
+        aws.inject(Fault.on("codecommit:GetPullRequestApprovalStates").error(400, "InvalidRevisionIdException",
+                "The revision ID is not valid"));
         saved();
         assertEquals(2, calls("codecommit:GetPullRequest").size());
         assertEquals(1, pullRequests(0).get("pullRequests").size());
@@ -930,10 +1046,16 @@ class BackupToS3Test {
 
     @Test
     void warnsOfGitLfs() {
-        var app = small("app").commit("refs/heads/main", ".gitattributes", "# none filter=lfs\n*.txt text\n*.psd filter=lfs diff=lfs merge=lfs -text\n*.zip -text filter=lfs\n*.x filter=lfsx\n");
+        var app = small("app").commit("refs/heads/main", ".gitattributes",
+                "# none filter=lfs\n*.txt text\n*.psd filter=lfs diff=lfs merge=lfs -text\n*.zip -text "
+                        + "filter=lfs\n*.x filter=lfsx\n");
         var run = run();
-        assertTrue(run.err().contains("app: Git LFS is in use (*.psd, *.zip): these files are not in Git, and so not in the backup"), run.err());
-        assertEquals(List.of("*.psd", "*.zip"), repository(run.json(), "app").path("gitLfs").valueStream().map(JsonNode::asText).toList());
+        assertTrue(
+                run.err().contains(
+                        "app: Git LFS is in use (*.psd, *.zip): these files are not in Git, and so not in the backup"),
+                run.err());
+        assertEquals(List.of("*.psd", "*.zip"),
+                repository(run.json(), "app").path("gitLfs").valueStream().map(JsonNode::asText).toList());
         assertEquals(2, manifest("app").path("gitLfs").size());
         assertEquals("unchanged", saved().path("status").asText());
         app.commit("refs/heads/main", ".gitattributes", "*.txt text\n");
@@ -967,22 +1089,27 @@ class BackupToS3Test {
         for (var name : List.of("a", "b", "c", "d")) small(name);
         saved();
         saved("--repository-names", "a", "c");
-        for (var name : List.of("a", "b", "c", "d")) aws.codecommit.repository(name).commit("refs/heads/main", "x", name);
+        for (var name : List.of("a", "b", "c", "d"))
+            aws.codecommit.repository(name).commit("refs/heads/main", "x", name);
         aws.inject(Fault.on("codecommit:GitPull").after(2).delay(Duration.ofSeconds(10)));
         var run = run(script -> {
-            script.clock = clockThatJumps("s3:PutObject", 2, Duration.ofMinutes(35), 600); // when b is done, d is under way long before 50 minutes are over
+            // when b is done, d is under way long before 50 minutes are over
+            script.clock = clockThatJumps("s3:PutObject", 2, Duration.ofMinutes(35), 600);
             script.grace = Duration.ofMillis(100);
         }, "--jobs", "1", "--deadline", "50m");
         assertEquals(3, run.exitCode(), run.err());
-        assertEquals(List.of("not-attempted", "created", "not-attempted", "failed"), run.json().path("repositories").findValuesAsText("status"));
+        assertEquals(List.of("not-attempted", "created", "not-attempted", "failed"),
+                run.json().path("repositories").findValuesAsText("status"));
         assertTrue(run.err().contains("d: not done by the --deadline"), run.err());
         assertTrue(run.err().contains("a: not-attempted"), run.err());
         aws.onCall(call -> { });
         aws.clearFaults();
         assertEquals(List.of(), bucket.uploads());
         var record = document(run.json().path("run").asText()).path("repositories");
-        assertEquals("not-attempted failed saved", record.at("/a/outcome").asText() + " " + record.at("/d/outcome").asText() + " " + record.at("/b/outcome").asText());
-        assertTrue(record.at("/d/lastSuccess").asText().compareTo(record.at("/a/lastSuccess").asText()) < 0, record.toString());
+        assertEquals("not-attempted failed saved", record.at("/a/outcome").asText() + " "
+                + record.at("/d/outcome").asText() + " " + record.at("/b/outcome").asText());
+        assertTrue(record.at("/d/lastSuccess").asText().compareTo(record.at("/a/lastSuccess").asText()) < 0,
+                record.toString());
         var next = saved("--jobs", "1");
         assertEquals(3, next.at("/totals/created").asInt());
         for (var name : List.of("a", "b", "c", "d")) assertRestores(aws.codecommit.repository(name));
@@ -992,10 +1119,12 @@ class BackupToS3Test {
     @Test
     void beginsNothingThatMightNotEndByTheDeadline() {
         for (var name : List.of("a", "b")) small(name);
-        var early = run(script -> script.clock = clockThatJumps("codecommit:GitPull", 1, Duration.ofMinutes(44), 1), "--jobs", "1", "--deadline", "50m");
+        var early = run(script -> script.clock = clockThatJumps("codecommit:GitPull", 1, Duration.ofMinutes(44), 1),
+                "--jobs", "1", "--deadline", "50m");
         assertEquals(0, early.exitCode(), early.err());
         for (var name : List.of("a", "b")) aws.codecommit.repository(name).commit("refs/heads/main", "x", name);
-        var late = run(script -> script.clock = clockThatJumps("codecommit:GitPull", 1, Duration.ofMinutes(45), 1), "--jobs", "1", "--deadline", "50m");
+        var late = run(script -> script.clock = clockThatJumps("codecommit:GitPull", 1, Duration.ofMinutes(45), 1),
+                "--jobs", "1", "--deadline", "50m");
         assertEquals(3, late.exitCode(), late.err());
         assertEquals(List.of("created", "not-attempted"), late.json().path("repositories").findValuesAsText("status"));
         assertEquals(1, late.json().at("/totals/not-attempted").asInt());
@@ -1012,7 +1141,8 @@ class BackupToS3Test {
             @Override
             public Instant instant() {
                 var now = Instant.now();
-                return jumped.get() == null ? now : now.plus(jump).plus(Duration.between(jumped.get(), now).multipliedBy(speed));
+                return jumped.get() == null ? now
+                        : now.plus(jump).plus(Duration.between(jumped.get(), now).multipliedBy(speed));
             }
 
             @Override
@@ -1053,8 +1183,13 @@ class BackupToS3Test {
         aws.codecommit.renameRepository("old-name", "new-name");
         var run = run();
         assertEquals(0, run.exitCode(), run.err());
-        assertTrue(run.err().contains("gone: is no longer in CodeCommit; newest restore point: " + ROOT + "eu-west-1/gone/"), run.err());
-        assertTrue(run.err().contains("old-name: was renamed to new-name, and is backed up anew under that name; newest restore point: "), run.err());
+        assertTrue(
+                run.err().contains(
+                        "gone: is no longer in CodeCommit; newest restore point: " + ROOT + "eu-west-1/gone/"),
+                run.err());
+        assertTrue(run.err().contains(
+                "old-name: was renamed to new-name, and is backed up anew under that name; newest restore point: "),
+                run.err());
         assertEquals(List.of("gone", "old-name"), run.json().path("vanished").findValuesAsText("repositoryName"));
         assertEquals("new-name", run.json().at("/vanished/1/renamedTo").asText());
         assertTrue(bucket.keys().contains(run.json().at("/vanished/0/manifest").asText()));
@@ -1080,22 +1215,27 @@ class BackupToS3Test {
                    "Condition": {"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}}},
                   {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::vault/*",
                    "Condition": {"StringNotEquals": {"s3:x-amz-server-side-encryption-aws-kms-key-id": "%3$s"}, "Bool": {"s3:ObjectCreationOperation": "true"},
-                                 "Null": {"s3:x-amz-server-side-encryption": "false"}}}]}""".formatted(me, ROOT, KEY.replace("eu-west-1", "us-east-1")));
+                                 "Null": {"s3:x-amz-server-side-encryption": "false"}}}]}"""
+                .formatted(me, ROOT, KEY.replace("eu-west-1", "us-east-1")));
         var app = small("app");
         generate(aws.codecommit.createRepository("large"), 12, 1 << 20, 3);
         bucket = theirs;
         for (var expected : List.of("created", "unchanged")) {
             aws.clearCalls();
-            var run = run(s -> s.partSize = 5 << 20, "--bucket", "vault", "--expected-bucket-owner", "444455556666", "--sse-kms-key-id", KEY.replace("eu-west-1", "us-east-1"));
+            var run = run(s -> s.partSize = 5 << 20, "--bucket", "vault", "--expected-bucket-owner", "444455556666",
+                    "--sse-kms-key-id", KEY.replace("eu-west-1", "us-east-1"));
             assertEquals(expected, run.status(), run.err());
-            assertEquals(1, aws.calls().stream().filter(c -> c.name().startsWith("s3:") && !c.ok()).count(), "one call finds out the Region");
+            assertEquals(1, aws.calls().stream().filter(c -> c.name().startsWith("s3:") && !c.ok()).count(),
+                    "one call finds out the Region");
             for (var call : aws.calls())
-                if (call.name().startsWith("s3:")) assertEquals("444455556666", call.input().path("ExpectedBucketOwner").asText(), call.toString());
+                if (call.name().startsWith("s3:"))
+                    assertEquals("444455556666", call.input().path("ExpectedBucketOwner").asText(), call.toString());
         }
         assertRestores(app);
         assertRestores(aws.codecommit.repository("large"));
         for (var key : theirs.keys()) {
-            assertEquals(KEY.replace("eu-west-1", "us-east-1"), theirs.headers(key).get("x-amz-server-side-encryption-aws-kms-key-id"), key);
+            assertEquals(KEY.replace("eu-west-1", "us-east-1"),
+                    theirs.headers(key).get("x-amz-server-side-encryption-aws-kms-key-id"), key);
             assertEquals("true", theirs.headers(key).get("x-amz-server-side-encryption-bucket-key-enabled"), key);
             assertEquals(1, theirs.versions(key));
         }
@@ -1106,10 +1246,14 @@ class BackupToS3Test {
         small("app");
         var run = run("--expected-bucket-owner", "999999999999");
         assertEquals(1, run.exitCode());
-        assertTrue(run.out().isEmpty() && run.err().matches("backup-to-s3: s3://backups/" + ROOT + "runs/eu-west-1/: AccessDenied: .* \\(request id \\w+\\)\n"), run.err());
+        assertTrue(run.out().isEmpty() && run.err().matches(
+                "backup-to-s3: s3://backups/" + ROOT + "runs/eu-west-1/: AccessDenied: .* \\(request id \\w+\\)\n"),
+                run.err());
         run = run("--bucket", "no-such-bucket");
         assertEquals(1, run.exitCode());
-        assertTrue(run.err().startsWith("backup-to-s3: s3://no-such-bucket/" + ROOT + "runs/eu-west-1/: NoSuchBucket: "), run.err());
+        assertTrue(
+                run.err().startsWith("backup-to-s3: s3://no-such-bucket/" + ROOT + "runs/eu-west-1/: NoSuchBucket: "),
+                run.err());
         assertEquals(List.of(), calls("codecommit:GitPull"));
     }
 
@@ -1122,7 +1266,8 @@ class BackupToS3Test {
         assertEquals("created", result.path("status").asText());
         bucket = aws.s3.bucket("there");
         var manifest = document(repository(result, "app").at("/keys/1").asText());
-        assertEquals("arn:" + partition + ":codecommit:" + region + ":111122223333:app", manifest.at("/repository/arn").asText());
+        assertEquals("arn:" + partition + ":codecommit:" + region + ":111122223333:app",
+                manifest.at("/repository/arn").asText());
         assertEquals(repository.resolve("refs/heads/main").name(), manifest.at("/refs/refs~1heads~1main").asText());
     }
 
@@ -1130,50 +1275,68 @@ class BackupToS3Test {
 
     @ParameterizedTest
     @MethodSource("vectors")
-    void signsInAsOtherImplementationsDo(String name, String user, String secret, String token, String region, String host, String path, String time, String password) throws Exception {
-        var credentials = token.isEmpty() ? AwsBasicCredentials.create(user, secret) : AwsSessionCredentials.create(user, secret, token);
-        assertEquals(user + (token.isEmpty() ? "" : "%" + token) + ":" + password, BackupToS3.signIn(credentials, region, host, path, Instant.parse(time)), name);
+    void signsInAsOtherImplementationsDo(String name, String user, String secret, String token, String region,
+            String host, String path, String time, String password) throws Exception {
+        var credentials = token.isEmpty() ? AwsBasicCredentials.create(user, secret)
+                : AwsSessionCredentials.create(user, secret, token);
+        assertEquals(user + (token.isEmpty() ? "" : "%" + token) + ":" + password,
+                BackupToS3.signIn(credentials, region, host, path, Instant.parse(time)), name);
     }
 
     static Object[][] vectors() {
         var secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
         return new Object[][] {
-            {"V1", "AKIDEXAMPLE", secret, "", "us-east-1", "git-codecommit.us-east-1.amazonaws.com", "/v1/repos/MyDemoRepo", "2015-08-30T12:36:00Z",
+                {"V1", "AKIDEXAMPLE", secret, "", "us-east-1", "git-codecommit.us-east-1.amazonaws.com",
+                        "/v1/repos/MyDemoRepo", "2015-08-30T12:36:00Z",
                 "20150830T123600Z088fec8c788f892e6cb940f22a736b224a5a5de18925fa5f02413a1bb215c389"},
             {"V2", "ASIDEXAMPLE", secret,
-                "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQW+LWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI/qkPpKPi/kMcGd==", "us-east-2",
+                        "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQW+LWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI/qkPpKPi/kMcGd==",
+                        "us-east-2",
                 "git-codecommit.us-east-2.amazonaws.com", "/v1/repos/my.demo_repo-1", "2026-11-21T04:00:00Z",
                 "20261121T040000Z6f2384a0b9a4835df53f0b812d0e5250eda65a0ca836c4cbb2cc25eadb24f543"},
-            {"V3", "AKIDEXAMPLE", secret, "", "cn-north-1", "git-codecommit.cn-north-1.amazonaws.com.cn", "/v1/repos/MyDemoRepo", "2026-01-02T03:04:05Z",
+                {"V3", "AKIDEXAMPLE", secret, "", "cn-north-1", "git-codecommit.cn-north-1.amazonaws.com.cn",
+                        "/v1/repos/MyDemoRepo", "2026-01-02T03:04:05Z",
                 "20260102T030405Z6b2e40780c23f6b63859b24ae9f67dea71118bd323eae50409aefa17a46b3932"},
-            {"V4", "AKIDEXAMPLE", secret, "", "us-gov-west-1", "git-codecommit-fips.us-gov-west-1.amazonaws.com", "/v1/repos/MyDemoRepo", "2026-01-02T03:04:05Z",
+                {"V4", "AKIDEXAMPLE", secret, "", "us-gov-west-1", "git-codecommit-fips.us-gov-west-1.amazonaws.com",
+                        "/v1/repos/MyDemoRepo", "2026-01-02T03:04:05Z",
                 "20260102T030405Z9f87926f8082f3659366e55e6328321f0b72cacd1f36dbf8444d02ad68e8851a"},
-            {"V5", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "eu-west-1", "git-codecommit.eu-west-1.amazonaws.com", "/v1/repos/dummy-repo", "2021-09-01T10:25:23Z",
+                {"V5", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "eu-west-1",
+                        "git-codecommit.eu-west-1.amazonaws.com", "/v1/repos/dummy-repo", "2021-09-01T10:25:23Z",
                 "20210901T102523Z670ef0c32f13fc847ed0c001a2b90bc772451c1eb89eadf84a73f3e82da9f56a"},
-            {"V6", "AKIDEXAMPLE", secret, "", "us-east-1", "vpce-0123456789abcdef0-a1b2c3d4.git-codecommit.us-east-1.vpce.amazonaws.com", "/v1/repos/MyDemoRepo", "2026-01-02T03:04:05Z",
+                {"V6", "AKIDEXAMPLE", secret, "", "us-east-1",
+                        "vpce-0123456789abcdef0-a1b2c3d4.git-codecommit.us-east-1.vpce.amazonaws.com",
+                        "/v1/repos/MyDemoRepo", "2026-01-02T03:04:05Z",
                 "20260102T030405Zf81c7c2de24c28486b9871303f67a45b08b7f312f4ffdf84dd7ae262b3294a28"}};
     }
 
     @Test
     void signsInWithASessionToken() {
-        aws.addCredentials("ASIATEMPORARY", "secret", "to/ken+==", "assumed-role/Backup/night", Instant.now().plusSeconds(3600));
+        aws.addCredentials("ASIATEMPORARY", "secret", "to/ken+==", "assumed-role/Backup/night",
+                Instant.now().plusSeconds(3600));
         System.setProperty("aws.accessKeyId", "ASIATEMPORARY");
         System.setProperty("aws.secretAccessKey", "secret");
         System.setProperty("aws.sessionToken", "to/ken+==");
         small("app");
         assertEquals("created", saved().path("status").asText());
-        assertEquals("arn:aws:sts::111122223333:assumed-role/Backup/night", aws.calls().stream().filter(c -> c.name().equals("codecommit:GitPull")).findFirst().get().caller());
+        assertEquals("arn:aws:sts::111122223333:assumed-role/Backup/night",
+                aws.calls().stream().filter(c -> c.name().equals("codecommit:GitPull")).findFirst().get().caller());
     }
 
     @ParameterizedTest
     @CsvSource({
-        "us-east-1, , https://git-codecommit.us-east-1.amazonaws.com/v1/repos/app, https://git-codecommit.us-east-1.amazonaws.com/v1/repos/app",
-        "cn-north-1, , https://git-codecommit.cn-north-1.amazonaws.com.cn/v1/repos/app, https://git-codecommit.cn-north-1.amazonaws.com.cn/v1/repos/app",
-        "us-east-1, git-codecommit-fips.us-east-1.amazonaws.com, https://git-codecommit.us-east-1.amazonaws.com/v1/repos/app, https://git-codecommit-fips.us-east-1.amazonaws.com/v1/repos/app",
-        "us-east-1, vpce-0123456789abcdef0-a1b2c3d4.git-codecommit.us-east-1.vpce.amazonaws.com, https://git-codecommit.us-east-1.amazonaws.com/v1/repos/app, "
+            "us-east-1, , https://git-codecommit.us-east-1.amazonaws.com/v1/repos/app, "
+                    + "https://git-codecommit.us-east-1.amazonaws.com/v1/repos/app",
+            "cn-north-1, , https://git-codecommit.cn-north-1.amazonaws.com.cn/v1/repos/app, "
+                    + "https://git-codecommit.cn-north-1.amazonaws.com.cn/v1/repos/app",
+            "us-east-1, git-codecommit-fips.us-east-1.amazonaws.com, "
+                    + "https://git-codecommit.us-east-1.amazonaws.com/v1/repos/app, "
+                    + "https://git-codecommit-fips.us-east-1.amazonaws.com/v1/repos/app",
+            "us-east-1, vpce-0123456789abcdef0-a1b2c3d4.git-codecommit.us-east-1.vpce.amazonaws.com, "
+                    + "https://git-codecommit.us-east-1.amazonaws.com/v1/repos/app, "
                 + "https://vpce-0123456789abcdef0-a1b2c3d4.git-codecommit.us-east-1.vpce.amazonaws.com/v1/repos/app",
         "us-east-1, , http://127.0.0.1:8080/v1/repos/app, http://127.0.0.1:8080/v1/repos/app"})
-    void takesTheHostOfTheCloneUrlOrTheOneGiven(String region, String endpoint, String cloneUrl, String url) throws Exception {
+    void takesTheHostOfTheCloneUrlOrTheOneGiven(String region, String endpoint, String cloneUrl, String url)
+            throws Exception {
         var script = new BackupToS3();
         script.region = region;
         script.gitEndpoint = endpoint;
@@ -1183,7 +1346,8 @@ class BackupToS3Test {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"http://git-codecommit.us-east-1.amazonaws.com/v1/repos/app", "http://127.0.0.1.example.com/v1/repos/app", "http://localhost.example.com/v1/repos/app"})
+    @ValueSource(strings = {"http://git-codecommit.us-east-1.amazonaws.com/v1/repos/app",
+            "http://127.0.0.1.example.com/v1/repos/app", "http://localhost.example.com/v1/repos/app"})
     void sendsNoPasswordOverPlainHttp(String cloneUrl) {
         var script = new BackupToS3();
         script.region = "us-east-1";
@@ -1193,12 +1357,14 @@ class BackupToS3Test {
     }
 
     /** A Git server of the test's own, for what the embedded one does not do; gives what it was asked. */
-    private List<String> atAnotherGitServer(int status, String location, String body, Consumer<String> check) throws IOException {
+    private List<String> atAnotherGitServer(int status, String location, String body, Consumer<String> check)
+            throws IOException {
         var asked = new ArrayList<String>();
         var server = HttpServer.create(new InetSocketAddress(InetAddress.getByName("127.0.0.1"), 0), 0);
         server.createContext("/", exchange -> {
             asked.add(exchange.getRequestMethod() + " " + exchange.getRequestURI());
-            if (location != null) exchange.getResponseHeaders().set("Location", location.replace("HERE", "http://127.0.0.1:" + server.getAddress().getPort()));
+            if (location != null) exchange.getResponseHeaders().set("Location",
+                    location.replace("HERE", "http://127.0.0.1:" + server.getAddress().getPort()));
             exchange.getResponseHeaders().set("Content-Type", "application/x-git-upload-pack-advertisement");
             exchange.sendResponseHeaders(status, body.length());
             exchange.getResponseBody().write(body.getBytes(StandardCharsets.UTF_8));
@@ -1227,8 +1393,10 @@ class BackupToS3Test {
     @Test
     void namesAServerThatCannotBeFetchedFrom() throws IOException {
         small("app");
-        var line = "1111111111111111111111111111111111111111 refs/heads/main\0side-band-64k ofs-delta multi_ack agent=old\n";
-        var advertisement = "001e# service=git-upload-pack\n0000" + String.format("%04x", line.length() + 4) + line + "0000";
+        var line = "1111111111111111111111111111111111111111 refs/heads/main\0side-band-64k ofs-delta multi_ack "
+                + "agent=old\n";
+        var advertisement = "001e# service=git-upload-pack\n0000" + String.format("%04x", line.length() + 4) + line
+                + "0000";
         atAnotherGitServer(200, null, advertisement, host -> {
             var run = run("--git-endpoint", host);
             assertEquals(1, run.exitCode());
@@ -1263,7 +1431,10 @@ class BackupToS3Test {
 
     /** As large() was after its first commit. */
     CodeCommit.Repo largeAtFirst(String name) throws Exception {
-        return aws.codecommit.createRepository(name).borrow(large().resolve("objects"), Map.of("refs/heads/main", git(large(), "rev-list", "--max-parents=0", "main").strip())).defaultBranch("main");
+        return aws.codecommit.createRepository(name)
+                .borrow(large().resolve("objects"),
+                        Map.of("refs/heads/main", git(large(), "rev-list", "--max-parents=0", "main").strip()))
+                .defaultBranch("main");
     }
 
     CodeCommit.Repo large(String name) throws Exception {
@@ -1272,7 +1443,10 @@ class BackupToS3Test {
         return aws.codecommit.createRepository(name).borrow(large().resolve("objects"), refs).defaultBranch("main");
     }
 
-    /** @param faults of the run in which both repositories have changed, @param exitCode of it, @param says what stderr must hold */
+    /**
+     * @param faults of the run in which both repositories have changed, @param exitCode of it, @param says what stderr
+     *               must hold
+     */
     record Case(String name, int exitCode, String says, Fault... faults) {
         @Override
         public String toString() {
@@ -1296,8 +1470,10 @@ class BackupToS3Test {
                 new Case("Git is busy", 0, "", Fault.on(pull).times(4).throttle()),
                 new Case("Git is busy behind the refs", 0, "", Fault.on(pull).after(1).throttle()),
                 new Case("Git is too busy", 3, "429", Fault.on(pull).times(6).throttle()),
-                new Case("the sign-in has expired", 3, "not permitted", Fault.on(pull).times(2).error(403, "AccessDenied", "expired")),
-                new Case("the repository is gone", 3, "not found", Fault.on(pull).error(404, "RepositoryDoesNotExistException", "gone")),
+                new Case("the sign-in has expired", 3, "not permitted",
+                        Fault.on(pull).times(2).error(403, "AccessDenied", "expired")),
+                new Case("the repository is gone", 3, "not found",
+                        Fault.on(pull).error(404, "RepositoryDoesNotExistException", "gone")),
                 new Case("the pack is cut once", 0, "", Fault.on(pull).after(1).cut(100_000)),
                 new Case("the pack is cut early", 3, "a-large: ", twice(f -> f.cut(10))),
                 new Case("the pack is cut", 3, "a-large: ", twice(f -> f.cut(200_000))),
@@ -1305,40 +1481,74 @@ class BackupToS3Test {
                 new Case("a bit of the pack is flipped", 3, "damaged or cut short", twice(f -> f.flip(234_567))),
                 new Case("the pack stalls", 3, "a-large: ", twice(f -> f.stall(200_000, Duration.ofSeconds(3)))),
                 new Case("Git fails", 3, "500", twice(f -> f.serverError())),
-                new Case("S3 is busy", 0, "", Fault.on("s3:UploadPart").times(2).throttle(), Fault.on("s3:CreateMultipartUpload").throttle(),
-                        Fault.on("s3:CompleteMultipartUpload").throttle(), Fault.on("s3:PutObject").throttle(), Fault.on("s3:ListObjectsV2").throttle()),
+                new Case("S3 is busy", 0, "", Fault.on("s3:UploadPart").times(2).throttle(),
+                        Fault.on("s3:CreateMultipartUpload").throttle(),
+                        Fault.on("s3:CompleteMultipartUpload").throttle(), Fault.on("s3:PutObject").throttle(),
+                        Fault.on("s3:ListObjectsV2").throttle()),
                 new Case("S3 is too busy for a part", 3, "SlowDown", Fault.on("s3:UploadPart").always().throttle()),
                 new Case("a part is cut on its way", 0, "", Fault.on("s3:UploadPart").after(1).cutRequest(60_000)),
-                new Case("a bit of a part is flipped on its way", 0, "", Fault.on("s3:UploadPart").after(1).flipRequest(60_000)), // signed: sent again
-                new Case("a part's checksum is wrong", 3, "BadDigest", Fault.on("s3:UploadPart").after(1).error(400, "BadDigest", "The CRC32 you specified did not match")),
-                new Case("a part is refused", 3, "AccessDenied", Fault.on("s3:UploadPart").after(2).error(403, "AccessDenied", "Access Denied")),
-                new Case("the credentials expire", 3, "ExpiredToken", Fault.on("s3:UploadPart").after(1).error(400, "ExpiredToken", "The provided token has expired.")),
+                // signed: sent again
+                new Case("a bit of a part is flipped on its way", 0, "",
+                        Fault.on("s3:UploadPart").after(1).flipRequest(60_000)),
+                new Case("a part's checksum is wrong", 3, "BadDigest",
+                        Fault.on("s3:UploadPart").after(1).error(400, "BadDigest",
+                                "The CRC32 you specified did not match")),
+                new Case("a part is refused", 3, "AccessDenied",
+                        Fault.on("s3:UploadPart").after(2).error(403, "AccessDenied", "Access Denied")),
+                new Case("the credentials expire", 3, "ExpiredToken",
+                        Fault.on("s3:UploadPart").after(1).error(400, "ExpiredToken",
+                                "The provided token has expired.")),
                 new Case("an upload's id is lost", 0, "", Fault.on("s3:CreateMultipartUpload").loseAnswer()),
-                new Case("every upload's id is lost", 3, "a-large: ", Fault.on("s3:CreateMultipartUpload").always().loseAnswer()),
-                new Case("no upload may be made", 3, "AccessDenied", Fault.on("s3:CreateMultipartUpload").always().error(403, "AccessDenied", "Access Denied")),
-                new Case("the answer to the completion is lost", 0, "", Fault.on("s3:CompleteMultipartUpload").loseAnswer()),
-                new Case("all answers to the completion are lost", 0, "", Fault.on("s3:CompleteMultipartUpload").always().loseAnswer()),
-                new Case("the completion fails behind its 200", 0, "", Fault.on("s3:CompleteMultipartUpload").error(200, "InternalError", "We encountered an internal error.")),
-                new Case("the completion fails", 3, "InternalError", Fault.on("s3:CompleteMultipartUpload").always().error(500, "InternalError", "We encountered an internal error.")),
-                new Case("somebody else has the key", 3, "PreconditionFailed", Fault.on("s3:CompleteMultipartUpload").error(412, "PreconditionFailed", "no")),
+                new Case("every upload's id is lost", 3, "a-large: ",
+                        Fault.on("s3:CreateMultipartUpload").always().loseAnswer()),
+                new Case("no upload may be made", 3, "AccessDenied",
+                        Fault.on("s3:CreateMultipartUpload").always().error(403, "AccessDenied", "Access Denied")),
+                new Case("the answer to the completion is lost", 0, "",
+                        Fault.on("s3:CompleteMultipartUpload").loseAnswer()),
+                new Case("all answers to the completion are lost", 0, "",
+                        Fault.on("s3:CompleteMultipartUpload").always().loseAnswer()),
+                new Case("the completion fails behind its 200", 0, "",
+                        Fault.on("s3:CompleteMultipartUpload").error(200, "InternalError",
+                                "We encountered an internal error.")),
+                new Case("the completion fails", 3, "InternalError",
+                        Fault.on("s3:CompleteMultipartUpload").always().error(500, "InternalError",
+                                "We encountered an internal error.")),
+                new Case("somebody else has the key", 3, "PreconditionFailed",
+                        Fault.on("s3:CompleteMultipartUpload").error(412, "PreconditionFailed", "no")),
                 new Case("the answer to a small bundle is lost", 0, "", Fault.on("s3:PutObject").after(1).loseAnswer()),
-                new Case("all answers to a small bundle are lost", 0, "", Fault.on("s3:PutObject").after(1).times(3).loseAnswer()),
+                new Case("all answers to a small bundle are lost", 0, "",
+                        Fault.on("s3:PutObject").after(1).times(3).loseAnswer()),
                 new Case("a small bundle conflicts with its first attempt", 3, "ConditionalRequestConflict",
-                        Fault.on("s3:PutObject").after(1).error(409, "ConditionalRequestConflict", "The conditional request cannot succeed")),
-                new Case("a manifest is refused", 3, "AccessDenied", Fault.on("s3:PutObject").error(403, "AccessDenied", "Access Denied")),
-                new Case("all writing is refused", 1, "AccessDenied", Fault.on("s3:PutObject").always().error(403, "AccessDenied", "Access Denied")),
-                new Case("the run record is refused", 1, "run record: AccessDenied", Fault.on("s3:PutObject").after(3).error(403, "AccessDenied", "Access Denied")),
-                new Case("the old run records are refused", 1, "AccessDenied", Fault.on("s3:GetObject").error(403, "AccessDenied", "Access Denied")),
-                new Case("a base manifest is refused", 3, "AccessDenied", Fault.on("s3:GetObject").after(1).error(403, "AccessDenied", "Access Denied")),
+                        Fault.on("s3:PutObject").after(1).error(409, "ConditionalRequestConflict",
+                                "The conditional request cannot succeed")),
+                new Case("a manifest is refused", 3, "AccessDenied",
+                        Fault.on("s3:PutObject").error(403, "AccessDenied", "Access Denied")),
+                new Case("all writing is refused", 1, "AccessDenied",
+                        Fault.on("s3:PutObject").always().error(403, "AccessDenied", "Access Denied")),
+                new Case("the run record is refused", 1, "run record: AccessDenied",
+                        Fault.on("s3:PutObject").after(3).error(403, "AccessDenied", "Access Denied")),
+                new Case("the old run records are refused", 1, "AccessDenied",
+                        Fault.on("s3:GetObject").error(403, "AccessDenied", "Access Denied")),
+                new Case("a base manifest is refused", 3, "AccessDenied",
+                        Fault.on("s3:GetObject").after(1).error(403, "AccessDenied", "Access Denied")),
                 new Case("a run record is cut", 0, "", Fault.on("s3:GetObject").cut(50)),
-                new Case("the listing fails", 1, "InternalError", Fault.on("s3:ListObjectsV2").always().error(500, "InternalError", "We encountered an internal error.")),
-                new Case("CodeCommit is busy", 0, "", Fault.on("codecommit:ListRepositories").times(2).throttle(), Fault.on("codecommit:BatchGetRepositories").times(2).throttle()),
-                new Case("CodeCommit is too busy", 1, "list of repositories: ThrottlingException", Fault.on("codecommit:ListRepositories").always().throttle()),
-                new Case("CodeCommit tells no details at first", 3, "InternalFailure", Fault.on("codecommit:BatchGetRepositories").times(3).serverError()),
-                new Case("CodeCommit tells no details", 1, "InternalFailure", Fault.on("codecommit:BatchGetRepositories").always().serverError()));
+                new Case("the listing fails", 1, "InternalError",
+                        Fault.on("s3:ListObjectsV2").always().error(500, "InternalError",
+                                "We encountered an internal error.")),
+                new Case("CodeCommit is busy", 0, "", Fault.on("codecommit:ListRepositories").times(2).throttle(),
+                        Fault.on("codecommit:BatchGetRepositories").times(2).throttle()),
+                new Case("CodeCommit is too busy", 1, "list of repositories: ThrottlingException",
+                        Fault.on("codecommit:ListRepositories").always().throttle()),
+                new Case("CodeCommit tells no details at first", 3, "InternalFailure",
+                        Fault.on("codecommit:BatchGetRepositories").times(3).serverError()),
+                new Case("CodeCommit tells no details", 1, "InternalFailure",
+                        Fault.on("codecommit:BatchGetRepositories").always().serverError()));
     }
 
-    /** Whatever happens: the exit code, no object that does not verify, no upload left, older restore points untouched, and the next run makes it good. */
+    /**
+     * Whatever happens: the exit code, no object that does not verify, no upload left, older restore points untouched,
+     * and the next run makes it good.
+     */
     @ParameterizedTest
     @MethodSource("cases")
     void nothingIsLostWhen(Case fault) throws Exception {
@@ -1365,12 +1575,16 @@ class BackupToS3Test {
         assertEquals(List.of(), bucket.uploads());
         for (var key : keys(".bundle")) {
             var bytes = bucket.get(key);
-            assertEquals(sha("SHA-1", Arrays.copyOfRange(bytes, pack(bytes), bytes.length - 20)), HexFormat.of().formatHex(bytes, bytes.length - 20, bytes.length), key);
+            assertEquals(sha("SHA-1", Arrays.copyOfRange(bytes, pack(bytes), bytes.length - 20)),
+                    HexFormat.of().formatHex(bytes, bytes.length - 20, bytes.length), key);
         }
         for (var key : keys(".manifest.json.gz")) assertVerified(bucket, document(key));
         old.forEach((key, hash) -> assertEquals(hash, sha("SHA-1", bucket.get(key)), key));
-        if (fault.exitCode == 3) assertEquals(1, run.json().path("repositories").findValuesAsText("status").stream().filter("created"::equals).count(), "the other one is complete");
-        if (fault.name.equals("S3 is busy")) assertEquals(4, calls("codecommit:GitPull").size(), "parts are sent again from their buffers");
+        if (fault.exitCode == 3) assertEquals(1,
+                run.json().path("repositories").findValuesAsText("status").stream().filter("created"::equals).count(),
+                "the other one is complete");
+        if (fault.name.equals("S3 is busy"))
+            assertEquals(4, calls("codecommit:GitPull").size(), "parts are sent again from their buffers");
         if (fault.exitCode == 0) assertEquals("unchanged", run(settings).status());
         else assertEquals(0, run(settings).exitCode());
         assertRestores(a);
@@ -1384,7 +1598,10 @@ class BackupToS3Test {
         aws.inject(Fault.on("s3:AbortMultipartUpload").error(403, "AccessDenied", "Access Denied"));
         var run = run(script -> script.partSize = SMALL_PART);
         assertEquals(1, run.exitCode());
-        var command = java.util.regex.Pattern.compile("an unfinished upload is left: AccessDenied: .*; end it with: aws s3api abort-multipart-upload --bucket backups --key '(.*)' --upload-id (\\S+)").matcher(run.err());
+        var command = java.util.regex.Pattern.compile(
+                "an unfinished upload is left: AccessDenied: .*; end it with: aws s3api abort-multipart-upload "
+                        + "--bucket backups --key '(.*)' --upload-id (\\S+)")
+                .matcher(run.err());
         assertTrue(command.find(), run.err());
         assertEquals(List.of(command.group(1)), bucket.uploads());
     }
@@ -1440,15 +1657,19 @@ class BackupToS3Test {
         for (var name : List.of("a", "b", "c", "d")) small(name);
         aws.codecommit.repositoriesPerPage = 1000;
         var deleted = new AtomicInteger();
-        aws.inject(Fault.on("codecommit:BatchGetRepositories").delay(Duration.ofMillis(200))); // until the listener has done its work
+        // until the listener has done its work
+        aws.inject(Fault.on("codecommit:BatchGetRepositories").delay(Duration.ofMillis(200)));
         aws.inject(Fault.on("codecommit:GitPull").delay(Duration.ofMillis(200)));
         aws.onCall(call -> {
-            if (call.name().equals("codecommit:ListRepositories") && deleted.getAndIncrement() == 0) deleteRepository("a");
-            if (call.name().equals("codecommit:BatchGetRepositories") && deleted.getAndIncrement() == 1) deleteRepository("b");
+            if (call.name().equals("codecommit:ListRepositories") && deleted.getAndIncrement() == 0)
+                deleteRepository("a");
+            if (call.name().equals("codecommit:BatchGetRepositories") && deleted.getAndIncrement() == 1)
+                deleteRepository("b");
         });
         var run = run("--jobs", "1");
         assertEquals(3, run.exitCode());
-        assertEquals(List.of("failed", "failed", "created", "created"), run.json().path("repositories").findValuesAsText("status"));
+        assertEquals(List.of("failed", "failed", "created", "created"),
+                run.json().path("repositories").findValuesAsText("status"));
         assertTrue(run.err().contains("a: deleted or renamed since the repositories were listed"), run.err());
         assertTrue(run.err().contains("b: ") && run.err().contains("not found"), run.err());
         aws.onCall(call -> { });
@@ -1476,7 +1697,8 @@ class BackupToS3Test {
     void tellsNoSecrets() {
         small("app");
         var seen = new StringBuilder();
-        for (var fault : List.of(Fault.on("codecommit:GitPull").always().error(403, "AccessDenied", "no"), Fault.on("codecommit:GitPull").always().cut(10),
+        for (var fault : List.of(Fault.on("codecommit:GitPull").always().error(403, "AccessDenied", "no"),
+                Fault.on("codecommit:GitPull").always().cut(10),
                 Fault.on("s3:PutObject").always().error(403, "AccessDenied", "no"))) {
             aws.inject(fault);
             var run = run("--verbose");
@@ -1485,7 +1707,8 @@ class BackupToS3Test {
             aws.clearFaults();
         }
         assertTrue(seen.toString().contains("\tat "), "with --verbose");
-        assertFalse(seen.toString().matches("(?s).*(" + LocalAws.SECRET_ACCESS_KEY.replace("+", "\\+") + "|Basic |Authorization|\\d{8}T\\d{6}Z[0-9a-f]{64}).*"), seen.toString());
+        assertFalse(seen.toString().matches("(?s).*(" + LocalAws.SECRET_ACCESS_KEY.replace("+", "\\+")
+                + "|Basic |Authorization|\\d{8}T\\d{6}Z[0-9a-f]{64}).*"), seen.toString());
     }
 
     // ---- Many
@@ -1500,8 +1723,10 @@ class BackupToS3Test {
         aws.clearCalls();
         var result = saved();
         assertEquals(count, result.at("/totals/unchanged").asInt());
-        var calls = aws.calls().stream().collect(Collectors.groupingBy(Call::name, TreeMap::new, Collectors.counting()));
-        assertEquals(Map.of("codecommit:ListRepositories", (count + 999L) / 1000, "codecommit:BatchGetRepositories", (count + 24L) / 25, "codecommit:GitPull", (long) count,
+        var calls = aws.calls().stream()
+                .collect(Collectors.groupingBy(Call::name, TreeMap::new, Collectors.counting()));
+        assertEquals(Map.of("codecommit:ListRepositories", (count + 999L) / 1000, "codecommit:BatchGetRepositories",
+                (count + 24L) / 25, "codecommit:GitPull", (long) count,
                 "s3:ListObjectsV2", 1L, "s3:GetObject", 1L, "s3:PutObject", 1L, "sts:GetCallerIdentity", 1L), calls);
     }
 
@@ -1520,7 +1745,8 @@ class BackupToS3Test {
         "--bucket=backups --prefix=a//b | single slashes, such as projects/codecommit-backup",
         "--bucket=backups --prefix= | single slashes, such as projects/codecommit-backup",
         "--bucket=backups --prefix=a$b | single slashes, such as projects/codecommit-backup",
-        "--bucket=backups --repository-names=arn:aws:codecommit:eu-west-1:111122223333:app | names of repositories, with * and ?",
+            "--bucket=backups --repository-names=arn:aws:codecommit:eu-west-1:111122223333:app | names of "
+                    + "repositories, with * and ?",
         "--bucket=backups --repository-names=a/b | names of repositories, with * and ?",
         "--bucket=backups --repository-names=[ab] | names of repositories, with * and ?",
         "--bucket=backups --exclude=a+ | names of repositories, with * and ?",
@@ -1538,13 +1764,20 @@ class BackupToS3Test {
         "--bucket=backups --expected-bucket-owner=1234 | 12 digits, such as 444455556666",
         "--bucket=backups --expected-bucket-owner=arn:aws:iam::444455556666:root | 12 digits, such as 444455556666",
         "--bucket=backups --sse-kms-key-id=alias/backups | the key's whole ARN, such as arn:aws:kms:",
-        "--bucket=backups --sse-kms-key-id=1234abcd-12ab-34cd-56ef-1234567890ab | the key's whole ARN, such as arn:aws:kms:",
-        "--bucket=backups --sse-kms-key-id=arn:aws:kms:eu-west-1:444455556666:alias/backups | the key's whole ARN, such as arn:aws:kms:",
-        "--bucket=backups --git-endpoint=https://git-codecommit.eu-west-1.amazonaws.com | a host name without https:// and path",
-        "--bucket=backups --git-endpoint=git-codecommit.eu-west-1.amazonaws.com/v1/repos/app | a host name without https:// and path",
-        "--bucket=backups --git-endpoint=user@git-codecommit.eu-west-1.amazonaws.com | a host name without https:// and path",
-        "--bucket=backups --git-endpoint=git-codecommit.us-east-1.amazonaws.com | give a host of the Region eu-west-1, or --region us-east-1",
-        "--bucket=backups --git-endpoint=vpce-0123456789abcdef0-a1b2c3d4.git-codecommit-fips.us-gov-west-1.vpce.amazonaws.com | or --region us-gov-west-1",
+            "--bucket=backups --sse-kms-key-id=1234abcd-12ab-34cd-56ef-1234567890ab | the key's whole ARN, such as "
+                    + "arn:aws:kms:",
+            "--bucket=backups --sse-kms-key-id=arn:aws:kms:eu-west-1:444455556666:alias/backups | the key's whole "
+                    + "ARN, such as arn:aws:kms:",
+            "--bucket=backups --git-endpoint=https://git-codecommit.eu-west-1.amazonaws.com | a host name without "
+                    + "https:// and path",
+            "--bucket=backups --git-endpoint=git-codecommit.eu-west-1.amazonaws.com/v1/repos/app | a host name "
+                    + "without https:// and path",
+            "--bucket=backups --git-endpoint=user@git-codecommit.eu-west-1.amazonaws.com | a host name without "
+                    + "https:// and path",
+            "--bucket=backups --git-endpoint=git-codecommit.us-east-1.amazonaws.com | give a host of the Region "
+                    + "eu-west-1, or --region us-east-1",
+            "--bucket=backups "
+                    + "--git-endpoint=vpce-0123456789abcdef0-a1b2c3d4.git-codecommit-fips.us-gov-west-1.vpce.amazonaws.com | or --region us-gov-west-1",
         "--bucket=backups --region=europe | a Region such as eu-west-1",
         "--bucket=backups --print=status | a JSON Pointer such as /status",
         "--bucket=backups --repository-name | did you mean --repository-names?",

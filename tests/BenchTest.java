@@ -23,7 +23,10 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.w3c.dom.Element;
 import picocli.CommandLine;
 
-/** The benchmark itself, without what it measures: what it makes of numbers, and of contestants that fail or are missing. */
+/**
+ * The benchmark itself, without what it measures: what it makes of numbers, and of contestants that fail or are
+ * missing.
+ */
 @Timeout(60)
 class BenchTest {
     @TempDir
@@ -54,7 +57,8 @@ class BenchTest {
         "AT_MOST  | 0    | 0         | met    | 0 x",
         "AT_MOST  | 0    | 4096 0 1  | MISSED | 1 x (0 to 4,096)",
         "AT_MOST  | 2048 | 1375.4    | met    | 1,375 x"})
-    void theMedianDecidesWhetherATargetIsMet(Results.Bound bound, double limit, String values, String verdict, String measure) {
+    void theMedianDecidesWhetherATargetIsMet(Results.Bound bound, double limit, String values, String verdict,
+            String measure) {
         var row = new Results().row("a subject", "a figure", bound, limit, "x");
         row.measured(Arrays.stream(values.split(" ")).mapToDouble(Double::parseDouble).toArray());
         assertEquals(verdict, row.verdict());
@@ -65,14 +69,16 @@ class BenchTest {
     @Test
     void ratiosAreThoseOfOneRound() {
         var row = new Results().row("a subject", "a figure", "x");
-        comparison(Map.of("slow", new double[] {10, 20, 90}, "fast", new double[] {1, 4, 10})).ratio(row, "slow", "fast");
+        comparison(Map.of("slow", new double[] {10, 20, 90}, "fast", new double[] {1, 4, 10})).ratio(row, "slow",
+                "fast");
         assertEquals("9 x (5 to 10)", row.measure(), "the quotient of the medians is 5");
     }
 
     @Test
     void whatTheNoiseExceedsIsNoFigure() {
         var row = new Results().row("a subject", "a figure", Results.Bound.AT_MOST, 2, "x");
-        var walls = Map.of("many", new double[] {2, 2}, "few", new double[] {1, 0.4}, Bench.START, new double[] {0.5, 0.5});
+        var walls = Map.of("many", new double[] {2, 2}, "few", new double[] {1, 0.4}, Bench.START,
+                new double[] {0.5, 0.5});
         Bench.perPiece(row, comparison(walls), "many", "few", 2);
         assertFalse(row.isMeasured());
         assertFalse(row.met());
@@ -85,7 +91,8 @@ class BenchTest {
     void tableJsonAndChartSayTheSame() throws Exception {
         var results = new Results();
         results.about.put("runs", 3);
-        results.row("first <backup> & more", "times faster than \"tar\"", Results.Bound.AT_LEAST, 5, "x").measured(4, 5, 6);
+        results.row("first <backup> & more", "times faster than \"tar\"", Results.Bound.AT_LEAST, 5, "x").measured(4, 5,
+                6);
         results.row("first <backup> & more", "bytes", Results.Bound.AT_MOST, 0, "bytes").measured(1);
         results.row("first <backup> & more", "memory", "MiB").measured(12.34);
         results.row("another", "times", Results.Bound.AT_MOST, 1, "x").missing("aws is not on PATH");
@@ -102,26 +109,33 @@ class BenchTest {
         assertTrue(table.endsWith("\ntargets: 1 met, 1 missed, 1 skipped\n"), table);
 
         var figures = results.json().path("figures");
-        assertEquals("{\"subject\":\"first <backup> & more\",\"figure\":\"times faster than \\\"tar\\\"\",\"unit\":\"x\","
-                + "\"target\":{\"bound\":\"at least\",\"limit\":5.0},\"median\":5.0,\"min\":4.0,\"max\":6.0,\"met\":true}", figures.get(0).toString());
+        assertEquals(
+                "{\"subject\":\"first <backup> & more\",\"figure\":\"times faster than \\\"tar\\\"\",\"unit\":\"x\","
+                        + "\"target\":{\"bound\":\"at "
+                        + "least\",\"limit\":5.0},\"median\":5.0,\"min\":4.0,\"max\":6.0,\"met\":true}",
+                figures.get(0).toString());
         assertFalse(figures.get(1).path("met").asBoolean(true));
         assertFalse(figures.get(2).has("met") || figures.get(2).has("target"));
         assertEquals("aws is not on PATH", figures.get(3).path("skipped").asText());
         assertFalse(figures.get(3).has("met"));
         assertEquals(11, results.json().at("/runs/first <backup> & more/tar & co/1/wall").asDouble());
 
-        var svg = DocumentBuilderFactory.newInstance().newDocumentBuilder().parse(new ByteArrayInputStream(results.svg().getBytes(StandardCharsets.UTF_8)));
+        var svg = DocumentBuilderFactory.newInstance().newDocumentBuilder()
+                .parse(new ByteArrayInputStream(results.svg().getBytes(StandardCharsets.UTF_8)));
         var bars = svg.getElementsByTagName("rect");
         assertEquals(2, bars.getLength());
-        var widths = IntStream.range(0, 2).mapToDouble(i -> Double.parseDouble(((Element) bars.item(i)).getAttribute("width"))).toArray();
+        var widths = IntStream.range(0, 2)
+                .mapToDouble(i -> Double.parseDouble(((Element) bars.item(i)).getAttribute("width"))).toArray();
         assertEquals(5, widths[1] / widths[0], 0.01, "bars are as long as the medians, 10 and 2");
         var texts = svg.getElementsByTagName("text");
         var text = IntStream.range(0, texts.getLength()).mapToObj(i -> texts.item(i).getTextContent()).toList();
         assertEquals(List.of("first <backup> & more", "toolkit", "2 s", "tar & co", "10 s, 5 x",
-                "times faster than \"tar\": 5 x (4 to 6): met, target at least 5 x", "bytes: 1 bytes: missed, target at most 0 bytes",
+                "times faster than \"tar\": 5 x (4 to 6): met, target at least 5 x",
+                "bytes: 1 bytes: missed, target at most 0 bytes",
                 "memory: 12.3 MiB", "another", "times: skipped: aws is not on PATH, target at most 1 x"), text);
         var height = Integer.parseInt(svg.getDocumentElement().getAttribute("height"));
-        for (var i = 0; i < texts.getLength(); i++) assertTrue(Integer.parseInt(((Element) texts.item(i)).getAttribute("y")) < height);
+        for (var i = 0; i < texts.getLength(); i++)
+            assertTrue(Integer.parseInt(((Element) texts.item(i)).getAttribute("y")) < height);
     }
 
     @Test
@@ -135,7 +149,8 @@ class BenchTest {
             var rounds = new int[1];
             var a = new Bench.Contestant("a", "echo a >>" + log);
             var b = new Bench.Contestant("b", "echo b >>" + log);
-            var comparison = bench.compare("a subject", () -> rounds[0]++, a, b, new Bench.Contestant("c", "exit 1", "no-such-tool"));
+            var comparison = bench.compare("a subject", () -> rounds[0]++, a, b,
+                    new Bench.Contestant("c", "exit 1", "no-such-tool"));
             assertEquals("a b a b a b", String.join(" ", Files.readAllLines(log)), "the first round does not count");
             assertEquals(3, rounds[0]);
             assertEquals(2, comparison.runs().get("a").size());
@@ -143,7 +158,8 @@ class BenchTest {
             comparison.ratio(row, "a", "c");
             assertEquals("skipped: no-such-tool is not on PATH", row.verdict());
             assertEquals(List.of("a", "b"), List.copyOf(bench.results.runs.get("a subject").keySet()));
-            var failure = assertThrows(IOException.class, () -> bench.compare("", () -> { }, new Bench.Contestant("d", "echo why; exit 3")));
+            var failure = assertThrows(IOException.class,
+                    () -> bench.compare("", () -> {}, new Bench.Contestant("d", "echo why; exit 3")));
             assertEquals("d failed: why\n", failure.getMessage());
         }
     }
@@ -154,7 +170,8 @@ class BenchTest {
         var command = new CommandLine(bench).setCaseInsensitiveEnumValuesAllowed(true);
         command.parseArgs();
         assertEquals(List.of(Bench.Case.values()), bench.cases);
-        command.parseArgs("FIRST", "small", "--runs", "1", "--quick", "--large", "x.git", "--json", "a.json", "--svg", "a.svg");
+        command.parseArgs("FIRST", "small", "--runs", "1", "--quick", "--large", "x.git", "--json", "a.json", "--svg",
+                "a.svg");
         assertEquals(List.of(Bench.Case.first, Bench.Case.small), bench.cases);
         assertTrue(bench.quick);
         assertEquals(1, bench.runs);

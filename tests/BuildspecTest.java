@@ -93,19 +93,21 @@ class BuildspecTest {
     }
 
     /**
-     * As much of CodeBuild as a buildspec without on-failure needs: one shell for all commands (version 0.2); the project's variables before those
-     * of the file; a phase ends at the first command that fails, then come its finally commands; a failure in build leads to post_build, one before
-     * it to the end; a build succeeds if every phase did.
+     * As much of CodeBuild as a buildspec without on-failure needs: one shell for all commands (version 0.2); the
+     * project's variables before those of the file; a phase ends at the first command that fails, then come its finally
+     * commands; a failure in build leads to post_build, one before it to the end; a build succeeds if every phase did.
      */
     Build build(JsonNode buildspec, Map<String, String> variables) throws Exception {
         var err = directory.resolve("err");
         var builder = new ProcessBuilder(buildspec.at("/env/shell").asText("sh")).redirectError(err.toFile());
         var environment = builder.environment();
-        environment.keySet().removeIf(name -> name.matches("(?i)(AWS|GIT|CODEBUILD|BACKUP)_.*|.*_PROXY|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS"));
+        environment.keySet().removeIf(
+                name -> name.matches("(?i)(AWS|GIT|CODEBUILD|BACKUP)_.*|.*_PROXY|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS"));
         List.of("TASK", "SHARD", "DEADLINE").forEach(environment::remove);
         environment.putAll(Script.environment(aws));
         environment.put("CODEBUILD_SRC_DIR", Path.of("").toAbsolutePath().toString());
-        buildspec.at("/env/variables").properties().forEach(variable -> environment.put(variable.getKey(), variable.getValue().asText()));
+        buildspec.at("/env/variables").properties()
+                .forEach(variable -> environment.put(variable.getKey(), variable.getValue().asText()));
         environment.putAll(variables);
         var commands = new ArrayList<Command>();
         var succeeding = true;
@@ -113,8 +115,11 @@ class BuildspecTest {
         try (var in = shell.outputWriter(); var out = shell.inputReader()) {
             for (var name : PHASES) {
                 var phase = buildspec.path("phases").path(name);
-                if (phase.has("on-failure")) throw new IllegalArgumentException(name + ": what on-failure leads to is not known here");
-                if (!succeeding && !name.equals("post_build") || commands.stream().anyMatch(c -> c.exitCode != 0 && !c.phase.equals("build"))) break;
+                if (phase.has("on-failure"))
+                    throw new IllegalArgumentException(name + ": what on-failure leads to is not known here");
+                if (!succeeding && !name.equals("post_build")
+                        || commands.stream().anyMatch(c -> c.exitCode != 0 && !c.phase.equals("build")))
+                    break;
                 in.write("export CODEBUILD_BUILD_SUCCEEDING=" + (succeeding ? 1 : 0) + "\n");
                 for (var block : List.of("commands", "finally"))
                     for (var command : phase.path(block)) {
@@ -138,7 +143,8 @@ class BuildspecTest {
         in.flush();
         var lines = new ArrayList<String>();
         for (String line; (line = out.readLine()) != null; lines.add(line))
-            if (line.startsWith(end)) return new Command(phase, Integer.parseInt(line.substring(end.length() + 1)), String.join("\n", lines).stripTrailing());
+            if (line.startsWith(end)) return new Command(phase, Integer.parseInt(line.substring(end.length() + 1)),
+                    String.join("\n", lines).stripTrailing());
         return new Command(phase, shell.waitFor(), String.join("\n", lines)); // it has ended the shell
     }
 
@@ -162,11 +168,13 @@ class BuildspecTest {
 
     private static Map<String, String> statuses(JsonNode result) {
         return result.path("repositories").valueStream()
-                .collect(Collectors.toMap(r -> r.path("repositoryName").asText(), r -> r.path("status").asText(), (a, b) -> a, TreeMap::new));
+                .collect(Collectors.toMap(r -> r.path("repositoryName").asText(), r -> r.path("status").asText(),
+                        (a, b) -> a, TreeMap::new));
     }
 
     private static List<String> findings(JsonNode result) {
-        return result.path("findings").valueStream().map(f -> f.path("kind").asText() + " " + f.path("repositoryName").asText()).toList();
+        return result.path("findings").valueStream()
+                .map(f -> f.path("kind").asText() + " " + f.path("repositoryName").asText()).toList();
     }
 
     @Test
@@ -224,7 +232,10 @@ class BuildspecTest {
         assertEquals(List.of("missing payments"), findings(build.result("post_build")));
     }
 
-    /** Two builds back up half of the repositories each and verify none, as the other half may be under way; a third one verifies all. */
+    /**
+     * Two builds back up half of the repositories each and verify none, as the other half may be under way; a third one
+     * verifies all.
+     */
     @Test
     void severalBuildsShareTheWorkAndOneMoreVerifiesIt() throws Exception {
         var names = Stream.iterate(1, i -> i + 1).limit(8).map(i -> "r" + i).toArray(String[]::new);
@@ -258,7 +269,8 @@ class BuildspecTest {
             "backups, 111122223333, verify, 2/4, 'a SHARD other than 1/1 needs TASK=backup'",
             "backups, 111122223333, backups, 1/1, 'TASK is all, backup or verify'",
             "backups, 111122223333, '', 1/1, 'TASK is all, backup or verify'"})
-    void wrongSettingsEndTheBuildBeforeAnythingIsStarted(String name, String owner, String task, String shard, String right) throws Exception {
+    void wrongSettingsEndTheBuildBeforeAnythingIsStarted(String name, String owner, String task, String shard,
+            String right) throws Exception {
         var variables = new TreeMap<>(Map.of("TASK", task, "SHARD", shard));
         if (name != null) variables.put("BACKUP_BUCKET", name);
         if (owner != null) variables.put("BACKUP_BUCKET_OWNER", owner);
@@ -271,7 +283,9 @@ class BuildspecTest {
         assertEquals(List.of(), aws.calls());
     }
 
-    /** Values stay values: they are no commands of the shell, no further words, no options and no files of arguments. */
+    /**
+     * Values stay values: they are no commands of the shell, no further words, no options and no files of arguments.
+     */
     @Test
     void valuesAreNeverRead() throws Exception {
         var evil = "'; touch pwned; \"$(touch pwned)`touch pwned`\" --dry-run *";
@@ -290,8 +304,10 @@ class BuildspecTest {
 
     // The file
 
-    static final Set<String> TOP = Set.of("version", "run-as", "env", "proxy", "batch", "phases", "reports", "artifacts", "cache");
-    static final Set<String> ENV = Set.of("shell", "variables", "parameter-store", "exported-variables", "secrets-manager", "git-credential-helper");
+    static final Set<String> TOP = Set.of("version", "run-as", "env", "proxy", "batch", "phases", "reports",
+            "artifacts", "cache");
+    static final Set<String> ENV = Set.of("shell", "variables", "parameter-store", "exported-variables",
+            "secrets-manager", "git-credential-helper");
     static final Set<String> CACHE = Set.of("key", "fallback-keys", "action", "paths");
 
     /** CodeBuild ignores what it does not know, so that a misspelt key would be found on the first bad night. */
@@ -311,12 +327,14 @@ class BuildspecTest {
             if (name.equals("install")) known.add("runtime-versions");
             unknown(phase, known, "phases/" + name + "/", unknown);
             for (var block : List.of("commands", "finally"))
-                for (var command : phase.path(block)) assertTrue(command.isTextual(), name + ": YAML makes this no text: " + command);
+                for (var command : phase.path(block))
+                    assertTrue(command.isTextual(), name + ": YAML makes this no text: " + command);
         }
         assertEquals(Set.of(), unknown);
         assertEquals(Set.of("java"), names(buildspec.at("/phases/install/runtime-versions")));
         assertTrue(JAVA.contains(buildspec.at("/phases/install/runtime-versions/java").asText()));
-        for (var variable : buildspec.at("/env/variables")) assertTrue(variable.isTextual(), "YAML makes this no text: " + variable);
+        for (var variable : buildspec.at("/env/variables"))
+            assertTrue(variable.isTextual(), "YAML makes this no text: " + variable);
     }
 
     private static Set<String> names(JsonNode node) {
@@ -332,11 +350,15 @@ class BuildspecTest {
     void hidesNoFailure() {
         for (var name : PHASES) {
             var phase = buildspec().path("phases").path(name);
-            assertFalse(phase.has("on-failure"), name + ": ABORT would keep the verification from running, CONTINUE says too little");
+            assertFalse(phase.has("on-failure"),
+                    name + ": ABORT would keep the verification from running, CONTINUE says too little");
             for (var command : phase.path("commands")) {
-                assertFalse(command.asText().matches("(?s).*(\\|\\| *(true|:)|[^|]\\|[^|]* tee |exit 0|set \\+e|&\\s*$).*"), command.asText());
+                assertFalse(
+                        command.asText().matches("(?s).*(\\|\\| *(true|:)|[^|]\\|[^|]* tee |exit 0|set \\+e|&\\s*$).*"),
+                        command.asText());
                 if (command.asText().contains("./jbang")) // and its exit code is the command's
-                    assertTrue(command.asText().strip().matches("(?s)if [^\n]*; then\n *\\./jbang [^\n]*\nfi"), command.asText());
+                    assertTrue(command.asText().strip().matches("(?s)if [^\n]*; then\n *\\./jbang [^\n]*\nfi"),
+                            command.asText());
             }
         }
     }
@@ -364,7 +386,8 @@ class BuildspecTest {
                   post_build: {commands: ['echo $CODEBUILD_BUILD_SUCCEEDING', 'cat']}
                 """), Map.of("B", "project"));
         assertFalse(build.succeeded());
-        assertEquals(List.of("install 0 ", "pre_build 0 1 / file project", "pre_build 0 finally", "build 7 ", "build 0 cleaned", "post_build 0 0",
+        assertEquals(List.of("install 0 ", "pre_build 0 1 / file project", "pre_build 0 finally", "build 7 ",
+                "build 0 cleaned", "post_build 0 0",
                 "post_build 0 "),
                 build.commands().stream().map(c -> c.phase() + " " + c.exitCode() + " " + c.out()).toList());
     }
@@ -373,7 +396,8 @@ class BuildspecTest {
     @CsvSource({"install, install", "pre_build, install pre_build", "build, install pre_build build post_build",
             "post_build, install pre_build build post_build", "none, install pre_build build post_build"})
     void theRunnerGoesOnAfterBuildOnly(String failing, String run) throws Exception {
-        var yaml = PHASES.stream().map(name -> "  " + name + ": {commands: ['" + (name.equals(failing) ? "false" : "true") + "']}")
+        var yaml = PHASES.stream()
+                .map(name -> "  " + name + ": {commands: ['" + (name.equals(failing) ? "false" : "true") + "']}")
                 .collect(Collectors.joining("\n"));
         var build = build(buildspec("version: 0.2\nphases:\n" + yaml), Map.of());
         assertEquals(run, String.join(" ", build.phases()));

@@ -46,8 +46,9 @@ import software.amazon.awssdk.services.kms.KmsClient;
 import software.amazon.awssdk.services.s3.S3Client;
 
 /**
- * Witnesses from outside, so that nothing is right only because our own embedded AWS says so: the AWS CLI, boto3 and git as other clients of
- * the embedded AWS, and moto as another AWS for the scripts. Each is skipped where it is not installed.
+ * Witnesses from outside, so that nothing is right only because our own embedded AWS says so: the AWS CLI, boto3 and
+ * git as other clients of the embedded AWS, and moto as another AWS for the scripts. Each is skipped where it is not
+ * installed.
  */
 class ConformanceTest {
     static final ObjectMapper JSON = new ObjectMapper();
@@ -109,7 +110,8 @@ class ConformanceTest {
             var err = Files.createTempFile("conformance", ".err");
             var builder = new ProcessBuilder(command).directory(directory.toFile()).redirectError(err.toFile());
             builder.environment().putAll(environment);
-            builder.environment().putAll(Map.of("AWS_PAGER", "", "GIT_TERMINAL_PROMPT", "0", "PYTHONWARNINGS", "ignore"));
+            builder.environment()
+                    .putAll(Map.of("AWS_PAGER", "", "GIT_TERMINAL_PROMPT", "0", "PYTHONWARNINGS", "ignore"));
             var process = builder.start();
             process.getOutputStream().close();
             var out = new String(process.getInputStream().readAllBytes());
@@ -156,12 +158,14 @@ class ConformanceTest {
             var sorted = new TreeMap<String, JsonNode>();
             object.properties().forEach(field -> {
                 var everybody = field.getKey().equals("Principal") && field.getValue().isTextual();
-                sorted.put(field.getKey(), everybody ? JSON.createObjectNode().set("AWS", field.getValue()) : meaning(field.getValue()));
+                sorted.put(field.getKey(),
+                        everybody ? JSON.createObjectNode().set("AWS", field.getValue()) : meaning(field.getValue()));
             });
             return JSON.valueToTree(sorted);
         }
         if (node instanceof ArrayNode array) {
-            var sorted = array.valueStream().map(ConformanceTest::meaning).sorted(Comparator.comparing(JsonNode::toString)).toList();
+            var sorted = array.valueStream().map(ConformanceTest::meaning)
+                    .sorted(Comparator.comparing(JsonNode::toString)).toList();
             return sorted.size() == 1 ? sorted.get(0) : JSON.createArrayNode().addAll(sorted);
         }
         return node.asText().matches("\\d{12}") ? JSON.valueToTree("arn:aws:iam::" + node.asText() + ":root") : node;
@@ -171,7 +175,10 @@ class ConformanceTest {
         return meaning(parse(json));
     }
 
-    /** Runs a script, which must change something, then in a shell the command that it prints as undo: all must be as it was. */
+    /**
+     * Runs a script, which must change something, then in a shell the command that it prints as undo: all must be as it
+     * was.
+     */
     static Script.Run takenBack(Supplier<?> state, CommandLine script, String... arguments) {
         var before = String.valueOf(state.get());
         var run = Script.run(script, arguments);
@@ -188,20 +195,27 @@ class ConformanceTest {
     void theAwsCliFindsTheKeyAsItWasAskedFor() {
         needsAwsCli();
         var alias = "alias/" + name;
-        var made = Script.run(new CreateKmsKey().commandLine(), "--alias", alias, "--users", "arn:aws:iam::111122223333:role/Developer", "--description",
+        var made = Script.run(new CreateKmsKey().commandLine(), "--alias", alias, "--users",
+                "arn:aws:iam::111122223333:role/Developer", "--description",
                 "all code", "--tags", "Team=Payments", "Cost=12",
                 "--rotation-period-in-days", "90");
         assertEquals(0, made.exitCode(), made.err());
         var key = cli("kms", "describe-key", "--key-id", alias).path("KeyMetadata");
         assertEquals(made.json().at("/key/keyArn").asText(), key.path("Arn").asText());
-        assertEquals("Enabled CUSTOMER SYMMETRIC_DEFAULT ENCRYPT_DECRYPT all code", Stream.of("KeyState", "KeyManager", "KeySpec", "KeyUsage", "Description")
+        assertEquals("Enabled CUSTOMER SYMMETRIC_DEFAULT ENCRYPT_DECRYPT all code",
+                Stream.of("KeyState", "KeyManager", "KeySpec", "KeyUsage", "Description")
                 .map(member -> key.path(member).asText()).reduce((a, b) -> a + " " + b).orElseThrow());
-        var policy = parse(cli("kms", "get-key-policy", "--key-id", key.path("KeyId").asText(), "--policy-name", "default").path("Policy").asText());
-        assertEquals(List.of("AccountAdministration", "KeyUsage"), policy.path("Statement").valueStream().map(s -> s.path("Sid").asText()).sorted().toList());
+        var policy = parse(
+                cli("kms", "get-key-policy", "--key-id", key.path("KeyId").asText(), "--policy-name", "default")
+                        .path("Policy").asText());
+        assertEquals(List.of("AccountAdministration", "KeyUsage"),
+                policy.path("Statement").valueStream().map(s -> s.path("Sid").asText()).sorted().toList());
         assertTrue(policy.toString().contains("arn:aws:iam::111122223333:role/Developer"));
-        assertEquals(Map.of("Team", "Payments", "Cost", "12"), pairs(cli("kms", "list-resource-tags", "--key-id", key.path("KeyId").asText()).path("Tags"),
+        assertEquals(Map.of("Team", "Payments", "Cost", "12"),
+                pairs(cli("kms", "list-resource-tags", "--key-id", key.path("KeyId").asText()).path("Tags"),
                 "TagKey", "TagValue"));
-        assertEquals(90, cli("kms", "get-key-rotation-status", "--key-id", key.path("KeyId").asText()).path("RotationPeriodInDays").asInt());
+        assertEquals(90, cli("kms", "get-key-rotation-status", "--key-id", key.path("KeyId").asText())
+                .path("RotationPeriodInDays").asInt());
     }
 
     static Map<String, String> pairs(JsonNode list, String key, String value) {
@@ -214,7 +228,8 @@ class ConformanceTest {
     void theAwsCliFindsTheRepositoryAndWhoMadeIt() {
         needsAwsCli();
         var key = aws.kms.createKey(REGION);
-        var made = Script.run(new CreateEncryptedRepo().commandLine(), "--repository-name", name, "--kms-key-id", key.keyId, "--repository-description",
+        var made = Script.run(new CreateEncryptedRepo().commandLine(), "--repository-name", name, "--kms-key-id",
+                key.keyId, "--repository-description",
                 "pays \"all\" the bills", "--tags", "Team=Payments");
         assertEquals(0, made.exitCode(), made.err());
         var repository = cli("codecommit", "get-repository", "--repository-name", name).path("repositoryMetadata");
@@ -222,7 +237,9 @@ class ConformanceTest {
         assertEquals(key.arn, repository.path("kmsKeyId").asText());
         assertEquals("pays \"all\" the bills", repository.path("repositoryDescription").asText());
         assertEquals(made.json().at("/repository/cloneUrlHttp").asText(), repository.path("cloneUrlHttp").asText());
-        assertEquals("Payments", cli("codecommit", "list-tags-for-resource", "--resource-arn", repository.path("Arn").asText()).at("/tags/Team").asText());
+        assertEquals("Payments",
+                cli("codecommit", "list-tags-for-resource", "--resource-arn", repository.path("Arn").asText())
+                        .at("/tags/Team").asText());
         assertEquals(made.json().path("account").asText(), cli("sts", "get-caller-identity").path("Account").asText());
     }
 
@@ -230,14 +247,17 @@ class ConformanceTest {
     void theAwsCliFindsTheSecurityGroup() {
         needsAwsCli();
         var vpc = aws.ec2.createVpc(REGION, "10.20.0.0/16", "2001:db8:1234:1a00::/56");
-        var made = Script.run(new CreateEndpointSecurityGroup().commandLine(), "--vpc-id", vpc, "--tags", "Team=Payments");
+        var made = Script.run(new CreateEndpointSecurityGroup().commandLine(), "--vpc-id", vpc, "--tags",
+                "Team=Payments");
         assertEquals(0, made.exitCode(), made.err());
         var group = cli("ec2", "describe-security-groups", "--filters", "Name=vpc-id,Values=" + vpc,
                 "Name=group-name,Values=codecommit-endpoints").at("/SecurityGroups/0");
         assertEquals(made.json().at("/securityGroup/groupId").asText(), group.path("GroupId").asText());
-        assertEquals("tcp 443 443 10.20.0.0/16 2001:db8:1234:1a00::/56", Stream.of("/IpProtocol", "/FromPort", "/ToPort", "/IpRanges/0/CidrIp",
+        assertEquals("tcp 443 443 10.20.0.0/16 2001:db8:1234:1a00::/56",
+                Stream.of("/IpProtocol", "/FromPort", "/ToPort", "/IpRanges/0/CidrIp",
                 "/Ipv6Ranges/0/CidrIpv6")
-                .map(pointer -> group.at("/IpPermissions/0" + pointer).asText()).reduce((a, b) -> a + " " + b).orElseThrow());
+                        .map(pointer -> group.at("/IpPermissions/0" + pointer).asText()).reduce((a, b) -> a + " " + b)
+                        .orElseThrow());
         assertEquals(Map.of("Team", "Payments"), pairs(group.path("Tags"), "Key", "Value"));
     }
 
@@ -245,22 +265,27 @@ class ConformanceTest {
     void theAwsCliFindsTheEndpoints() {
         needsAwsCli();
         var network = new Network();
-        var made = Script.run(endpointScript(), "--vpc-id", network.vpc, "--security-group-ids", network.group, "--policy", "restricted", "--repository-names",
+        var made = Script.run(endpointScript(), "--vpc-id", network.vpc, "--security-group-ids", network.group,
+                "--policy", "restricted", "--repository-names",
                 "payments",
                 "--principals", "arn:aws:iam::111122223333:role/Developer", "--tags", "Team=Payments");
         assertEquals(0, made.exitCode(), made.err());
-        var endpoints = cli("ec2", "describe-vpc-endpoints", "--filters", "Name=vpc-id,Values=" + network.vpc).path("VpcEndpoints").valueStream()
+        var endpoints = cli("ec2", "describe-vpc-endpoints", "--filters", "Name=vpc-id,Values=" + network.vpc)
+                .path("VpcEndpoints").valueStream()
                 .sorted(Comparator.comparing(endpoint -> endpoint.path("ServiceName").asText())).toList();
         assertEquals(List.of("com.amazonaws.eu-west-1.codecommit", "com.amazonaws.eu-west-1.git-codecommit"),
                 endpoints.stream().map(endpoint -> endpoint.path("ServiceName").asText()).toList());
         for (var endpoint : endpoints) {
-            assertEquals("Interface available true", endpoint.path("VpcEndpointType").asText() + " " + endpoint.path("State").asText() + " "
+            assertEquals("Interface available true",
+                    endpoint.path("VpcEndpointType").asText() + " " + endpoint.path("State").asText() + " "
                     + endpoint.path("PrivateDnsEnabled").asText());
             assertEquals(JSON.valueToTree(network.subnets), endpoint.path("SubnetIds"));
             assertEquals(network.group, endpoint.at("/Groups/0/GroupId").asText());
             assertEquals(Map.of("Team", "Payments"), pairs(endpoint.path("Tags"), "Key", "Value"));
         }
-        assertTrue(endpoints.get(1).path("PolicyDocument").asText().contains("arn:aws:codecommit:eu-west-1:111122223333:payments"),
+        assertTrue(
+                endpoints.get(1).path("PolicyDocument").asText()
+                        .contains("arn:aws:codecommit:eu-west-1:111122223333:payments"),
                 endpoints.get(1).toString());
     }
 
@@ -273,7 +298,8 @@ class ConformanceTest {
     /** A VPC with a subnet in each of two zones and a security group that lets the VPC in. */
     static class Network {
         final String vpc = aws.ec2.createVpc(REGION, "10.20.0.0/16");
-        final List<String> subnets = List.of(aws.ec2.createSubnet(vpc, REGION + "a", "10.20.1.0/24"), aws.ec2.createSubnet(vpc, REGION + "b", "10.20.2.0/24"));
+        final List<String> subnets = List.of(aws.ec2.createSubnet(vpc, REGION + "a", "10.20.1.0/24"),
+                aws.ec2.createSubnet(vpc, REGION + "b", "10.20.2.0/24"));
         final String group = group("codecommit-endpoints");
 
         String group(String name) {
@@ -288,7 +314,8 @@ class ConformanceTest {
             for (var endpoint : aws.ec2.endpoints(vpc)) {
                 if (endpoint.path("State").asText().equals("deleting")) continue;
                 ((ObjectNode) endpoint).put("PolicyDocument",
-                        meaning(endpoint.path("PolicyDocument").asText()).toString()).remove(List.of("NetworkInterfaceIds", "State"));
+                        meaning(endpoint.path("PolicyDocument").asText()).toString())
+                        .remove(List.of("NetworkInterfaceIds", "State"));
                 state.add(endpoint);
             }
             return meaning(state);
@@ -300,14 +327,19 @@ class ConformanceTest {
         needsAwsCli();
         aws.iam.createRole(name);
         aws.iam.createGroup(name + "s");
-        var made = Script.run(new ApplyBranchDeny().commandLine(), "--branches", "main", "release/*", "--all-repositories", "--role-names", name,
+        var made = Script.run(new ApplyBranchDeny().commandLine(), "--branches", "main", "release/*",
+                "--all-repositories", "--role-names", name,
                 "--policy-name", name);
         assertEquals(0, made.exitCode(), made.err());
         var inline = cli("iam", "get-role-policy", "--role-name", name, "--policy-name", name).path("PolicyDocument");
-        assertEquals("[\"refs/heads/main\",\"refs/heads/release/*\"]", inline.findValue("codecommit:References").toString(), inline.toString());
-        assertEquals(0, Script.run(new ApplyBranchDeny().commandLine(), "--branches", "main", "--all-repositories", "--group-names", name + "s",
+        assertEquals("[\"refs/heads/main\",\"refs/heads/release/*\"]",
+                inline.findValue("codecommit:References").toString(), inline.toString());
+        assertEquals(0,
+                Script.run(new ApplyBranchDeny().commandLine(), "--branches", "main", "--all-repositories",
+                        "--group-names", name + "s",
                 "--policy-name", name, "--managed").exitCode());
-        var arn = cli("iam", "list-attached-group-policies", "--group-name", name + "s").at("/AttachedPolicies/0/PolicyArn").asText();
+        var arn = cli("iam", "list-attached-group-policies", "--group-name", name + "s")
+                .at("/AttachedPolicies/0/PolicyArn").asText();
         var version = cli("iam", "get-policy", "--policy-arn", arn).at("/Policy/DefaultVersionId").asText();
         assertEquals("Deny", cli("iam", "get-policy-version", "--policy-arn", arn, "--version-id",
                 version).at("/PolicyVersion/Document").findValue("Effect").asText());
@@ -321,10 +353,12 @@ class ConformanceTest {
         var repo = repositoryWithHistory(1000);
         var made = Script.run(new BackupToS3().commandLine(), "--bucket", name, "--repository-names", name);
         assertEquals(0, made.exitCode(), made.err());
-        var keys = cli("s3api", "list-objects-v2", "--bucket", name, "--prefix", "projects/codecommit-backup/111122223333/" + REGION + "/" + name + "/")
+        var keys = cli("s3api", "list-objects-v2", "--bucket", name, "--prefix",
+                "projects/codecommit-backup/111122223333/" + REGION + "/" + name + "/")
                 .path("Contents").findValuesAsText("Key");
         assertEquals(2, keys.size(), keys.toString());
-        for (var key : keys) cli("s3api", "get-object", "--bucket", name, "--key", key, temp.resolve(key.replaceAll(".*/[^.]*\\.", "")).toString());
+        for (var key : keys) cli("s3api", "get-object", "--bucket", name, "--key", key,
+                temp.resolve(key.replaceAll(".*/[^.]*\\.", "")).toString());
         restoresAs(repo, Files.readAllBytes(temp.resolve("manifest.json.gz")), temp.resolve("full.bundle"));
     }
 
@@ -332,17 +366,21 @@ class ConformanceTest {
     CodeCommit.Repo repositoryWithHistory(int bytes) {
         var noise = new StringBuilder();
         new Random(1).longs(bytes / 8).forEach(number -> noise.append(Long.toHexString(number)));
-        return aws.codecommit.createRepository(name).commit("refs/heads/main", "a", "1").commit("refs/heads/main", "noise", noise.toString())
-                .ref("refs/heads/release/1", "refs/heads/main").commit("refs/heads/release/1", "b", "2").annotatedTag("v1", "refs/heads/main");
+        return aws.codecommit.createRepository(name).commit("refs/heads/main", "a", "1")
+                .commit("refs/heads/main", "noise", noise.toString())
+                .ref("refs/heads/release/1", "refs/heads/main").commit("refs/heads/release/1", "b", "2")
+                .annotatedTag("v1", "refs/heads/main");
     }
 
     /** That the bundle is the one in the manifest, and that git reads all of the repository out of it. */
     void restoresAs(CodeCommit.Repo repo, byte[] manifest, Path bundle) throws IOException {
         var point = JSON.readTree(new GZIPInputStream(new ByteArrayInputStream(manifest)));
-        assertTrue(run(Path.of("."), Map.of(), "sha256sum", bundle.toString()).out.startsWith(point.at("/chain/0/sha256").asText()), point.toString());
+        assertTrue(run(Path.of("."), Map.of(), "sha256sum", bundle.toString()).out
+                .startsWith(point.at("/chain/0/sha256").asText()), point.toString());
         git(temp, "clone", "-q", "--mirror", bundle.toString(), "mirror.git");
         var refs = new TreeMap<String, String>();
-        git(temp.resolve("mirror.git"), "for-each-ref", "--format=%(refname) %(objectname)").lines().forEach(line -> refs.put(line.split(" ")[0], line.split(" ")[1]));
+        git(temp.resolve("mirror.git"), "for-each-ref", "--format=%(refname) %(objectname)").lines()
+                .forEach(line -> refs.put(line.split(" ")[0], line.split(" ")[1]));
         assertEquals(JSON.valueToTree(refs), meaning(point.path("refs")));
         assertEquals(List.of("refs/heads/main", "refs/heads/release/1", "refs/tags/v1"), List.copyOf(refs.keySet()));
         for (var ref : refs.entrySet()) assertEquals(repo.resolve(ref.getKey()).name(), ref.getValue());
@@ -355,14 +393,16 @@ class ConformanceTest {
     static Object keys() {
         var state = new TreeMap<String, Object>(aws.kms.aliases(REGION));
         for (var key : aws.kms.keys(REGION))
-            if (key.state.equals("Enabled")) state.put(key.keyId, List.of(key.description, meaning(key.policy), key.rotationPeriod, new TreeMap<>(key.tags)));
+            if (key.state.equals("Enabled")) state.put(key.keyId,
+                    List.of(key.description, meaning(key.policy), key.rotationPeriod, new TreeMap<>(key.tags)));
         return state;
     }
 
     @Test
     void theUndoOfANewKeyTakesAliasAndKeyAway() {
         needsAwsCli();
-        var run = takenBack(ConformanceTest::keys, new CreateKmsKey().commandLine(), "--alias", "alias/" + name, "--users",
+        var run = takenBack(ConformanceTest::keys, new CreateKmsKey().commandLine(), "--alias", "alias/" + name,
+                "--users",
                 "arn:aws:iam::111122223333:role/Developer");
         assertEquals("created", run.status());
         assertEquals("PendingDeletion", aws.kms.find(run.json().at("/key/keyId").asText(), REGION).state);
@@ -377,7 +417,8 @@ class ConformanceTest {
         key.tags.remove("Team");
         key.tags.put("Team", "old one");
         key.tags.put("Other", "a b");
-        var run = takenBack(ConformanceTest::keys, new CreateKmsKey().commandLine(), "--alias", "alias/" + name, "--users",
+        var run = takenBack(ConformanceTest::keys, new CreateKmsKey().commandLine(), "--alias", "alias/" + name,
+                "--users",
                 "arn:aws:iam::111122223333:role/Developer", "--description", "new",
                 "--rotation-period-in-days", "90", "--tags", "Team=new one", "More=x", "Most=", "--remove-other-tags");
         assertEquals(List.of("policy", "description", "rotationPeriodInDays", "tags", "tags"), fields(run));
@@ -397,7 +438,8 @@ class ConformanceTest {
     void theUndoOfAnotherRotationBringsBackThePeriod() {
         needsAwsCli();
         key().rotationPeriod = 200;
-        var changed = takenBack(ConformanceTest::keys, new CreateKmsKey().commandLine(), "--alias", "alias/" + name, "--rotation-period-in-days", "90");
+        var changed = takenBack(ConformanceTest::keys, new CreateKmsKey().commandLine(), "--alias", "alias/" + name,
+                "--rotation-period-in-days", "90");
         assertTrue(fields(changed).contains("rotationPeriodInDays"));
         assertTrue(fields(takenBack(ConformanceTest::keys, new CreateKmsKey().commandLine(), "--alias", "alias/" + name,
                 "--no-rotation")).contains("rotationPeriodInDays"));
@@ -412,7 +454,9 @@ class ConformanceTest {
     void theUndoOfANewRepositoryDeletesIt() {
         needsAwsCli();
         key();
-        assertEquals("created", takenBack(this::repository, new CreateEncryptedRepo().commandLine(), "--repository-name", name, "--kms-key-id", "alias/"
+        assertEquals("created",
+                takenBack(this::repository, new CreateEncryptedRepo().commandLine(), "--repository-name", name,
+                        "--kms-key-id", "alias/"
                 + name, "--tags", "Team=Payments").status());
     }
 
@@ -420,14 +464,17 @@ class ConformanceTest {
     void theUndoOfChangesToARepositoryBringsBackKeyDescriptionAndTags() {
         needsAwsCli();
         key();
-        var repo = aws.codecommit.createRepository(name).key(aws.kms.createKey(REGION).arn).description("it's \"$HOME\" \\ `x`, Ünïcode").tag("Team",
+        var repo = aws.codecommit.createRepository(name).key(aws.kms.createKey(REGION).arn)
+                .description("it's \"$HOME\" \\ `x`, Ünïcode").tag("Team",
                 "old one").tag("Other", "a b");
-        var arguments = new String[] {"--repository-name", name, "--kms-key-id", "alias/" + name, "--repository-description", "new", "--tags", "Team=new one",
+        var arguments = new String[] {"--repository-name", name, "--kms-key-id", "alias/" + name,
+                "--repository-description", "new", "--tags", "Team=new one",
                 "More=x", "Most=", "--remove-other-tags"};
         var run = takenBack(this::repository, new CreateEncryptedRepo().commandLine(), arguments);
         assertEquals(List.of("kmsKeyId", "repositoryDescription", "tags", "tags"), fields(run));
         repo.key(null).description("");
-        assertEquals(List.of("kmsKeyId", "repositoryDescription", "tags", "tags"), fields(takenBack(this::repository, new CreateEncryptedRepo().commandLine(),
+        assertEquals(List.of("kmsKeyId", "repositoryDescription", "tags", "tags"),
+                fields(takenBack(this::repository, new CreateEncryptedRepo().commandLine(),
                 arguments)));
     }
 
@@ -439,7 +486,8 @@ class ConformanceTest {
     void theUndoOfANewSecurityGroupDeletesIt() {
         needsAwsCli();
         var vpc = aws.ec2.createVpc(REGION, "10.20.0.0/16");
-        assertEquals("created", takenBack(() -> groups(vpc), new CreateEndpointSecurityGroup().commandLine(), "--vpc-id", vpc, "--tags",
+        assertEquals("created",
+                takenBack(() -> groups(vpc), new CreateEndpointSecurityGroup().commandLine(), "--vpc-id", vpc, "--tags",
                 "Team=Payments").status());
     }
 
@@ -454,9 +502,10 @@ class ConformanceTest {
         cli("ec2", "authorize-security-group-ingress", "--group-id", group, "--ip-permissions",
                 "[{\"IpProtocol\":\"tcp\",\"FromPort\":443,\"ToPort\":443,\"UserIdGroupPairs\":[{\"GroupId\":\"" + other
                         + "\",\"Description\":\"the clients\"}]},"
-                + "{\"IpProtocol\":\"-1\",\"IpRanges\":[{\"CidrIp\":\"198.51.100.0/24\",\"Description\":\"all; of them\"}]}]");
+                        + "{\"IpProtocol\":\"-1\",\"IpRanges\":[{\"CidrIp\":\"198.51.100.0/24\",\"Description\":\"all; of them\"}]}]");
         cli("ec2", "create-tags", "--resources", group, "--tags", "Key=Team,Value=old one", "Key=Other,Value=x");
-        var run = takenBack(() -> groups(vpc), new CreateEndpointSecurityGroup().commandLine(), "--vpc-id", vpc, "--cidrs", "10.20.0.0/16",
+        var run = takenBack(() -> groups(vpc), new CreateEndpointSecurityGroup().commandLine(), "--vpc-id", vpc,
+                "--cidrs", "10.20.0.0/16",
                 "2001:db8:1234:1a00::/56", "--revoke-others",
                 "--tags", "Team=new one", "More=x");
         assertEquals(List.of("cidrs", "others", "tags"), fields(run));
@@ -466,7 +515,9 @@ class ConformanceTest {
     void theUndoOfNewEndpointsDeletesThem() {
         needsAwsCli();
         var network = new Network();
-        assertEquals("created", takenBack(network::endpoints, endpointScript(), "--vpc-id", network.vpc, "--security-group-ids", network.group, "--tags",
+        assertEquals("created",
+                takenBack(network::endpoints, endpointScript(), "--vpc-id", network.vpc, "--security-group-ids",
+                        network.group, "--tags",
                 "Team=Payments").status());
     }
 
@@ -476,12 +527,16 @@ class ConformanceTest {
         var network = new Network();
         var other = network.group("other");
         for (var service : List.of("codecommit", "git-codecommit")) {
-            var id = aws.ec2.createEndpoint(network.vpc, service, service.equals("codecommit"), network.subnets.subList(0, 1), List.of(other));
+            var id = aws.ec2.createEndpoint(network.vpc, service, service.equals("codecommit"),
+                    network.subnets.subList(0, 1), List.of(other));
             cli("ec2", "create-tags", "--resources", id, "--tags", "Key=Team,Value=old one");
         }
-        var run = takenBack(network::endpoints, endpointScript(), "--vpc-id", network.vpc, "--security-group-ids", network.group, "--private-dns", "--tags",
+        var run = takenBack(network::endpoints, endpointScript(), "--vpc-id", network.vpc, "--security-group-ids",
+                network.group, "--private-dns", "--tags",
                 "Team=new one", "More=x");
-        assertEquals(List.of("subnetIds", "securityGroupIds", "policy", "tags", "subnetIds", "securityGroupIds", "privateDnsEnabled", "policy", "tags"),
+        assertEquals(
+                List.of("subnetIds", "securityGroupIds", "policy", "tags", "subnetIds", "securityGroupIds",
+                        "privateDnsEnabled", "policy", "tags"),
                 fields(run));
     }
 
@@ -490,7 +545,8 @@ class ConformanceTest {
         return Stream.of(principals).map(aws.iam::find).map(principal -> {
             var all = new TreeMap<String, Object>();
             principal.inline.forEach((policy, document) -> all.put(policy, meaning(document)));
-            principal.attached.forEach(policy -> all.put(policy, meaning(aws.iam.policy(policy).versions.get(aws.iam.policy(policy).defaultVersion))));
+            principal.attached.forEach(policy -> all.put(policy,
+                    meaning(aws.iam.policy(policy).versions.get(aws.iam.policy(policy).defaultVersion))));
             return all;
         }).toList();
     }
@@ -504,12 +560,14 @@ class ConformanceTest {
         var principals = new String[] {"role/" + name, "user/" + name, "group/" + name};
         var whom = List.of("--role-names", name, "--user-names", name, "--group-names", name, "--policy-name", name);
         Supplier<?> state = () -> policies(principals);
-        var apply = Stream.concat(Stream.of("--branches", "main", "it's", "--all-repositories"), whom.stream()).toArray(String[]::new);
+        var apply = Stream.concat(Stream.of("--branches", "main", "it's", "--all-repositories"), whom.stream())
+                .toArray(String[]::new);
         assertEquals("created", takenBack(state, new ApplyBranchDeny().commandLine(), apply).status());
         assertEquals(0, Script.run(new ApplyBranchDeny().commandLine(), apply).exitCode());
         apply[1] = "trunk";
         assertEquals("updated", takenBack(state, new ApplyBranchDeny().commandLine(), apply).status());
-        assertEquals("deleted", takenBack(state, new ApplyBranchDeny().commandLine(), Stream.concat(Stream.of("--remove"),
+        assertEquals("deleted",
+                takenBack(state, new ApplyBranchDeny().commandLine(), Stream.concat(Stream.of("--remove"),
                 whom.stream()).toArray(String[]::new)).status());
     }
 
@@ -517,16 +575,20 @@ class ConformanceTest {
     void theUndoOfAManagedDenyBringsBackPolicyVersionAndAttachment() {
         needsAwsCli();
         aws.iam.createRole(name);
-        Supplier<?> state = () -> policies("role/" + name) + " " + (aws.iam.policy("policy/" + name) == null ? "none" : aws.iam.policy("policy/" + name).description);
-        var apply = new String[] {"--branches", "main", "--all-repositories", "--role-names", name, "--policy-name", name, "--managed"};
+        Supplier<?> state = () -> policies("role/" + name) + " "
+                + (aws.iam.policy("policy/" + name) == null ? "none" : aws.iam.policy("policy/" + name).description);
+        var apply = new String[] {"--branches", "main", "--all-repositories", "--role-names", name, "--policy-name",
+                name, "--managed"};
         assertEquals("created", takenBack(state, new ApplyBranchDeny().commandLine(), apply).status());
-        assertEquals(0, Script.run(new ApplyBranchDeny().commandLine(), Arrays.copyOf(apply, apply.length - 1)).exitCode(),
+        assertEquals(0,
+                Script.run(new ApplyBranchDeny().commandLine(), Arrays.copyOf(apply, apply.length - 1)).exitCode(),
                 "inline first, which the managed one replaces");
         assertEquals("created", takenBack(state, new ApplyBranchDeny().commandLine(), apply).status());
         assertEquals(0, Script.run(new ApplyBranchDeny().commandLine(), apply).exitCode());
         apply[1] = "trunk";
         assertEquals("updated", takenBack(state, new ApplyBranchDeny().commandLine(), apply).status());
-        assertEquals("deleted", takenBack(state, new ApplyBranchDeny().commandLine(), "--remove", "--role-names", name, "--policy-name", name).status());
+        assertEquals("deleted", takenBack(state, new ApplyBranchDeny().commandLine(), "--remove", "--role-names", name,
+                "--policy-name", name).status());
     }
 
     // ---- boto3
@@ -536,8 +598,9 @@ class ConformanceTest {
     static PrintWriter botoCalls;
 
     /**
-     * A line for each call: {"service", "operation", "input"}; a line for each answer, the answer itself or the error's code, HTTP status and
-     * whether the service's model declares this error for the operation. Checks nothing by itself, so that the embedded AWS has to.
+     * A line for each call: {"service", "operation", "input"}; a line for each answer, the answer itself or the error's
+     * code, HTTP status and whether the service's model declares this error for the operation. Checks nothing by
+     * itself, so that the embedded AWS has to.
      */
     static final String BRIDGE = """
             import boto3, functools, json, sys
@@ -572,13 +635,15 @@ class ConformanceTest {
         needs("boto3", "python3", "-c", "import boto3");
         try {
             if (boto == null) {
-                var builder = new ProcessBuilder("python3", "-W", "ignore", "-c", BRIDGE).redirectError(ProcessBuilder.Redirect.INHERIT);
+                var builder = new ProcessBuilder("python3", "-W", "ignore", "-c", BRIDGE)
+                        .redirectError(ProcessBuilder.Redirect.INHERIT);
                 builder.environment().putAll(Script.environment(aws));
                 boto = builder.start();
                 botoAnswers = boto.inputReader();
                 botoCalls = new PrintWriter(boto.outputWriter(), true);
             }
-            botoCalls.println(JSON.createObjectNode().put("service", service).put("operation", operation).set("input", parse(input.replace('\'',
+            botoCalls.println(JSON.createObjectNode().put("service", service).put("operation", operation).set("input",
+                    parse(input.replace('\'',
                     '"').formatted(values))));
             return parse(String.valueOf(botoAnswers.readLine()));
         } catch (IOException e) {
@@ -588,47 +653,61 @@ class ConformanceTest {
 
     @Test
     void botoReadsAndWritesKeys() {
-        var made = boto("kms", "create_key", "{'Description': 'by boto', 'Tags': [{'TagKey': 'A', 'TagValue': 'b'}]}").path("KeyMetadata");
+        var made = boto("kms", "create_key", "{'Description': 'by boto', 'Tags': [{'TagKey': 'A', 'TagValue': 'b'}]}")
+                .path("KeyMetadata");
         var id = made.path("KeyId").asText();
         assertTrue(made.path("CreationDate").asText().matches("20\\d\\d-.*"), made.toString());
-        for (var i = 0; i < 10 && botoSays("kms", "describe_key", "{'KeyId': '%s'}", id).has("error"); i++) assertTrue(i < 9, "does not show");
+        for (var i = 0; i < 10 && botoSays("kms", "describe_key", "{'KeyId': '%s'}", id).has("error"); i++)
+            assertTrue(i < 9, "does not show");
         boto("kms", "create_alias", "{'AliasName': 'alias/%s', 'TargetKeyId': '%s'}", name, id);
         boto("kms", "enable_key_rotation", "{'KeyId': '%s', 'RotationPeriodInDays': 100}", id);
         assertEquals(id, boto("kms", "describe_key", "{'KeyId': 'alias/%s'}", name).at("/KeyMetadata/KeyId").asText());
-        assertEquals(100, boto("kms", "get_key_rotation_status", "{'KeyId': '%s'}", id).path("RotationPeriodInDays").asInt());
-        var run = Script.run(new CreateKmsKey().commandLine(), "--alias", "alias/" + name, "--rotation-period-in-days", "100", "--tags", "A=b",
+        assertEquals(100,
+                boto("kms", "get_key_rotation_status", "{'KeyId': '%s'}", id).path("RotationPeriodInDays").asInt());
+        var run = Script.run(new CreateKmsKey().commandLine(), "--alias", "alias/" + name, "--rotation-period-in-days",
+                "100", "--tags", "A=b",
                 "--description", "by boto");
         assertEquals(List.of("policy"), fields(run), "AWS's default policy says the same, but not with our Sid");
     }
 
     @Test
     void botoReadsAndWritesRepositories() {
-        var made = boto("codecommit", "create_repository", "{'repositoryName': '%s', 'tags': {'A': 'b'}}", name).path("repositoryMetadata");
+        var made = boto("codecommit", "create_repository", "{'repositoryName': '%s', 'tags': {'A': 'b'}}", name)
+                .path("repositoryMetadata");
         assertEquals(aws.codecommit.repository(name).arn, made.path("Arn").asText());
         assertTrue(made.path("creationDate").asText().matches("20\\d\\d-.*"), made.toString());
         var batch = boto("codecommit", "batch_get_repositories", "{'repositoryNames': ['%s', 'none']}", name);
-        assertEquals(List.of(name, "none"), List.of(batch.at("/repositories/0/repositoryName").asText(), batch.at("/repositoriesNotFound/0").asText()));
-        assertTrue(boto("codecommit", "list_repositories", "{}").path("repositories").findValuesAsText("repositoryName").contains(name));
-        assertEquals("b", boto("codecommit", "list_tags_for_resource", "{'resourceArn': '%s'}", made.path("Arn").asText()).at("/tags/A").asText());
+        assertEquals(List.of(name, "none"), List.of(batch.at("/repositories/0/repositoryName").asText(),
+                batch.at("/repositoriesNotFound/0").asText()));
+        assertTrue(boto("codecommit", "list_repositories", "{}").path("repositories").findValuesAsText("repositoryName")
+                .contains(name));
+        assertEquals("b",
+                boto("codecommit", "list_tags_for_resource", "{'resourceArn': '%s'}", made.path("Arn").asText())
+                        .at("/tags/A").asText());
     }
 
     @Test
     void botoReadsAndWritesSecurityGroupsAndEndpoints() {
         var network = new Network();
-        var group = boto("ec2", "create_security_group", "{'GroupName': 'g', 'Description': 'by boto', 'VpcId': '%s'}", network.vpc).path("GroupId").asText();
+        var group = boto("ec2", "create_security_group", "{'GroupName': 'g', 'Description': 'by boto', 'VpcId': '%s'}",
+                network.vpc).path("GroupId").asText();
         boto("ec2", "describe_security_groups", "{}"); // now it shows
         assertTrue(boto("ec2", "authorize_security_group_ingress",
-                "{'GroupId': '%s', 'IpPermissions': [{'IpProtocol': 'tcp', 'FromPort': 443, 'ToPort': 443, 'Ipv6Ranges': [{'CidrIpv6': '2001:DB8:0::/32'}]}]}",
+                "{'GroupId': '%s', 'IpPermissions': [{'IpProtocol': 'tcp', 'FromPort': 443, 'ToPort': 443, "
+                        + "'Ipv6Ranges': [{'CidrIpv6': '2001:DB8:0::/32'}]}]}",
                         group).path("Return").asBoolean());
         assertEquals("2001:db8::/32", aws.ec2.group(group).findValue("CidrIpv6").asText());
         var made = boto("ec2", "create_vpc_endpoint",
-                "{'VpcEndpointType': 'Interface', 'VpcId': '%s', 'ServiceName': 'com.amazonaws.eu-west-1.git-codecommit', 'SubnetIds': %s, "
-                + "'SecurityGroupIds': ['%s'], 'PrivateDnsEnabled': true, 'PolicyDocument': %s}", network.vpc, JSON.valueToTree(network.subnets), group,
+                "{'VpcEndpointType': 'Interface', 'VpcId': '%s', 'ServiceName': "
+                        + "'com.amazonaws.eu-west-1.git-codecommit', 'SubnetIds': %s, "
+                        + "'SecurityGroupIds': ['%s'], 'PrivateDnsEnabled': true, 'PolicyDocument': %s}",
+                network.vpc, JSON.valueToTree(network.subnets), group,
                         JSON.valueToTree(ALLOW)).path("VpcEndpoint");
         assertEquals("pending", made.path("State").asText(), made.toString());
         var shown = made;
         for (var i = 0; i < 10 && !shown.path("State").asText().equals("available"); i++)
-            shown = boto("ec2", "describe_vpc_endpoints", "{'Filters': [{'Name': 'vpc-id', 'Values': ['%s']}]}", network.vpc).at("/VpcEndpoints/0");
+            shown = boto("ec2", "describe_vpc_endpoints", "{'Filters': [{'Name': 'vpc-id', 'Values': ['%s']}]}",
+                    network.vpc).at("/VpcEndpoints/0");
         assertEquals("available", shown.path("State").asText());
         assertEquals(JSON.valueToTree(network.subnets), shown.path("SubnetIds"));
         assertEquals(group, shown.at("/Groups/0/GroupId").asText());
@@ -641,31 +720,49 @@ class ConformanceTest {
     @Test
     void botoReadsAndWritesPolicies() {
         aws.iam.createRole(name);
-        boto("iam", "put_role_policy", "{'RoleName': '%s', 'PolicyName': 'p', 'PolicyDocument': %s}", name, JSON.valueToTree(DENY));
+        boto("iam", "put_role_policy", "{'RoleName': '%s', 'PolicyName': 'p', 'PolicyDocument': %s}", name,
+                JSON.valueToTree(DENY));
         var read = boto("iam", "get_role_policy", "{'RoleName': '%s', 'PolicyName': 'p'}", name).path("PolicyDocument");
         assertTrue(read.isObject(), "boto3 decodes the policy itself, if it is encoded as IAM does it");
         assertEquals(meaning(DENY), meaning(read));
         var decisions = boto("iam", "simulate_principal_policy",
-                "{'PolicySourceArn': 'arn:aws:iam::111122223333:role/%s', 'ActionNames': ['codecommit:GitPush', 'codecommit:GitPull']}", name);
-        assertEquals(List.of("explicitDeny", "implicitDeny"), decisions.path("EvaluationResults").findValuesAsText("EvalDecision"));
+                "{'PolicySourceArn': 'arn:aws:iam::111122223333:role/%s', 'ActionNames': ['codecommit:GitPush', "
+                        + "'codecommit:GitPull']}",
+                name);
+        assertEquals(List.of("explicitDeny", "implicitDeny"),
+                decisions.path("EvaluationResults").findValuesAsText("EvalDecision"));
     }
 
     @Test
     void botoReadsAndWritesObjects() {
         aws.s3.createBucket(name, REGION);
-        var put = boto("s3", "put_object", "{'Bucket': '%s', 'Key': 'a b/ü', 'Body': 'text', 'IfNoneMatch': '*', 'ExpectedBucketOwner': '111122223333'}", name);
+        var put = boto("s3", "put_object",
+                "{'Bucket': '%s', 'Key': 'a b/ü', 'Body': 'text', 'IfNoneMatch': '*', 'ExpectedBucketOwner': "
+                        + "'111122223333'}",
+                name);
         assertTrue(put.path("ChecksumCRC32").isTextual(), put.toString());
-        assertEquals("text", boto("s3", "get_object", "{'Bucket': '%s', 'Key': 'a b/ü', 'ChecksumMode': 'ENABLED'}", name).path("Body").asText());
-        assertEquals("[\"a b/ü\"]", boto("s3", "list_objects_v2", "{'Bucket': '%s', 'Prefix': 'a b/'}", name).path("Contents").findValues("Key").toString());
-        var upload = boto("s3", "create_multipart_upload", "{'Bucket': '%s', 'Key': 'parts', 'ChecksumAlgorithm': 'CRC32', 'ChecksumType': 'FULL_OBJECT'}",
+        assertEquals("text",
+                boto("s3", "get_object", "{'Bucket': '%s', 'Key': 'a b/ü', 'ChecksumMode': 'ENABLED'}", name)
+                        .path("Body").asText());
+        assertEquals("[\"a b/ü\"]", boto("s3", "list_objects_v2", "{'Bucket': '%s', 'Prefix': 'a b/'}", name)
+                .path("Contents").findValues("Key").toString());
+        var upload = boto("s3", "create_multipart_upload",
+                "{'Bucket': '%s', 'Key': 'parts', 'ChecksumAlgorithm': 'CRC32', 'ChecksumType': 'FULL_OBJECT'}",
                 name).path("UploadId").asText();
-        var part = boto("s3", "upload_part", "{'Bucket': '%s', 'Key': 'parts', 'UploadId': '%s', 'PartNumber': 1, 'Body': 'part'}", name, upload).path("ETag");
+        var part = boto("s3", "upload_part",
+                "{'Bucket': '%s', 'Key': 'parts', 'UploadId': '%s', 'PartNumber': 1, 'Body': 'part'}", name, upload)
+                .path("ETag");
         boto("s3", "complete_multipart_upload",
-                "{'Bucket': '%s', 'Key': 'parts', 'UploadId': '%s', 'MultipartUpload': {'Parts': [{'PartNumber': 1, 'ETag': %s}]}}", name, upload, part);
+                "{'Bucket': '%s', 'Key': 'parts', 'UploadId': '%s', 'MultipartUpload': {'Parts': [{'PartNumber': 1, "
+                        + "'ETag': %s}]}}",
+                name, upload, part);
         assertEquals("part", new String(aws.s3.bucket(name).get("parts")));
     }
 
-    /** Error codes as AWS's API references name them. Those of KMS, CodeCommit and IAM must be ones that botocore's models declare for the operation. */
+    /**
+     * Error codes as AWS's API references name them. Those of KMS, CodeCommit and IAM must be ones that botocore's
+     * models declare for the operation.
+     */
     @EnabledIf(value = "hasBoto", disabledReason = "boto3 is not installed (python3 -c import boto3)")
     @ParameterizedTest
     @CsvSource(delimiter = '|', textBlock = """
@@ -726,11 +823,14 @@ class ConformanceTest {
         aws.ec2.authorizeIngress(group, "tcp", 22, 22, "10.0.0.0/8");
         aws.codecommit.createRepository(name);
         aws.s3.createBucket(name, REGION).put("there", new byte[1]);
-        var answer = botoSays(service, operation, input.replace("%name", name).replace("%key", key().keyId).replace("%vpc", vpc).replace("%group", group)
-                .replace("%subnet", aws.ec2.createSubnet(vpc, REGION + "a", "10.20.1.0/24")).replace("%101", "'r',".repeat(100) + "'r'"));
+        var answer = botoSays(service, operation,
+                input.replace("%name", name).replace("%key", key().keyId).replace("%vpc", vpc).replace("%group", group)
+                        .replace("%subnet", aws.ec2.createSubnet(vpc, REGION + "a", "10.20.1.0/24"))
+                        .replace("%101", "'r',".repeat(100) + "'r'"));
         assertEquals(code, answer.path("error").asText(), answer.toString());
         assertTrue(answer.path("status").asInt() >= 400 && answer.path("status").asInt() < 500, answer.toString());
-        if (List.of("kms", "codecommit", "iam").contains(service) && !code.startsWith("ValidationE")) assertTrue(answer.path("declared").asBoolean(),
+        if (List.of("kms", "codecommit", "iam").contains(service) && !code.startsWith("ValidationE"))
+            assertTrue(answer.path("declared").asBoolean(),
                 "not an error of this operation");
     }
 
@@ -752,12 +852,14 @@ class ConformanceTest {
         git(work, "push", "-q", url, "main");
         git(temp.resolve("clone"), "fetch", "-q");
         assertEquals(git(work, "rev-parse", "HEAD"), git(temp.resolve("clone"), "rev-parse", "origin/main"));
-        assertEquals(aws.codecommit.repository(name).resolve("refs/heads/main").name(), git(work, "rev-parse", "HEAD").trim());
+        assertEquals(aws.codecommit.repository(name).resolve("refs/heads/main").name(),
+                git(work, "rev-parse", "HEAD").trim());
     }
 
     static String git(Path directory, String... arguments) {
         var environment = new TreeMap<>(Script.environment(aws));
-        environment.putAll(Map.of("GIT_CONFIG_NOSYSTEM", "1", "GIT_CONFIG_GLOBAL", "/dev/null", "GIT_AUTHOR_NAME", "a", "GIT_AUTHOR_EMAIL", "a@example.com",
+        environment.putAll(Map.of("GIT_CONFIG_NOSYSTEM", "1", "GIT_CONFIG_GLOBAL", "/dev/null", "GIT_AUTHOR_NAME", "a",
+                "GIT_AUTHOR_EMAIL", "a@example.com",
                 "GIT_COMMITTER_NAME", "a", "GIT_COMMITTER_EMAIL", "a@example.com"));
         var output = run(directory, environment, Stream.concat(Stream.of("git", "-c", "credential.helper=", "-c",
                 "credential.helper=!aws codecommit credential-helper --ignore-host-check $@",
@@ -768,8 +870,10 @@ class ConformanceTest {
 
     // ---- moto: another AWS for the scripts
 
-    /** moto, with one deviation mended that would end create-kms-key: a new key's usage is ENCRYPT_DECRYPT when none is asked for (KMS API Reference,
-            CreateKey). */
+    /**
+     * moto, with one deviation mended that would end create-kms-key: a new key's usage is ENCRYPT_DECRYPT when none is
+     * asked for (KMS API Reference, CreateKey).
+     */
     static final String MOTO = """
             import sys
             from moto.kms.models import Key
@@ -793,7 +897,8 @@ class ConformanceTest {
                 port = free.getLocalPort();
             }
             moto = new ProcessBuilder("python3", "-c", MOTO, "-H", "127.0.0.1", "-p",
-                    String.valueOf(port)).redirectOutput(ProcessBuilder.Redirect.DISCARD).redirectError(ProcessBuilder.Redirect.DISCARD).start();
+                    String.valueOf(port)).redirectOutput(ProcessBuilder.Redirect.DISCARD)
+                    .redirectError(ProcessBuilder.Redirect.DISCARD).start();
             motoEndpoint = "http://127.0.0.1:" + port;
             for (var i = 0; i < 300 && !listens(port); i++) Thread.sleep(100);
         }
@@ -811,7 +916,8 @@ class ConformanceTest {
     @Test
     void aKeyIsMadeInMotoAndThenUnchanged() throws Exception {
         useMoto();
-        var arguments = new String[] {"--alias", "alias/" + name, "--users", "arn:aws:iam::123456789012:role/Developer", "--description", "all code", "--tags",
+        var arguments = new String[] {"--alias", "alias/" + name, "--users", "arn:aws:iam::123456789012:role/Developer",
+                "--description", "all code", "--tags",
                 "Team=Payments"};
         var first = Script.run(new CreateKmsKey().commandLine(), arguments);
         assertEquals(0, first.exitCode(), first.err());
@@ -819,8 +925,10 @@ class ConformanceTest {
         var second = Script.run(new CreateKmsKey().commandLine(), arguments);
         assertEquals("unchanged", second.status(), second.out() + second.err());
         assertEquals(first.json().at("/key/keyArn"), second.json().at("/key/keyArn"));
-        var third = Script.run(new CreateKmsKey().commandLine(), "--alias", "alias/" + name, "--rotation-period-in-days", "365", "--description", "more code");
-        assertEquals(List.of("description"), fields(third), "moto tells no RotationPeriodInDays: 365 is what KMS takes by default");
+        var third = Script.run(new CreateKmsKey().commandLine(), "--alias", "alias/" + name,
+                "--rotation-period-in-days", "365", "--description", "more code");
+        assertEquals(List.of("description"), fields(third),
+                "moto tells no RotationPeriodInDays: 365 is what KMS takes by default");
     }
 
     @Test
@@ -830,13 +938,15 @@ class ConformanceTest {
         try (var ec2 = Ec2Client.create()) {
             vpc = ec2.createVpc(r -> r.cidrBlock("10.20.0.0/16")).vpc().vpcId();
         }
-        var arguments = new String[] {"--vpc-id", vpc, "--cidrs", "10.20.0.0/16", "2001:db8::/32", "--tags", "Team=Payments"};
+        var arguments = new String[] {"--vpc-id", vpc, "--cidrs", "10.20.0.0/16", "2001:db8::/32", "--tags",
+                "Team=Payments"};
         var first = Script.run(new CreateEndpointSecurityGroup().commandLine(), arguments);
         assertEquals(0, first.exitCode(), first.err());
         assertEquals("created", first.status());
         var second = Script.run(new CreateEndpointSecurityGroup().commandLine(), arguments);
         assertEquals("unchanged", second.status(), second.out() + second.err());
-        assertEquals("unchanged", Script.run(new CreateEndpointSecurityGroup().commandLine(), "--vpc-id", vpc).status(), "the VPC's own network by default");
+        assertEquals("unchanged", Script.run(new CreateEndpointSecurityGroup().commandLine(), "--vpc-id", vpc).status(),
+                "the VPC's own network by default");
     }
 
     @Test
@@ -846,9 +956,11 @@ class ConformanceTest {
         String group;
         try (var ec2 = Ec2Client.create()) {
             vpc = ec2.createVpc(r -> r.cidrBlock("10.20.0.0/16")).vpc().vpcId();
-            for (var zone : List.of("a", "b")) ec2.createSubnet(r -> r.vpcId(vpc).availabilityZone(REGION + zone).cidrBlock("10.20." + (int) zone.charAt(0)
+            for (var zone : List.of("a", "b")) ec2.createSubnet(
+                    r -> r.vpcId(vpc).availabilityZone(REGION + zone).cidrBlock("10.20." + (int) zone.charAt(0)
                     + ".0/24"));
-            group = ec2.createSecurityGroup(r -> r.vpcId(vpc).groupName("endpoints").description("for endpoints")).groupId();
+            group = ec2.createSecurityGroup(r -> r.vpcId(vpc).groupName("endpoints").description("for endpoints"))
+                    .groupId();
         }
         var arguments = new String[] {"--vpc-id", vpc, "--security-group-ids", group, "--tags", "Team=Payments"};
         var refused = Script.run(endpointScript(), arguments); // a new VPC has no DNS hostnames
@@ -863,7 +975,10 @@ class ConformanceTest {
         assertEquals(2, second.json().at("/endpoints/0/subnetIds").size());
     }
 
-    /** Runs the command that a message names as the way out, in moto, which knows operations that the scripts never call. */
+    /**
+     * Runs the command that a message names as the way out, in moto, which knows operations that the scripts never
+     * call.
+     */
     static void advised(Script.Run refused, String pattern) {
         needsAwsCli();
         var command = Pattern.compile(pattern).matcher(refused.err());
@@ -892,13 +1007,16 @@ class ConformanceTest {
     void nothingIsAttachedInMotoWhichHasNoSimulator() throws Exception {
         useMoto();
         try (var iam = IamClient.builder().region(software.amazon.awssdk.regions.Region.of(REGION)).build()) {
-            iam.createRole(r -> r.roleName(name).assumeRolePolicyDocument("{\"Version\":\"2012-10-17\",\"Statement\":[]}"));
-            var run = Script.run(new ApplyBranchDeny().commandLine(), "--branches", "main", "--all-repositories", "--role-names", name);
+            iam.createRole(
+                    r -> r.roleName(name).assumeRolePolicyDocument("{\"Version\":\"2012-10-17\",\"Statement\":[]}"));
+            var run = Script.run(new ApplyBranchDeny().commandLine(), "--branches", "main", "--all-repositories",
+                    "--role-names", name);
             assertEquals(1, run.exitCode(), run.out());
             assertEquals("", run.out());
             assertEquals(1, run.err().lines().count(), run.err());
             assertTrue(run.err().contains("role/" + name), run.err());
-            assertEquals(List.of(), iam.listRolePolicies(r -> r.roleName(name)).policyNames(), "not proved, so not attached");
+            assertEquals(List.of(), iam.listRolePolicies(r -> r.roleName(name)).policyNames(),
+                    "not proved, so not attached");
         }
     }
 
@@ -919,9 +1037,13 @@ class ConformanceTest {
             assertEquals("created", first.status());
             var second = Script.run(new BackupToS3().commandLine(), "--bucket", name, "--repository-names", name);
             assertEquals("unchanged", second.status(), second.out() + second.err());
-            var objects = s3.listObjectsV2(r -> r.bucket(name).prefix("projects/codecommit-backup/111122223333/" + REGION + "/")).contents();
+            var objects = s3
+                    .listObjectsV2(
+                            r -> r.bucket(name).prefix("projects/codecommit-backup/111122223333/" + REGION + "/"))
+                    .contents();
             assertEquals(2, objects.size(), objects.toString());
-            for (var object : objects) s3.getObject(r -> r.bucket(name).key(object.key()), temp.resolve(object.key().replaceAll(".*/[^.]*\\.", "")));
+            for (var object : objects) s3.getObject(r -> r.bucket(name).key(object.key()),
+                    temp.resolve(object.key().replaceAll(".*/[^.]*\\.", "")));
             restoresAs(repo, Files.readAllBytes(temp.resolve("manifest.json.gz")), temp.resolve("full.bundle"));
             assertTrue(Files.size(temp.resolve("full.bundle")) > 5 << 20, "more than one part");
         } finally {

@@ -30,23 +30,30 @@ import org.junit.jupiter.params.provider.MethodSource;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.OptionSpec;
 
-/** What all scripts have in common, read from their sources and their command lines, so that knowing one is knowing all. */
+/**
+ * What all scripts have in common, read from their sources and their command lines, so that knowing one is knowing all.
+ */
 class ContractTest {
     static final ObjectMapper JSON = new ObjectMapper();
     /** Scripts that change nothing in AWS and so have no --dry-run. */
     static final Set<String> READING = Set.of("VerifyBackups");
     /** Options that mean another thing in another script, by "script --option"; the others have one text everywhere. */
-    static final Set<String> OWN_MEANING = Set.of("backup-to-s3 --repository-names", "create-vpc-endpoint --repository-names", "restore-from-s3 --repository-name",
+    static final Set<String> OWN_MEANING = Set.of("backup-to-s3 --repository-names",
+            "create-vpc-endpoint --repository-names", "restore-from-s3 --repository-name",
             "verify-backups --repository-names");
 
     /**
-     * Of scripts that need other options of the JVM: they hash all that they move, which the C1 compiler makes many times slower. C2 compiles what is ten times
-     * as hot as it usually asks for, which is the hashing still, and not what a start runs through: that took more than the start itself. For all: new
-     * objects go round in 16 MB, as the first touch of memory takes longer than collecting it, and a start has nothing to keep.
+     * Of scripts that need other options of the JVM: they hash all that they move, which the C1 compiler makes many
+     * times slower. C2 compiles what is ten times as hot as it usually asks for, which is the hashing still, and not
+     * what a start runs through: that took more than the start itself. For all: new objects go round in 16 MB, as the
+     * first touch of memory takes longer than collecting it, and a start has nothing to keep.
      */
-    static final Map<String, List<String>> RUNTIME_OPTIONS = Stream.of("BackupToS3", "RestoreFromS3", "VerifyBackups").collect(Collectors.toMap(script -> script, script -> List.of(
-            "-XX:+UseSerialGC -Xmn16m -XX:-UsePerfData -Djdk.console=java.base" + (script.equals("VerifyBackups") ? "" : " -Dsun.net.http.retryPost=false"),
-            "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=10000 -XX:Tier4CompileThreshold=100000 -XX:Tier4BackEdgeThreshold=400000")));
+    static final Map<String, List<String>> RUNTIME_OPTIONS = Stream.of("BackupToS3", "RestoreFromS3", "VerifyBackups")
+            .collect(Collectors.toMap(script -> script, script -> List.of(
+                    "-XX:+UseSerialGC -Xmn16m -XX:-UsePerfData -Djdk.console=java.base"
+                            + (script.equals("VerifyBackups") ? "" : " -Dsun.net.http.retryPost=false"),
+                    "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=10000 "
+                            + "-XX:Tier4CompileThreshold=100000 -XX:Tier4BackEdgeThreshold=400000")));
 
     static List<String> scripts() {
         return list("scripts", ".java").stream().map(name -> name.replace(".java", "")).toList();
@@ -58,7 +65,8 @@ class ContractTest {
 
     static List<String> list(String folder, String ending) {
         try (var files = Files.list(Path.of(folder))) {
-            return files.map(file -> file.getFileName().toString()).filter(name -> name.endsWith(ending)).sorted().toList();
+            return files.map(file -> file.getFileName().toString()).filter(name -> name.endsWith(ending)).sorted()
+                    .toList();
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
@@ -78,7 +86,8 @@ class ContractTest {
 
     /** What stands behind each //DIRECTIVE of this name. */
     static List<String> directives(String script, String name) {
-        return source(script).lines().filter(line -> line.startsWith("//" + name + " ")).map(line -> line.substring(name.length() + 3)).toList();
+        return source(script).lines().filter(line -> line.startsWith("//" + name + " "))
+                .map(line -> line.substring(name.length() + 3)).toList();
     }
 
     /** A new instance's command line. */
@@ -115,24 +124,35 @@ class ContractTest {
         assertEquals("///usr/bin/env jbang \"$0\" \"$@\" ; exit $?", lines.get(0));
         assertTrue(Files.isExecutable(Path.of("scripts", script + ".java")), "has no run bit");
         var head = lines.subList(1, lines.indexOf(""));
-        assertEquals(List.of(), head.stream().filter(line -> !line.matches("//(DESCRIPTION|JAVA|DEPS|FILES|RUNTIME_OPTIONS) \\S.*")).toList(), "in the head");
-        assertEquals(List.of(), lines.subList(head.size() + 1, lines.size()).stream().filter(line -> line.matches("//[A-Z_]+ .*")).toList(),
+        assertEquals(List.of(), head.stream()
+                .filter(line -> !line.matches("//(DESCRIPTION|JAVA|DEPS|FILES|RUNTIME_OPTIONS) \\S.*")).toList(),
+                "in the head");
+        assertEquals(List.of(),
+                lines.subList(head.size() + 1, lines.size()).stream().filter(line -> line.matches("//[A-Z_]+ .*"))
+                        .toList(),
                 "directives below the head");
-        assertEquals(Stream.of("DESCRIPTION", "JAVA", "DEPS", "FILES", "RUNTIME_OPTIONS").filter(name -> !directives(script, name).isEmpty()).toList(),
-                head.stream().map(line -> line.substring(2, line.indexOf(' '))).distinct().toList(), "the order of the directives");
+        assertEquals(
+                Stream.of("DESCRIPTION", "JAVA", "DEPS", "FILES", "RUNTIME_OPTIONS")
+                        .filter(name -> !directives(script, name).isEmpty()).toList(),
+                head.stream().map(line -> line.substring(2, line.indexOf(' '))).distinct().toList(),
+                "the order of the directives");
         assertEquals(List.of("17+"), directives(script, "JAVA"));
-        assertEquals(RUNTIME_OPTIONS.getOrDefault(script, List.of("-XX:+UseSerialGC -Xmn16m -XX:TieredStopAtLevel=1")), directives(script, "RUNTIME_OPTIONS"));
+        assertEquals(RUNTIME_OPTIONS.getOrDefault(script, List.of("-XX:+UseSerialGC -Xmn16m -XX:TieredStopAtLevel=1")),
+                directives(script, "RUNTIME_OPTIONS"));
         assertEquals(1, directives(script, "DESCRIPTION").size());
-        assertTrue(directives(script, "DESCRIPTION").get(0).matches("[A-Z].*[a-z0-9]\\."), "the description is not a sentence");
+        assertTrue(directives(script, "DESCRIPTION").get(0).matches("[A-Z].*[a-z0-9]\\."),
+                "the description is not a sentence");
     }
 
     @ParameterizedTest
     @MethodSource("scripts")
     void dependsOnPinnedVersions(String script) {
         var dependencies = directives(script, "DEPS");
-        assertTrue(dependencies.get(0).matches("software\\.amazon\\.awssdk:bom:[\\d.]+@pom"), "the AWS BOM is not the first: " + dependencies.get(0));
+        assertTrue(dependencies.get(0).matches("software\\.amazon\\.awssdk:bom:[\\d.]+@pom"),
+                "the AWS BOM is not the first: " + dependencies.get(0));
         for (var dependency : dependencies.subList(1, dependencies.size()))
-            assertTrue(dependency.matches("software\\.amazon\\.awssdk:[a-z0-9-]+|(?!software\\.amazon\\.awssdk)[\\w.-]+:[\\w.-]+:\\d[\\w.-]*\\d[\\w-]*"),
+            assertTrue(dependency.matches(
+                    "software\\.amazon\\.awssdk:[a-z0-9-]+|(?!software\\.amazon\\.awssdk)[\\w.-]+:[\\w.-]+:\\d[\\w.-]*\\d[\\w-]*"),
                     "one pinned dependency a line: " + dependency);
         assertEquals(dependencies.size(), new HashSet<>(dependencies).size(), "named twice: " + dependencies);
         for (var needed : List.of("sts", "sso", "ssooidc", "url-connection-client"))
@@ -142,10 +162,13 @@ class ContractTest {
     @Test
     void dependsOnTheSameVersionsEverywhere() {
         var versions = new TreeMap<String, Set<String>>();
-        var files = Stream.concat(scripts().stream().map(script -> "scripts/" + script + ".java"), Stream.of("tests/RunTests.java"));
-        files.flatMap(file -> read(file).lines()).filter(line -> line.startsWith("//DEPS ")).map(line -> line.substring(7).split(":"))
+        var files = Stream.concat(scripts().stream().map(script -> "scripts/" + script + ".java"),
+                Stream.of("tests/RunTests.java"));
+        files.flatMap(file -> read(file).lines()).filter(line -> line.startsWith("//DEPS "))
+                .map(line -> line.substring(7).split(":"))
                 .filter(parts -> parts.length == 3)
-                .forEach(parts -> versions.computeIfAbsent(parts[0] + ":" + parts[1], name -> new TreeSet<>()).add(parts[2]));
+                .forEach(parts -> versions.computeIfAbsent(parts[0] + ":" + parts[1], name -> new TreeSet<>())
+                        .add(parts[2]));
         versions.forEach((name, found) -> assertEquals(1, found.size(), name + " in " + found));
     }
 
@@ -153,7 +176,8 @@ class ContractTest {
     @MethodSource("scripts")
     void bringsTheTemplatesThatItNamesAndNoOthers(String script) {
         var code = source(script).lines().filter(line -> !line.startsWith("//")).collect(Collectors.joining("\n"));
-        var named = Pattern.compile("\"([\\w-]+\\.json)\"").matcher(code).results().map(found -> found.group(1)).collect(Collectors.toCollection(TreeSet::new));
+        var named = Pattern.compile("\"([\\w-]+\\.json)\"").matcher(code).results().map(found -> found.group(1))
+                .collect(Collectors.toCollection(TreeSet::new));
         var brought = new TreeSet<String>();
         for (var line : directives(script, "FILES")) {
             var file = Pattern.compile("policies/([\\w-]+\\.json)=\\.\\./policies/\\1").matcher(line);
@@ -174,10 +198,14 @@ class ContractTest {
         assertEquals("scripts/" + script + ".java", aliases().get(alias).path("script-ref").asText());
         assertEquals(directives(script, "DESCRIPTION").get(0), aliases().get(alias).path("description").asText());
         assertTrue(Files.exists(Path.of("tests", script + "Test.java")), "has no test class");
-        assertEquals(1, source(script).lines().filter(line -> line.matches("(public )?(final )?(class|record|interface|enum) .*")).count(),
+        assertEquals(1,
+                source(script).lines()
+                        .filter(line -> line.matches("(public )?(final )?(class|record|interface|enum) .*")).count(),
                 "helpers are nested: top-level ones clash in the tests");
-        assertEquals(List.of(), source(script).lines().filter(line -> line.matches("import static .*\\*;|package .*")).toList());
-        assertEquals(List.of(), source(script).lines().filter(line -> line.length() > 160).toList(), "longer than 160 characters (.editorconfig)");
+        assertEquals(List.of(),
+                source(script).lines().filter(line -> line.matches("import static .*\\*;|package .*")).toList());
+        assertEquals(List.of(), source(script).lines().filter(line -> line.length() > 160).toList(),
+                "longer than 160 characters (.editorconfig)");
     }
 
     @Test
@@ -186,27 +214,35 @@ class ContractTest {
         assertEquals(List.of(), files.filter(file -> !Files.exists(Path.of(file))).toList());
     }
 
-    static final Pattern BLOCK = Pattern.compile("(?ms)^ *// ---- (The same in every script.*?) ----$\n(.*?)^ *// ----$");
+    static final Pattern BLOCK = Pattern
+            .compile("(?ms)^ *// ---- (The same in every script.*?) ----$\n(.*?)^ *// ----$");
 
     static Map<String, String> blocks(String script) {
-        return BLOCK.matcher(source(script)).results().collect(Collectors.toMap(block -> block.group(1), block -> block.group(2)));
+        return BLOCK.matcher(source(script)).results()
+                .collect(Collectors.toMap(block -> block.group(1), block -> block.group(2)));
     }
 
     @Test
     void theCopiesAreTheSame() {
         var copies = new TreeMap<String, Map<String, List<String>>>();
         for (var script : scripts()) {
-            assertEquals(source(script).lines().filter(line -> line.contains("// ---- The same")).count(), blocks(script).size(),
+            assertEquals(source(script).lines().filter(line -> line.contains("// ---- The same")).count(),
+                    blocks(script).size(),
                     script + " has a block that does not end with // ----");
-            assertEquals(source(script).lines().filter(line -> line.contains("// ----")).count(), 2L * blocks(script).size(),
+            assertEquals(source(script).lines().filter(line -> line.contains("// ----")).count(),
+                    2L * blocks(script).size(),
                     script + " has a // ---- that belongs to no block");
-            assertTrue(blocks(script).keySet().stream().anyMatch(name -> name.equals("The same in every script: options, clients, output, errors")),
+            assertTrue(
+                    blocks(script).keySet().stream().anyMatch(
+                            name -> name.equals("The same in every script: options, clients, output, errors")),
                     script + " lacks the block that every script has");
             blocks(script).forEach((name, text) ->
-                    copies.computeIfAbsent(name, n -> new TreeMap<>()).computeIfAbsent(text, t -> new ArrayList<>()).add(script));
+            copies.computeIfAbsent(name, n -> new TreeMap<>()).computeIfAbsent(text, t -> new ArrayList<>())
+                    .add(script));
         }
         copies.forEach((name, texts) -> {
-            var common = texts.entrySet().stream().max(Map.Entry.comparingByValue((a, b) -> a.size() - b.size())).orElseThrow();
+            var common = texts.entrySet().stream().max(Map.Entry.comparingByValue((a, b) -> a.size() - b.size()))
+                    .orElseThrow();
             texts.forEach((text, scripts) -> assertEquals("", difference(common.getKey(), text),
                     "'" + name + "' in " + scripts + " differs from that in " + common.getValue()));
         });
@@ -225,15 +261,18 @@ class ContractTest {
     @MethodSource("scripts")
     void hasTheOptionsThatAllHave(String script) {
         var spec = command(script).getCommandSpec();
-        for (var name : List.of("--region", "--profile", "--print", "-v", "--verbose", "-h", "--help", "-V", "--version"))
+        for (var name : List.of("--region", "--profile", "--print", "-v", "--verbose", "-h", "--help", "-V",
+                "--version"))
             assertNotNull(spec.findOption(name), name);
         assertEquals(!READING.contains(script), spec.findOption("--dry-run") != null, "--dry-run");
         for (var option : spec.options()) {
-            for (var name : option.names()) assertTrue(name.matches("--[a-z]+(-[a-z0-9]+)*|-[vhV]"), name + " is not kebab-case");
+            for (var name : option.names())
+                assertTrue(name.matches("--[a-z]+(-[a-z0-9]+)*|-[vhV]"), name + " is not kebab-case");
             assertTrue(option.description().length > 0 && option.description()[0].matches("(?s)[A-Z].*\\."),
                     option.longestName() + ": the description is not a sentence");
             if (option.arity().max() > 0)
-                assertTrue(option.paramLabel().matches("[A-Z][A-Za-z_=/.-]*|[a-z]+/[A-Z]+"), option.longestName() + ": " + option.paramLabel());
+                assertTrue(option.paramLabel().matches("[A-Z][A-Za-z_=/.-]*|[a-z]+/[A-Z]+"),
+                        option.longestName() + ": " + option.paramLabel());
             if (option.isMultiValue())
                 assertTrue(option.arity().isVariable() && option.arity().min() == 1,
                         option.longestName() + " takes several values after one option and repeats of it: arity 1..*");
@@ -247,12 +286,14 @@ class ContractTest {
         for (var script : scripts())
             for (var option : command(script).getCommandSpec().options())
                 if (!OWN_MEANING.contains(kebab(script) + " " + option.longestName()))
-                    texts.computeIfAbsent(option.longestName(), name -> new TreeMap<>()).computeIfAbsent(says(option), text -> new TreeSet<>()).add(script);
+                    texts.computeIfAbsent(option.longestName(), name -> new TreeMap<>())
+                            .computeIfAbsent(says(option), text -> new TreeSet<>()).add(script);
         texts.forEach((name, found) -> assertEquals(1, found.size(), name + " is not the same everywhere: " + found));
     }
 
     static String says(OptionSpec option) {
-        return String.join(", ", option.names()) + " " + (option.arity().max() > 0 ? option.paramLabel() : "") + " " + option.arity() + ": "
+        return String.join(", ", option.names()) + " " + (option.arity().max() > 0 ? option.paramLabel() : "") + " "
+                + option.arity() + ": "
                 + String.join(" ", option.description());
     }
 
@@ -267,7 +308,8 @@ class ContractTest {
         assertTrue(codes.getOrDefault("3", "partly done").startsWith("partly done"), codes.get("3"));
         assertTrue(codes.getOrDefault("4", "findings").startsWith("findings"), codes.get("4"));
         assertTrue(Set.of("0", "1", "2", "3", "4", "130, 143").containsAll(codes.keySet()), codes.keySet().toString());
-        codes.keySet().forEach(code -> assertTrue(help(script).contains("  " + code + "  "), "help does not show exit code " + code));
+        codes.keySet().forEach(
+                code -> assertTrue(help(script).contains("  " + code + "  "), "help does not show exit code " + code));
     }
 
     static String help(String script) {
@@ -281,20 +323,25 @@ class ContractTest {
     void helpFitsATerminal(String script) {
         var lines = help(script).lines().toList();
         assertEquals(List.of(), lines.stream().filter(line -> line.length() > 80).toList());
-        assertTrue(lines.stream().noneMatch(line -> line.contains("${") || line.contains("@|")), "a variable that nobody filled");
-        for (var line : command(script).getCommandSpec().usageMessage().footer()) assertTrue(lines.contains(line), "the example is wrapped: " + line);
-        assertEquals(String.join(" ", command(script).getCommandSpec().usageMessage().description()), directives(script, "DESCRIPTION").get(0));
+        assertTrue(lines.stream().noneMatch(line -> line.contains("${") || line.contains("@|")),
+                "a variable that nobody filled");
+        for (var line : command(script).getCommandSpec().usageMessage().footer())
+            assertTrue(lines.contains(line), "the example is wrapped: " + line);
+        assertEquals(String.join(" ", command(script).getCommandSpec().usageMessage().description()),
+                directives(script, "DESCRIPTION").get(0));
     }
 
     /** The commands of a script's --help, continued lines joined. */
     static List<String> examples(String script) {
-        return String.join("\n", command(script).getCommandSpec().usageMessage().footer()).replaceAll("\\s*\\\\\n\\s*", " ").lines().map(String::strip)
+        return String.join("\n", command(script).getCommandSpec().usageMessage().footer())
+                .replaceAll("\\s*\\\\\n\\s*", " ").lines().map(String::strip)
                 .toList();
     }
 
     /** The words that bash makes of a command, without running it. */
     static List<String> words(String command) throws Exception {
-        var bash = new ProcessBuilder("bash", "-f", "-c", "printf '%s\\0' " + command).redirectErrorStream(true).start();
+        var bash = new ProcessBuilder("bash", "-f", "-c", "printf '%s\\0' " + command).redirectErrorStream(true)
+                .start();
         var words = new String(bash.getInputStream().readAllBytes());
         assertEquals(0, bash.waitFor(), words);
         return Arrays.asList(words.split("\0"));
@@ -313,7 +360,8 @@ class ContractTest {
                 assertEquals(kebab(script), words.remove(0), example);
                 command(script).parseArgs(words.toArray(String[]::new));
                 if (!words.contains("--dry-run") && !READING.contains(script)) words.add("--dry-run");
-                var run = Script.run(command(script), words.toArray(String[]::new)); // the options are checked after the parser, too
+                // the options are checked after the parser, too
+                var run = Script.run(command(script), words.toArray(String[]::new));
                 assertNotEquals(2, run.exitCode(), run.err());
             }
         }
@@ -332,31 +380,40 @@ class ContractTest {
         var javadoc = Script.javadoc(script);
         assertTrue(javadoc.contains("IAM actions:"), "the Javadoc does not list the IAM actions");
         assertFalse(Script.iamActions(script).isEmpty(), "the Javadoc lists no IAM action");
-        assertTrue(javadoc.replaceAll("\\s*\\n \\* ?", " ").contains("second run"), "the Javadoc does not say what a second run does");
+        assertTrue(javadoc.replaceAll("\\s*\\n \\* ?", " ").contains("second run"),
+                "the Javadoc does not say what a second run does");
     }
 
     @ParameterizedTest
     @MethodSource("policies")
     void aPolicyIsUsedAndItsStatementsAreNamedAndNotOpenToAll(String policy) throws IOException {
-        assertTrue(scripts().stream().anyMatch(script -> directives(script, "FILES").stream().anyMatch(line -> line.startsWith("policies/" + policy + "="))),
+        assertTrue(
+                scripts().stream()
+                        .anyMatch(script -> directives(script, "FILES").stream()
+                                .anyMatch(line -> line.startsWith("policies/" + policy + "="))),
                 "no script uses it");
         var root = JSON.readTree(read("policies/" + policy));
         assertEquals("2012-10-17", root.path("Version").asText());
         assertTrue(root.path("Statement").isArray() && !root.path("Statement").isEmpty());
         var sids = new HashSet<String>();
         for (var statement : root.path("Statement")) {
-            assertTrue(statement.path("Sid").asText().matches("[A-Za-z0-9]+"), "a Sid of letters and digits, not " + statement.path("Sid"));
+            assertTrue(statement.path("Sid").asText().matches("[A-Za-z0-9]+"),
+                    "a Sid of letters and digits, not " + statement.path("Sid"));
             assertTrue(sids.add(statement.path("Sid").asText()), "twice: " + statement.path("Sid"));
             assertTrue(Set.of("Allow", "Deny").contains(statement.path("Effect").asText()));
-            var everybody = statement.has("NotPrincipal") || Stream.of(statement.path("Principal"), statement.at("/Principal/AWS"))
-                    .flatMap(node -> node.isArray() ? node.valueStream() : Stream.of(node)).anyMatch(node -> node.asText().equals("*"));
-            assertTrue(!everybody || !statement.path("Condition").isEmpty(), statement.path("Sid") + " is for everybody, without a condition");
+            var everybody = statement.has("NotPrincipal")
+                    || Stream.of(statement.path("Principal"), statement.at("/Principal/AWS"))
+                            .flatMap(node -> node.isArray() ? node.valueStream() : Stream.of(node))
+                            .anyMatch(node -> node.asText().equals("*"));
+            assertTrue(!everybody || !statement.path("Condition").isEmpty(),
+                    statement.path("Sid") + " is for everybody, without a condition");
         }
     }
 
     /** All text files that Git keeps or would keep. */
     static List<Path> files() throws Exception {
-        var git = new ProcessBuilder("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").redirectError(ProcessBuilder.Redirect.DISCARD)
+        var git = new ProcessBuilder("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+                .redirectError(ProcessBuilder.Redirect.DISCARD)
                 .start();
         var names = new String(git.getInputStream().readAllBytes());
         assumeTrue(git.waitFor() == 0, "not a Git work tree: which files belong to it is not known");
@@ -365,13 +422,15 @@ class ContractTest {
 
     @Test
     void nothingIsLeftInTheFilesThatDoesNotBelongThere() throws Exception {
-        var examples = Set.of("AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE", "AKIAI44QH8DHBEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+        var examples = Set.of("AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE", "AKIAI44QH8DHBEXAMPLE",
+                "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
                 "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
                 "je7MtGbClwBF/2Zp9Utk/h3yCo8nvbEXAMPLEKEY");
         var rules = Map.of(
                 // CodeBuild's home is /root, and its caches are named.
                 "an absolute home path",
-                Pattern.compile("(?<![\\w.}])/(?:home|Users)/(?!cloudshell-user)[\\w.-]+|(?<![\\w.}])/root/(?!\\.(?:m2|jbang|cache)/)[\\w.-]+"),
+                Pattern.compile(
+                        "(?<![\\w.}])/(?:home|Users)/(?!cloudshell-user)[\\w.-]+|(?<![\\w.}])/root/(?!\\.(?:m2|jbang|cache)/)[\\w.-]+"),
                 "an AWS access key", Pattern.compile("\\b(?:AKIA|ASIA)[A-Z0-9]{16}\\b"),
                 "an AWS secret key", Pattern.compile("(?i:secret)\\w*[\"' :=(,]+([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+])"),
                 "trailing white space", Pattern.compile("[ \\t]+$"),
@@ -392,7 +451,8 @@ class ContractTest {
                 for (var rule : rules.entrySet()) {
                     var match = rule.getValue().matcher(lines[i]);
                     while (match.find())
-                        if (!examples.contains(match.group()) && (match.groupCount() == 0 || !examples.contains(match.group(1))))
+                        if (!examples.contains(match.group())
+                                && (match.groupCount() == 0 || !examples.contains(match.group(1))))
                             found.add(file + ":" + (i + 1) + ": " + rule.getKey());
                 }
         }
@@ -412,8 +472,12 @@ class ContractTest {
     @Test
     void everyScriptAndAliasStandsInTheReadmesTable() {
         var readme = readme();
-        assertEquals(List.of(), aliases().keySet().stream().filter(alias -> !readme.contains(alias)).toList(), "aliases that README.md does not name");
-        assertEquals(List.of(), scripts().stream().filter(script -> rows().stream().noneMatch(row -> row.contains(script) && names(row, script))).toList(),
+        assertEquals(List.of(), aliases().keySet().stream().filter(alias -> !readme.contains(alias)).toList(),
+                "aliases that README.md does not name");
+        assertEquals(List.of(),
+                scripts().stream()
+                        .filter(script -> rows().stream().noneMatch(row -> row.contains(script) && names(row, script)))
+                        .toList(),
                 "scripts without a table row of the script's and the command's name");
     }
 
@@ -421,11 +485,15 @@ class ContractTest {
         return Pattern.compile("(?<![\\w-])" + kebab(script) + "(?![\\w-])").matcher(row).find();
     }
 
-    /** In README.md a table row with the alias and the actions, e.g. {@code | create-kms-key | kms:CreateKey, kms:CreateAlias |}. */
+    /**
+     * In README.md a table row with the alias and the actions, e.g.
+     * {@code | create-kms-key | kms:CreateKey, kms:CreateAlias |}.
+     */
     @ParameterizedTest
     @MethodSource("scripts")
     void theReadmeListsTheSameIamActionsAsTheJavadoc(String script) {
-        var actions = rows().stream().filter(row -> names(row, script)).map(Script::actions).filter(found -> !found.isEmpty()).toList();
+        var actions = rows().stream().filter(row -> names(row, script)).map(Script::actions)
+                .filter(found -> !found.isEmpty()).toList();
         assertEquals(1, actions.size(), "README.md needs one row with the IAM actions of " + kebab(script));
         assertEquals(String.join("\n", Script.iamActions(script)), String.join("\n", actions.get(0)));
     }

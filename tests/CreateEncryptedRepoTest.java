@@ -102,10 +102,14 @@ class CreateEncryptedRepoTest {
         assertEquals(repository().arn, made.path("arn").asText());
         assertEquals(key.arn, made.path("kmsKeyId").asText());
         assertEquals(aws.endpoint() + "/v1/repos/" + name, made.path("cloneUrlHttp").asText());
-        assertEquals("ssh://git-codecommit.eu-west-1.amazonaws.com/v1/repos/" + name, made.path("cloneUrlSsh").asText());
+        assertEquals("ssh://git-codecommit.eu-west-1.amazonaws.com/v1/repos/" + name,
+                made.path("cloneUrlSsh").asText());
         assertEquals("codecommit::eu-west-1://" + name, made.path("cloneUrlCodeCommit").asText());
-        assertTrue(run.json().path("undo").asText().startsWith("aws codecommit delete-repository --repository-name " + name + " --region eu-west-1 # irreversible"), run.out());
-        assertEquals(key.arn, aws.calls().stream().filter(c -> c.name().equals("codecommit:CreateRepository")).findFirst().orElseThrow().input().path("kmsKeyId").asText(), "by its ARN, whatever was given");
+        assertTrue(run.json().path("undo").asText().startsWith(
+                "aws codecommit delete-repository --repository-name " + name + " --region eu-west-1 # irreversible"),
+                run.out());
+        assertEquals(key.arn, aws.calls().stream().filter(c -> c.name().equals("codecommit:CreateRepository"))
+                .findFirst().orElseThrow().input().path("kmsKeyId").asText(), "by its ARN, whatever was given");
     }
 
     @Test
@@ -143,14 +147,16 @@ class CreateEncryptedRepoTest {
         var planned = make("--dry-run", "--tags", "A=b");
         assertEquals(0, planned.exitCode(), planned.err());
         assertEquals("would-create", planned.status());
-        assertEquals("arn:aws:codecommit:eu-west-1:111122223333:" + name, planned.json().at("/repository/arn").asText());
+        assertEquals("arn:aws:codecommit:eu-west-1:111122223333:" + name,
+                planned.json().at("/repository/arn").asText());
         assertEquals(key.arn, planned.json().at("/repository/kmsKeyId").asText());
         assertFalse(planned.json().has("undo"));
         assertNull(repository());
         aws.codecommit.createRepository(name).description("old").tag("Old", "x");
         var update = make("--dry-run", "--repository-description", "new", "--tags", "A=b", "--remove-other-tags");
         assertEquals("would-update", update.status());
-        assertEquals(List.of("kmsKeyId", "repositoryDescription", "tags", "tags"), update.json().path("changes").valueStream().map(c -> c.path("field").asText()).toList());
+        assertEquals(List.of("kmsKeyId", "repositoryDescription", "tags", "tags"),
+                update.json().path("changes").valueStream().map(c -> c.path("field").asText()).toList());
         assertEquals("old", update.json().at("/changes/1/from").asText());
         assertReadsOnly();
         assertNull(repository().key());
@@ -168,9 +174,12 @@ class CreateEncryptedRepoTest {
         assertEquals(key.arn, repository().key());
         assertEquals(managed, run.json().at("/changes/0/from").asText());
         assertEquals(key.arn, run.json().at("/changes/0/to").asText());
-        assertEquals("aws codecommit update-repository-encryption-key --repository-name " + name + " --kms-key-id " + managed + " --region eu-west-1", run.json().path("undo").asText());
+        assertEquals("aws codecommit update-repository-encryption-key --repository-name " + name + " --kms-key-id "
+                + managed + " --region eu-west-1", run.json().path("undo").asText());
         assertEquals(List.of("GetRepository", "UpdateRepositoryEncryptionKey", "GetRepository"),
-                aws.calls().stream().map(Call::name).filter(n -> n.startsWith("codecommit:")).map(n -> n.substring(11)).toList(), "read again after the change");
+                aws.calls().stream().map(Call::name).filter(n -> n.startsWith("codecommit:")).map(n -> n.substring(11))
+                        .toList(),
+                "read again after the change");
         assertEquals(tip, repository().resolve("refs/heads/main"));
         assertEquals("updated", run("--repository-name", name, "--kms-key-id", "alias/other").status());
         assertEquals(other.arn, repository().key());
@@ -191,7 +200,8 @@ class CreateEncryptedRepoTest {
     @Test
     void mendsDescriptionAndTagsAndKeepsWhatOthersAdded() {
         make("--repository-description", "right", "--tags", "A=b");
-        var many = IntStream.range(0, 30).boxed().collect(java.util.stream.Collectors.toMap(i -> "their" + i, i -> "x"));
+        var many = IntStream.range(0, 30).boxed()
+                .collect(java.util.stream.Collectors.toMap(i -> "their" + i, i -> "x"));
         repository().description("it's wrong").tag("A", "wrong");
         many.forEach(repository()::tag);
         var run = make("--repository-description", "right", "--tags", "A=b", "Z=new");
@@ -201,9 +211,14 @@ class CreateEncryptedRepoTest {
         expected.putAll(Map.of("A", "b", "Z", "new"));
         assertEquals(expected, repository().tags());
         var undo = run.json().path("undo").asText();
-        assertTrue(undo.contains("update-repository-description --repository-name " + name + " --repository-description 'it'\\''s wrong'"), undo);
-        assertTrue(undo.contains("tag-resource --resource-arn " + repository().arn + " --tags '{\"A\":\"wrong\"}'") && undo.contains("untag-resource --resource-arn " + repository().arn + " --tag-keys '[\"Z\"]'"), undo);
-        assertEquals("updated", make("--tags", "A=b", "Z=new", "--remove-other-tags").status(), "tags on later pages too");
+        assertTrue(undo.contains("update-repository-description --repository-name " + name
+                + " --repository-description 'it'\\''s wrong'"), undo);
+        assertTrue(
+                undo.contains("tag-resource --resource-arn " + repository().arn + " --tags '{\"A\":\"wrong\"}'")
+                        && undo.contains("untag-resource --resource-arn " + repository().arn + " --tag-keys '[\"Z\"]'"),
+                undo);
+        assertEquals("updated", make("--tags", "A=b", "Z=new", "--remove-other-tags").status(),
+                "tags on later pages too");
         assertEquals(Map.of("A", "b", "Z", "new"), repository().tags());
         assertEquals("updated", make("--remove-other-tags", "--repository-description=").status());
         assertEquals(Map.of(), repository().tags());
@@ -214,7 +229,8 @@ class CreateEncryptedRepoTest {
     /** The undo, run by a shell with the AWS CLI, really takes the changes back. */
     @Test
     void itsUndoTakesTheChangesBack() throws Exception {
-        assumeTrue(new ProcessBuilder("sh", "-c", "command -v aws").start().waitFor() == 0, "the AWS CLI (aws) is not on PATH");
+        assumeTrue(new ProcessBuilder("sh", "-c", "command -v aws").start().waitFor() == 0,
+                "the AWS CLI (aws) is not on PATH");
         aws.codecommit.createRepository(name).description("it's old").tag("A", "old").tag("Gone", "x").key(other.arn);
         undo(make("--repository-description", "new", "--tags", "A=b", "C=d", "--remove-other-tags"));
         assertEquals("it's old", repository().description());
@@ -243,13 +259,19 @@ class CreateEncryptedRepoTest {
             var partition = region.startsWith("cn") ? "aws-cn" : "aws-us-gov";
             var made = aws.kms.createKey(region);
             var planned = run("--repository-name", name, "--kms-key-id", made.keyId, "--region", region, "--dry-run");
-            assertEquals("arn:" + partition + ":codecommit:" + region + ":111122223333:" + name, planned.json().at("/repository/arn").asText());
+            assertEquals("arn:" + partition + ":codecommit:" + region + ":111122223333:" + name,
+                    planned.json().at("/repository/arn").asText());
             var run = run("--repository-name", name, "--kms-key-id", made.arn, "--region", region);
             assertEquals("created", run.status(), run.err());
             assertEquals(aws.codecommit.repository(region, name).arn, run.json().at("/repository/arn").asText());
-            assertEquals("ssh://git-codecommit." + region + "." + (region.startsWith("cn") ? "amazonaws.com.cn" : "amazonaws.com") + "/v1/repos/" + name, run.json().at("/repository/cloneUrlSsh").asText());
-            assertEquals("codecommit::" + region + "://" + name, run.json().at("/repository/cloneUrlCodeCommit").asText());
-            assertEquals("unchanged", run("--repository-name", name, "--kms-key-id", made.arn, "--region", region).status());
+            assertEquals(
+                    "ssh://git-codecommit." + region + "."
+                            + (region.startsWith("cn") ? "amazonaws.com.cn" : "amazonaws.com") + "/v1/repos/" + name,
+                    run.json().at("/repository/cloneUrlSsh").asText());
+            assertEquals("codecommit::" + region + "://" + name,
+                    run.json().at("/repository/cloneUrlCodeCommit").asText());
+            assertEquals("unchanged",
+                    run("--repository-name", name, "--kms-key-id", made.arn, "--region", region).status());
         }
     }
 
@@ -257,19 +279,25 @@ class CreateEncryptedRepoTest {
     void refusesAKeyThatCodeCommitCannotUseAndSaysTheWayOut() {
         var bad = aws.kms.createKey(REGION);
         bad.keySpec = "RSA_2048";
-        assertFails(bad.keyId, "CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: make such a key with create-kms-key");
+        assertFails(bad.keyId,
+                "CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: make such a key with create-kms-key");
         bad.keySpec = "SYMMETRIC_DEFAULT";
         bad.usage = "GENERATE_VERIFY_MAC";
         assertFails(bad.keyId, "for GENERATE_VERIFY_MAC");
         bad.usage = "ENCRYPT_DECRYPT";
         bad.state = "Disabled";
-        assertFails(bad.keyId, "is Disabled; enable it with: aws kms enable-key --key-id " + bad.keyId + " --region eu-west-1");
+        assertFails(bad.keyId,
+                "is Disabled; enable it with: aws kms enable-key --key-id " + bad.keyId + " --region eu-west-1");
         bad.state = "PendingDeletion";
         bad.deletion = Instant.parse("2027-01-02T03:04:05Z");
-        assertFails(bad.keyId, "will be deleted on 2027-01-02T03:04:05Z; keep it with: aws kms cancel-key-deletion --key-id " + bad.keyId + " --region eu-west-1 && aws kms enable-key");
-        assertFails("alias/absent", "no such key in eu-west-1; make one with: create-kms-key --alias alias/absent --region eu-west-1");
+        assertFails(bad.keyId,
+                "will be deleted on 2027-01-02T03:04:05Z; keep it with: aws kms cancel-key-deletion --key-id "
+                        + bad.keyId + " --region eu-west-1 && aws kms enable-key");
+        assertFails("alias/absent",
+                "no such key in eu-west-1; make one with: create-kms-key --alias alias/absent --region eu-west-1");
         assertFails("12345678-1234-1234-1234-123456789012", "make one with: create-kms-key --alias alias/codecommit");
-        assertFails(key.arn.replace("111122223333", "444455556666"), "of another account than the repository's, 111122223333");
+        assertFails(key.arn.replace("111122223333", "444455556666"),
+                "of another account than the repository's, 111122223333");
     }
 
     void assertFails(String keyId, String saying) {
@@ -278,7 +306,8 @@ class CreateEncryptedRepoTest {
         assertEquals(1, run.exitCode(), run.out());
         assertEquals("", run.out());
         assertEquals(1, run.err().lines().count(), run.err());
-        assertTrue(run.err().startsWith("create-encrypted-repo: " + keyId + ": ") && run.err().contains(saying), run.err());
+        assertTrue(run.err().startsWith("create-encrypted-repo: " + keyId + ": ") && run.err().contains(saying),
+                run.err());
         assertReadsOnly();
         assertNull(repository());
     }
@@ -292,18 +321,21 @@ class CreateEncryptedRepoTest {
         assertEquals(1, run.exitCode());
         assertEquals("", run.out());
         assertEquals(1, run.err().lines().count(), run.err());
-        assertTrue(run.err().contains("EncryptionKeyDisabledException") && run.err().contains(lost.arn) && run.err().contains("before it is enabled again"), run.err());
+        assertTrue(run.err().contains("EncryptionKeyDisabledException") && run.err().contains(lost.arn)
+                && run.err().contains("before it is enabled again"), run.err());
         assertEquals(lost.arn, repository().key());
     }
 
     @Test
     void saysWhatToDoWhenTheCallerMayNotUseTheKey() {
-        aws.inject(Fault.on("codecommit:CreateRepository").error(400, "EncryptionKeyAccessDeniedException", "The encryption key is not accessible"));
+        aws.inject(Fault.on("codecommit:CreateRepository").error(400, "EncryptionKeyAccessDeniedException",
+                "The encryption key is not accessible"));
         var create = make();
         assertEquals(1, create.exitCode());
         assertTrue(create.err().contains("create-kms-key --alias ALIAS --users YOUR-ROLE"), create.err());
         aws.codecommit.createRepository(name);
-        aws.inject(Fault.on("codecommit:UpdateRepositoryEncryptionKey").error(400, "EncryptionKeyAccessDeniedException", "The encryption key is not accessible"));
+        aws.inject(Fault.on("codecommit:UpdateRepositoryEncryptionKey").error(400, "EncryptionKeyAccessDeniedException",
+                "The encryption key is not accessible"));
         var update = make();
         assertEquals(1, update.exitCode());
         assertTrue(update.err().contains("create-kms-key --alias ALIAS --users YOUR-ROLE"), update.err());
@@ -314,7 +346,8 @@ class CreateEncryptedRepoTest {
     void goesOnWhenSomebodyElseMakesTheRepositoryMeanwhile() {
         aws.onCall(call -> {
             ALL.add(call);
-            if (call.name().equals("codecommit:GetRepository") && repository() == null) aws.codecommit.createRepository(name).tag("Theirs", "stays");
+            if (call.name().equals("codecommit:GetRepository") && repository() == null)
+                aws.codecommit.createRepository(name).tag("Theirs", "stays");
         });
         aws.inject(Fault.on("codecommit:CreateRepository").delay(Duration.ofMillis(300)));
         var run = make("--tags", "A=b");
@@ -324,7 +357,8 @@ class CreateEncryptedRepoTest {
         assertEquals("create-encrypted-repo: " + name + ": somebody else made it meanwhile\n", run.err());
         assertEquals(key.arn, repository().key());
         assertEquals(Map.of("A", "b", "Theirs", "stays"), repository().tags());
-        assertFalse(run.json().path("undo").asText().contains("delete-repository"), "what others made is not this run's to delete");
+        assertFalse(run.json().path("undo").asText().contains("delete-repository"),
+                "what others made is not this run's to delete");
     }
 
     @Test
@@ -360,7 +394,10 @@ class CreateEncryptedRepoTest {
         assertEquals(1, run.exitCode());
         assertEquals("", run.out());
         assertEquals(1, run.err().lines().count(), run.err());
-        assertTrue(run.err().startsWith("create-encrypted-repo: " + name + ": tags: AccessDeniedException") && run.err().contains("changed before that: " + name + " kmsKeyId; the same command again does the rest"), run.err());
+        assertTrue(
+                run.err().startsWith("create-encrypted-repo: " + name + ": tags: AccessDeniedException") && run.err()
+                        .contains("changed before that: " + name + " kmsKeyId; the same command again does the rest"),
+                run.err());
         aws.clearFaults();
         assertEquals("updated", make("--tags", "A=b").status());
     }
@@ -376,7 +413,8 @@ class CreateEncryptedRepoTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"sts:GetCallerIdentity", "kms:DescribeKey", "codecommit:GetRepository", "codecommit:CreateRepository", "codecommit:ListTagsForResource"})
+    @ValueSource(strings = {"sts:GetCallerIdentity", "kms:DescribeKey", "codecommit:GetRepository",
+            "codecommit:CreateRepository", "codecommit:ListTagsForResource"})
     void throttlingIsSurvived(String call) {
         aws.inject(Fault.on(call).times(2).throttle());
         var run = make("--tags", "A=b");
@@ -387,19 +425,24 @@ class CreateEncryptedRepoTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"codecommit:UpdateRepositoryEncryptionKey", "codecommit:UpdateRepositoryDescription", "codecommit:TagResource", "codecommit:UntagResource"})
+    @ValueSource(strings = {"codecommit:UpdateRepositoryEncryptionKey", "codecommit:UpdateRepositoryDescription",
+            "codecommit:TagResource", "codecommit:UntagResource"})
     void throttlingOfAnUpdateIsSurvived(String call) {
         aws.codecommit.createRepository(name).tag("Old", "x");
         aws.inject(Fault.on(call).times(2).throttle());
         var run = make("--repository-description", "d", "--tags", "A=b", "--remove-other-tags");
         assertEquals("updated", run.status(), run.err());
-        assertEquals(key.arn + " d {A=b}", repository().key() + " " + repository().description() + " " + repository().tags());
+        assertEquals(key.arn + " d {A=b}",
+                repository().key() + " " + repository().description() + " " + repository().tags());
     }
 
     @ParameterizedTest
-    @CsvSource({"sts:GetCallerIdentity, 500", "kms:DescribeKey, 500", "codecommit:GetRepository, 500", "codecommit:CreateRepository, 500", "codecommit:ListTagsForResource, 500",
-            "sts:GetCallerIdentity, cut", "kms:DescribeKey, cut", "codecommit:GetRepository, cut", "codecommit:CreateRepository, cut", "codecommit:ListTagsForResource, cut",
-            "sts:GetCallerIdentity, flip", "kms:DescribeKey, flip", "codecommit:GetRepository, flip", "codecommit:CreateRepository, flip", "codecommit:ListTagsForResource, flip"})
+    @CsvSource({"sts:GetCallerIdentity, 500", "kms:DescribeKey, 500", "codecommit:GetRepository, 500",
+            "codecommit:CreateRepository, 500", "codecommit:ListTagsForResource, 500",
+            "sts:GetCallerIdentity, cut", "kms:DescribeKey, cut", "codecommit:GetRepository, cut",
+            "codecommit:CreateRepository, cut", "codecommit:ListTagsForResource, cut",
+            "sts:GetCallerIdentity, flip", "kms:DescribeKey, flip", "codecommit:GetRepository, flip",
+            "codecommit:CreateRepository, flip", "codecommit:ListTagsForResource, flip"})
     void anyOtherFaultLeavesNothingHalfMade(String call, String fault) {
         aws.inject(switch (fault) {
             case "500" -> Fault.on(call).always().serverError();
@@ -408,7 +451,8 @@ class CreateEncryptedRepoTest {
         });
         var run = make("--tags", "A=b");
         aws.clearFaults();
-        if (call.equals("codecommit:CreateRepository") && !fault.equals("500")) { // the answer was spoilt, but the repository is found
+        // the answer was spoilt, but the repository is found
+        if (call.equals("codecommit:CreateRepository") && !fault.equals("500")) {
             assertEquals(0, run.exitCode(), run.err());
             assertEquals("created", run.status());
             assertEquals(key.arn, repository().key());
@@ -427,11 +471,13 @@ class CreateEncryptedRepoTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"UpdateRepositoryEncryptionKey, 500", "UpdateRepositoryEncryptionKey, lost", "UpdateRepositoryDescription, 500", "UpdateRepositoryDescription, lost",
+    @CsvSource({"UpdateRepositoryEncryptionKey, 500", "UpdateRepositoryEncryptionKey, lost",
+            "UpdateRepositoryDescription, 500", "UpdateRepositoryDescription, lost",
             "TagResource, 500", "TagResource, lost", "UntagResource, 500", "UntagResource, lost"})
     void afterAnyFaultInAnUpdateTheSameCommandFinishesIt(String call, String fault) {
         aws.codecommit.createRepository(name).tag("Old", "x");
-        aws.inject(fault.equals("lost") ? Fault.on("codecommit:" + call).always().loseAnswer() : Fault.on("codecommit:" + call).always().serverError());
+        aws.inject(fault.equals("lost") ? Fault.on("codecommit:" + call).always().loseAnswer()
+                : Fault.on("codecommit:" + call).always().serverError());
         var arguments = new String[] {"--repository-description", "d", "--tags", "A=b", "--remove-other-tags"};
         var run = make(arguments);
         assertEquals(1, run.exitCode(), run.err());
@@ -439,7 +485,8 @@ class CreateEncryptedRepoTest {
         assertEquals(1, run.err().lines().count(), run.err());
         aws.clearFaults();
         assertEquals(0, make(arguments).exitCode());
-        assertEquals(key.arn + " d {A=b}", repository().key() + " " + repository().description() + " " + repository().tags());
+        assertEquals(key.arn + " d {A=b}",
+                repository().key() + " " + repository().description() + " " + repository().tags());
         assertEquals("unchanged", make(arguments).status());
     }
 
@@ -450,7 +497,8 @@ class CreateEncryptedRepoTest {
             ALL.add(call);
             if (call.name().equals("codecommit:UpdateRepositoryEncryptionKey")) meddling.run();
         });
-        aws.inject(Fault.on("codecommit:GetRepository").after(1).delay(Duration.ofMillis(300))); // who meddles hears of a call when it is answered
+        // who meddles hears of a call when it is answered
+        aws.inject(Fault.on("codecommit:GetRepository").after(1).delay(Duration.ofMillis(300)));
         var script = new CreateEncryptedRepo();
         script.keyDeadline = keyDeadline;
         var run = Script.run(script.commandLine(), "--repository-name", name, "--kms-key-id", "alias/codecommit");
@@ -514,7 +562,8 @@ class CreateEncryptedRepoTest {
             "--repository-name|payments|--kms-key-id|arn:aws:kms:eu-west-1:111122223333:12345678-1234-1234-1234-123456789012; such as alias/codecommit",
             "--repository-name|payments|--kms-key-id|arn:aws:iam::111122223333:role/Key; such as alias/codecommit",
             "--repository-name|payments|--kms-key-id|arn:aws:kms:us-east-1:111122223333:key/12345678-1234-1234-1234-123456789012; or --region us-east-1",
-            "--repository-name|payments|--kms-key-id|arn:aws:kms:eu-west-1:111122223333:alias/x|--region|eu-west-2; give a key of the repository's Region, eu-west-2",
+            "--repository-name|payments|--kms-key-id|arn:aws:kms:eu-west-1:111122223333:alias/x|--region|eu-west-2; "
+                    + "give a key of the repository's Region, eu-west-2",
             "--repository-name|payments|--kms-key-id|alias/x|--tags|Compliance=SOC2,GDPR; Team=Payments",
             "--repository-name|payments|--kms-key-id|alias/x|--tags|Team; Team=Payments",
             "--repository-name|payments|--kms-key-id|alias/x|--tags|aws:Team=x; Team=Payments",
@@ -542,6 +591,7 @@ class CreateEncryptedRepoTest {
     @Test
     @Order(Integer.MAX_VALUE)
     void callsWhatItsJavadocNames() {
-        Script.assertIamActions("CreateEncryptedRepo", ALL, Set.of("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"));
+        Script.assertIamActions("CreateEncryptedRepo", ALL, Set.of("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt",
+                "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"));
     }
 }

@@ -63,9 +63,11 @@ class CreateEndpointSecurityGroupTest {
     static Set<String> rules(JsonNode group) {
         var rules = new TreeSet<String>();
         for (var permission : group.path("IpPermissions"))
-            for (var kind : List.of("IpRanges/CidrIp", "Ipv6Ranges/CidrIpv6", "UserIdGroupPairs/GroupId", "PrefixListIds/PrefixListId"))
+            for (var kind : List.of("IpRanges/CidrIp", "Ipv6Ranges/CidrIpv6", "UserIdGroupPairs/GroupId",
+                    "PrefixListIds/PrefixListId"))
                 for (var source : permission.path(kind.split("/")[0]))
-                    rules.add(permission.path("IpProtocol").asText() + " " + permission.path("FromPort").asText() + "-" + permission.path("ToPort").asText() + " " + source.path(kind.split("/")[1]).asText());
+                    rules.add(permission.path("IpProtocol").asText() + " " + permission.path("FromPort").asText() + "-"
+                            + permission.path("ToPort").asText() + " " + source.path(kind.split("/")[1]).asText());
         return rules;
     }
 
@@ -86,7 +88,8 @@ class CreateEndpointSecurityGroupTest {
 
     @Test
     void letsInAllOfTheVpcsOwnNetworks() {
-        aws.ec2.createSecurityGroup(aws.ec2.createVpc(REGION, "10.9.0.0/16"), "codecommit-endpoints"); // another VPC's is none of ours
+        // another VPC's is none of ours
+        aws.ec2.createSecurityGroup(aws.ec2.createVpc(REGION, "10.9.0.0/16"), "codecommit-endpoints");
         var run = run("--tags", "Team=Payments", "Cost=12");
         assertEquals(0, run.exitCode(), run.err());
         assertEquals("created", run.status());
@@ -94,12 +97,16 @@ class CreateEndpointSecurityGroupTest {
         assertEquals(https("10.0.0.0/16", "10.1.0.0/16", "2001:db8:1234:1a00::/56"), rules(group()));
         assertEquals(group().path("GroupId").asText(), run.json().at("/securityGroup/groupId").asText());
         assertEquals("codecommit-endpoints", group().path("GroupName").asText());
-        assertEquals("[\"10.0.0.0/16\",\"10.1.0.0/16\",\"2001:db8:1234:1a00::/56\"]", run.json().at("/securityGroup/cidrs").toString());
+        assertEquals("[\"10.0.0.0/16\",\"10.1.0.0/16\",\"2001:db8:1234:1a00::/56\"]",
+                run.json().at("/securityGroup/cidrs").toString());
         assertEquals("[]", run.json().at("/securityGroup/others").toString());
         assertEquals("111122223333", run.json().path("account").asText());
         assertEquals(REGION, run.json().path("region").asText());
-        assertEquals("[{\"Key\":\"Cost\",\"Value\":\"12\"},{\"Key\":\"Team\",\"Value\":\"Payments\"}]", group().path("Tags").toString());
-        assertEquals("aws ec2 delete-security-group --group-id " + group().path("GroupId").asText() + " --region eu-west-1", run.json().path("undo").asText());
+        assertEquals("[{\"Key\":\"Cost\",\"Value\":\"12\"},{\"Key\":\"Team\",\"Value\":\"Payments\"}]",
+                group().path("Tags").toString());
+        assertEquals(
+                "aws ec2 delete-security-group --group-id " + group().path("GroupId").asText() + " --region eu-west-1",
+                run.json().path("undo").asText());
     }
 
     @Test
@@ -111,7 +118,8 @@ class CreateEndpointSecurityGroupTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"", "--cidrs 192.0.2.0/24 2001:DB8:0:0::/32 --group-name Git --tags A=b --cidrs 198.51.100.7/32"})
+    @ValueSource(strings = {"",
+            "--cidrs 192.0.2.0/24 2001:DB8:0:0::/32 --group-name Git --tags A=b --cidrs 198.51.100.7/32"})
     void aSecondRunChangesNothing(String options) {
         var args = options.isEmpty() ? new String[0] : options.split(" ");
         assertEquals("created", run(args).status());
@@ -147,7 +155,8 @@ class CreateEndpointSecurityGroupTest {
         var planned = run("--dry-run", "--cidrs", "10.0.0.0/8");
         assertEquals(0, planned.exitCode(), planned.err());
         assertEquals("would-create", planned.status());
-        assertEquals(List.of("securityGroup", "cidrs"), planned.json().path("changes").valueStream().map(c -> c.path("field").asText()).toList());
+        assertEquals(List.of("securityGroup", "cidrs"),
+                planned.json().path("changes").valueStream().map(c -> c.path("field").asText()).toList());
         assertEquals("[\"10.0.0.0/8\"]", planned.json().at("/changes/1/to").toString());
         assertFalse(planned.json().has("undo"));
         assertEquals(List.of(), aws.ec2.groups(vpc));
@@ -155,7 +164,8 @@ class CreateEndpointSecurityGroupTest {
         aws.clearCalls();
         var update = run("--dry-run", "--cidrs", "10.0.0.0/8", "--revoke-others", "--tags", "A=b");
         assertEquals("would-update", update.status());
-        assertEquals(List.of("cidrs", "others", "tags"), update.json().path("changes").valueStream().map(c -> c.path("field").asText()).toList());
+        assertEquals(List.of("cidrs", "others", "tags"),
+                update.json().path("changes").valueStream().map(c -> c.path("field").asText()).toList());
         assertFalse(update.json().has("undo"));
         assertReadsOnly();
         assertEquals(1, runIn("vpc-0fedcba9876543210", "--dry-run", "--cidrs", "10.0.0.0/8").exitCode());
@@ -171,12 +181,16 @@ class CreateEndpointSecurityGroupTest {
         var kept = run("--cidrs", "10.0.0.0/16", "203.0.113.0/24", "2001:db8:1234:1a00::/56", "--tags", "A=c", "B=d");
         assertEquals("updated", kept.status(), kept.err());
         assertEquals(1, kept.err().lines().count());
-        for (var other : List.of("tcp 22 from 192.0.2.0/24", "tcp 0-65535 from 10.0.0.0/16", "tcp 443 from 198.51.100.0/24", "tcp 443 from 10.1.0.0/16"))
+        for (var other : List.of("tcp 22 from 192.0.2.0/24", "tcp 0-65535 from 10.0.0.0/16",
+                "tcp 443 from 198.51.100.0/24", "tcp 443 from 10.1.0.0/16"))
             assertTrue(kept.err().contains(other) && kept.out().contains(other), kept.toString());
         assertEquals(7, rules(group()).size());
-        assertEquals("[{\"Key\":\"A\",\"Value\":\"c\"},{\"Key\":\"B\",\"Value\":\"d\"}]", group().path("Tags").toString());
+        assertEquals("[{\"Key\":\"A\",\"Value\":\"c\"},{\"Key\":\"B\",\"Value\":\"d\"}]",
+                group().path("Tags").toString());
         assertTrue(kept.json().path("undo").asText().contains("aws ec2 revoke-security-group-ingress --group-id " + id
-                + " --ip-permissions '[{\"IpProtocol\":\"tcp\",\"FromPort\":443,\"ToPort\":443,\"IpRanges\":[{\"CidrIp\":\"203.0.113.0/24\"}]}]' --region eu-west-1"), kept.out());
+                + " --ip-permissions "
+                + "'[{\"IpProtocol\":\"tcp\",\"FromPort\":443,\"ToPort\":443,\"IpRanges\":[{\"CidrIp\":\"203.0.113.0/24\"}]}]' --region eu-west-1"),
+                kept.out());
 
         var revoked = run("--cidrs", "10.0.0.0/16", "203.0.113.0/24", "2001:db8:1234:1a00::/56", "--revoke-others");
         assertEquals("updated", revoked.status(), revoked.err());
@@ -184,8 +198,10 @@ class CreateEndpointSecurityGroupTest {
         assertEquals(https("10.0.0.0/16", "203.0.113.0/24", "2001:db8:1234:1a00::/56"), rules(group()));
         assertEquals("[]", revoked.json().at("/securityGroup/others").toString());
         assertEquals(1, aws.calls().stream().filter(c -> c.name().equals("ec2:RevokeSecurityGroupIngress")).count());
-        assertTrue(revoked.json().path("undo").asText().contains("aws ec2 authorize-security-group-ingress --group-id " + id), revoked.out());
-        assertEquals("unchanged", run("--cidrs", "10.0.0.0/16", "203.0.113.0/24", "2001:db8:1234:1a00::/56", "--revoke-others").status());
+        assertTrue(revoked.json().path("undo").asText()
+                .contains("aws ec2 authorize-security-group-ingress --group-id " + id), revoked.out());
+        assertEquals("unchanged",
+                run("--cidrs", "10.0.0.0/16", "203.0.113.0/24", "2001:db8:1234:1a00::/56", "--revoke-others").status());
     }
 
     @Test
@@ -204,7 +220,9 @@ class CreateEndpointSecurityGroupTest {
             var run = runIn("vpc-0fedcba9876543210", options);
             assertEquals(1, run.exitCode());
             assertEquals("", run.out());
-            assertTrue(run.err().startsWith("create-endpoint-security-group: vpc-0fedcba9876543210: InvalidVpcID.NotFound: ") && run.err().contains("Give --region"), run.err());
+            assertTrue(run.err()
+                    .startsWith("create-endpoint-security-group: vpc-0fedcba9876543210: InvalidVpcID.NotFound: ")
+                    && run.err().contains("Give --region"), run.err());
             assertEquals(1, run.err().lines().count());
         }
     }
@@ -213,7 +231,9 @@ class CreateEndpointSecurityGroupTest {
     void theWholeInternetIsLetInOnlyWhenTold() {
         assertEquals("created", run("--cidrs", "0.0.0.0/0", "::/0", "--allow-anywhere").status());
         assertEquals(https("0.0.0.0/0", "::/0"), rules(group()));
-        assertEquals("created", run("--cidrs", "fc00::/7", "10.0.0.0/8", "2001:db8::/32", "--group-name", "private").status(), "all private addresses are not the internet");
+        assertEquals("created",
+                run("--cidrs", "fc00::/7", "10.0.0.0/8", "2001:db8::/32", "--group-name", "private").status(),
+                "all private addresses are not the internet");
     }
 
     @Test
@@ -241,40 +261,49 @@ class CreateEndpointSecurityGroupTest {
     @Test
     void goesOnWithTheGroupThatSomebodyElseMakesMeanwhile() {
         meanwhile("ec2:CreateSecurityGroup",
-                () -> aws.ec2.authorizeIngress(aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints"), "tcp", 443, 443, "10.1.0.0/16"));
+                () -> aws.ec2.authorizeIngress(aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints"), "tcp", 443,
+                        443, "10.1.0.0/16"));
         var run = run();
         assertEquals("updated", run.status(), run.err());
         assertTrue(run.err().contains("somebody else made " + group().path("GroupId").asText()), run.err());
         assertEquals(https("10.0.0.0/16", "10.1.0.0/16", "2001:db8:1234:1a00::/56"), rules(group()));
-        assertEquals(List.of("[\"10.1.0.0/16\"]"), run.json().path("changes").valueStream().map(c -> c.path("from").toString()).toList());
+        assertEquals(List.of("[\"10.1.0.0/16\"]"),
+                run.json().path("changes").valueStream().map(c -> c.path("from").toString()).toList());
     }
 
     @Test
     void goesOnWithTheRulesThatSomebodyElseAddsMeanwhile() {
-        meanwhile("ec2:AuthorizeSecurityGroupIngress", () -> aws.ec2.authorizeIngress(group().path("GroupId").asText(), "tcp", 443, 443, "10.1.0.0/16"));
+        meanwhile("ec2:AuthorizeSecurityGroupIngress",
+                () -> aws.ec2.authorizeIngress(group().path("GroupId").asText(), "tcp", 443, 443, "10.1.0.0/16"));
         aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints");
         var run = run();
         assertEquals("updated", run.status(), run.err());
         assertEquals(https("10.0.0.0/16", "10.1.0.0/16", "2001:db8:1234:1a00::/56"), rules(group()));
-        assertEquals(List.of("InvalidPermission.Duplicate"), aws.calls().stream().map(Call::error).filter(e -> e != null).toList());
+        assertEquals(List.of("InvalidPermission.Duplicate"),
+                aws.calls().stream().map(Call::error).filter(e -> e != null).toList());
     }
 
     @Test
     void goesOnWhenSomebodyElseRevokesMeanwhile() {
-        meanwhile("ec2:RevokeSecurityGroupIngress", () -> aws.ec2.revokeIngress(group().path("GroupId").asText(), "192.0.2.0/24"));
+        meanwhile("ec2:RevokeSecurityGroupIngress",
+                () -> aws.ec2.revokeIngress(group().path("GroupId").asText(), "192.0.2.0/24"));
         var id = aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints");
         aws.ec2.authorizeIngress(id, "tcp", 22, 22, "192.0.2.0/24");
         aws.ec2.authorizeIngress(id, "tcp", 22, 22, "198.51.100.0/24");
         var run = run("--revoke-others");
         assertEquals("updated", run.status(), run.err());
         assertEquals(https("10.0.0.0/16", "10.1.0.0/16", "2001:db8:1234:1a00::/56"), rules(group()));
-        assertEquals(List.of("InvalidPermission.NotFound"), aws.calls().stream().map(Call::error).filter(e -> e != null).toList());
+        assertEquals(List.of("InvalidPermission.NotFound"),
+                aws.calls().stream().map(Call::error).filter(e -> e != null).toList());
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"ec2:CreateSecurityGroup", "ec2:AuthorizeSecurityGroupIngress", "ec2:CreateTags", "ec2:RevokeSecurityGroupIngress"})
+    @ValueSource(strings = {"ec2:CreateSecurityGroup", "ec2:AuthorizeSecurityGroupIngress", "ec2:CreateTags",
+            "ec2:RevokeSecurityGroupIngress"})
     void aLostAnswerIsSuccess(String call) {
-        if (!call.endsWith("CreateSecurityGroup")) aws.ec2.authorizeIngress(aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints"), "tcp", 22, 22, "192.0.2.0/24");
+        if (!call.endsWith("CreateSecurityGroup"))
+            aws.ec2.authorizeIngress(aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints"), "tcp", 22, 22,
+                    "192.0.2.0/24");
         aws.inject(Fault.on(call).loseAnswer());
         var run = run("--tags", "A=b", "--revoke-others");
         assertEquals(0, run.exitCode(), run.err());
@@ -284,7 +313,8 @@ class CreateEndpointSecurityGroupTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"sts:GetCallerIdentity", "ec2:DescribeVpcs", "ec2:DescribeSecurityGroups", "ec2:CreateSecurityGroup", "ec2:AuthorizeSecurityGroupIngress"})
+    @ValueSource(strings = {"sts:GetCallerIdentity", "ec2:DescribeVpcs", "ec2:DescribeSecurityGroups",
+            "ec2:CreateSecurityGroup", "ec2:AuthorizeSecurityGroupIngress"})
     void throttlingIsSurvived(String call) {
         aws.inject(Fault.on(call).times(2).throttle());
         var run = run();
@@ -294,24 +324,30 @@ class CreateEndpointSecurityGroupTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"sts:GetCallerIdentity, 500", "ec2:DescribeVpcs, 500", "ec2:DescribeSecurityGroups, 500", "ec2:CreateSecurityGroup, 500", "ec2:AuthorizeSecurityGroupIngress, 500",
-            "ec2:RevokeSecurityGroupIngress, 500", "ec2:CreateTags, 500", "sts:GetCallerIdentity, cut", "ec2:DescribeVpcs, cut", "ec2:DescribeSecurityGroups, cut",
-            "ec2:CreateSecurityGroup, cut", "ec2:DescribeVpcs, flip", "ec2:DescribeSecurityGroups, flip", "ec2:AuthorizeSecurityGroupIngress, denied", "ec2:CreateSecurityGroup, denied"})
+    @CsvSource({"sts:GetCallerIdentity, 500", "ec2:DescribeVpcs, 500", "ec2:DescribeSecurityGroups, 500",
+            "ec2:CreateSecurityGroup, 500", "ec2:AuthorizeSecurityGroupIngress, 500",
+            "ec2:RevokeSecurityGroupIngress, 500", "ec2:CreateTags, 500", "sts:GetCallerIdentity, cut",
+            "ec2:DescribeVpcs, cut", "ec2:DescribeSecurityGroups, cut",
+            "ec2:CreateSecurityGroup, cut", "ec2:DescribeVpcs, flip", "ec2:DescribeSecurityGroups, flip",
+            "ec2:AuthorizeSecurityGroupIngress, denied", "ec2:CreateSecurityGroup, denied"})
     void anyOtherFaultLeavesNothingHalfMadeUnnamed(String call, String fault) {
         var existing = call.matches(".*(Revoke|CreateTags).*");
-        if (existing) aws.ec2.authorizeIngress(aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints"), "tcp", 22, 22, "192.0.2.0/24");
+        if (existing) aws.ec2.authorizeIngress(aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints"), "tcp", 22, 22,
+                "192.0.2.0/24");
         aws.inject(switch (fault) {
             case "500" -> Fault.on(call).always().serverError();
             case "cut" -> Fault.on(call).always().cut(20);
             case "flip" -> Fault.on(call).always().flip(1);
-            default -> Fault.on(call).always().error(403, "UnauthorizedOperation", "You are not authorized to perform this operation.");
+            default -> Fault.on(call).always().error(403, "UnauthorizedOperation",
+                    "You are not authorized to perform this operation.");
         });
         var run = run("--tags", "A=b", "--revoke-others");
         assertEquals(1, run.exitCode(), run.err());
         assertEquals("", run.out());
         assertEquals(1, run.err().lines().count(), run.err());
         for (var left : aws.ec2.groups(vpc))
-            assertTrue(existing || run.err().contains(left.path("GroupId").asText()) || run.err().contains("the same command again goes on with it"), run.err());
+            assertTrue(existing || run.err().contains(left.path("GroupId").asText())
+                    || run.err().contains("the same command again goes on with it"), run.err());
         aws.clearFaults();
         assertTrue(Set.of("created", "updated").contains(run("--tags", "A=b", "--revoke-others").status()));
         assertEquals(https("10.0.0.0/16", "10.1.0.0/16", "2001:db8:1234:1a00::/56"), rules(group()));
@@ -319,12 +355,14 @@ class CreateEndpointSecurityGroupTest {
 
     @Test
     void doesNotWaitForEverForAGroupThatDoesNotShow() {
-        aws.inject(Fault.on("ec2:CreateSecurityGroup").error(400, "InvalidGroup.Duplicate", "The security group 'codecommit-endpoints' already exists"));
+        aws.inject(Fault.on("ec2:CreateSecurityGroup").error(400, "InvalidGroup.Duplicate",
+                "The security group 'codecommit-endpoints' already exists"));
         var script = new CreateEndpointSecurityGroup();
         script.visibleDeadline = Duration.ofMillis(100);
         var run = Script.run(script.commandLine(), with(vpc));
         assertEquals(1, run.exitCode());
-        assertTrue(run.err().contains("InvalidGroup.Duplicate") && run.err().contains("run the same command again"), run.err());
+        assertTrue(run.err().contains("InvalidGroup.Duplicate") && run.err().contains("run the same command again"),
+                run.err());
     }
 
     @Test
@@ -376,7 +414,8 @@ class CreateEndpointSecurityGroupTest {
             "--vpc-id|vpc-0123456789abcdef0|surplus; surplus",
     })
     void badInputIsRefusedBeforeAnyCall(String arguments, String right) {
-        Script.assertRefused(Script.run(new CreateEndpointSecurityGroup().commandLine(), arguments.split("\\|")), right, aws);
+        Script.assertRefused(Script.run(new CreateEndpointSecurityGroup().commandLine(), arguments.split("\\|")), right,
+                aws);
     }
 
     @Test

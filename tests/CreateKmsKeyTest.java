@@ -68,7 +68,8 @@ class CreateKmsKeyTest {
         assertEquals(List.of(), aws.calls().stream().filter(call -> !call.readOnly()).map(Call::name).toList());
     }
 
-    static void set(Kms.Key key, java.util.function.Consumer<com.fasterxml.jackson.databind.node.ObjectNode> edit) throws Exception {
+    static void set(Kms.Key key, java.util.function.Consumer<com.fasterxml.jackson.databind.node.ObjectNode> edit)
+            throws Exception {
         var policy = (com.fasterxml.jackson.databind.node.ObjectNode) new ObjectMapper().readTree(key.policy);
         edit.accept(policy);
         key.policy = policy.toString();
@@ -76,7 +77,8 @@ class CreateKmsKeyTest {
 
     @Test
     void createsAKeyThatRotatesAndThatTheNamedPrincipalsMayUse() throws Exception {
-        var run = run("--alias", alias, "--users", DEVELOPER, "--administrators", ADMIN, "--description", "all code", "--tags", "Team=Payments", "Cost=12");
+        var run = run("--alias", alias, "--users", DEVELOPER, "--administrators", ADMIN, "--description", "all code",
+                "--tags", "Team=Payments", "Cost=12");
         assertEquals(0, run.exitCode(), run.err());
         assertEquals("created", run.status());
         assertEquals("", run.err());
@@ -88,14 +90,16 @@ class CreateKmsKeyTest {
         assertEquals(365, key().rotationPeriod);
         assertEquals("{Cost=12, Team=Payments}", key().tags.toString());
         var statements = new ObjectMapper().readTree(key().policy).path("Statement");
-        assertEquals(List.of("AccountAdministration", "KeyAdministration", "KeyUsage"), statements.valueStream().map(s -> s.path("Sid").asText()).toList());
+        assertEquals(List.of("AccountAdministration", "KeyAdministration", "KeyUsage"),
+                statements.valueStream().map(s -> s.path("Sid").asText()).toList());
         assertEquals(DEVELOPER, statements.at("/2/Principal/AWS/0").asText());
         assertTrue(run.json().path("undo").asText().contains("delete-alias --alias-name " + alias), run.out());
     }
 
     @Test
     void aSecondRunChangesNothing() {
-        var arguments = new String[] {"--alias", alias, "--users", DEVELOPER, "arn:aws:iam::444455556666:root", "--administrators", ADMIN, "--description", "x", "--rotation-period-in-days", "90", "--tags", "A=b"};
+        var arguments = new String[] {"--alias", alias, "--users", DEVELOPER, "arn:aws:iam::444455556666:root",
+                "--administrators", ADMIN, "--description", "x", "--rotation-period-in-days", "90", "--tags", "A=b"};
         assertEquals("created", run(arguments).status());
         aws.clearCalls();
         var second = run(arguments);
@@ -116,29 +120,35 @@ class CreateKmsKeyTest {
         assertReadsOnly();
         run("--alias", alias);
         aws.clearCalls();
-        var update = run("--alias", alias, "--users", DEVELOPER, "--description", "new", "--no-rotation", "--tags", "A=b", "--dry-run");
+        var update = run("--alias", alias, "--users", DEVELOPER, "--description", "new", "--no-rotation", "--tags",
+                "A=b", "--dry-run");
         assertEquals("would-update", update.status());
-        assertEquals(List.of("policy", "description", "rotationPeriodInDays", "tags"), update.json().path("changes").valueStream().map(c -> c.path("field").asText()).toList());
+        assertEquals(List.of("policy", "description", "rotationPeriodInDays", "tags"),
+                update.json().path("changes").valueStream().map(c -> c.path("field").asText()).toList());
         assertFalse(update.json().has("undo"), "nothing was done");
         assertReadsOnly();
     }
 
     @Test
     void mendsWhatItOwnsAndKeepsWhatOthersAdded() throws Exception {
-        run("--alias", alias, "--users", DEVELOPER, "--tags", "A=b", "--rotation-period-in-days", "200", "--description", "right");
+        run("--alias", alias, "--users", DEVELOPER, "--tags", "A=b", "--rotation-period-in-days", "200",
+                "--description", "right");
         set(key(), policy -> {
             policy.withArray("Statement").remove(1);
-            policy.withArray("Statement").addObject().put("Sid", "Theirs").put("Effect", "Deny").put("Principal", "*").put("Action", "kms:ScheduleKeyDeletion").put("Resource", "*");
+            policy.withArray("Statement").addObject().put("Sid", "Theirs").put("Effect", "Deny").put("Principal", "*")
+                    .put("Action", "kms:ScheduleKeyDeletion").put("Resource", "*");
         });
         key().rotationPeriod = 0;
         key().description = "wrong";
         key().tags.put("A", "wrong");
         key().tags.put("Theirs", "stays");
-        var run = run("--alias", alias, "--users", DEVELOPER, "--tags", "A=b", "--rotation-period-in-days", "200", "--description", "right");
+        var run = run("--alias", alias, "--users", DEVELOPER, "--tags", "A=b", "--rotation-period-in-days", "200",
+                "--description", "right");
         assertEquals("updated", run.status(), run.err());
         assertTrue(run.err().contains("not this script's: Theirs"), run.err());
         assertEquals(Set.of("AccountAdministration", "Theirs", "KeyUsage"),
-                new ObjectMapper().readTree(key().policy).path("Statement").valueStream().map(s -> s.path("Sid").asText()).collect(Collectors.toSet()));
+                new ObjectMapper().readTree(key().policy).path("Statement").valueStream()
+                        .map(s -> s.path("Sid").asText()).collect(Collectors.toSet()));
         assertEquals(200, key().rotationPeriod);
         assertEquals("right", key().description);
         assertEquals("{A=b, Theirs=stays}", key().tags.toString());
@@ -151,19 +161,22 @@ class CreateKmsKeyTest {
 
     @Test
     void makesOneKeyForEachEnvironment() {
-        var run = run("--environments", "production", "staging", "--environments", "development", "--region", "us-east-2");
+        var run = run("--environments", "production", "staging", "--environments", "development", "--region",
+                "us-east-2");
         assertEquals(0, run.exitCode(), run.err());
         assertEquals("created", run.status());
         assertEquals(List.of("alias/codecommit-production", "alias/codecommit-staging", "alias/codecommit-development"),
                 run.json().path("keys").valueStream().map(k -> k.path("alias").asText()).toList());
         var production = aws.kms.find("alias/codecommit-production", "us-east-2");
-        assertEquals("{Compliance=Required, Environment=production, SecurityLevel=High, Service=CodeCommit}", production.tags.toString());
+        assertEquals("{Compliance=Required, Environment=production, SecurityLevel=High, Service=CodeCommit}",
+                production.tags.toString());
         assertEquals(365, production.rotationPeriod);
         assertEquals(0, aws.kms.find("alias/codecommit-staging", "us-east-2").rotationPeriod);
         production.rotationPeriod = 0;
         var second = run("--environments", "production", "staging", "--region", "us-east-2");
         assertEquals("updated", second.status());
-        assertEquals(List.of("updated", "unchanged"), second.json().path("keys").valueStream().map(k -> k.path("status").asText()).toList());
+        assertEquals(List.of("updated", "unchanged"),
+                second.json().path("keys").valueStream().map(k -> k.path("status").asText()).toList());
         assertEquals(365, production.rotationPeriod);
     }
 
@@ -173,9 +186,11 @@ class CreateKmsKeyTest {
         aws.kms.find("alias/codecommit-staging", "us-west-1").state = "Disabled";
         var run = run("--environments", "production", "staging", "--region", "us-west-1");
         assertEquals(3, run.exitCode());
-        assertEquals(List.of("created", "failed"), run.json().path("keys").valueStream().map(k -> k.path("status").asText()).toList());
+        assertEquals(List.of("created", "failed"),
+                run.json().path("keys").valueStream().map(k -> k.path("status").asText()).toList());
         assertEquals(1, run.err().lines().count(), run.err());
-        assertTrue(run.err().contains("alias/codecommit-staging") && run.err().contains("aws kms enable-key"), run.err());
+        assertTrue(run.err().contains("alias/codecommit-staging") && run.err().contains("aws kms enable-key"),
+                run.err());
         var alone = run("--environments", "staging", "--region", "us-west-1");
         assertEquals(1, alone.exitCode());
         assertEquals("", alone.out());
@@ -186,7 +201,8 @@ class CreateKmsKeyTest {
         for (var region : List.of("cn-north-1", "us-gov-west-1")) {
             var partition = region.startsWith("cn") ? "aws-cn" : "aws-us-gov";
             var run = run("--alias", alias, "--region", region, "--dry-run");
-            assertEquals("arn:" + partition + ":iam::111122223333:root", run.json().at("/key/policy/Statement/0/Principal/AWS").asText());
+            assertEquals("arn:" + partition + ":iam::111122223333:root",
+                    run.json().at("/key/policy/Statement/0/Principal/AWS").asText());
             assertEquals("created", run("--alias", alias, "--region", region).status());
             assertTrue(aws.kms.find(alias, region).arn.startsWith("arn:" + partition + ":kms:"));
         }
@@ -225,22 +241,31 @@ class CreateKmsKeyTest {
         alias += "-ghost";
         var script = new CreateKmsKey();
         script.patience = Duration.ofMillis(100);
-        var ghost = Script.run(script.commandLine(), "--alias", alias, "--users", DEVELOPER, "arn:aws:iam::111122223333:role/Ghost", "arn:aws:iam::111122223333:user/alice", "arn:aws:iam::111122223333:user/bob");
+        var ghost = Script.run(script.commandLine(), "--alias", alias, "--users", DEVELOPER,
+                "arn:aws:iam::111122223333:role/Ghost", "arn:aws:iam::111122223333:user/alice",
+                "arn:aws:iam::111122223333:user/bob");
         assertEquals(1, ghost.exitCode());
-        assertTrue(ghost.err().contains("IAM does not know arn:aws:iam::111122223333:role/Ghost, arn:aws:iam::111122223333:user/bob\n"), ghost.err());
+        assertTrue(
+                ghost.err().contains(
+                        "IAM does not know arn:aws:iam::111122223333:role/Ghost, arn:aws:iam::111122223333:user/bob\n"),
+                ghost.err());
         assertEquals(null, key());
     }
 
     @Test
     void waitsForANewKeyToShow() {
         assertEquals("created", run("--alias", alias, "--no-rotation").status());
-        assertEquals(List.of("NotFoundException", "null"), aws.calls().stream().filter(call -> call.name().equals("kms:CreateAlias")).map(call -> String.valueOf(call.error())).toList());
+        assertEquals(List.of("NotFoundException", "null"),
+                aws.calls().stream().filter(call -> call.name().equals("kms:CreateAlias"))
+                        .map(call -> String.valueOf(call.error())).toList());
     }
 
     @Test
     void namesADeletedPrincipalThatKmsDoesNotTakeBack() throws Exception {
         run("--alias", alias);
-        set(key(), policy -> policy.withArray("Statement").addObject().put("Sid", "Theirs").put("Effect", "Allow").put("Action", "kms:Decrypt").put("Resource", "*")
+        set(key(),
+                policy -> policy.withArray("Statement").addObject().put("Sid", "Theirs").put("Effect", "Allow")
+                        .put("Action", "kms:Decrypt").put("Resource", "*")
                 .putObject("Principal").put("AWS", "AROAIOSFODNN7EXAMPLE"));
         var before = key().policy;
         var script = new CreateKmsKey();
@@ -266,7 +291,8 @@ class CreateKmsKeyTest {
         assertEquals("updated", run.status());
         assertEquals(winner.arn, run.json().at("/key/keyArn").asText());
         assertTrue(winner.policy.contains("KeyUsage"));
-        var loser = aws.kms.keys(REGION).stream().filter(k -> k.state.equals("PendingDeletion") && run.err().contains(k.arn)).toList();
+        var loser = aws.kms.keys(REGION).stream()
+                .filter(k -> k.state.equals("PendingDeletion") && run.err().contains(k.arn)).toList();
         assertEquals(1, loser.size(), run.err());
     }
 
@@ -292,7 +318,8 @@ class CreateKmsKeyTest {
         var run = run("--alias", alias);
         assertEquals(1, run.exitCode());
         var left = aws.kms.keys(REGION).get(aws.kms.keys(REGION).size() - 1);
-        assertTrue(run.err().contains("aws kms schedule-key-deletion --key-id " + left.keyId + " --pending-window-in-days 7 --region eu-west-1"), run.err());
+        assertTrue(run.err().contains("aws kms schedule-key-deletion --key-id " + left.keyId
+                + " --pending-window-in-days 7 --region eu-west-1"), run.err());
     }
 
     @Test
@@ -302,7 +329,8 @@ class CreateKmsKeyTest {
         var run = run("--alias", alias, "--tags", "A=b");
         assertEquals(1, run.exitCode());
         assertEquals("", run.out());
-        assertEquals(1, aws.calls().stream().filter(c -> c.name().equals("kms:CreateKey")).count(), "not tried again: it would make a second key");
+        assertEquals(1, aws.calls().stream().filter(c -> c.name().equals("kms:CreateKey")).count(),
+                "not tried again: it would make a second key");
         var left = aws.kms.keys(REGION).subList(before, aws.kms.keys(REGION).size());
         assertEquals(List.of("PendingDeletion"), left.stream().map(k -> k.state).toList());
         assertTrue(run.err().contains(left.get(0).arn), run.err());
@@ -319,7 +347,8 @@ class CreateKmsKeyTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"sts:GetCallerIdentity", "kms:DescribeKey", "kms:CreateKey", "kms:EnableKeyRotation", "kms:CreateAlias", "kms:GetKeyPolicy"})
+    @ValueSource(strings = {"sts:GetCallerIdentity", "kms:DescribeKey", "kms:CreateKey", "kms:EnableKeyRotation",
+            "kms:CreateAlias", "kms:GetKeyPolicy"})
     void throttlingIsSurvived(String call) {
         aws.inject(Fault.on(call).times(2).throttle());
         var run = run("--alias", alias, "--tags", "A=b");
@@ -328,8 +357,10 @@ class CreateKmsKeyTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"sts:GetCallerIdentity, 500", "kms:DescribeKey, 500", "kms:CreateKey, 500", "kms:EnableKeyRotation, 500", "kms:CreateAlias, 500", "kms:GetKeyPolicy, 500",
-            "sts:GetCallerIdentity, cut", "kms:DescribeKey, cut", "kms:CreateKey, cut", "kms:GetKeyPolicy, cut", "kms:DescribeKey, flip", "kms:CreateKey, flip", "kms:GetKeyPolicy, flip"})
+    @CsvSource({"sts:GetCallerIdentity, 500", "kms:DescribeKey, 500", "kms:CreateKey, 500",
+            "kms:EnableKeyRotation, 500", "kms:CreateAlias, 500", "kms:GetKeyPolicy, 500",
+            "sts:GetCallerIdentity, cut", "kms:DescribeKey, cut", "kms:CreateKey, cut", "kms:GetKeyPolicy, cut",
+            "kms:DescribeKey, flip", "kms:CreateKey, flip", "kms:GetKeyPolicy, flip"})
     void anyOtherFaultLeavesNothingHalfMadeUnnamed(String call, String fault) {
         var before = aws.kms.keys(REGION).size();
         aws.inject(switch (fault) {
@@ -341,7 +372,8 @@ class CreateKmsKeyTest {
         assertEquals(1, run.exitCode(), run.err());
         assertEquals("", run.out());
         for (var left : aws.kms.keys(REGION).subList(before, aws.kms.keys(REGION).size()))
-            assertTrue(left.state.equals("PendingDeletion") || left == key() || run.err().contains("the policy Id"), run.err());
+            assertTrue(left.state.equals("PendingDeletion") || left == key() || run.err().contains("the policy Id"),
+                    run.err());
     }
 
     @Test
@@ -385,8 +417,10 @@ class CreateKmsKeyTest {
             "--alias|alias/x|--users|Developer; arn:aws:iam::111122223333:role/Developer",
             "--alias|alias/x|--users|*; arn:aws:iam::111122223333:role/Developer",
             "--alias|alias/x|--users|arn:aws:iam::1111:role/Developer; arn:aws:iam::111122223333:role/Developer",
-            "--alias|alias/x|--users|arn:aws:sts::111122223333:assumed-role/Developer/me; arn:aws:iam::111122223333:role/Developer",
-            "--alias|alias/x|--administrators|arn:aws:iam::111122223333:role/A,arn:aws:iam::111122223333:role/B; arn:aws:iam::111122223333:role/Developer",
+            "--alias|alias/x|--users|arn:aws:sts::111122223333:assumed-role/Developer/me; "
+                    + "arn:aws:iam::111122223333:role/Developer",
+            "--alias|alias/x|--administrators|arn:aws:iam::111122223333:role/A,arn:aws:iam::111122223333:role/B; "
+                    + "arn:aws:iam::111122223333:role/Developer",
             "--alias|alias/x|--rotation-period-in-days|89; 90 to 2560",
             "--alias|alias/x|--rotation-period-in-days|2561; 90 to 2560",
             "--alias|alias/x|--rotation-period-in-days|0; 90 to 2560",

@@ -63,7 +63,8 @@ class CreateVpcEndpointTest {
         vpc = aws.ec2.createVpc(region, "10.0.0.0/16", "2001:db8:1234:1a00::/56");
         group = aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints");
         aws.ec2.authorizeIngress(group, "tcp", 443, 443, "10.0.0.0/16");
-        inA = Stream.of("10.0.0.0/24", "10.0.1.0/24").map(cidr -> aws.ec2.createSubnet(vpc, region + "a", cidr)).sorted().toList();
+        inA = Stream.of("10.0.0.0/24", "10.0.1.0/24").map(cidr -> aws.ec2.createSubnet(vpc, region + "a", cidr))
+                .sorted().toList();
         inB = aws.ec2.createSubnet(vpc, region + "b", "10.0.2.0/24");
     }
 
@@ -76,12 +77,15 @@ class CreateVpcEndpointTest {
     }
 
     Script.Run run(String... args) {
-        return Script.run(script().commandLine(), Stream.concat(Stream.of("--vpc-id", vpc, "--security-group-ids", group, "--region", region), Arrays.stream(args)).toArray(String[]::new));
+        return Script.run(script().commandLine(),
+                Stream.concat(Stream.of("--vpc-id", vpc, "--security-group-ids", group, "--region", region),
+                        Arrays.stream(args)).toArray(String[]::new));
     }
 
     /** The VPC's only endpoint for the service. */
     JsonNode endpoint(String service) {
-        var found = aws.ec2.endpoints(vpc).stream().filter(e -> e.path("ServiceName").asText().endsWith("." + service)).toList();
+        var found = aws.ec2.endpoints(vpc).stream().filter(e -> e.path("ServiceName").asText().endsWith("." + service))
+                .toList();
         assertEquals(1, found.size(), found.toString());
         return found.get(0);
     }
@@ -100,7 +104,8 @@ class CreateVpcEndpointTest {
 
     static Set<String> sids(JsonNode endpoint) {
         var statements = policy(endpoint).path("Statement");
-        return (statements.isArray() ? statements.valueStream() : Stream.of(statements)).map(s -> s.path("Sid").asText()).collect(Collectors.toSet());
+        return (statements.isArray() ? statements.valueStream() : Stream.of(statements))
+                .map(s -> s.path("Sid").asText()).collect(Collectors.toSet());
     }
 
     static Set<String> texts(JsonNode list) {
@@ -136,24 +141,31 @@ class CreateVpcEndpointTest {
             assertEquals(Set.of(inA.get(0), inB), texts(endpoint.path("SubnetIds")), "the lowest id of each zone");
             assertEquals(Set.of(group), groups(endpoint));
             assertTrue(endpoint.path("PrivateDnsEnabled").asBoolean());
-            assertEquals("[{\"Key\":\"Cost\",\"Value\":\"12\"},{\"Key\":\"Team\",\"Value\":\"Payments\"}]", endpoint.path("Tags").toString());
+            assertEquals("[{\"Key\":\"Cost\",\"Value\":\"12\"},{\"Key\":\"Team\",\"Value\":\"Payments\"}]",
+                    endpoint.path("Tags").toString());
             assertTrue(run.err().contains(id(endpoint) + " is available after "), run.err());
-            assertTrue(run.json().path("undo").asText().contains("aws ec2 delete-vpc-endpoints --vpc-endpoint-ids " + id(endpoint) + " --region eu-west-1"), run.out());
+            assertTrue(
+                    run.json().path("undo").asText().contains(
+                            "aws ec2 delete-vpc-endpoints --vpc-endpoint-ids " + id(endpoint) + " --region eu-west-1"),
+                    run.out());
         }
         assertEquals(Set.of("ApiOnRepositories", "ApiWithoutRepository"), sids(api));
         assertEquals(Set.of("GitOnRepositories"), sids(git));
         var shown = run.json().path("endpoints");
         assertEquals(List.of("api", "git"), shown.valueStream().map(e -> e.path("service").asText()).toList());
-        assertEquals(List.of(id(api), id(git)), shown.valueStream().map(e -> e.path("vpcEndpointId").asText()).toList());
+        assertEquals(List.of(id(api), id(git)),
+                shown.valueStream().map(e -> e.path("vpcEndpointId").asText()).toList());
         assertEquals("com.amazonaws.eu-west-1.git-codecommit", shown.at("/1/serviceName").asText());
         assertEquals("available", shown.at("/1/state").asText());
-        assertTrue(shown.at("/1/dnsEntries/0/dnsName").asText().matches(id(git) + "-\\w+\\.git-codecommit\\.eu-west-1\\.vpce\\.amazonaws\\.com"), run.out());
+        assertTrue(shown.at("/1/dnsEntries/0/dnsName").asText()
+                .matches(id(git) + "-\\w+\\.git-codecommit\\.eu-west-1\\.vpce\\.amazonaws\\.com"), run.out());
         assertEquals("111122223333", run.json().path("account").asText());
         assertEquals(2, count("ec2:CreateVpcEndpoint"));
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"", "--services git --no-private-dns --policy default --tags A=b", "--policy restricted --principals arn:aws:iam::111122223333:role/x --repository-names a b --private-dns"})
+    @ValueSource(strings = {"", "--services git --no-private-dns --policy default --tags A=b",
+            "--policy restricted --principals arn:aws:iam::111122223333:role/x --repository-names a b --private-dns"})
     void aSecondRunChangesNothing(String options) {
         var args = options.isEmpty() ? new String[0] : options.split(" ");
         assertEquals("created", run(args).status());
@@ -165,7 +177,9 @@ class CreateVpcEndpointTest {
         assertEquals(0, second.json().path("changes").size());
         assertFalse(second.json().has("undo"));
         assertReadsOnly();
-        assertEquals("unchanged", run().json().at("/endpoints/" + (options.contains("git") ? 1 : 0) + "/status").asText(), "what is not given stays as it is");
+        assertEquals("unchanged",
+                run().json().at("/endpoints/" + (options.contains("git") ? 1 : 0) + "/status").asText(),
+                "what is not given stays as it is");
     }
 
     @Test
@@ -174,18 +188,22 @@ class CreateVpcEndpointTest {
         assertEquals(0, planned.exitCode(), planned.err());
         assertEquals("would-create", planned.status());
         assertEquals(List.of("endpoint", "endpoint"), fields(planned));
-        assertEquals("arn:aws:codecommit:eu-west-1:111122223333:*", planned.json().at("/endpoints/0/policy/Statement/0/Resource").asText());
-        assertEquals("[\"" + inA.get(0) + "\",\"" + inB + "\"]", planned.json().at("/endpoints/1/subnetIds").toString());
+        assertEquals("arn:aws:codecommit:eu-west-1:111122223333:*",
+                planned.json().at("/endpoints/0/policy/Statement/0/Resource").asText());
+        assertEquals("[\"" + inA.get(0) + "\",\"" + inB + "\"]",
+                planned.json().at("/endpoints/1/subnetIds").toString());
         assertFalse(planned.json().has("undo"));
         assertFalse(planned.json().at("/endpoints/0").has("vpcEndpointId"));
         assertReadsOnly();
         run("--availability-zones", "eu-west-1b", "--no-private-dns");
         aws.clearCalls();
         var second = aws.ec2.createSecurityGroup(vpc, "second");
-        var update = run("--dry-run", "--services", "git", "--private-dns", "--policy", "restricted", "--principals", DEVELOPER, "--tags", "A=b", "--security-group-ids", second);
+        var update = run("--dry-run", "--services", "git", "--private-dns", "--policy", "restricted", "--principals",
+                DEVELOPER, "--tags", "A=b", "--security-group-ids", second);
         assertEquals("would-update", update.status(), update.err());
         assertEquals(List.of("subnetIds", "securityGroupIds", "privateDnsEnabled", "policy", "tags"), fields(update));
-        assertEquals(DEVELOPER, update.json().at("/endpoints/0/policy/Statement/0/Condition/ArnEquals/aws:PrincipalArn/0").asText());
+        assertEquals(DEVELOPER,
+                update.json().at("/endpoints/0/policy/Statement/0/Condition/ArnEquals/aws:PrincipalArn/0").asText());
         assertFalse(update.json().has("undo"));
         assertReadsOnly();
     }
@@ -193,7 +211,9 @@ class CreateVpcEndpointTest {
     @Test
     void takesOneFitSubnetInEachZoneThatTheServiceOffers() {
         aws.ec2.setUnsupportedZones(REGION, "git-codecommit", "eu-west-1b");
-        for (var i = 0; i < 12; i++) aws.ec2.createSubnet(vpc, "eu-west-1c", "10.0." + (10 + i) + ".0/24", "444455556666"); // shared ones, several pages of them
+        // shared ones, several pages of them
+        for (var i = 0; i < 12; i++)
+            aws.ec2.createSubnet(vpc, "eu-west-1c", "10.0." + (10 + i) + ".0/24", "444455556666");
         aws.ec2.createSubnet(vpc, "eu-west-1c", "2001:db8:1234:1a01::/64");
         assertEquals("created", run().status());
         assertEquals(Set.of(inA.get(0), inB), texts(endpoint("codecommit").path("SubnetIds")));
@@ -201,7 +221,8 @@ class CreateVpcEndpointTest {
         var inC = aws.ec2.createSubnet(vpc, "eu-west-1c", "10.0.99.0/24");
         var more = run();
         assertEquals("updated", more.status(), more.err());
-        assertEquals(Set.of(inA.get(0), inB, inC), texts(endpoint("codecommit").path("SubnetIds")), "a zone that came later");
+        assertEquals(Set.of(inA.get(0), inB, inC), texts(endpoint("codecommit").path("SubnetIds")),
+                "a zone that came later");
         assertEquals(Set.of(inA.get(0), inC), texts(endpoint("git-codecommit").path("SubnetIds")));
     }
 
@@ -236,7 +257,8 @@ class CreateVpcEndpointTest {
         var shared = aws.ec2.createSubnet(vpc, "eu-west-1c", "10.0.9.0/24", "444455556666");
         aws.ec2.setUnsupportedZones(REGION, "git-codecommit", "eu-west-1c");
         var inC = aws.ec2.createSubnet(vpc, "eu-west-1c", "10.0.10.0/24");
-        assertFails("aws ec2 modify-vpc-endpoint --vpc-endpoint-id " + id(endpoint("codecommit")) + " --remove-subnet-ids " + inA.get(1), "--subnet-ids", inA.get(0));
+        assertFails("aws ec2 modify-vpc-endpoint --vpc-endpoint-id " + id(endpoint("codecommit"))
+                + " --remove-subnet-ids " + inA.get(1), "--subnet-ids", inA.get(0));
         assertFails(foreign + " is not a subnet of " + vpc, "--subnet-ids", foreign);
         assertFails(shared + " is shared by account 444455556666", "--subnet-ids", shared);
         assertFails("is offered in eu-west-1a, eu-west-1b only", "--subnet-ids", inC);
@@ -246,7 +268,8 @@ class CreateVpcEndpointTest {
 
     /** With exit code 1, one line that says this, and nothing changed. */
     void assertFails(String saying, String... args) {
-        if (saying.contains("eu-west-1d")) aws.ec2.setUnsupportedZones(REGION, "dynamodb", "eu-west-1d"); // makes the zone known
+        // makes the zone known
+        if (saying.contains("eu-west-1d")) aws.ec2.setUnsupportedZones(REGION, "dynamodb", "eu-west-1d");
         aws.clearCalls();
         var run = run(args);
         assertEquals(1, run.exitCode(), run.toString());
@@ -261,26 +284,34 @@ class CreateVpcEndpointTest {
         run("--policy", "default", "--tags", "A=b", "Theirs=stays", "--availability-zones", "eu-west-1a");
         var git = id(endpoint("git-codecommit"));
         var api = id(endpoint("codecommit"));
-        aws.ec2.setEndpoint(git, "PolicyDocument", "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Sid\":\"GitOnRepositories\",\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"*\",\"Resource\":\"*\"},"
-                + "{\"Sid\":\"Theirs\",\"Effect\":\"Deny\",\"Principal\":\"*\",\"Action\":\"codecommit:GitPush\",\"Resource\":\"*\"}]}");
+        aws.ec2.setEndpoint(git, "PolicyDocument",
+                "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Sid\":\"GitOnRepositories\",\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"*\",\"Resource\":\"*\"},"
+                        + "{\"Sid\":\"Theirs\",\"Effect\":\"Deny\",\"Principal\":\"*\",\"Action\":\"codecommit:GitPush\",\"Resource\":\"*\"}]}");
         var second = aws.ec2.createSecurityGroup(vpc, "second");
         aws.clearCalls();
         var run = run("--policy", "default", "--tags", "A=c", "--security-group-ids", second);
         assertEquals("updated", run.status(), run.err());
-        assertEquals(List.of("updated", "updated"), run.json().path("endpoints").valueStream().map(e -> e.path("status").asText()).toList());
+        assertEquals(List.of("updated", "updated"),
+                run.json().path("endpoints").valueStream().map(e -> e.path("status").asText()).toList());
         assertEquals(2, count("ec2:ModifyVpcEndpoint"));
         assertEquals(0, count("ec2:CreateVpcEndpoint"));
-        assertTrue(run.err().contains("git " + git + ": kept what is not this script's: policy statement Theirs\n"), run.err());
+        assertTrue(run.err().contains("git " + git + ": kept what is not this script's: policy statement Theirs\n"),
+                run.err());
         assertEquals(Set.of("GitOnRepositories", "Theirs"), sids(aws.ec2.endpoint(git)));
-        assertFalse(policy(aws.ec2.endpoint(git)).toString().contains("\"Action\":\"*\""), policy(aws.ec2.endpoint(git)).toString());
+        assertFalse(policy(aws.ec2.endpoint(git)).toString().contains("\"Action\":\"*\""),
+                policy(aws.ec2.endpoint(git)).toString());
         assertEquals(Set.of(group, second), groups(aws.ec2.endpoint(git)));
         assertEquals(Set.of(inA.get(0), inB), texts(aws.ec2.endpoint(api).path("SubnetIds")));
-        assertEquals("[{\"Key\":\"A\",\"Value\":\"c\"},{\"Key\":\"Theirs\",\"Value\":\"stays\"}]", aws.ec2.endpoint(git).path("Tags").toString());
+        assertEquals("[{\"Key\":\"A\",\"Value\":\"c\"},{\"Key\":\"Theirs\",\"Value\":\"stays\"}]",
+                aws.ec2.endpoint(git).path("Tags").toString());
         assertEquals("available", aws.ec2.endpoint(git).path("State").asText());
-        assertTrue(run.json().path("undo").asText().contains("aws ec2 modify-vpc-endpoint --vpc-endpoint-id " + git + " --remove-subnet-ids " + inB + " --remove-security-group-ids " + second
+        assertTrue(run.json().path("undo").asText()
+                .contains("aws ec2 modify-vpc-endpoint --vpc-endpoint-id " + git + " --remove-subnet-ids " + inB
+                        + " --remove-security-group-ids " + second
                 + " --policy-document '{"), run.out());
         assertEquals("unchanged", run("--policy", "default", "--tags", "A=c", "--security-group-ids", second).status());
-        var only = Script.run(script().commandLine(), "--vpc-id", vpc, "--security-group-ids", second, "--subnet-ids", inB);
+        var only = Script.run(script().commandLine(), "--vpc-id", vpc, "--security-group-ids", second, "--subnet-ids",
+                inB);
         assertEquals("unchanged", only.status(), only.err());
         assertTrue(only.err().contains("kept what is not this script's: " + group + ", " + inA.get(0)), only.err());
     }
@@ -289,22 +320,29 @@ class CreateVpcEndpointTest {
     void changesBetweenPoliciesAndLeavesOneAloneThatIsNotAskedFor() {
         var open = aws.ec2.createEndpoint(vpc, "git-codecommit", true, List.of(inA.get(0), inB), List.of(group));
         assertEquals(List.of("policy"), fields(run("--services", "git")));
-        assertEquals(Set.of("GitOnRepositories"), sids(aws.ec2.endpoint(open)), "AWS's policy that allows everything gives way");
-        assertEquals("updated", run("--services", "git", "--policy", "restricted", "--principals", DEVELOPER, "--repository-names", "payments").status());
-        assertTrue(policy(aws.ec2.endpoint(open)).toString().contains("arn:aws:codecommit:eu-west-1:111122223333:payments"));
+        assertEquals(Set.of("GitOnRepositories"), sids(aws.ec2.endpoint(open)),
+                "AWS's policy that allows everything gives way");
+        assertEquals("updated", run("--services", "git", "--policy", "restricted", "--principals", DEVELOPER,
+                "--repository-names", "payments").status());
+        assertTrue(policy(aws.ec2.endpoint(open)).toString()
+                .contains("arn:aws:codecommit:eu-west-1:111122223333:payments"));
         assertEquals("unchanged", run("--services", "git").status());
         assertEquals("updated", run("--services", "git", "--policy", "default").status());
         assertFalse(policy(aws.ec2.endpoint(open)).toString().contains("PrincipalArn"));
-        aws.ec2.setEndpoint(open, "PolicyDocument", "{\"Statement\":{\"Effect\":\"Deny\",\"Principal\":\"*\",\"Action\":\"*\",\"Resource\":\"*\"}}");
+        aws.ec2.setEndpoint(open, "PolicyDocument",
+                "{\"Statement\":{\"Effect\":\"Deny\",\"Principal\":\"*\",\"Action\":\"*\",\"Resource\":\"*\"}}");
         var theirs = run("--services", "git");
         assertEquals("unchanged", theirs.status());
         assertTrue(theirs.err().contains("kept what is not this script's: policy statement (no Sid)"), theirs.err());
     }
 
-    /** What each endpoint's policy lets through: the principal, the action, the resource, and whether each of the four policies allows it. */
+    /**
+     * What each endpoint's policy lets through: the principal, the action, the resource, and whether each of the four
+     * policies allows it.
+     */
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {
-            //                                                            api default, api restricted, git default, git restricted
+            // api default, api restricted, git default, git restricted
             "role/teams/Developer | GetRepository              | payments  | true  | true  | false | false",
             "role/teams/Developer | BatchGetRepositories       | payments  | true  | true  | false | false",
             "role/teams/Developer | CreateCommit               | payments  | true  | true  | false | false",
@@ -324,17 +362,25 @@ class CreateVpcEndpointTest {
             "foreign              | GitPull                    | payments  | false | false | false | false",
             "role/teams/Developer | GetRepository              | elsewhere | false | false | false | false",
     })
-    void thePoliciesLetThroughWhatTheEndpointCarriesAndNobodyElse(String principal, String action, String resource, boolean apiDefault, boolean apiRestricted, boolean gitDefault, boolean gitRestricted) {
+    void thePoliciesLetThroughWhatTheEndpointCarriesAndNobodyElse(String principal, String action, String resource,
+            boolean apiDefault, boolean apiRestricted, boolean gitDefault, boolean gitRestricted) {
         var byDefault = run("--dry-run").json();
-        var restricted = run("--dry-run", "--policy", "restricted", "--principals", DEVELOPER, "--repository-names", "payments", "docs").json();
+        var restricted = run("--dry-run", "--policy", "restricted", "--principals", DEVELOPER, "--repository-names",
+                "payments", "docs").json();
         var account = principal.equals("foreign") ? "444455556666" : "111122223333";
         var arn = "arn:aws:iam::" + account + ":" + (principal.equals("foreign") ? "role/teams/Developer" : principal);
         var session = "arn:aws:sts::" + account + ":assumed-role/" + arn.substring(arn.lastIndexOf('/') + 1) + "/me";
-        var on = resource.equals("*") ? "*" : resource.equals("elsewhere") ? "arn:aws:codecommit:us-east-1:111122223333:payments" : "arn:aws:codecommit:eu-west-1:111122223333:" + resource;
-        var request = new PolicyEvaluator.Request(session, "codecommit:" + action, on, Map.of("aws:PrincipalAccount", List.of(account), "aws:PrincipalArn", List.of(arn)));
+        var on = resource.equals("*") ? "*"
+                : resource.equals("elsewhere") ? "arn:aws:codecommit:us-east-1:111122223333:payments"
+                        : "arn:aws:codecommit:eu-west-1:111122223333:" + resource;
+        var request = new PolicyEvaluator.Request(session, "codecommit:" + action, on,
+                Map.of("aws:PrincipalAccount", List.of(account), "aws:PrincipalArn", List.of(arn)));
         var expected = List.of(apiDefault, gitDefault, apiRestricted, gitRestricted);
         var actual = Stream.of(byDefault, restricted).flatMap(document -> document.path("endpoints").valueStream())
-                .map(e -> PolicyEvaluator.evaluate(request, List.of(PolicyEvaluator.Policy.of("endpoint", e.path("policy").toString()))).decision() == Decision.allowed).toList();
+                .map(e -> PolicyEvaluator
+                        .evaluate(request, List.of(PolicyEvaluator.Policy.of("endpoint", e.path("policy").toString())))
+                        .decision() == Decision.allowed)
+                .toList();
         assertEquals(expected, actual);
     }
 
@@ -342,22 +388,33 @@ class CreateVpcEndpointTest {
     @Test
     void theApiPolicyKnowsEveryOperation() throws Exception {
         var policy = run("--dry-run", "--services", "api").json().at("/endpoints/0/policy").toString();
-        var withoutResource = Set.of("CreateApprovalRuleTemplate", "DeleteApprovalRuleTemplate", "GetApprovalRuleTemplate", "ListApprovalRuleTemplates", "ListRepositories",
-                "ListRepositoriesForApprovalRuleTemplate", "UpdateApprovalRuleTemplateContent", "UpdateApprovalRuleTemplateDescription", "UpdateApprovalRuleTemplateName");
-        var operations = Arrays.stream(software.amazon.awssdk.services.codecommit.CodeCommitClient.class.getMethods()).filter(m -> m.getParameterCount() == 1
-                && m.getParameterTypes()[0].getSimpleName().endsWith("Request")).map(m -> m.getParameterTypes()[0].getSimpleName().replaceAll("Request$", "")).collect(Collectors.toSet());
+        var withoutResource = Set.of("CreateApprovalRuleTemplate", "DeleteApprovalRuleTemplate",
+                "GetApprovalRuleTemplate", "ListApprovalRuleTemplates", "ListRepositories",
+                "ListRepositoriesForApprovalRuleTemplate", "UpdateApprovalRuleTemplateContent",
+                "UpdateApprovalRuleTemplateDescription", "UpdateApprovalRuleTemplateName");
+        var operations = Arrays.stream(software.amazon.awssdk.services.codecommit.CodeCommitClient.class.getMethods())
+                .filter(m -> m.getParameterCount() == 1
+                        && m.getParameterTypes()[0].getSimpleName().endsWith("Request"))
+                .map(m -> m.getParameterTypes()[0].getSimpleName().replaceAll("Request$", ""))
+                .collect(Collectors.toSet());
         assertTrue(operations.size() >= 79, operations.toString());
         for (var operation : operations) {
             var on = withoutResource.contains(operation) ? "*" : "arn:aws:codecommit:eu-west-1:111122223333:payments";
-            var request = new PolicyEvaluator.Request(DEVELOPER, "codecommit:" + operation, on, Map.of("aws:PrincipalAccount", List.of("111122223333")));
-            assertEquals(Decision.allowed, PolicyEvaluator.evaluate(request, List.of(PolicyEvaluator.Policy.of("endpoint", policy))).decision(), operation);
+            var request = new PolicyEvaluator.Request(DEVELOPER, "codecommit:" + operation, on,
+                    Map.of("aws:PrincipalAccount", List.of("111122223333")));
+            assertEquals(
+                    Decision.allowed, PolicyEvaluator
+                            .evaluate(request, List.of(PolicyEvaluator.Policy.of("endpoint", policy))).decision(),
+                    operation);
         }
     }
 
     @Test
     void privateDnsNeedsTheVpcsDns() {
         aws.ec2.setDnsAttributes(vpc, false, false);
-        assertFails("aws ec2 modify-vpc-attribute --vpc-id " + vpc + " --enable-dns-support --region eu-west-1 && aws ec2 modify-vpc-attribute --vpc-id " + vpc + " --enable-dns-hostnames");
+        assertFails("aws ec2 modify-vpc-attribute --vpc-id " + vpc
+                + " --enable-dns-support --region eu-west-1 && aws ec2 modify-vpc-attribute --vpc-id " + vpc
+                + " --enable-dns-hostnames");
         assertEquals("created", run("--no-private-dns").status());
         assertFalse(endpoint("codecommit").path("PrivateDnsEnabled").asBoolean());
         assertEquals("unchanged", run().status(), "what is not given stays as it is");
@@ -376,13 +433,16 @@ class CreateVpcEndpointTest {
             var run = run();
             assertEquals("created", run.status(), run.err());
             var partition = region.startsWith("cn") ? "aws-cn" : "aws-us-gov";
-            assertTrue(policy(endpoint("codecommit")).toString().contains("arn:" + partition + ":codecommit:" + region + ":111122223333:*"));
-            assertEquals((region.startsWith("cn") ? "cn." : "") + "com.amazonaws." + region + ".codecommit", run.json().at("/endpoints/0/serviceName").asText());
+            assertTrue(policy(endpoint("codecommit")).toString()
+                    .contains("arn:" + partition + ":codecommit:" + region + ":111122223333:*"));
+            assertEquals((region.startsWith("cn") ? "cn." : "") + "com.amazonaws." + region + ".codecommit",
+                    run.json().at("/endpoints/0/serviceName").asText());
             assertEquals("unchanged", run().status());
         }
         var fips = run("--fips");
         assertEquals("created", fips.status(), fips.err());
-        assertEquals("com.amazonaws.us-gov-west-1.git-codecommit-fips", fips.json().at("/endpoints/1/serviceName").asText());
+        assertEquals("com.amazonaws.us-gov-west-1.git-codecommit-fips",
+                fips.json().at("/endpoints/1/serviceName").asText());
         assertEquals(4, aws.ec2.endpoints(vpc).size());
         makeVpc(REGION);
         assertFails("AWS offers no codecommit-fips endpoint in eu-west-1: leave --fips out", "--fips");
@@ -392,7 +452,8 @@ class CreateVpcEndpointTest {
     void saysWhatIsMissingBeforeAnythingIsMade() {
         var other = aws.ec2.createSecurityGroup(aws.ec2.createVpc(REGION, "10.0.0.0/16"), "x");
         assertFails(other + " belongs to vpc-", "--security-group-ids", other);
-        assertFails("InvalidGroup.NotFound: The security group 'sg-0fedcba9876543210' does not exist", "--security-group-ids", "sg-0fedcba9876543210");
+        assertFails("InvalidGroup.NotFound: The security group 'sg-0fedcba9876543210' does not exist",
+                "--security-group-ids", "sg-0fedcba9876543210");
         vpc = "vpc-0fedcba9876543210";
         assertFails("InvalidVpcID.NotFound: The vpc ID 'vpc-0fedcba9876543210' does not exist");
         vpc = aws.ec2.createVpc(REGION, "10.0.0.0/16");
@@ -405,7 +466,9 @@ class CreateVpcEndpointTest {
     void saysThatAGroupLetsNobodyIn() {
         var closed = aws.ec2.createSecurityGroup(vpc, "closed");
         var run = Script.run(script().commandLine(), "--vpc-id", vpc, "--security-group-ids", closed, "--dry-run");
-        assertTrue(run.err().contains(closed + " let nobody in on port 443; make one with: create-endpoint-security-group --vpc-id " + vpc + ""), run.err());
+        assertTrue(run.err().contains(closed
+                + " let nobody in on port 443; make one with: create-endpoint-security-group --vpc-id " + vpc + ""),
+                run.err());
     }
 
     @Test
@@ -413,9 +476,13 @@ class CreateVpcEndpointTest {
         aws.ec2.failNextEndpoint(REGION, "InsufficientFreeAddressesInSubnet", "There are no free addresses");
         var run = run();
         assertEquals(3, run.exitCode(), run.err());
-        assertEquals(List.of("failed", "created"), run.json().path("endpoints").valueStream().map(e -> e.path("status").asText()).toList());
+        assertEquals(List.of("failed", "created"),
+                run.json().path("endpoints").valueStream().map(e -> e.path("status").asText()).toList());
         var failed = id(endpoint("codecommit"));
-        var deletion = failed + " is failed: InsufficientFreeAddressesInSubnet: There are no free addresses; delete it with: aws ec2 delete-vpc-endpoints --vpc-endpoint-ids " + failed + " --region eu-west-1";
+        var deletion = failed
+                + " is failed: InsufficientFreeAddressesInSubnet: There are no free addresses; delete it with: aws "
+                + "ec2 delete-vpc-endpoints --vpc-endpoint-ids "
+                + failed + " --region eu-west-1";
         assertTrue(run.err().contains("create-vpc-endpoint: api " + failed + ": " + deletion), run.err());
         assertTrue(run.json().at("/endpoints/0/error").asText().contains(deletion), run.out());
         assertEquals("available", endpoint("git-codecommit").path("State").asText());
@@ -425,7 +492,10 @@ class CreateVpcEndpointTest {
         var alone = run("--services", "git");
         assertEquals(1, alone.exitCode());
         assertEquals("", alone.out());
-        assertTrue(alone.err().contains("aws ec2 delete-vpc-endpoints --vpc-endpoint-ids " + id(endpoint("git-codecommit"))), alone.err());
+        assertTrue(
+                alone.err()
+                        .contains("aws ec2 delete-vpc-endpoints --vpc-endpoint-ids " + id(endpoint("git-codecommit"))),
+                alone.err());
     }
 
     @Test
@@ -435,7 +505,10 @@ class CreateVpcEndpointTest {
         assertEquals(1, late.exitCode(), late.err());
         assertEquals("", late.out());
         for (var endpoint : aws.ec2.endpoints(vpc))
-            assertTrue(late.err().contains(id(endpoint) + ": still pending after 1s; the same command again waits on, and this deletes it: aws ec2 delete-vpc-endpoints --vpc-endpoint-ids " + id(endpoint)), late.err());
+            assertTrue(late.err().contains(id(endpoint)
+                    + ": still pending after 1s; the same command again waits on, and this deletes it: aws ec2 "
+                    + "delete-vpc-endpoints --vpc-endpoint-ids "
+                    + id(endpoint)), late.err());
         aws.ec2.timesPending = 2;
         for (var endpoint : aws.ec2.endpoints(vpc)) aws.ec2.setTimesPending(id(endpoint), 3);
         var on = run();
@@ -463,7 +536,8 @@ class CreateVpcEndpointTest {
         var happened = new AtomicBoolean();
         aws.onCall(call -> {
             ALL.add(call);
-            if (call.name().equals("ec2:DescribeVpcEndpoints") && aws.ec2.endpoint(api).path("SubnetIds").size() == 1 && !happened.getAndSet(true)) {
+            if (call.name().equals("ec2:DescribeVpcEndpoints") && aws.ec2.endpoint(api).path("SubnetIds").size() == 1
+                    && !happened.getAndSet(true)) {
                 aws.ec2.setEndpoint(api, "State", "pending");
                 aws.ec2.setTimesPending(api, 3);
             }
@@ -504,7 +578,10 @@ class CreateVpcEndpointTest {
         aws.ec2.setTimesPending(going, 1000);
         var run = run("--services", "api");
         assertEquals(1, run.exitCode());
-        assertTrue(run.err().contains("conflicting DNS domain") && run.err().contains("aws ec2 describe-vpc-endpoints --filters Name=vpc-id,Values=" + vpc), run.err());
+        assertTrue(
+                run.err().contains("conflicting DNS domain")
+                        && run.err().contains("aws ec2 describe-vpc-endpoints --filters Name=vpc-id,Values=" + vpc),
+                run.err());
         assertEquals(1, run.err().lines().count(), run.err());
     }
 
@@ -520,7 +597,8 @@ class CreateVpcEndpointTest {
     @ParameterizedTest
     @ValueSource(strings = {"ec2:CreateVpcEndpoint", "ec2:ModifyVpcEndpoint", "ec2:CreateTags"})
     void aLostAnswerIsSuccess(String call) {
-        if (!call.endsWith("CreateVpcEndpoint")) aws.ec2.createEndpoint(vpc, "git-codecommit", true, List.of(inA.get(0)), List.of(group));
+        if (!call.endsWith("CreateVpcEndpoint"))
+            aws.ec2.createEndpoint(vpc, "git-codecommit", true, List.of(inA.get(0)), List.of(group));
         aws.inject(Fault.on(call).loseAnswer());
         var run = run("--services", "git", "--tags", "A=b");
         assertEquals(0, run.exitCode(), run.err());
@@ -540,7 +618,8 @@ class CreateVpcEndpointTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"sts:GetCallerIdentity", "ec2:DescribeVpcAttribute", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcEndpointServices",
+    @ValueSource(strings = {"sts:GetCallerIdentity", "ec2:DescribeVpcAttribute", "ec2:DescribeSecurityGroups",
+            "ec2:DescribeSubnets", "ec2:DescribeVpcEndpointServices",
             "ec2:DescribeVpcEndpoints", "ec2:CreateVpcEndpoint"})
     void throttlingIsSurvived(String call) {
         aws.inject(Fault.on(call).times(2).throttle());
@@ -550,18 +629,23 @@ class CreateVpcEndpointTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"sts:GetCallerIdentity, 500", "ec2:DescribeVpcAttribute, 500", "ec2:DescribeSecurityGroups, 500", "ec2:DescribeSubnets, 500", "ec2:DescribeVpcEndpointServices, 500",
-            "ec2:DescribeVpcEndpoints, 500", "ec2:CreateVpcEndpoint, 500", "ec2:ModifyVpcEndpoint, 500", "ec2:CreateTags, 500", "ec2:DescribeSubnets, cut", "ec2:DescribeVpcEndpoints, cut",
-            "ec2:CreateVpcEndpoint, cut", "ec2:DescribeVpcEndpointServices, flip", "ec2:DescribeVpcEndpoints, flip", "ec2:CreateVpcEndpoint, flip", "ec2:CreateVpcEndpoint, denied",
+    @CsvSource({"sts:GetCallerIdentity, 500", "ec2:DescribeVpcAttribute, 500", "ec2:DescribeSecurityGroups, 500",
+            "ec2:DescribeSubnets, 500", "ec2:DescribeVpcEndpointServices, 500",
+            "ec2:DescribeVpcEndpoints, 500", "ec2:CreateVpcEndpoint, 500", "ec2:ModifyVpcEndpoint, 500",
+            "ec2:CreateTags, 500", "ec2:DescribeSubnets, cut", "ec2:DescribeVpcEndpoints, cut",
+            "ec2:CreateVpcEndpoint, cut", "ec2:DescribeVpcEndpointServices, flip", "ec2:DescribeVpcEndpoints, flip",
+            "ec2:CreateVpcEndpoint, flip", "ec2:CreateVpcEndpoint, denied",
             "ec2:ModifyVpcEndpoint, denied"})
     void anyOtherFaultLeavesNothingHalfMadeUnnamed(String call, String fault) {
-        if (call.matches(".*(Modify|CreateTags).*")) aws.ec2.createEndpoint(vpc, "git-codecommit", true, List.of(inA.get(0)), List.of(group));
+        if (call.matches(".*(Modify|CreateTags).*"))
+            aws.ec2.createEndpoint(vpc, "git-codecommit", true, List.of(inA.get(0)), List.of(group));
         var existing = aws.ec2.endpoints(vpc).stream().map(CreateVpcEndpointTest::id).toList();
         aws.inject(switch (fault) {
             case "500" -> Fault.on(call).always().serverError();
             case "cut" -> Fault.on(call).always().cut(20);
             case "flip" -> Fault.on(call).always().flip(1);
-            default -> Fault.on(call).always().error(403, "UnauthorizedOperation", "You are not authorized to perform this operation.");
+            default -> Fault.on(call).always().error(403, "UnauthorizedOperation",
+                    "You are not authorized to perform this operation.");
         });
         var run = run("--services", "git", "--tags", "A=b");
         if (run.exitCode() == 0) { // an answer that could not be read, and the endpoint was found
@@ -571,7 +655,8 @@ class CreateVpcEndpointTest {
             assertEquals(1, run.exitCode(), run.err());
             assertEquals("", run.out());
         }
-        for (var left : aws.ec2.endpoints(vpc)) assertTrue(existing.contains(id(left)) || run.err().contains(id(left)), run.err());
+        for (var left : aws.ec2.endpoints(vpc))
+            assertTrue(existing.contains(id(left)) || run.err().contains(id(left)), run.err());
         aws.clearFaults();
         assertEquals(0, run("--services", "git", "--tags", "A=b").exitCode());
         assertEquals(Set.of(inA.get(0), inB), texts(endpoint("git-codecommit").path("SubnetIds")));
@@ -583,7 +668,8 @@ class CreateVpcEndpointTest {
         var run = run();
         assertEquals(1, run.exitCode());
         assertEquals("", run.out());
-        for (var endpoint : aws.ec2.endpoints(vpc)) assertTrue(run.err().contains(id(endpoint) + ": waiting for it failed: InternalFailure"), run.err());
+        for (var endpoint : aws.ec2.endpoints(vpc))
+            assertTrue(run.err().contains(id(endpoint) + ": waiting for it failed: InternalFailure"), run.err());
         assertEquals(2, aws.ec2.endpoints(vpc).size());
         aws.clearFaults();
         assertEquals("unchanged", run().status());
@@ -594,7 +680,8 @@ class CreateVpcEndpointTest {
         aws.inject(Fault.on("ec2:CreateVpcEndpoint").error(400, "VpcEndpointLimitExceeded", "too many"));
         var run = run();
         assertEquals(3, run.exitCode(), run.err());
-        assertEquals(List.of("failed", "created"), run.json().path("endpoints").valueStream().map(e -> e.path("status").asText()).toList());
+        assertEquals(List.of("failed", "created"),
+                run.json().path("endpoints").valueStream().map(e -> e.path("status").asText()).toList());
         assertTrue(run.err().contains("create-vpc-endpoint: api: VpcEndpointLimitExceeded: too many"), run.err());
         assertEquals(1, aws.ec2.endpoints(vpc).size());
     }
@@ -604,7 +691,10 @@ class CreateVpcEndpointTest {
         assertEquals(run("--print", "/endpoints/0/vpcEndpointId").out(), id(endpoint("codecommit")) + "\n");
     }
 
-    /** Arguments after a right --vpc-id and --security-group-ids, with | between them; then what the message has to show. */
+    /**
+     * Arguments after a right --vpc-id and --security-group-ids, with | between them; then what the message has to
+     * show.
+     */
     @ParameterizedTest
     @CsvSource(delimiter = ';', value = {
             "--services|https; [api, git]",
@@ -622,13 +712,17 @@ class CreateVpcEndpointTest {
             "--policy|default|--repository-names|x; --policy restricted",
             "--policy|restricted|--principals|*; arn:aws:iam::111122223333:role/Developer",
             "--policy|restricted|--principals|111122223333; arn:aws:iam::111122223333:role/Developer",
-            "--policy|restricted|--principals|arn:aws:iam::111122223333:role/*; arn:aws:iam::111122223333:role/Developer",
+            "--policy|restricted|--principals|arn:aws:iam::111122223333:role/*; "
+                    + "arn:aws:iam::111122223333:role/Developer",
             "--policy|restricted|--principals|arn:aws:iam::111122223333:root; arn:aws:iam::111122223333:role/Developer",
-            "--policy|restricted|--principals|arn:aws-cn:iam::111122223333:role/x; arn:aws:iam::111122223333:role/Developer",
-            "--policy|restricted|--principals|arn:aws:sts::111122223333:assumed-role/x/y; arn:aws:iam::111122223333:role/Developer",
+            "--policy|restricted|--principals|arn:aws-cn:iam::111122223333:role/x; "
+                    + "arn:aws:iam::111122223333:role/Developer",
+            "--policy|restricted|--principals|arn:aws:sts::111122223333:assumed-role/x/y; "
+                    + "arn:aws:iam::111122223333:role/Developer",
             "--policy|restricted|--principals|arn:aws:iam::111122223333:role/x|--repository-names|x.git; payments",
             "--policy|restricted|--principals|arn:aws:iam::111122223333:role/x|--repository-names|pay*; payments",
-            "--policy|restricted|--principals|arn:aws:iam::111122223333:role/x|--repository-names|${aws:username}; payments",
+            "--policy|restricted|--principals|arn:aws:iam::111122223333:role/x|--repository-names|${aws:username}; "
+                    + "payments",
             "--timeout|soon; 90s, 10m or 1h",
             "--timeout|10; 90s, 10m or 1h",
             "--timeout|0s; 90s, 10m or 1h",
@@ -641,7 +735,8 @@ class CreateVpcEndpointTest {
             "surplus; surplus",
     })
     void badInputIsRefusedBeforeAnyCall(String arguments, String right) {
-        var all = new ArrayList<>(List.of("--vpc-id", "vpc-0123456789abcdef0", "--security-group-ids", "sg-0123456789abcdef0"));
+        var all = new ArrayList<>(
+                List.of("--vpc-id", "vpc-0123456789abcdef0", "--security-group-ids", "sg-0123456789abcdef0"));
         all.addAll(List.of(arguments.split("\\|")));
         Script.assertRefused(Script.run(script().commandLine(), all.toArray(String[]::new)), right, aws);
     }
@@ -652,7 +747,8 @@ class CreateVpcEndpointTest {
             "--security-group-ids|sg-0123456789abcdef0; --vpc-id=ID",
             "--vpc-id|vpc|--security-group-ids|sg-0123456789abcdef0; vpc-0123456789abcdef0",
             "--vpc-id|vpc-0123456789abcdef0|--security-group-ids|default; sg-0123456789abcdef0",
-            "--vpc-id|vpc-0123456789abcdef0|--security-group-ids|sg-0123456789abcdef0,sg-0123456789abcdef1; sg-0123456789abcdef0",
+            "--vpc-id|vpc-0123456789abcdef0|--security-group-ids|sg-0123456789abcdef0,sg-0123456789abcdef1; "
+                    + "sg-0123456789abcdef0",
     })
     void whatIsNeededIsAskedFor(String arguments, String right) {
         Script.assertRefused(Script.run(script().commandLine(), arguments.split("\\|")), right, aws);
@@ -661,7 +757,8 @@ class CreateVpcEndpointTest {
     @Test
     void aPolicyThatIsTooLongIsRefused() {
         var names = Stream.iterate(1, i -> i + 1).limit(300).map(i -> "repository-with-a-rather-long-name-" + i);
-        var args = Stream.concat(Stream.of("--vpc-id", vpc, "--security-group-ids", group, "--policy", "restricted", "--principals", DEVELOPER, "--repository-names"), names);
+        var args = Stream.concat(Stream.of("--vpc-id", vpc, "--security-group-ids", group, "--policy", "restricted",
+                "--principals", DEVELOPER, "--repository-names"), names);
         Script.assertRefused(Script.run(script().commandLine(), args.toArray(String[]::new)), "EC2 takes 20480", aws);
     }
 

@@ -40,13 +40,13 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * Backups, verifications and restores while one thing or several go wrong, at any call and any byte: nothing that was saved gets lost, nothing
- * is claimed that is not so, and a run without faults makes it good. Trials are made from seeds, 300 of them in {@code ./jbang test --long}, 30
- * in {@code ./jbang test}; FAULT_SEED=N takes that one alone. One that fails is tried again with fewer faults, and can then be kept in {@link
- * #ONCE_FAILED}.
+ * Backups, verifications and restores while one thing or several go wrong, at any call and any byte: nothing that was
+ * saved gets lost, nothing is claimed that is not so, and a run without faults makes it good. Trials are made from
+ * seeds, 300 of them in {@code ./jbang test --long}, 30 in {@code ./jbang test}; FAULT_SEED=N takes that one alone. One
+ * that fails is tried again with fewer faults, and can then be kept in {@link #ONCE_FAILED}.
  *
- * <p>Bits are flipped only where something in the scripts must see it: in packs, in what S3 is sent, and in what it keeps. Everywhere else TLS makes
- * a cut of it.
+ * <p>Bits are flipped only where something in the scripts must see it: in packs, in what S3 is sent, and in what it
+ * keeps. Everywhere else TLS makes a cut of it.
  */
 @Timeout(600)
 class FaultCampaignTest {
@@ -58,8 +58,8 @@ class FaultCampaignTest {
     /**
      * Something that goes wrong.
      *
-     * @param kind  a method of Fault's; an error as error-STATUS-CODE; or what somebody does midway, with the repository that it is done to:
-     *              delete, rename, commit, rewrite, unlink; or expire, twice
+     * @param kind  a method of Fault's; an error as error-STATUS-CODE; or what somebody does midway, with the
+     *              repository that it is done to: delete, rename, commit, rewrite, unlink; or expire, twice
      * @param call  the name of the call; "any" when it is somebody's doing
      * @param after how many such calls pass before
      * @param times how many are hit
@@ -68,7 +68,8 @@ class FaultCampaignTest {
     record Trouble(String kind, String call, int after, int times, long at) {
         static Trouble parse(String text) {
             var words = text.split(" ");
-            return new Trouble(words[0], words[1], Integer.parseInt(words[2]), Integer.parseInt(words[3]), Long.parseLong(words[4]));
+            return new Trouble(words[0], words[1], Integer.parseInt(words[2]), Integer.parseInt(words[3]),
+                    Long.parseLong(words[4]));
         }
 
         @Override
@@ -90,7 +91,8 @@ class FaultCampaignTest {
                 case "delay" -> fault.delay(Duration.ofMillis(200));
                 case "cut" -> fault.cut(at);
                 case "flip" -> fault.flip(at);
-                case "stall" -> fault.stall(at, Duration.ofMillis(call.equals("codecommit:GitPull") ? 1500 : 300)); // Git's timeout is a second here
+                // Git's timeout is a second here
+                case "stall" -> fault.stall(at, Duration.ofMillis(call.equals("codecommit:GitPull") ? 1500 : 300));
                 case "cutRequest" -> fault.cutRequest(at);
                 case "flipRequest" -> fault.flipRequest(at);
                 default -> null;
@@ -105,14 +107,16 @@ class FaultCampaignTest {
     static Stream<String> trials() {
         var seed = System.getenv("FAULT_SEED");
         if (seed != null) return Stream.of(seed);
-        return Stream.concat(ONCE_FAILED.stream(), Stream.iterate(1, n -> n + 1).limit(Boolean.getBoolean("tests.long") ? 300 : 30).map(String::valueOf));
+        return Stream.concat(ONCE_FAILED.stream(),
+                Stream.iterate(1, n -> n + 1).limit(Boolean.getBoolean("tests.long") ? 300 : 30).map(String::valueOf));
     }
 
     @ParameterizedTest
     @MethodSource("trials")
     void nothingIsLostAndNothingIsClaimed(String text) throws Exception {
         var seed = Long.parseLong(text.split(": ")[0]);
-        var troubles = text.contains(": ") ? Arrays.stream(text.split(": ")[1].split(", ")).map(Trouble::parse).toList() : troubles(seed);
+        var troubles = text.contains(": ") ? Arrays.stream(text.split(": ")[1].split(", ")).map(Trouble::parse).toList()
+                : troubles(seed);
         run(seed, troubles, Trial::check);
     }
 
@@ -126,7 +130,9 @@ class FaultCampaignTest {
         if (failure == null) return;
         var least = RandomHistoriesTest.shrunk(troubles, fewer -> failure(seed, fewer, check) != null);
         var again = failure(seed, least, check);
-        throw new AssertionError("fails with " + troubles.size() + " faults, and with these too: " + seed + ": " + least.stream().map(Trouble::toString).collect(Collectors.joining(", ")),
+        throw new AssertionError(
+                "fails with " + troubles.size() + " faults, and with these too: " + seed + ": "
+                        + least.stream().map(Trouble::toString).collect(Collectors.joining(", ")),
                 again == null ? failure : again);
     }
 
@@ -141,7 +147,8 @@ class FaultCampaignTest {
 
     /** What is tried; two times of three it is the backup. */
     static String subject(long seed) {
-        return seed % 6 == 4 ? "verification" : seed % 12 == 5 ? "directory" : seed % 12 == 11 ? "repository" : "backup";
+        return seed % 6 == 4 ? "verification"
+                : seed % 12 == 5 ? "directory" : seed % 12 == 11 ? "repository" : "backup";
     }
 
     /** The calls that a run without faults makes, and those that it makes only when something went wrong. */
@@ -155,7 +162,8 @@ class FaultCampaignTest {
                 CALLS.put(subject, trial.made);
             });
             if (failure != null) throw new AssertionError("without any fault", failure);
-            if (subject.equals("backup")) CALLS.get(subject).addAll(List.of("s3:AbortMultipartUpload", "s3:ListMultipartUploads", "s3:HeadObject"));
+            if (subject.equals("backup")) CALLS.get(subject)
+                    .addAll(List.of("s3:AbortMultipartUpload", "s3:ListMultipartUploads", "s3:HeadObject"));
         }
         return CALLS.get(subject);
     }
@@ -167,26 +175,34 @@ class FaultCampaignTest {
         var all = new ArrayList<Trouble>();
         for (var i = random.nextInt(4); i >= 0; i--) {
             if (subject.equals("backup") && random.nextInt(5) == 0) {
-                var kind = List.of("delete=", "rename=", "commit=", "rewrite=", "unlink=", "expire", "twice").get(random.nextInt(7));
+                var kind = List.of("delete=", "rename=", "commit=", "rewrite=", "unlink=", "expire", "twice")
+                        .get(random.nextInt(7));
                 var name = kind.endsWith("=") ? NAMES.get(random.nextInt(NAMES.size())) : "";
-                all.add(new Trouble(kind + name, "any", kind.equals("unlink=") || kind.equals("twice") ? 0 : random.nextInt(calls.size()), 1, random.nextInt(1000)));
+                all.add(new Trouble(kind + name, "any",
+                        kind.equals("unlink=") || kind.equals("twice") ? 0 : random.nextInt(calls.size()), 1,
+                        random.nextInt(1000)));
                 continue;
             }
             var call = calls.get(random.nextInt(calls.size()));
             var occurrences = (int) calls.stream().filter(call::equals).count();
-            var kinds = new ArrayList<>(List.of("throttle", "serverError", "loseAnswer", "delay", "cut", "cut", "stall", "error-403-AccessDenied", "error-400-ExpiredToken"));
+            var kinds = new ArrayList<>(List.of("throttle", "serverError", "loseAnswer", "delay", "cut", "cut", "stall",
+                    "error-403-AccessDenied", "error-400-ExpiredToken"));
             var writes = call.matches("s3:(PutObject|UploadPart|CompleteMultipartUpload)");
-            if (writes) kinds.addAll(List.of("cutRequest", "flipRequest", "flipRequest", "error-412-PreconditionFailed", "error-409-ConditionalRequestConflict", "error-400-BadDigest"));
-            if (call.equals("codecommit:GitPull")) kinds.addAll(subject.equals("backup") ? List.of("flip", "flip", "error-404-RepositoryDoesNotExistException") : List.of());
+            if (writes) kinds.addAll(List.of("cutRequest", "flipRequest", "flipRequest", "error-412-PreconditionFailed",
+                    "error-409-ConditionalRequestConflict", "error-400-BadDigest"));
+            if (call.equals("codecommit:GitPull")) kinds.addAll(subject.equals("backup")
+                    ? List.of("flip", "flip", "error-404-RepositoryDoesNotExistException") : List.of());
             if (call.equals("codecommit:GitPush")) kinds.addAll(List.of("cutRequest", "cutRequest"));
             if (call.equals("s3:GetObject")) kinds.addAll(List.of("flip", "flip"));
             var kind = kinds.get(random.nextInt(kinds.size()));
             var flipped = all.stream().anyMatch(trouble -> trouble.is("flip"));
-            if (kind.equals("flip") && flipped && subject.equals("verification")) continue; // what is read wrong twice is damaged
+            // what is read wrong twice is damaged
+            if (kind.equals("flip") && flipped && subject.equals("verification")) continue;
             var times = kind.equals("flip") ? 1 : List.of(1, 1, 1, 2, 3, 1000).get(random.nextInt(6));
             var most = call.matches("codecommit:Git.*|s3:UploadPart|s3:GetObject") ? 400_000 : 2_000;
             // A pack is what is answered to every second of a repository's requests, from the second one on.
-            var after = call.equals("codecommit:GitPull") && kind.equals("flip") ? 2 * random.nextInt(occurrences / 2) + 1 : random.nextInt(occurrences);
+            var after = call.equals("codecommit:GitPull") && kind.equals("flip")
+                    ? 2 * random.nextInt(occurrences / 2) + 1 : random.nextInt(occurrences);
             all.add(new Trouble(kind, call, after, times, (long) Math.exp(random.nextDouble() * Math.log(most))));
         }
         return all;
@@ -224,7 +240,8 @@ class FaultCampaignTest {
             tests.aws = aws;
             tests.largeAtFirst("a-large");
             tests.small("b-small");
-            tests.small("c-odd").commit("refs/heads/main", "bulk", BackupToS3Test.bulk(20_000)).commit("refs/heads/ümläut/\"日本\"", "x", "x").ref("refs/tags/blob", "refs/heads/main:a.txt")
+            tests.small("c-odd").commit("refs/heads/main", "bulk", BackupToS3Test.bulk(20_000))
+                    .commit("refs/heads/ümläut/\"日本\"", "x", "x").ref("refs/tags/blob", "refs/heads/main:a.txt")
                     .ref("refs/tags/tree", "refs/heads/main^{tree}").annotatedTag("of-a-tag", "refs/tags/v1");
             saved();
         }
@@ -265,12 +282,15 @@ class FaultCampaignTest {
 
         /** The keys of its manifests. */
         List<String> keys(String name) {
-            return bucket.keys().stream().filter(key -> key.startsWith(BackupToS3Test.ROOT + "eu-west-1/" + name + "/") && key.endsWith(".manifest.json.gz")).toList();
+            return bucket.keys().stream().filter(key -> key.startsWith(BackupToS3Test.ROOT + "eu-west-1/" + name + "/")
+                    && key.endsWith(".manifest.json.gz")).toList();
         }
 
         void change(String name) throws Exception {
-            if (name.equals("a-large")) repository(name).ref("refs/heads/main", BackupToS3Test.git(BackupToS3Test.large(), "rev-parse", "main").strip());
-            else repository(name).commit("refs/heads/main", "more.txt", "more " + random.nextInt()).commit("refs/heads/new", "n.txt", "new").annotatedTag("v2", "refs/heads/new");
+            if (name.equals("a-large")) repository(name).ref("refs/heads/main",
+                    BackupToS3Test.git(BackupToS3Test.large(), "rev-parse", "main").strip());
+            else repository(name).commit("refs/heads/main", "more.txt", "more " + random.nextInt())
+                    .commit("refs/heads/new", "n.txt", "new").annotatedTag("v2", "refs/heads/new");
             states.get(name).clear();
             states.get(name).add(state(name));
         }
@@ -289,14 +309,17 @@ class FaultCampaignTest {
         void checkBackup() throws Exception {
             var unchanged = random.nextInt(6);
             for (var name : NAMES) if (NAMES.indexOf(name) != unchanged) change(name);
-            for (var trouble : troubles) if (trouble.is("unlink") && NAMES.indexOf(name(trouble)) != unchanged) unlink(trouble);
+            for (var trouble : troubles)
+                if (trouble.is("unlink") && NAMES.indexOf(name(trouble)) != unchanged) unlink(trouble);
             inject();
             aws.onCall(call -> {
-                for (var trouble : troubles) if (trouble.call.equals("any") && trouble.after == counted.get()) happen(trouble);
+                for (var trouble : troubles)
+                    if (trouble.call.equals("any") && trouble.after == counted.get()) happen(trouble);
                 counted.incrementAndGet();
             });
             var jobs = random.nextBoolean() ? "1" : "4";
-            var other = troubles.stream().anyMatch(trouble -> trouble.is("twice")) ? CompletableFuture.supplyAsync(() -> backUp("--jobs", jobs)) : null;
+            var other = troubles.stream().anyMatch(trouble -> trouble.is("twice"))
+                    ? CompletableFuture.supplyAsync(() -> backUp("--jobs", jobs)) : null;
             var runs = new ArrayList<>(List.of(backUp("--jobs", jobs)));
             if (other != null) runs.add(other.join());
             repair();
@@ -304,11 +327,14 @@ class FaultCampaignTest {
             checkUploads(runs.stream().map(Script.Run::err).collect(Collectors.joining()));
             checkObjects();
             saved();
-            for (var name : NAMES) if (!gone.contains(name)) assertEquals(state(name), restored(keys(name).get(keys(name).size() - 1)), name);
-            for (var point : points.entrySet()) if (point.getKey().contains("/b-small/") && unlinked == null) assertEquals(point.getValue(), restored(point.getKey()));
+            for (var name : NAMES) if (!gone.contains(name))
+                assertEquals(state(name), restored(keys(name).get(keys(name).size() - 1)), name);
+            for (var point : points.entrySet()) if (point.getKey().contains("/b-small/") && unlinked == null)
+                assertEquals(point.getValue(), restored(point.getKey()));
             var verify = verify("--no-codecommit", "--all", "--deep");
             assertEquals(unlinked != null ? 4 : 0, verify.exitCode(), verify.err());
-            if (unlinked != null) assertTrue(Set.of("missing-object", "size", "checksum").containsAll(verify.json().path("findings").findValuesAsText("kind")), verify.err());
+            if (unlinked != null) assertTrue(Set.of("missing-object", "size", "checksum")
+                    .containsAll(verify.json().path("findings").findValuesAsText("kind")), verify.err());
         }
 
         static String name(Trouble trouble) {
@@ -344,12 +370,14 @@ class FaultCampaignTest {
                 var name = name(trouble);
                 var repository = repository(name);
                 if (trouble.is("expire"))
-                    aws.addCredentials(LocalAws.ACCESS_KEY_ID, LocalAws.SECRET_ACCESS_KEY, null, "user/operator", Instant.EPOCH);
+                    aws.addCredentials(LocalAws.ACCESS_KEY_ID, LocalAws.SECRET_ACCESS_KEY, null, "user/operator",
+                            Instant.EPOCH);
                 if (repository == null || trouble.is("unlink")) return;
                 if (trouble.is("delete") || trouble.is("rename")) {
                     gone.add(name);
                     aws.codecommit.deleteRepository("eu-west-1", name);
-                    if (trouble.is("rename")) aws.codecommit.createRepository("renamed-" + name).commit("refs/heads/main", "a", "of another name");
+                    if (trouble.is("rename")) aws.codecommit.createRepository("renamed-" + name)
+                            .commit("refs/heads/main", "a", "of another name");
                     return;
                 }
                 if (trouble.is("commit")) repository.commit("refs/heads/main", "midway.txt", "midway");
@@ -377,29 +405,43 @@ class FaultCampaignTest {
             assertEquals(run.exitCode() == 1, run.out().isEmpty(), run.out() + run.err());
             assertTrue(run.err().lines().allMatch(line -> line.startsWith("backup-to-s3: ")), run.err());
             if (run.exitCode() == 1) {
-                assertTrue(run.err().lines().anyMatch(line -> !line.matches("backup-to-s3: [\\w-]+: (unchanged|created, .*)")), run.err());
+                assertTrue(run.err().lines()
+                        .anyMatch(line -> !line.matches("backup-to-s3: [\\w-]+: (unchanged|created, .*)")), run.err());
                 return;
             }
             var shown = run.json().path("repositories");
-            assertEquals(run.exitCode() == 0, shown.valueStream().noneMatch(repository -> repository.has("error")), run.out());
+            assertEquals(run.exitCode() == 0, shown.valueStream().noneMatch(repository -> repository.has("error")),
+                    run.out());
             for (var name : NAMES) if (!gone.contains(name)) assertNotNull(BackupToS3Test.repository(run.json(), name));
             for (var repository : shown) {
                 var name = repository.path("repositoryName").asText();
                 if (repository.has("error")) {
-                    assertEquals(1, run.err().lines().filter(("backup-to-s3: " + name + ": " + repository.path("error").asText())::equals).count(), run.err());
-                    if (repository.path("status").asText().equals("failed")) continue; // else its commits are saved, though not all the rest
+                    assertEquals(1,
+                            run.err().lines().filter(
+                                    ("backup-to-s3: " + name + ": " + repository.path("error").asText())::equals)
+                                    .count(),
+                            run.err());
+                    // else its commits are saved, though not all the rest
+                    if (repository.path("status").asText().equals("failed")) continue;
                 }
                 if (!NAMES.contains(name)) continue; // the new name of one that was renamed
-                var manifest = repository.path("status").asText().equals("created") ? repository.at("/keys").valueStream().map(JsonNode::asText).reduce("", (a, b) -> b)
-                        : BackupToS3Test.document(bucket, run.json().path("run").asText()).path("repositories").path(name).path("manifest").asText();
+                var manifest = repository.path("status").asText().equals("created")
+                        ? repository.at("/keys").valueStream().map(JsonNode::asText).reduce("", (a, b) -> b)
+                        : BackupToS3Test.document(bucket, run.json().path("run").asText()).path("repositories")
+                                .path(name).path("manifest").asText();
                 var state = restored(manifest);
-                assertTrue(states.get(name).contains(state), name + " is said to be " + repository.path("status").asText() + " and restores to\n" + state + "and not to\n" + states.get(name));
+                assertTrue(states.get(name).contains(state),
+                        name + " is said to be " + repository.path("status").asText() + " and restores to\n" + state
+                                + "and not to\n" + states.get(name));
             }
         }
 
         /** That no upload is left unfinished without a word. */
         void checkUploads(String err) {
-            var told = bucket.uploads().stream().filter(key -> err.lines().anyMatch(line -> line.contains(key) && line.contains("an unfinished upload is left"))).toList();
+            var told = bucket.uploads().stream()
+                    .filter(key -> err.lines()
+                            .anyMatch(line -> line.contains(key) && line.contains("an unfinished upload is left")))
+                    .toList();
             assertEquals(told, bucket.uploads(), err);
         }
 
@@ -408,10 +450,14 @@ class FaultCampaignTest {
             old.forEach((key, hash) -> assertEquals(hash, BackupToS3Test.sha("SHA-1", bucket.get(key)), key));
             for (var key : bucket.keys()) {
                 if (old.containsKey(key)) continue;
-                if (key.endsWith(".manifest.json.gz")) BackupToS3Test.assertVerified(bucket, BackupToS3Test.document(bucket, key));
+                if (key.endsWith(".manifest.json.gz"))
+                    BackupToS3Test.assertVerified(bucket, BackupToS3Test.document(bucket, key));
                 if (!key.endsWith(".bundle") || key.equals(unlinked)) continue;
                 var bytes = bucket.get(key);
-                assertEquals(BackupToS3Test.sha("SHA-1", Arrays.copyOfRange(bytes, BackupToS3Test.pack(bytes), bytes.length - 20)), HexFormat.of().formatHex(bytes, bytes.length - 20, bytes.length), key);
+                assertEquals(
+                        BackupToS3Test.sha("SHA-1",
+                                Arrays.copyOfRange(bytes, BackupToS3Test.pack(bytes), bytes.length - 20)),
+                        HexFormat.of().formatHex(bytes, bytes.length - 20, bytes.length), key);
             }
         }
 
@@ -420,7 +466,8 @@ class FaultCampaignTest {
         Script.Run verify(String... args) {
             var script = new VerifyBackups();
             script.withoutGit = true;
-            return Script.run(script.commandLine(), Stream.concat(Stream.of("--bucket", "backups"), Stream.of(args)).toArray(String[]::new));
+            return Script.run(script.commandLine(),
+                    Stream.concat(Stream.of("--bucket", "backups"), Stream.of(args)).toArray(String[]::new));
         }
 
         /** Whatever the line does: no clean bill for what is damaged, and no finding for what is not. */
@@ -433,11 +480,13 @@ class FaultCampaignTest {
             inject();
             var run = verify("--all", "--deep", "--jobs", random.nextBoolean() ? "1" : "4");
             repair();
-            assertTrue((damaged ? Set.of(1, 3, 4) : Set.of(0, 1, 3)).contains(run.exitCode()), run.exitCode() + " " + run.err());
+            assertTrue((damaged ? Set.of(1, 3, 4) : Set.of(0, 1, 3)).contains(run.exitCode()),
+                    run.exitCode() + " " + run.err());
             assertEquals(run.exitCode() == 1, run.out().isEmpty(), run.out() + run.err());
             assertTrue(run.err().lines().allMatch(line -> line.startsWith("verify-backups: ")), run.err());
             if (run.exitCode() == 1 || run.exitCode() == 3) assertFalse(run.err().isEmpty());
-            if (run.exitCode() == 3) assertTrue(run.json().path("repositories").findValuesAsText("status").contains("failed"), run.out());
+            if (run.exitCode() == 3)
+                assertTrue(run.json().path("repositories").findValuesAsText("status").contains("failed"), run.out());
             if (!damaged && run.exitCode() == 3) assertEquals(0, run.json().path("findings").size(), run.out());
             var again = verify("--all", "--deep");
             assertEquals(damaged ? 4 : 0, again.exitCode(), again.err());
@@ -452,7 +501,9 @@ class FaultCampaignTest {
                 case 1 -> bucket.put(key, Arrays.copyOf(bucket.get(key), random.nextInt((int) bucket.size(key))));
                 case 2 -> bucket.corrupt(key, random.nextInt((int) bucket.size(key)));
                 case 3 -> bucket.delete(manifests.get(manifests.size() - 1));
-                default -> bucket.corrupt(manifests.get(0), 10 + random.nextInt((int) bucket.size(manifests.get(0)) - 10)); // behind gzip's header, which says nothing
+                // behind gzip's header, which says nothing
+                default ->
+                    bucket.corrupt(manifests.get(0), 10 + random.nextInt((int) bucket.size(manifests.get(0)) - 10));
             }
         }
 
@@ -470,7 +521,8 @@ class FaultCampaignTest {
         static Script.Run restore(RestoreFromS3 script, String git, String manifest, Path directory) {
             script.git = git;
             script.backOff = Duration.ofMillis(1);
-            return Script.run(script.commandLine(), "--bucket", "backups", "--manifest", manifest, "--directory", directory.toString());
+            return Script.run(script.commandLine(), "--bucket", "backups", "--manifest", manifest, "--directory",
+                    directory.toString());
         }
 
         /** Whatever comes over the line: the refs as they were, or no directory. */
@@ -488,7 +540,8 @@ class FaultCampaignTest {
             }
             var directory = Files.createTempDirectory("trial-");
             inject();
-            var run = restore(new RestoreFromS3(), random.nextBoolean() ? "git" : "no git here", key, directory.resolve("r.git"));
+            var run = restore(new RestoreFromS3(), random.nextBoolean() ? "git" : "no git here", key,
+                    directory.resolve("r.git"));
             repair();
             checkRestored(run, directory, damaged ? null : points.get(key));
             BackupToS3Test.delete(directory);
@@ -519,7 +572,8 @@ class FaultCampaignTest {
             script.git = "no git here";
             script.backOff = Duration.ofMillis(1);
             script.mostBytes = 100_000;
-            return Script.run(script.commandLine(), "--bucket", "backups", "--manifest", manifest, "--to-repository-name", "restored", "--kms-key-id", "alias/codecommit");
+            return Script.run(script.commandLine(), "--bucket", "backups", "--manifest", manifest,
+                    "--to-repository-name", "restored", "--kms-key-id", "alias/codecommit");
         }
 
         static void checkRestored(Script.Run run, Path directory, String state) throws IOException {
@@ -566,7 +620,10 @@ class FaultCampaignTest {
         BackupToS3Test.deleteLarge();
     }
 
-    /** At any of its calls, and some time after that: what was saved stays, what has come is whole, and the next run makes it good. */
+    /**
+     * At any of its calls, and some time after that: what was saved stays, what has come is whole, and the next run
+     * makes it good.
+     */
     @ParameterizedTest
     @MethodSource("kills")
     void aBackupThatIsKilledLosesNothing(int seed, @TempDir Path directory) throws Exception {
@@ -574,12 +631,16 @@ class FaultCampaignTest {
             for (var name : NAMES) trial.change(name);
             var refs = new TreeMap<String, String>();
             BackupToS3Test.refs(huge()).lines().forEach(line -> refs.put(line.split(" ", 2)[1], line.split(" ", 2)[0]));
-            var large = trial.aws.codecommit.createRepository("d-huge").borrow(huge().resolve("objects"), refs).defaultBranch("main");
+            var large = trial.aws.codecommit.createRepository("d-huge").borrow(huge().resolve("objects"), refs)
+                    .defaultBranch("main");
             var random = new Random(seed);
             var last = 1 + random.nextInt(25);
-            var command = List.of(Path.of("jbang").toAbsolutePath().toString(), "-R=-Xmx128m", Path.of("scripts/BackupToS3.java").toAbsolutePath().toString(), "--bucket", "backups");
-            var builder = new ProcessBuilder(command).directory(directory.toFile()).redirectOutput(directory.resolve("out").toFile()).redirectError(directory.resolve("err").toFile());
-            builder.environment().keySet().removeIf(name -> name.matches("(?i)AWS_.*|.*_PROXY|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS"));
+            var command = List.of(Path.of("jbang").toAbsolutePath().toString(), "-R=-Xmx128m",
+                    Path.of("scripts/BackupToS3.java").toAbsolutePath().toString(), "--bucket", "backups");
+            var builder = new ProcessBuilder(command).directory(directory.toFile())
+                    .redirectOutput(directory.resolve("out").toFile()).redirectError(directory.resolve("err").toFile());
+            builder.environment().keySet()
+                    .removeIf(name -> name.matches("(?i)AWS_.*|.*_PROXY|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS"));
             builder.environment().putAll(Script.environment(trial.aws));
             var called = new CountDownLatch(last);
             trial.aws.onCall(call -> called.countDown());
@@ -587,12 +648,14 @@ class FaultCampaignTest {
             while (process.isAlive() && !called.await(50, TimeUnit.MILLISECONDS)) { }
             Thread.sleep(random.nextInt(30));
             process.destroyForcibly();
-            assertEquals(137, process.waitFor(), "it was over before " + last + " calls: " + Files.readString(directory.resolve("err")));
+            assertEquals(137, process.waitFor(),
+                    "it was over before " + last + " calls: " + Files.readString(directory.resolve("err")));
             assertEquals("", Files.readString(directory.resolve("out")));
             trial.repair();
             trial.checkObjects();
             trial.saved();
-            for (var name : NAMES) assertEquals(trial.state(name), trial.restored(trial.keys(name).get(trial.keys(name).size() - 1)), name);
+            for (var name : NAMES) assertEquals(trial.state(name),
+                    trial.restored(trial.keys(name).get(trial.keys(name).size() - 1)), name);
             BackupToS3Test.assertRestores(trial.bucket, large);
             var verify = trial.verify("--all");
             assertEquals(0, verify.exitCode(), verify.err());
@@ -603,7 +666,10 @@ class FaultCampaignTest {
         return few(4, 24);
     }
 
-    /** Where no file may be larger than so much, git is ended by a signal and Java's writes fail: that is this machine's fault, not the backup's. */
+    /**
+     * Where no file may be larger than so much, git is ended by a signal and Java's writes fail: that is this machine's
+     * fault, not the backup's.
+     */
     @ParameterizedTest
     @MethodSource("disks")
     void withoutRoomThereIsNoDirectoryAndNoFinding(int seed, @TempDir Path directory) throws Exception {
@@ -612,15 +678,19 @@ class FaultCampaignTest {
             trial.saved();
             var key = trial.keys("a-large").get(1);
             var java = ProcessHandle.current().info().command().orElseThrow();
-            var command = new ArrayList<>(List.of("/bin/bash", "-c", "ulimit -f $0 && exec \"$@\"", String.valueOf(20 + new Random(seed).nextInt(400))));
+            var command = new ArrayList<>(List.of("/bin/bash", "-c", "ulimit -f $0 && exec \"$@\"",
+                    String.valueOf(20 + new Random(seed).nextInt(400))));
             command.addAll(List.of(java, "-XX:-UsePerfData", "-cp", System.getProperty("java.class.path")));
             var target = Files.createDirectory(directory.resolve("target"));
             if (seed % 3 == 0) command.addAll(List.of("VerifyBackups", "--bucket", "backups", "--all", "--deep"));
-            else command.addAll(List.of("RestoreFromS3", "--bucket", "backups", "--manifest", key, "--directory", target.resolve("r.git").toString()));
-            var builder = new ProcessBuilder(command).redirectOutput(directory.resolve("out").toFile()).redirectError(directory.resolve("err").toFile());
+            else command.addAll(List.of("RestoreFromS3", "--bucket", "backups", "--manifest", key, "--directory",
+                    target.resolve("r.git").toString()));
+            var builder = new ProcessBuilder(command).redirectOutput(directory.resolve("out").toFile())
+                    .redirectError(directory.resolve("err").toFile());
             builder.environment().putAll(Script.environment(trial.aws));
             if (seed % 2 == 0) builder.environment().put("PATH", directory.toString()); // no git there
-            var run = new Script.Run(builder.start().waitFor(), Files.readString(directory.resolve("out")), Files.readString(directory.resolve("err")));
+            var run = new Script.Run(builder.start().waitFor(), Files.readString(directory.resolve("out")),
+                    Files.readString(directory.resolve("err")));
             if (seed % 3 == 0) {
                 assertTrue(Set.of(0, 3).contains(run.exitCode()), run.exitCode() + " " + run.err());
                 assertEquals(0, run.json().path("findings").size(), run.out());
@@ -634,7 +704,8 @@ class FaultCampaignTest {
     /** A check that takes a flipped pack for a fault is content only without it: of all faults that one is left. */
     @Test
     void findsTheFewestFaultsThatMatter() {
-        var troubles = List.of(Trouble.parse("delay s3:PutObject 0 1 0"), Trouble.parse("throttle s3:ListObjectsV2 0 1 0"), Trouble.parse("flip codecommit:GitPull 1 1 100000"),
+        var troubles = List.of(Trouble.parse("delay s3:PutObject 0 1 0"),
+                Trouble.parse("throttle s3:ListObjectsV2 0 1 0"), Trouble.parse("flip codecommit:GitPull 1 1 100000"),
                 Trouble.parse("loseAnswer s3:PutObject 2 1 0"), Trouble.parse("delay codecommit:GitPull 0 1 0"));
         Check strict = trial -> {
             trial.change("a-large");

@@ -55,7 +55,8 @@ class LargeRepositoriesTest {
     }
 
     private void serve(String name, Path source) throws Exception {
-        aws.codecommit.createRepository(name).borrow(source.resolve("objects"), Repositories.refs(source)).defaultBranch("main");
+        aws.codecommit.createRepository(name).borrow(source.resolve("objects"), Repositories.refs(source))
+                .defaultBranch("main");
     }
 
     @Test
@@ -72,11 +73,13 @@ class LargeRepositoriesTest {
         assertTrue(run.memory() > 50 << 10 && run.memory() < 256 << 10, run.memory() + " KiB were resident");
         assertEquals(0, run.written(), "bytes were written to disk");
 
-        var key = bucket.keys().stream().filter(k -> k.contains("/a-huge/") && k.endsWith(".full.bundle")).findFirst().orElseThrow();
+        var key = bucket.keys().stream().filter(k -> k.contains("/a-huge/") && k.endsWith(".full.bundle")).findFirst()
+                .orElseThrow();
         assertTrue(bucket.size(key) > 1_100L << 20, key + " has " + bucket.size(key) + " bytes");
         var restored = directory.resolve("restored.git");
         Repositories.run("git", "init", "-q", "--bare", restored.toString());
-        Repositories.git(restored, "fetch", "-q", bucket.file(key).toString(), "refs/*:refs/*"); // git index-pack, and that all refs are connected
+        // git index-pack, and that all refs are connected
+        Repositories.git(restored, "fetch", "-q", bucket.file(key).toString(), "refs/*:refs/*");
         assertEquals(Repositories.refs(huge), Repositories.refs(restored));
         assertEquals(2, Repositories.refs(restored).size());
     }
@@ -85,21 +88,28 @@ class LargeRepositoriesTest {
     void takesTimeInProportionToTheNumberOfRepositoriesInWhichNothingChanged() throws Exception {
         var seconds = new TreeMap<Integer, Double>();
         for (var count : List.of(500, 5_000)) {
-            for (var i = 0; i < count; i++) aws.codecommit.createRepository("r" + count + "-" + i).commit("refs/heads/main", "a", "text " + i);
+            for (var i = 0; i < count; i++)
+                aws.codecommit.createRepository("r" + count + "-" + i).commit("refs/heads/main", "a", "text " + i);
             var only = new String[] {"--prefix", "of-" + count, "--repository-names", "r" + count + "-*"};
             assertEquals(count, totals(backUp(only)).path("created").asInt());
             aws.clearCalls();
             var run = backUp(only);
             assertEquals(count, totals(run).path("unchanged").asInt(), run.out());
             var listed = count == 500 ? 500 : 5_500;
-            assertEquals(Map.of("codecommit:ListRepositories", (listed + 999L) / 1000, "codecommit:BatchGetRepositories", (count + 24L) / 25,
-                    "codecommit:GitPull", (long) count, "s3:ListObjectsV2", 1L, "s3:GetObject", 1L, "s3:PutObject", 1L, "sts:GetCallerIdentity", 1L),
-                    aws.calls().stream().collect(Collectors.groupingBy(Call::name, TreeMap::new, Collectors.counting())));
-            assertTrue(run.memory() > 50 << 10 && run.memory() < 256 << 10, run.memory() + " KiB were resident for " + count);
+            assertEquals(
+                    Map.of("codecommit:ListRepositories", (listed + 999L) / 1000, "codecommit:BatchGetRepositories",
+                            (count + 24L) / 25,
+                            "codecommit:GitPull", (long) count, "s3:ListObjectsV2", 1L, "s3:GetObject", 1L,
+                            "s3:PutObject", 1L, "sts:GetCallerIdentity", 1L),
+                    aws.calls().stream()
+                            .collect(Collectors.groupingBy(Call::name, TreeMap::new, Collectors.counting())));
+            assertTrue(run.memory() > 50 << 10 && run.memory() < 256 << 10,
+                    run.memory() + " KiB were resident for " + count);
             assertEquals(0, run.written(), "bytes were written to disk for " + count);
             seconds.put(count, run.seconds());
         }
-        // The smaller one bears as much of starting Java, so that 10 times is linear; the machine may be twice as slow at one of them.
+        // The smaller one bears as much of starting Java, so that 10 times is linear; the machine may be twice as slow
+        // at one of them.
         assertTrue(seconds.get(5_000) < 20 * seconds.get(500), seconds + " seconds");
     }
 }

@@ -27,15 +27,16 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestMethodOrder;
 
 /**
- * What the toolkit's policies deny and what still works under them: every policy as its script renders it in a dry run, every CodeCommit or KMS
- * action against it. The last test asks an independent evaluator the same.
+ * What the toolkit's policies deny and what still works under them: every policy as its script renders it in a dry run,
+ * every CodeCommit or KMS action against it. The last test asks an independent evaluator the same.
  */
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class PolicyDecisionsTest {
     static final ObjectMapper JSON = new ObjectMapper();
     static final LocalAws aws = LocalAws.start();
 
-    static final JsonNode ALLOW_ALL = JSON.valueToTree(Map.of("Version", "2012-10-17", "Statement", List.of(Map.of("Effect", "Allow", "Action", "*", "Resource", "*"))));
+    static final JsonNode ALLOW_ALL = JSON.valueToTree(Map.of("Version", "2012-10-17", "Statement",
+            List.of(Map.of("Effect", "Allow", "Action", "*", "Resource", "*"))));
     static final String ACCOUNT = "111122223333";
     static final String STRANGERS = "777788889999";
     static final String DEVELOPER = "arn:aws:sts::111122223333:assumed-role/Developer/alice";
@@ -94,30 +95,40 @@ class PolicyDecisionsTest {
     }
 
     /** A request and the policies that decide it together, by iam-simulate's member names. */
-    record Question(String principal, String action, String resource, Map<String, String> context, JsonNode identity, JsonNode resourcePolicy,
+    record Question(String principal, String action, String resource, Map<String, String> context, JsonNode identity,
+            JsonNode resourcePolicy,
             JsonNode endpointPolicy) {
         Decision decide() {
-            var keys = new HashMap<>(Map.of("aws:PrincipalArn", principal.replaceAll("sts(::\\d+:)assumed-(role/\\w+)/.*", "iam$1$2"), "aws:PrincipalAccount",
+            var keys = new HashMap<>(Map.of("aws:PrincipalArn",
+                    principal.replaceAll("sts(::\\d+:)assumed-(role/\\w+)/.*", "iam$1$2"), "aws:PrincipalAccount",
                     principal.split(":")[4]));
             keys.putAll(context);
             var request = new Request(principal, action, resource,
                     keys.entrySet().stream().collect(Collectors.toMap(Map.Entry::getKey, e -> List.of(e.getValue()))));
-            var identities = identity == null ? List.<Policy>of() : Stream.of(ALLOW_ALL, identity).distinct().map(p -> new Policy("identity", p)).toList();
-            var decision = PolicyEvaluator.decide(request, identities, resourcePolicy == null ? null : new Policy("resource", resourcePolicy), List.of())
+            var identities = identity == null ? List.<Policy>of()
+                    : Stream.of(ALLOW_ALL, identity).distinct().map(p -> new Policy("identity", p)).toList();
+            var decision = PolicyEvaluator
+                    .decide(request, identities, resourcePolicy == null ? null : new Policy("resource", resourcePolicy),
+                            List.of())
                     .decision();
             if (endpointPolicy != null && decision == Decision.allowed)
-                decision = PolicyEvaluator.evaluate(request, List.of(new Policy("endpoint", endpointPolicy))).decision();
+                decision = PolicyEvaluator.evaluate(request, List.of(new Policy("endpoint", endpointPolicy)))
+                        .decision();
 
             var simulation = JSON.createObjectNode();
             var owner = (resource.equals("*") ? principal : resource).split(":")[4];
             simulation.putObject("request").put("principal", principal).put("action", action)
-                    .<ObjectNode>set("resource", JSON.createObjectNode().put("resource", resource).put("accountId", owner))
+                    .<ObjectNode>set("resource",
+                            JSON.createObjectNode().put("resource", resource).put("accountId", owner))
                             .set("contextVariables", JSON.valueToTree(keys));
-            identities.forEach(p -> simulation.withArray("identityPolicies").addObject().put("name", "p" + simulation.path("identityPolicies").size())
+            identities.forEach(p -> simulation.withArray("identityPolicies").addObject()
+                    .put("name", "p" + simulation.path("identityPolicies").size())
                     .set("policy", p.document()));
-            for (var list : List.of("identityPolicies", "serviceControlPolicies", "resourceControlPolicies")) simulation.withArray(list);
+            for (var list : List.of("identityPolicies", "serviceControlPolicies", "resourceControlPolicies"))
+                simulation.withArray(list);
             if (resourcePolicy != null) simulation.set("resourcePolicy", resourcePolicy);
-            if (endpointPolicy != null) simulation.putArray("vpcEndpointPolicies").addObject().put("name", "endpoint").set("policy", endpointPolicy);
+            if (endpointPolicy != null) simulation.putArray("vpcEndpointPolicies").addObject().put("name", "endpoint")
+                    .set("policy", endpointPolicy);
             SIMULATIONS.add(simulation);
             DECISIONS.add(decision);
             return decision;
@@ -125,9 +136,12 @@ class PolicyDecisionsTest {
     }
 
     /** The actions by what is decided for them in each column: "explicitDeny allowed ...". */
-    static Map<String, Set<String>> table(Set<String> actions, java.util.function.Function<String, Stream<Decision>> columns) {
+    static Map<String, Set<String>> table(Set<String> actions,
+            java.util.function.Function<String, Stream<Decision>> columns) {
         var table = new LinkedHashMap<String, Set<String>>();
-        for (var action : actions) table.computeIfAbsent(columns.apply(action).map(Decision::name).collect(Collectors.joining(" ")), row -> new TreeSet<>())
+        for (var action : actions) table
+                .computeIfAbsent(columns.apply(action).map(Decision::name).collect(Collectors.joining(" ")),
+                        row -> new TreeSet<>())
                 .add(action);
         return table;
     }
@@ -139,7 +153,8 @@ class PolicyDecisionsTest {
     }
 
     static Set<String> codecommit() {
-        return Stream.of(WITH_REFERENCE, WITHOUT_REPOSITORY, OTHERS).flatMap(Set::stream).collect(Collectors.toCollection(TreeSet::new));
+        return Stream.of(WITH_REFERENCE, WITHOUT_REPOSITORY, OTHERS).flatMap(Set::stream)
+                .collect(Collectors.toCollection(TreeSet::new));
     }
 
     // Branch deny
@@ -147,19 +162,25 @@ class PolicyDecisionsTest {
     static final String BRANCH_WRITES = """
             CreateBranch CreateCommit CreateUnreferencedMergeCommit DeleteBranch DeleteFile GitPush MergeBranchesByFastForward MergeBranchesBySquash
             MergeBranchesByThreeWay MergePullRequestByFastForward MergePullRequestBySquash MergePullRequestByThreeWay PutFile""";
-    static final String REPOSITORY_WRITES = "DeleteRepository OverridePullRequestApprovalRules UpdateDefaultBranch UpdateRepositoryName";
+    static final String REPOSITORY_WRITES = "DeleteRepository OverridePullRequestApprovalRules UpdateDefaultBranch "
+            + "UpdateRepositoryName";
 
     static JsonNode branchDeny(String... arguments) {
         var run = Script.run(new ApplyBranchDeny().commandLine(),
-                Stream.concat(Stream.of("--role-names", "Developer", "--dry-run"), Stream.of(arguments)).toArray(String[]::new));
+                Stream.concat(Stream.of("--role-names", "Developer", "--dry-run"), Stream.of(arguments))
+                        .toArray(String[]::new));
         assertEquals(0, run.exitCode(), run.err());
         return run.json().at("/policies/0/policy");
     }
 
-    /** For a role that may do everything else; the branch null is the request that names none, with which every push begins. */
+    /**
+     * For a role that may do everything else; the branch null is the request that names none, with which every push
+     * begins.
+     */
     static Decision underBranchDeny(JsonNode deny, String action, String branch, String repository) {
         var resource = WITHOUT_REPOSITORY.contains(action) ? "*" : repository;
-        var context = branch == null || !WITH_REFERENCE.contains(action) ? Map.<String, String>of() : Map.of("codecommit:References", "refs/heads/" + branch);
+        var context = branch == null || !WITH_REFERENCE.contains(action) ? Map.<String, String>of()
+                : Map.of("codecommit:References", "refs/heads/" + branch);
         return new Question(DEVELOPER, "codecommit:" + action, resource, context, deny, null, null).decide();
     }
 
@@ -167,16 +188,25 @@ class PolicyDecisionsTest {
     void branchDenyKeepsProtectedBranchesAndPatternsAndNothingElse() {
         var deny = branchDeny("--branches", "main", "release/*", "--repository-names", "payments", "orders");
         assertEquals(Map.of(
-                // main, release/1.2, release/1/2, releases, Main, feature/main, none, main of orders, main of billing, main in another Region, main of payments2
-                "explicitDeny explicitDeny explicitDeny allowed allowed allowed allowed explicitDeny allowed allowed allowed", words(BRANCH_WRITES),
-                "explicitDeny explicitDeny explicitDeny explicitDeny explicitDeny explicitDeny explicitDeny explicitDeny allowed allowed allowed", words(REPOSITORY_WRITES),
-                "allowed allowed allowed allowed allowed allowed allowed allowed allowed allowed allowed", without(codecommit(), BRANCH_WRITES, REPOSITORY_WRITES)),
+                // main, release/1.2, release/1/2, releases, Main, feature/main, none, main of orders, main of billing,
+                // main in another Region, main of payments2
+                "explicitDeny explicitDeny explicitDeny allowed allowed allowed allowed explicitDeny allowed allowed "
+                        + "allowed",
+                words(BRANCH_WRITES),
+                "explicitDeny explicitDeny explicitDeny explicitDeny explicitDeny explicitDeny explicitDeny "
+                        + "explicitDeny allowed allowed allowed",
+                words(REPOSITORY_WRITES),
+                "allowed allowed allowed allowed allowed allowed allowed allowed allowed allowed allowed",
+                without(codecommit(), BRANCH_WRITES, REPOSITORY_WRITES)),
                 table(codecommit(), action -> Stream.concat(
                         Stream.of("main", "release/1.2", "release/1/2", "releases", "Main", "feature/main", "")
-                                .map(branch -> underBranchDeny(deny, action, branch.isEmpty() ? null : branch, REPOSITORY)),
-                        Stream.of("eu-west-1:111122223333:orders", "eu-west-1:111122223333:billing", "eu-west-2:111122223333:payments",
+                                .map(branch -> underBranchDeny(deny, action, branch.isEmpty() ? null : branch,
+                                        REPOSITORY)),
+                        Stream.of("eu-west-1:111122223333:orders", "eu-west-1:111122223333:billing",
+                                "eu-west-2:111122223333:payments",
                                 "eu-west-1:111122223333:payments2")
-                                .map(repository -> underBranchDeny(deny, action, "main", "arn:aws:codecommit:" + repository)))));
+                                .map(repository -> underBranchDeny(deny, action, "main",
+                                        "arn:aws:codecommit:" + repository)))));
     }
 
     @Test
@@ -192,19 +222,26 @@ class PolicyDecisionsTest {
     @Test
     void branchDenyForAllRepositoriesStaysInItsRegionAndAccount() {
         var deny = branchDeny("--branches", "*", "--all-repositories");
-        assertEquals(Map.of("explicitDeny explicitDeny explicitDeny allowed", words(BRANCH_WRITES + " " + REPOSITORY_WRITES), "allowed allowed allowed allowed",
+        assertEquals(
+                Map.of("explicitDeny explicitDeny explicitDeny allowed", words(BRANCH_WRITES + " " + REPOSITORY_WRITES),
+                        "allowed allowed allowed allowed",
                 without(codecommit(), BRANCH_WRITES, REPOSITORY_WRITES)),
-                table(codecommit(), action -> Stream.of("eu-west-1:111122223333:orders", "eu-west-1:111122223333:payments", "eu-west-1:111122223333:new",
+                table(codecommit(),
+                        action -> Stream.of("eu-west-1:111122223333:orders", "eu-west-1:111122223333:payments",
+                                "eu-west-1:111122223333:new",
                         "eu-west-2:111122223333:payments")
                         .map(repository -> underBranchDeny(deny, action, "x/y", "arn:aws:codecommit:" + repository))));
-        for (var action : words(BRANCH_WRITES)) assertEquals(Decision.allowed, underBranchDeny(deny, action, null, REPOSITORY),
+        for (var action : words(BRANCH_WRITES))
+            assertEquals(Decision.allowed, underBranchDeny(deny, action, null, REPOSITORY),
                 action + ": the handshake of every push");
     }
 
     @Test
     void branchDenyMayLeaveAdministrationToOthers() {
         var deny = branchDeny("--branches", "main", "--all-repositories", "--allow-administration");
-        assertEquals(Map.of("explicitDeny allowed allowed", words(BRANCH_WRITES), "allowed allowed allowed", without(codecommit(), BRANCH_WRITES)),
+        assertEquals(
+                Map.of("explicitDeny allowed allowed", words(BRANCH_WRITES), "allowed allowed allowed",
+                        without(codecommit(), BRANCH_WRITES)),
                 table(codecommit(), action -> Stream.of("main", "x", "")
                         .map(branch -> underBranchDeny(deny, action, branch.isEmpty() ? null : branch, REPOSITORY))));
     }
@@ -212,11 +249,13 @@ class PolicyDecisionsTest {
     // The key
 
     static final String KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
-    static final String KEY_USE = "Decrypt DescribeKey Encrypt GenerateDataKey GenerateDataKeyWithoutPlaintext ReEncryptFrom ReEncryptTo";
+    static final String KEY_USE = "Decrypt DescribeKey Encrypt GenerateDataKey GenerateDataKeyWithoutPlaintext "
+            + "ReEncryptFrom ReEncryptTo";
 
     static JsonNode keyPolicy(String... arguments) {
         var run = Script.run(new CreateKmsKey().commandLine(),
-                Stream.concat(Stream.of("--alias", "alias/x", "--dry-run"), Stream.of(arguments)).toArray(String[]::new));
+                Stream.concat(Stream.of("--alias", "alias/x", "--dry-run"), Stream.of(arguments))
+                        .toArray(String[]::new));
         assertEquals(0, run.exitCode(), run.err());
         return run.json().at("/key/policy");
     }
@@ -227,22 +266,28 @@ class PolicyDecisionsTest {
 
     @Test
     void theKeyIsUsedByUsersAdministeredByAdministratorsAndOtherwiseByWhomIamAllowsIt() {
-        var policy = keyPolicy("--users", "arn:aws:iam::111122223333:role/Developer", "arn:aws:iam::444455556666:root", "--administrators",
+        var policy = keyPolicy("--users", "arn:aws:iam::111122223333:role/Developer", "arn:aws:iam::444455556666:root",
+                "--administrators",
                 "arn:aws:iam::111122223333:role/KeyAdmin");
         var admin = "arn:aws:sts::111122223333:assumed-role/KeyAdmin/bob";
         var nobody = "arn:aws:iam::111122223333:user/nobody";
         var partner = "arn:aws:sts::444455556666:assumed-role/Build/1";
         var stranger = "arn:aws:sts::" + STRANGERS + ":assumed-role/Developer/alice";
         assertEquals(Map.of(
-                // Developer, KeyAdmin, nobody, nobody whom IAM allows everything, partner, partner whom his IAM allows everything, stranger likewise
-                "allowed implicitDeny implicitDeny allowed implicitDeny allowed implicitDeny", without(words(KEY_USE), "DescribeKey"),
+                // Developer, KeyAdmin, nobody, nobody whom IAM allows everything, partner, partner whom his IAM allows
+                // everything, stranger likewise
+                "allowed implicitDeny implicitDeny allowed implicitDeny allowed implicitDeny",
+                without(words(KEY_USE), "DescribeKey"),
                 "allowed allowed implicitDeny allowed implicitDeny allowed implicitDeny", words("DescribeKey"),
-                "implicitDeny allowed implicitDeny allowed implicitDeny implicitDeny implicitDeny", without(KMS, KEY_USE, "GenerateDataKeyPair Sign"),
-                "implicitDeny implicitDeny implicitDeny allowed implicitDeny implicitDeny implicitDeny", words("GenerateDataKeyPair Sign")),
+                "implicitDeny allowed implicitDeny allowed implicitDeny implicitDeny implicitDeny",
+                without(KMS, KEY_USE, "GenerateDataKeyPair Sign"),
+                "implicitDeny implicitDeny implicitDeny allowed implicitDeny implicitDeny implicitDeny",
+                words("GenerateDataKeyPair Sign")),
                 table(KMS, action -> Stream.of(
                         underKeyPolicy(policy, action, DEVELOPER, null), underKeyPolicy(policy, action, admin, null),
                                 underKeyPolicy(policy, action, nobody, null),
-                        underKeyPolicy(policy, action, nobody, ALLOW_ALL), underKeyPolicy(policy, action, partner, null),
+                        underKeyPolicy(policy, action, nobody, ALLOW_ALL),
+                        underKeyPolicy(policy, action, partner, null),
                                 underKeyPolicy(policy, action, partner, ALLOW_ALL),
                         underKeyPolicy(policy, action, stranger, ALLOW_ALL))));
     }
@@ -251,7 +296,9 @@ class PolicyDecisionsTest {
     void theKeyWithoutUsersIsForWhomIamAllowsIt() {
         var policy = keyPolicy();
         assertEquals(Map.of("allowed implicitDeny implicitDeny", KMS),
-                table(KMS, action -> Stream.of(underKeyPolicy(policy, action, DEVELOPER, ALLOW_ALL), underKeyPolicy(policy, action, DEVELOPER, null),
+                table(KMS,
+                        action -> Stream.of(underKeyPolicy(policy, action, DEVELOPER, ALLOW_ALL),
+                                underKeyPolicy(policy, action, DEVELOPER, null),
                         underKeyPolicy(policy, action, "arn:aws:iam::" + STRANGERS + ":user/eve", ALLOW_ALL))));
     }
 
@@ -260,7 +307,8 @@ class PolicyDecisionsTest {
     /** The policy of one of the two endpoints, api or git. */
     static JsonNode endpointPolicy(String service, String... arguments) {
         var run = Script.run(new CreateVpcEndpoint().commandLine(),
-                Stream.concat(Stream.of("--vpc-id", vpc, "--security-group-ids", group, "--services", service, "--dry-run"),
+                Stream.concat(
+                        Stream.of("--vpc-id", vpc, "--security-group-ids", group, "--services", service, "--dry-run"),
                 Stream.of(arguments)).toArray(String[]::new));
         assertEquals(0, run.exitCode(), run.err());
         return run.json().at("/endpoints/0/policy");
@@ -268,7 +316,8 @@ class PolicyDecisionsTest {
 
     /** What comes through for somebody whom IAM allows everything. */
     static Decision throughEndpoint(JsonNode policy, String action, String principal, String repository) {
-        return new Question(principal, "codecommit:" + action, WITHOUT_REPOSITORY.contains(action) ? "*" : repository, Map.of(), ALLOW_ALL, null, policy)
+        return new Question(principal, "codecommit:" + action, WITHOUT_REPOSITORY.contains(action) ? "*" : repository,
+                Map.of(), ALLOW_ALL, null, policy)
                 .decide();
     }
 
@@ -285,7 +334,8 @@ class PolicyDecisionsTest {
 
     @Test
     void theDefaultEndpointsAreForTheAccountsOwnPrincipalsAndRepositories() {
-        // Developer, Developer at billing, bob, Developer2, and out of the account: a stranger with his own repositories
+        // Developer, Developer at billing, bob, Developer2, and out of the account: a stranger with his own
+        // repositories
         var own = "allowed allowed allowed allowed implicitDeny implicitDeny";
         var nobody = "implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny";
         var api = endpointPolicy("api", "--policy", "default");
@@ -296,25 +346,31 @@ class PolicyDecisionsTest {
                 table(codecommit(), action -> throughEndpoint(git, action)));
         for (var policy : List.of(api, git))
             for (var action : without(codecommit(), String.join(" ", WITHOUT_REPOSITORY)))
-                assertEquals(Decision.implicitDeny, throughEndpoint(policy, action, DEVELOPER, "arn:aws:codecommit:eu-west-1:" + STRANGERS + ":theirs"),
+                assertEquals(Decision.implicitDeny,
+                        throughEndpoint(policy, action, DEVELOPER,
+                                "arn:aws:codecommit:eu-west-1:" + STRANGERS + ":theirs"),
                         action + " out of the account");
     }
 
     @Test
     void theRestrictedEndpointsAreForTheNamedPrincipalsAndRepositories() {
-        var named = new String[] {"--policy", "restricted", "--principals", "arn:aws:iam::111122223333:role/Developer", "--repository-names", "payments",
+        var named = new String[] {"--policy", "restricted", "--principals", "arn:aws:iam::111122223333:role/Developer",
+                "--repository-names", "payments",
                 "orders"};
         var one = "allowed implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny";
         var any = "allowed allowed implicitDeny implicitDeny implicitDeny implicitDeny";
         var nobody = "implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny";
         var templates = String.join(" ", WITHOUT_REPOSITORY);
         var api = endpointPolicy("api", named);
-        assertEquals(Map.of(one, without(codecommit(), "GitPull GitPush", templates), any, WITHOUT_REPOSITORY, nobody, words("GitPull GitPush")),
+        assertEquals(
+                Map.of(one, without(codecommit(), "GitPull GitPush", templates), any, WITHOUT_REPOSITORY, nobody,
+                        words("GitPull GitPush")),
                 table(codecommit(), action -> throughEndpoint(api, action)));
         var git = endpointPolicy("git", named);
         assertEquals(Map.of(one, words("GitPull GitPush"), nobody, without(codecommit(), "GitPull GitPush")),
                 table(codecommit(), action -> throughEndpoint(git, action)));
-        var all = endpointPolicy("git", "--policy", "restricted", "--principals", "arn:aws:iam::111122223333:role/Developer",
+        var all = endpointPolicy("git", "--policy", "restricted", "--principals",
+                "arn:aws:iam::111122223333:role/Developer",
                 "arn:aws:iam::111122223333:user/bob");
         assertEquals(Map.of("allowed allowed allowed implicitDeny implicitDeny implicitDeny", words("GitPull GitPush")),
                 table(words("GitPull GitPush"), action -> throughEndpoint(all, action)));
@@ -331,6 +387,7 @@ class PolicyDecisionsTest {
         for (var i = 0; i < decisions.size(); i++)
             if (!decisions.get(i).equals(DECISIONS.get(i).name()))
                 differences.add("here " + DECISIONS.get(i) + ", there " + decisions.get(i) + ": " + SIMULATIONS.get(i));
-        assertEquals(List.of(), differences.subList(0, Math.min(3, differences.size())), differences.size() + " differ of " + decisions.size());
+        assertEquals(List.of(), differences.subList(0, Math.min(3, differences.size())),
+                differences.size() + " differ of " + decisions.size());
     }
 }

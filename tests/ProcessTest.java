@@ -44,7 +44,10 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** The scripts as processes, from a shell, as an operator runs them: {@code ./jbang create-kms-key ...} against an embedded AWS. */
+/**
+ * The scripts as processes, from a shell, as an operator runs them: {@code ./jbang create-kms-key ...} against an
+ * embedded AWS.
+ */
 @Timeout(120)
 class ProcessTest {
     static final LocalAws aws = LocalAws.start();
@@ -72,9 +75,11 @@ class ProcessTest {
         vpc = aws.ec2.createVpc(REGION, "10.0.0.0/16");
         aws.ec2.createSubnet(vpc, REGION + "a", "10.0.0.0/24");
         aws.addCredentials(OTHER_ACCESS_KEY_ID, OTHER_SECRET_ACCESS_KEY, null, "user/other", Instant.MAX);
-        aws.addCredentials("ASIAIOSFODNN7EXAMPLE", OTHER_SECRET_ACCESS_KEY, "token", "assumed-role/Backup/yesterday", Instant.now().minusSeconds(60));
+        aws.addCredentials("ASIAIOSFODNN7EXAMPLE", OTHER_SECRET_ACCESS_KEY, "token", "assumed-role/Backup/yesterday",
+                Instant.now().minusSeconds(60));
         Files.writeString(elsewhere.resolve("a b"), "");
-        Files.createSymbolicLink(Files.createDirectory(elsewhere.resolve("bin")).resolve("jbang"), ROOT.resolve("jbang"));
+        Files.createSymbolicLink(Files.createDirectory(elsewhere.resolve("bin")).resolve("jbang"),
+                ROOT.resolve("jbang"));
         Files.writeString(elsewhere.resolve("config"), """
                 [profile backup]
                 role_arn = arn:aws:iam::111122223333:role/Backup
@@ -96,7 +101,8 @@ class ProcessTest {
     static void stop() throws IOException {
         aws.close();
         try (var files = Files.walk(elsewhere)) {
-            for (var link : files.filter(Files::isSymbolicLink).toList()) Files.delete(link); // JUnit warns of links that lead out of a temporary directory
+            // JUnit warns of links that lead out of a temporary directory
+            for (var link : files.filter(Files::isSymbolicLink).toList()) Files.delete(link);
         }
     }
 
@@ -114,16 +120,22 @@ class ProcessTest {
         return aws.kms.find(alias, REGION);
     }
 
-    /** A bash command; its $1, $2 ... are the arguments. It runs elsewhere, in an environment that has no more than a new user's. */
+    /**
+     * A bash command; its $1, $2 ... are the arguments. It runs elsewhere, in an environment that has no more than a
+     * new user's.
+     */
     static final class Shell {
         private final ProcessBuilder builder;
         private Path out;
         private Path err;
 
         Shell(String command, String... arguments) {
-            builder = new ProcessBuilder(Stream.concat(Stream.of("bash", "-c", command, "bash"), Stream.of(arguments)).toList()).directory(elsewhere.toFile());
+            builder = new ProcessBuilder(
+                    Stream.concat(Stream.of("bash", "-c", command, "bash"), Stream.of(arguments)).toList())
+                    .directory(elsewhere.toFile());
             var environment = builder.environment();
-            environment.keySet().removeIf(name -> name.matches("(?i)(AWS|JBANG|GIT)_.*|.*_PROXY|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS|LANG|LC_.*"));
+            environment.keySet().removeIf(name -> name
+                    .matches("(?i)(AWS|JBANG|GIT)_.*|.*_PROXY|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS|LANG|LC_.*"));
             environment.putAll(Script.environment(aws));
             environment.put("JBANG_DIR", jbangDirectory.toString());
             environment.put("JBANG", ROOT.resolve("jbang").toString());
@@ -147,7 +159,8 @@ class ProcessTest {
         Process start() throws IOException {
             out = Files.createTempFile(jbangDirectory, "out", "");
             err = Files.createTempFile(jbangDirectory, "err", "");
-            return builder.redirectInput(Path.of("/dev/null").toFile()).redirectOutput(out.toFile()).redirectError(err.toFile()).start();
+            return builder.redirectInput(Path.of("/dev/null").toFile()).redirectOutput(out.toFile())
+                    .redirectError(err.toFile()).start();
         }
 
         Script.Run finish(Process process) throws Exception {
@@ -157,7 +170,8 @@ class ProcessTest {
                 throw new AssertionError("does not end: " + Files.readString(err));
             }
             // What JBang says of its own work, the first time or when a script has changed, is not the script's.
-            var said = Files.readString(err).lines().filter(line -> !line.startsWith("[jbang] ") || line.startsWith("[jbang] [ERROR]"))
+            var said = Files.readString(err).lines()
+                    .filter(line -> !line.startsWith("[jbang] ") || line.startsWith("[jbang] [ERROR]"))
                     .map(line -> line + "\n").toList();
             return new Script.Run(process.exitValue(), Files.readString(out), String.join("", said));
         }
@@ -169,7 +183,8 @@ class ProcessTest {
 
     /** {@code ./jbang create-kms-key --alias alias/... ARGUMENTS}, from elsewhere. */
     Shell createKmsKey(String... arguments) {
-        return new Shell("exec \"$JBANG\" create-kms-key --alias \"$@\"", Stream.concat(Stream.of(alias), Stream.of(arguments)).toArray(String[]::new));
+        return new Shell("exec \"$JBANG\" create-kms-key --alias \"$@\"",
+                Stream.concat(Stream.of(alias), Stream.of(arguments)).toArray(String[]::new));
     }
 
     /** Exit code 1, nothing on stdout, one short line on stderr. */
@@ -182,7 +197,8 @@ class ProcessTest {
     }
 
     static List<String> scripts() {
-        return ContractTest.scripts().stream().filter(script -> Files.isExecutable(Path.of("scripts", script + ".java"))).toList();
+        return ContractTest.scripts().stream()
+                .filter(script -> Files.isExecutable(Path.of("scripts", script + ".java"))).toList();
     }
 
     static List<String> goodRun(String script) {
@@ -192,7 +208,8 @@ class ProcessTest {
             case "CreateEncryptedRepo" -> List.of("--repository-name", "website", "--kms-key-id", "alias/process");
             case "CreateEndpointSecurityGroup" -> List.of("--vpc-id", vpc);
             case "CreateKmsKey" -> List.of("--environments", "production", "staging", "development");
-            case "CreateVpcEndpoint" -> List.of("--vpc-id", vpc, "--security-group-ids", aws.ec2.createSecurityGroup(vpc, "endpoints"));
+            case "CreateVpcEndpoint" ->
+                List.of("--vpc-id", vpc, "--security-group-ids", aws.ec2.createSecurityGroup(vpc, "endpoints"));
             case "VerifyBackups" -> {
                 Script.use(aws);
                 assertEquals(0, Script.run(new BackupToS3().commandLine(), "--bucket", "backups").exitCode());
@@ -200,18 +217,24 @@ class ProcessTest {
             }
             case "RestoreFromS3" -> {
                 Script.use(aws);
-                var backup = Script.run(new BackupToS3().commandLine(), "--bucket", "backups", "--repository-names", "payments");
+                var backup = Script.run(new BackupToS3().commandLine(), "--bucket", "backups", "--repository-names",
+                        "payments");
                 assertEquals(0, backup.exitCode(), backup.err());
-                yield List.of("--bucket", "backups", "--repository-name", "payments", "--directory", elsewhere.resolve("payments.git").toString());
+                yield List.of("--bucket", "backups", "--repository-name", "payments", "--directory",
+                        elsewhere.resolve("payments.git").toString());
             }
             default -> throw new AssertionError("a good run of " + script + " is wanted here");
         };
     }
 
-    /** {@code ./jbang ALIAS ARGUMENTS}, from elsewhere, with what is built already: other tests of this class build one in an empty cache. */
+    /**
+     * {@code ./jbang ALIAS ARGUMENTS}, from elsewhere, with what is built already: other tests of this class build one
+     * in an empty cache.
+     */
     static Shell script(String script, List<String> arguments) {
         var directory = System.getenv().getOrDefault("JBANG_DIR", System.getProperty("user.home") + "/.jbang");
-        return new Shell("exec \"$JBANG\" \"$@\"", Stream.concat(Stream.of(ContractTest.kebab(script)), arguments.stream()).toArray(String[]::new))
+        return new Shell("exec \"$JBANG\" \"$@\"",
+                Stream.concat(Stream.of(ContractTest.kebab(script)), arguments.stream()).toArray(String[]::new))
                 .with("JBANG_CACHE_DIR", System.getenv().getOrDefault("JBANG_CACHE_DIR", directory + "/cache"));
     }
 
@@ -229,7 +252,8 @@ class ProcessTest {
     void helpsAndRefuses() throws Exception {
         var helped = script("CreateKmsKey", List.of("--help")).run();
         assertEquals(0, helped.exitCode(), helped.err());
-        assertTrue(helped.out().startsWith("Usage: create-kms-key ") && helped.out().contains("\nExamples:\n"), helped.out());
+        assertTrue(helped.out().startsWith("Usage: create-kms-key ") && helped.out().contains("\nExamples:\n"),
+                helped.out());
         assertEquals("", helped.err());
         var refused = script("CreateKmsKey", List.of("--regoin", "eu-west-1")).run();
         assertEquals(2, refused.exitCode(), refused.err());
@@ -270,7 +294,8 @@ class ProcessTest {
                 ! jbang create-kms-key --alias "$1" --print /nothing | cat || exit 9
                 """, alias).run();
         assertEquals(0, run.exitCode(), run.err());
-        assertEquals("a is " + aws.kms.find(alias + "-a", REGION).arn + "\nb is " + aws.kms.find(alias + "-b", REGION).arn + "\n", run.out());
+        assertEquals("a is " + aws.kms.find(alias + "-a", REGION).arn + "\nb is "
+                + aws.kms.find(alias + "-b", REGION).arn + "\n", run.out());
         assertTrue(run.err().contains("the result has nothing at /nothing"), run.err());
     }
 
@@ -281,13 +306,15 @@ class ProcessTest {
         assertEquals(0, run.exitCode(), run.err());
         assertEquals(odd, key().description, "in a locale that knows ASCII alone");
         assertEquals("{Cost Center=a = b, Owner=ü@example.com}", key().tags.toString());
-        var file = createKmsKey("--description", "@@config", "--print", "/changes/0/to").run(); // JBang takes @config for a file of arguments
+        // JBang takes @config for a file of arguments
+        var file = createKmsKey("--description", "@@config", "--print", "/changes/0/to").run();
         assertEquals("@config\n", file.out(), file.err());
     }
 
     @Test
     void runsByPathFromAnyDirectoryOfTheClone() throws Exception {
-        var byPath = new Shell("../jbang CreateKmsKey.java --alias \"$1\" --print /status", alias).in(ROOT.resolve("scripts")).run();
+        var byPath = new Shell("../jbang CreateKmsKey.java --alias \"$1\" --print /status", alias)
+                .in(ROOT.resolve("scripts")).run();
         assertEquals("created\n", byPath.out(), byPath.err());
     }
 
@@ -303,7 +330,8 @@ class ProcessTest {
 
     /** {@code ./jbang create-kms-key ARGUMENTS} of a copy, from elsewhere, with a cache of its own. */
     static Shell start(Path copy, String... arguments) {
-        return new Shell("exec \"$COPY/jbang\" create-kms-key \"$@\"", arguments).with("COPY", copy).with("JBANG_CACHE_DIR", copy.resolve("cache"));
+        return new Shell("exec \"$COPY/jbang\" create-kms-key \"$@\"", arguments).with("COPY", copy)
+                .with("JBANG_CACHE_DIR", copy.resolve("cache"));
     }
 
     /** The same where JBang cannot be asked, as its Java does not start. */
@@ -325,17 +353,20 @@ class ProcessTest {
         var other = start(copy, "--alias", alias + "-b", "--print", "/status");
         var starting = one.start(); // nothing is built yet: one of them builds it, and the other waits
         var waiting = other.start();
-        for (var run : List.of(one.finish(starting), other.finish(waiting))) assertEquals("created\n", run.out(), run.err());
+        for (var run : List.of(one.finish(starting), other.finish(waiting)))
+            assertEquals("created\n", run.out(), run.err());
 
         var odd = "it's \"50%\" of  $HOME `id` * \\ ü";
         var alone = startAlone(copy, "--alias", alias, "--description", odd).run();
         assertEquals("updated", alone.status(), alone.err());
         assertEquals(odd, key().description);
         assertEquals("", alone.err());
-        assertTrue(startAlone(copy, "--alias", alias, "--print", "").run().err().contains("'' is not a JSON Pointer"), "an empty argument arrives");
+        assertTrue(startAlone(copy, "--alias", alias, "--print", "").run().err().contains("'' is not a JSON Pointer"),
+                "an empty argument arrives");
         assertAsksJBang(startAlone(copy, "--alias", "@file"));
         assertAsksJBang(startAlone(copy, arguments).with("JBANG_FAST", 0));
-        var offline = new Shell("./jbang -o create-kms-key --alias \"$1\" --print /status", alias).in(copy).with("JBANG_CACHE_DIR", copy.resolve("cache")).run();
+        var offline = new Shell("./jbang -o create-kms-key --alias \"$1\" --print /status", alias).in(copy)
+                .with("JBANG_CACHE_DIR", copy.resolve("cache")).run();
         assertEquals("unchanged\n", offline.out(), offline.err());
 
         for (var source : List.of("policies/kms-key.json", "scripts/CreateKmsKey.java", "jbang-catalog.json")) {
@@ -380,11 +411,13 @@ class ProcessTest {
     }
 
     Script.Run byUrl(String offline, String url) throws Exception {
-        return new Shell("\"$JBANG\" " + offline + " \"$1\" --alias \"$2\" --print /status", url + "/scripts/CreateKmsKey.java", alias).run();
+        return new Shell("\"$JBANG\" " + offline + " \"$1\" --alias \"$2\" --print /status",
+                url + "/scripts/CreateKmsKey.java", alias).run();
     }
 
     Script.Run byCatalog(String offline, String url) throws Exception {
-        return new Shell("\"$JBANG\" " + offline + " \"$1\" --alias \"$2\" --print /status", "create-kms-key@" + url + "/jbang-catalog.json", alias).run();
+        return new Shell("\"$JBANG\" " + offline + " \"$1\" --alias \"$2\" --print /status",
+                "create-kms-key@" + url + "/jbang-catalog.json", alias).run();
     }
 
     @ParameterizedTest
@@ -404,27 +437,35 @@ class ProcessTest {
         assertEquals(0, new ProcessBuilder("kill", "-" + signal, String.valueOf(process.pid())).start().waitFor());
         var signalled = Instant.now();
         var run = shell.finish(process);
-        assertTrue(Duration.between(signalled, Instant.now()).toMillis() < 2000, "waits for the call that is under way");
+        assertTrue(Duration.between(signalled, Instant.now()).toMillis() < 2000,
+                "waits for the call that is under way");
         assertEquals(exitCode, run.exitCode());
         assertEquals("", run.out());
         assertTrue(run.err().contains(keys.get(keys.size() - 1).arn + " has no alias"), run.err());
-        assertTrue(run.err().contains("aws kms schedule-key-deletion --key-id " + keys.get(keys.size() - 1).keyId), run.err());
+        assertTrue(run.err().contains("aws kms schedule-key-deletion --key-id " + keys.get(keys.size() - 1).keyId),
+                run.err());
     }
 
     @Test
     void isSmallAndShowsNoCredentialsOnOneProcessor() throws Exception {
-        assumeTrue(Files.exists(Path.of("/proc/self/status")), "/proc is missing: memory and arguments of other processes cannot be seen");
+        assumeTrue(Files.exists(Path.of("/proc/self/status")),
+                "/proc is missing: memory and arguments of other processes cannot be seen");
         assumeTrue(new ProcessBuilder("taskset", "-c", "0", "true").start().waitFor() == 0, "taskset is missing");
         aws.inject(Fault.on("kms:CreateAlias").delay(Duration.ofMillis(300))); // the last call: time to look
-        var shell = new Shell("exec taskset -c 0 \"$JBANG\" create-kms-key --alias \"$1\" --profile backup --region eu-west-1 -v", alias)
-                .with("AWS_CONFIG_FILE", elsewhere.resolve("config")).with("AWS_SHARED_CREDENTIALS_FILE", elsewhere.resolve("credentials"));
+        var shell = new Shell(
+                "exec taskset -c 0 \"$JBANG\" create-kms-key --alias \"$1\" --profile backup --region eu-west-1 -v",
+                alias)
+                .with("AWS_CONFIG_FILE", elsewhere.resolve("config"))
+                .with("AWS_SHARED_CREDENTIALS_FILE", elsewhere.resolve("credentials"));
         var process = shell.start();
         var peaks = new TreeMap<Long, Long>();
         var arguments = new ArrayList<String>();
         while (process.isAlive()) {
-            for (var each : Stream.concat(Stream.of(process.toHandle()), process.descendants()).map(ProcessHandle::pid).toList()) {
+            for (var each : Stream.concat(Stream.of(process.toHandle()), process.descendants()).map(ProcessHandle::pid)
+                    .toList()) {
                 try {
-                    var peak = Pattern.compile("VmHWM:\\s+(\\d+) kB").matcher(Files.readString(Path.of("/proc/" + each + "/status")));
+                    var peak = Pattern.compile("VmHWM:\\s+(\\d+) kB")
+                            .matcher(Files.readString(Path.of("/proc/" + each + "/status")));
                     if (peak.find()) peaks.merge(each, Long.parseLong(peak.group(1)), Math::max);
                     arguments.add(Files.readString(Path.of("/proc/" + each + "/cmdline")));
                 } catch (IOException e) {
@@ -438,10 +479,13 @@ class ProcessTest {
         assertEquals("arn:aws:sts::111122223333:assumed-role/Backup", caller());
         assertTrue(peaks.size() >= 2, "JBang's process and the script's: " + peaks);
         assertTrue(peaks.values().stream().allMatch(kilobytes -> kilobytes < 256 * 1024), "in kB: " + peaks);
-        assertTrue(arguments.stream().anyMatch(line -> line.contains("CreateKmsKey") && line.contains(alias)), "did not see the script's arguments");
-        var secrets = Pattern.compile("(AKIA|ASIA)[A-Z0-9]{16}|" + Pattern.quote(LocalAws.SECRET_ACCESS_KEY) + "|" + Pattern.quote(OTHER_SECRET_ACCESS_KEY)
+        assertTrue(arguments.stream().anyMatch(line -> line.contains("CreateKmsKey") && line.contains(alias)),
+                "did not see the script's arguments");
+        var secrets = Pattern.compile("(AKIA|ASIA)[A-Z0-9]{16}|" + Pattern.quote(LocalAws.SECRET_ACCESS_KEY) + "|"
+                + Pattern.quote(OTHER_SECRET_ACCESS_KEY)
                 + "|token\\+/|Signature=|(?i)x-amz-security-token");
-        for (var seen : Stream.concat(arguments.stream(), Stream.of(run.out(), run.err())).toList()) assertFalse(secrets.matcher(seen).find(), seen);
+        for (var seen : Stream.concat(arguments.stream(), Stream.of(run.out(), run.err())).toList())
+            assertFalse(secrets.matcher(seen).find(), seen);
     }
 
     /** Who made the last call, without the name of the session. */
@@ -453,17 +497,20 @@ class ProcessTest {
     @Test
     void aProfileGoesBeforeCredentialsInTheEnvironmentAndMayAssumeARole() throws Exception {
         var run = createKmsKey("--profile", "backup", "--dry-run").without("AWS_REGION", "AWS_DEFAULT_REGION")
-                .with("AWS_CONFIG_FILE", elsewhere.resolve("config")).with("AWS_SHARED_CREDENTIALS_FILE", elsewhere.resolve("credentials")).run();
+                .with("AWS_CONFIG_FILE", elsewhere.resolve("config"))
+                .with("AWS_SHARED_CREDENTIALS_FILE", elsewhere.resolve("credentials")).run();
         assertEquals(0, run.exitCode(), run.err());
         assertEquals("arn:aws:sts::111122223333:assumed-role/Backup", caller());
-        assertEquals(List.of("arn:aws:iam::111122223333:user/other"), aws.calls().stream().filter(call -> call.name().equals("sts:AssumeRole"))
+        assertEquals(List.of("arn:aws:iam::111122223333:user/other"),
+                aws.calls().stream().filter(call -> call.name().equals("sts:AssumeRole"))
                 .map(Call::caller).toList());
         assertEquals("eu-central-1", run.json().path("region").asText(), "the profile's Region");
     }
 
     @Test
     void expiredCredentialsAreOneLine() throws Exception {
-        var files = Map.of("AWS_CONFIG_FILE", elsewhere.resolve("config"), "AWS_SHARED_CREDENTIALS_FILE", elsewhere.resolve("credentials"));
+        var files = Map.of("AWS_CONFIG_FILE", elsewhere.resolve("config"), "AWS_SHARED_CREDENTIALS_FILE",
+                elsewhere.resolve("credentials"));
         var shell = createKmsKey("--profile", "expired");
         files.forEach(shell::with);
         assertFailed(shell.run(), "; sign in again");
@@ -474,9 +521,11 @@ class ProcessTest {
         var started = Instant.now();
         assertFailed(createKmsKey().without("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY").run(),
                 "no AWS credentials: give --profile, set AWS_PROFILE, or sign in");
-        assertFailed(createKmsKey().without("AWS_REGION", "AWS_DEFAULT_REGION").run(), "no Region: give --region or set AWS_REGION");
+        assertFailed(createKmsKey().without("AWS_REGION", "AWS_DEFAULT_REGION").run(),
+                "no Region: give --region or set AWS_REGION");
         assertEquals(List.of(), aws.calls());
-        assertTrue(Duration.between(started, Instant.now()).toSeconds() < 60, "took " + Duration.between(started, Instant.now()));
+        assertTrue(Duration.between(started, Instant.now()).toSeconds() < 60,
+                "took " + Duration.between(started, Instant.now()));
     }
 
     /** A proxy that wants a name and a password and then reaches nobody. */
@@ -495,9 +544,12 @@ class ProcessTest {
                             head.append((char) next);
                         }
                         var signIn = Pattern.compile("(?im)^Proxy-Authorization: (.*)$").matcher(head);
-                        asked.add(head.toString().lines().findFirst().orElse("") + (signIn.find() ? " " + signIn.group(1) : ""));
-                        connection.getOutputStream().write((signIn.find(0) ? "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
-                                : "HTTP/1.1 407 Sign in\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                        asked.add(head.toString().lines().findFirst().orElse("")
+                                + (signIn.find() ? " " + signIn.group(1) : ""));
+                        connection.getOutputStream().write((signIn.find(0)
+                                ? "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
+                                : "HTTP/1.1 407 Sign in\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: "
+                                        + "0\r\nConnection: close\r\n\r\n")
                                 .getBytes());
                     } catch (IOException e) {
                         if (socket.isClosed()) return;
@@ -518,34 +570,44 @@ class ProcessTest {
         try (var proxy = new Proxy()) {
             var address = "http://me:p%40ss%3A+@127.0.0.1:" + proxy.socket.getLocalPort();
             var signIn = " Basic " + Base64.getEncoder().encodeToString("me:p@ss:+".getBytes());
-            assertFailed(createKmsKey().without("AWS_ENDPOINT_URL").with("HTTPS_PROXY", address).run(), "502 Bad Gateway");
+            assertFailed(createKmsKey().without("AWS_ENDPOINT_URL").with("HTTPS_PROXY", address).run(),
+                    "502 Bad Gateway");
             assertEquals("CONNECT kms.eu-west-1.amazonaws.com:443 HTTP/1.1", proxy.asked.get(0));
             assertEquals("CONNECT kms.eu-west-1.amazonaws.com:443 HTTP/1.1" + signIn, proxy.asked.get(1));
             proxy.asked.clear();
             assertFailed(createKmsKey("--profile", "backup").without("AWS_ENDPOINT_URL").with("https_proxy", address)
-                    .with("AWS_CONFIG_FILE", elsewhere.resolve("config")).with("AWS_SHARED_CREDENTIALS_FILE", elsewhere.resolve("credentials")).run(),
+                    .with("AWS_CONFIG_FILE", elsewhere.resolve("config"))
+                    .with("AWS_SHARED_CREDENTIALS_FILE", elsewhere.resolve("credentials")).run(),
                     "502 Bad Gateway");
-            assertEquals("CONNECT sts.eu-central-1.amazonaws.com:443 HTTP/1.1" + signIn, proxy.asked.get(1), "the role is assumed through the proxy too");
+            assertEquals("CONNECT sts.eu-central-1.amazonaws.com:443 HTTP/1.1" + signIn, proxy.asked.get(1),
+                    "the role is assumed through the proxy too");
         }
         var dead = "http://127.0.0.1:9";
-        assertFailed(createKmsKey().with("AWS_ENDPOINT_URL", "http://aws.invalid/").with("HTTP_PROXY", dead).run(), "Connection refused");
-        var around = createKmsKey("--print", "/status").with("HTTP_PROXY", dead).with("HTTPS_PROXY", dead).with("NO_PROXY", "127.0.0.1").run();
+        assertFailed(createKmsKey().with("AWS_ENDPOINT_URL", "http://aws.invalid/").with("HTTP_PROXY", dead).run(),
+                "Connection refused");
+        var around = createKmsKey("--print", "/status").with("HTTP_PROXY", dead).with("HTTPS_PROXY", dead)
+                .with("NO_PROXY", "127.0.0.1").run();
         assertEquals("created\n", around.out(), around.err());
-        var socks = assertThrows(RuntimeException.class, () -> CreateKmsKey.useProxies(Map.of("HTTPS_PROXY", "socks5://me:secret@127.0.0.1:1080")));
+        var socks = assertThrows(RuntimeException.class,
+                () -> CreateKmsKey.useProxies(Map.of("HTTPS_PROXY", "socks5://me:secret@127.0.0.1:1080")));
         assertEquals("HTTPS_PROXY is not of the form http://HOST:PORT", socks.getMessage());
     }
 
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {
-            "HTTPS_PROXY=http://proxy:3128                                | https://kms.eu-west-1.amazonaws.com | proxy:3128",
-            "https_proxy=proxy HTTPS_PROXY=other                          | https://kms.eu-west-1.amazonaws.com | proxy:80",
-            "HTTPS_PROXY=http://[fd00::1]:3128/                           | https://kms.eu-west-1.amazonaws.com | [fd00::1]:3128",
+            "HTTPS_PROXY=http://proxy:3128                                | https://kms.eu-west-1.amazonaws.com | "
+                    + "proxy:3128",
+            "https_proxy=proxy HTTPS_PROXY=other                          | https://kms.eu-west-1.amazonaws.com | "
+                    + "proxy:80",
+            "HTTPS_PROXY=http://[fd00::1]:3128/                           | https://kms.eu-west-1.amazonaws.com | "
+                    + "[fd00::1]:3128",
             "HTTP_PROXY=http://proxy:3128                                 | https://kms.eu-west-1.amazonaws.com |",
             "HTTPS_PROXY=http://proxy:3128 NO_PROXY=.amazonaws.com,x      | https://kms.eu-west-1.amazonaws.com |",
             "HTTPS_PROXY=http://proxy:3128 NO_PROXY=x,*.amazonaws.com     | https://kms.eu-west-1.amazonaws.com |",
             "HTTPS_PROXY=http://proxy:3128 NO_PROXY=amazonaws.com         | https://kms.eu-west-1.amazonaws.com |",
             "HTTPS_PROXY=http://proxy:3128 NO_PROXY=*                     | https://kms.eu-west-1.amazonaws.com |",
-            "HTTPS_PROXY=http://proxy:3128 NO_PROXY=aws.com               | https://kms.eu-west-1.amazonaws.com | proxy:3128",
+            "HTTPS_PROXY=http://proxy:3128 NO_PROXY=aws.com               | https://kms.eu-west-1.amazonaws.com | "
+                    + "proxy:3128",
             "HTTP_PROXY=http://proxy:3128                                 | http://127.0.0.1:8080               |",
             "HTTP_PROXY=http://proxy:3128 NO_PROXY=x                      | http://localhost:8080               |",
     })
@@ -567,8 +629,10 @@ class ProcessTest {
     static Path path(String... tools) throws IOException {
         var directory = Files.createTempDirectory(elsewhere, "path");
         for (var tool : tools) {
-            var found = Stream.of(System.getenv("PATH").split(":")).map(folder -> Path.of(folder, tool)).filter(Files::isExecutable).findFirst();
-            Files.createSymbolicLink(directory.resolve(tool), found.orElseThrow(() -> new AssertionError(tool + " is not on PATH")));
+            var found = Stream.of(System.getenv("PATH").split(":")).map(folder -> Path.of(folder, tool))
+                    .filter(Files::isExecutable).findFirst();
+            Files.createSymbolicLink(directory.resolve(tool),
+                    found.orElseThrow(() -> new AssertionError(tool + " is not on PATH")));
         }
         return directory;
     }
@@ -586,7 +650,8 @@ class ProcessTest {
         assertEquals(7, run.exitCode(), run.err());
         assertEquals("create-kms-key@" + ROOT.resolve("jbang-catalog.json") + "\n--alias\nalias/x y\n\n", run.out());
         var options = new Shell("$JBANG --verbose run -o create-kms-key create-kms-key").with("PATH", path).run();
-        assertEquals("--verbose\nrun\n-o\ncreate-kms-key@" + ROOT.resolve("jbang-catalog.json") + "\ncreate-kms-key\n", options.out());
+        assertEquals("--verbose\nrun\n-o\ncreate-kms-key@" + ROOT.resolve("jbang-catalog.json") + "\ncreate-kms-key\n",
+                options.out());
         var others = new Shell("$JBANG other --alias create-kms-key").with("PATH", path).run();
         assertEquals("other\n--alias\ncreate-kms-key\n", others.out());
     }
@@ -613,19 +678,25 @@ class ProcessTest {
                 END
                 """);
         for (var time : List.of("first", "second")) {
-            var run = new Shell("$JBANG sandbox").with("PATH", path).with("XDG_CACHE_HOME", elsewhere.resolve("no-cache")).with("JBANG_DIR", directory).run();
+            var run = new Shell("$JBANG sandbox").with("PATH", path)
+                    .with("XDG_CACHE_HOME", elsewhere.resolve("no-cache")).with("JBANG_DIR", directory).run();
             assertEquals(0, run.exitCode(), run.err());
             assertEquals("JBang 0.132.1: sandbox@" + ROOT.resolve("jbang-catalog.json") + "\n", run.out());
-            assertEquals(time.equals("first") ? "jbang: fetching JBang 0.132.1 by its installer ...\n-fLsS https://sh.jbang.dev\n" : "", run.err());
+            assertEquals(
+                    time.equals("first")
+                            ? "jbang: fetching JBang 0.132.1 by its installer ...\n-fLsS https://sh.jbang.dev\n" : "",
+                    run.err());
         }
     }
 
     @Test
     void fetchesJBangByMavenOnAFreshMachine() throws Exception {
-        var path = Stream.of(System.getenv("PATH").split(":")).filter(folder -> !Files.exists(Path.of(folder, "jbang"))).toList();
+        var path = Stream.of(System.getenv("PATH").split(":")).filter(folder -> !Files.exists(Path.of(folder, "jbang")))
+                .toList();
         assumeTrue(path.stream().anyMatch(folder -> Files.isExecutable(Path.of(folder, "mvn"))), "mvn is missing");
         var cache = elsewhere.resolve("a cache");
-        var run = new Shell("\"$JBANG\" alias list \"$1\"", ROOT.resolve("jbang-catalog.json").toString()).with("PATH", String.join(":", path))
+        var run = new Shell("\"$JBANG\" alias list \"$1\"", ROOT.resolve("jbang-catalog.json").toString())
+                .with("PATH", String.join(":", path))
                 .with("XDG_CACHE_HOME", cache).run();
         assertEquals(0, run.exitCode(), run.err());
         assertTrue(run.err().startsWith("jbang: fetching JBang 0.132.1 from Maven Central ...\n"), run.err());

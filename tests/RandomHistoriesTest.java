@@ -44,20 +44,22 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * Whatever happens to a repository, every restore point brings back the refs and HEAD of its time. Histories are made from seeds, 200 of them
- * in {@code ./jbang test --long}, 20 in {@code ./jbang test}; HISTORY_SEED=N takes that one alone. A history that fails is made as short as
- * it gets, and can then be kept in {@link #ONCE_FAILED}.
+ * Whatever happens to a repository, every restore point brings back the refs and HEAD of its time. Histories are made
+ * from seeds, 200 of them in {@code ./jbang test --long}, 20 in {@code ./jbang test}; HISTORY_SEED=N takes that one
+ * alone. A history that fails is made as short as it gets, and can then be kept in {@link #ONCE_FAILED}.
  */
 @Timeout(600)
 class RandomHistoriesTest {
     /** What went wrong once, as a failure prints it. */
     static final List<String> ONCE_FAILED = List.of(
             // a tag of the empty tree
-            "BULK 811010222, MERGE 429831000, REWRITE 1019586662, COMMIT 69486817, MERGE 701084747, TAG 506384461, BACKUP 687515792, COMMIT 1031832527");
+            "BULK 811010222, MERGE 429831000, REWRITE 1019586662, COMMIT 69486817, MERGE 701084747, TAG 506384461, "
+                    + "BACKUP 687515792, COMMIT 1031832527");
 
     /** What may happen; how often, against the others. */
     enum Kind {
-        BACKUP(8), COMMIT(10), BULK(1), MERGE(3), CROSS(2), BRANCH(3), ORPHAN(1), TAG(3), ANNOTATE(3), MOVE(3), REWRITE(2), DELETE(3), AGAIN(2), DEFAULT(1), EMPTY(1), GC(1), LATER(2);
+        BACKUP(8), COMMIT(10), BULK(1), MERGE(3), CROSS(2), BRANCH(3), ORPHAN(1), TAG(3), ANNOTATE(3), MOVE(3),
+        REWRITE(2), DELETE(3), AGAIN(2), DEFAULT(1), EMPTY(1), GC(1), LATER(2);
 
         final int weight;
 
@@ -66,7 +68,10 @@ class RandomHistoriesTest {
         }
     }
 
-    /** One of them; all that is left to chance comes from the dice, and from what there is then: without any other step it is still a step. */
+    /**
+     * One of them; all that is left to chance comes from the dice, and from what there is then: without any other step
+     * it is still a step.
+     */
     record Step(Kind kind, int dice) {
         @Override
         public String toString() {
@@ -77,14 +82,18 @@ class RandomHistoriesTest {
     static List<Step> history(long seed) {
         var random = new Random(seed);
         var all = Arrays.stream(Kind.values()).flatMap(kind -> Stream.generate(() -> kind).limit(kind.weight)).toList();
-        var steps = Stream.generate(() -> new Step(all.get(random.nextInt(all.size())), random.nextInt(1 << 30))).limit(8 + random.nextInt(40));
+        var steps = Stream.generate(() -> new Step(all.get(random.nextInt(all.size())), random.nextInt(1 << 30)))
+                .limit(8 + random.nextInt(40));
         // Behind a small full bundle there is soon another one.
-        return Stream.concat(seed % 3 == 0 ? Stream.of() : Stream.of(new Step(Kind.BULK, random.nextInt(1 << 30))), steps).toList();
+        return Stream
+                .concat(seed % 3 == 0 ? Stream.of() : Stream.of(new Step(Kind.BULK, random.nextInt(1 << 30))), steps)
+                .toList();
     }
 
     /** As toString() has them, separated by commas. */
     static List<Step> steps(String text) {
-        return Arrays.stream(text.split(", ")).map(step -> step.split(" ")).map(step -> new Step(Kind.valueOf(step[0]), Integer.parseInt(step[1]))).toList();
+        return Arrays.stream(text.split(", ")).map(step -> step.split(" "))
+                .map(step -> new Step(Kind.valueOf(step[0]), Integer.parseInt(step[1]))).toList();
     }
 
     /** How a restore point is brought back: gives HEAD and refs, as {@link #state} does. */
@@ -95,7 +104,8 @@ class RandomHistoriesTest {
     static Stream<String> histories() {
         var seed = System.getenv("HISTORY_SEED");
         if (seed != null) return Stream.of("seed " + seed);
-        var seeds = Stream.iterate(1, n -> n + 1).limit(Boolean.getBoolean("tests.long") ? 200 : 20).map(n -> "seed " + n);
+        var seeds = Stream.iterate(1, n -> n + 1).limit(Boolean.getBoolean("tests.long") ? 200 : 20)
+                .map(n -> "seed " + n);
         return Stream.concat(ONCE_FAILED.stream(), seeds);
     }
 
@@ -124,7 +134,10 @@ class RandomHistoriesTest {
         }
     }
 
-    /** Leaves out halves, quarters, and at last single ones, as long as what is left still fails; for two minutes at the most. */
+    /**
+     * Leaves out halves, quarters, and at last single ones, as long as what is left still fails; for two minutes at the
+     * most.
+     */
     static <T> List<T> shrunk(List<T> failing, Predicate<List<T>> fails) {
         var end = System.nanoTime() + Duration.ofMinutes(2).toNanos();
         var least = failing;
@@ -154,21 +167,27 @@ class RandomHistoriesTest {
             var script = new RestoreFromS3();
             script.backOff = Duration.ofMillis(1);
             script.git = turn % 4 == 1 ? "git" : "no git here";
-            var run = Script.run(script.commandLine(), "--bucket", "backups", "--manifest", manifest, "--directory", repository.toString());
+            var run = Script.run(script.commandLine(), "--bucket", "backups", "--manifest", manifest, "--directory",
+                    repository.toString());
             assertEquals(0, run.exitCode(), run.err());
         }
         var state = state(repository, hasHead);
-        assertEquals("", BackupToS3Test.git(repository, "fsck", "--strict", "--no-dangling").replaceAll("notice: .*\n", ""));
+        assertEquals("",
+                BackupToS3Test.git(repository, "fsck", "--strict", "--no-dangling").replaceAll("notice: .*\n", ""));
         BackupToS3Test.delete(directory);
         return state;
     }
 
     /** A repository, its backups, and what it was when they were made. */
     static class Life implements AutoCloseable {
-        static final List<String> NAMES = List.of("heads/main", "heads/develop", "heads/release/1.10", "heads/release/1.9", "heads/d", "heads/d/e", "heads/d/e/f", "heads/MAIN",
-                "heads/ümläut/日本語", "heads/\uD83D\uDE00", "heads/a#b'c\"d$e%f&g`h;i|j<k>l(m)n!o,p=q+r", "heads/$(touch$IFS.x)", "heads/-dash", "heads/HEAD", "heads/@", "heads/a@b",
-                "heads/refs/heads/main", "heads/e\u0301", "heads/\u00e9", "heads/" + "x".repeat(240), "heads/" + "\uD83D\uDE80".repeat(58),
-                "heads/" + "long/".repeat(49) + "name", "heads/%2e%2e", "tags/v1", "tags/v1.9", "tags/v1.10", "tags/main", "tags/t", "tags/t/u", "tags/\"quoted\"", "tags/{x}",
+        static final List<String> NAMES = List.of("heads/main", "heads/develop", "heads/release/1.10",
+                "heads/release/1.9", "heads/d", "heads/d/e", "heads/d/e/f", "heads/MAIN",
+                "heads/ümläut/日本語", "heads/\uD83D\uDE00", "heads/a#b'c\"d$e%f&g`h;i|j<k>l(m)n!o,p=q+r",
+                "heads/$(touch$IFS.x)", "heads/-dash", "heads/HEAD", "heads/@", "heads/a@b",
+                "heads/refs/heads/main", "heads/e\u0301", "heads/\u00e9", "heads/" + "x".repeat(240),
+                "heads/" + "\uD83D\uDE80".repeat(58),
+                "heads/" + "long/".repeat(49) + "name", "heads/%2e%2e", "tags/v1", "tags/v1.9", "tags/v1.10",
+                "tags/main", "tags/t", "tags/t/u", "tags/\"quoted\"", "tags/{x}",
                 "tags/\uFF5E", "tags/" + "ü".repeat(120), "custom/notes", "custom/deep/er/ref");
 
         final LocalAws aws = LocalAws.start();
@@ -210,9 +229,11 @@ class RandomHistoriesTest {
             random = new Random(0);
             backUp();
             assertEquals("unchanged", backUp("30d"));
-            assertEquals(List.copyOf(then.keySet()), bucket.keys().stream().filter(key -> key.endsWith(".manifest.json.gz")).toList());
+            assertEquals(List.copyOf(then.keySet()),
+                    bucket.keys().stream().filter(key -> key.endsWith(".manifest.json.gz")).toList());
             var turn = 0;
-            for (var point : then.entrySet()) assertEquals(point.getValue(), restore.state(bucket, point.getKey(), hasHead(point.getValue()), turn++), point.getKey());
+            for (var point : then.entrySet()) assertEquals(point.getValue(),
+                    restore.state(bucket, point.getKey(), hasHead(point.getValue()), turn++), point.getKey());
             var verify = new VerifyBackups();
             verify.now = Instant.now().plus(later);
             verify.withoutGit = true; // each restore point has been through git fsck
@@ -240,7 +261,8 @@ class RandomHistoriesTest {
                 case BULK -> {
                     bulk = 60_000;
                     var tip = ref("heads/");
-                    put(tip == null ? name("heads/") : tip.getName(), commit(tip == null ? List.of() : List.of(tip.getObjectId())));
+                    put(tip == null ? name("heads/") : tip.getName(),
+                            commit(tip == null ? List.of() : List.of(tip.getObjectId())));
                     bulk = 0;
                 }
                 case MERGE -> {
@@ -282,14 +304,17 @@ class RandomHistoriesTest {
                 }
                 case MOVE -> {
                     var ref = ref("");
-                    if (ref != null && !commits.isEmpty()) put(ref.getName(), ref.getName().startsWith("refs/heads/") ? any(commits) : target());
+                    if (ref != null && !commits.isEmpty())
+                        put(ref.getName(), ref.getName().startsWith("refs/heads/") ? any(commits) : target());
                 }
                 case REWRITE -> {
                     var tip = ref("heads/");
                     if (tip == null) return;
                     var kept = tip.getObjectId();
                     try (var walk = new RevWalk(git)) {
-                        for (var i = random.nextInt(4); i >= 0 && kept != null; i--) kept = walk.parseCommit(kept).getParentCount() == 0 ? null : walk.parseCommit(kept).getParent(0).copy();
+                        for (var i = random.nextInt(4); i >= 0 && kept != null; i--)
+                            kept = walk.parseCommit(kept).getParentCount() == 0 ? null
+                                    : walk.parseCommit(kept).getParent(0).copy();
                     }
                     var commit = kept == null ? commit(List.of()) : commit(List.of(kept));
                     for (var i = random.nextInt(3); i > 0; i--) commit = commit(List.of(commit));
@@ -310,7 +335,8 @@ class RandomHistoriesTest {
                 }
                 case DEFAULT -> {
                     var branch = chance(5) ? null : ref("heads/");
-                    repo.defaultBranch((branch == null ? name("heads/") : branch.getName()).substring("refs/heads/".length()));
+                    repo.defaultBranch(
+                            (branch == null ? name("heads/") : branch.getName()).substring("refs/heads/".length()));
                 }
                 case EMPTY -> {
                     if (chance(2)) for (var ref : refs("")) delete(ref);
@@ -320,7 +346,8 @@ class RandomHistoriesTest {
                     git.getObjectDatabase().close(); // JGit remembers loose objects
                     commits.removeIf(commit -> !has(commit));
                 }
-                case LATER -> later = later.plus(chance(2) ? Duration.ofHours(1 + random.nextInt(48)) : Duration.ofDays(1 + random.nextInt(50)));
+                case LATER -> later = later.plus(
+                        chance(2) ? Duration.ofHours(1 + random.nextInt(48)) : Duration.ofDays(1 + random.nextInt(50)));
             }
         }
 
@@ -335,15 +362,18 @@ class RandomHistoriesTest {
             var hasHead = repo.defaultBranch() != null;
             var state = state(repo.directory(), hasHead);
             var last = then.values().stream().reduce((a, b) -> b).orElse(null);
-            var run = BackupToS3Test.run(script -> script.clock = Clock.offset(Clock.systemUTC(), later), "--full-every", every);
+            var run = BackupToS3Test.run(script -> script.clock = Clock.offset(Clock.systemUTC(), later),
+                    "--full-every", every);
             assertEquals(0, run.exitCode(), run.err());
             var shown = run.json().at("/repositories/0");
-            var fresh = bucket.keys().stream().filter(key -> key.endsWith(".manifest.json.gz") && !then.containsKey(key)).toList();
+            var fresh = bucket.keys().stream()
+                    .filter(key -> key.endsWith(".manifest.json.gz") && !then.containsKey(key)).toList();
             var age = full == null ? null : later.minus(full);
             var limit = BackupToS3.duration(every);
             var changed = !state.equals(last);
             if (changed || age.compareTo(limit) >= 0) assertEquals(1, fresh.size(), run.err());
-            else if (age.compareTo(limit.multipliedBy(2).dividedBy(3).minusMinutes(10)) < 0) assertEquals(List.of(), fresh, run.err());
+            else if (age.compareTo(limit.multipliedBy(2).dividedBy(3).minusMinutes(10)) < 0)
+                assertEquals(List.of(), fresh, run.err());
             assertEquals(fresh.isEmpty() ? "unchanged" : "created", shown.path("status").asText());
             for (var key : fresh) {
                 then.put(key, state);
@@ -393,7 +423,9 @@ class RandomHistoriesTest {
                         return walk.parseCommit(commit).getTree().copy();
                     case 1:
                         var files = DirCache.read(git.newObjectReader(), walk.parseCommit(commit).getTree());
-                        for (var i = 0; i < files.getEntryCount(); i++) if (files.getEntry(i).getFileMode().getObjectType() == Constants.OBJ_BLOB) return files.getEntry(i).getObjectId();
+                        for (var i = 0; i < files.getEntryCount(); i++)
+                            if (files.getEntry(i).getFileMode().getObjectType() == Constants.OBJ_BLOB)
+                                return files.getEntry(i).getObjectId();
                         return commit;
                     case 2:
                         var blob = inserter.insert(Constants.OBJ_BLOB, text().getBytes(StandardCharsets.UTF_8));
@@ -408,7 +440,10 @@ class RandomHistoriesTest {
             }
         }
 
-        /** Much of it is what other files have, so that there is something to make deltas of; some is new and does not get smaller. */
+        /**
+         * Much of it is what other files have, so that there is something to make deltas of; some is new and does not
+         * get smaller.
+         */
         String text() {
             var lines = "A line that is in many files, number %d\n";
             var text = new StringBuilder();
@@ -419,22 +454,30 @@ class RandomHistoriesTest {
 
         PersonIdent person() {
             var skewed = chance(5) ? random.nextInt(2_000_000) - 1_000_000 : 0;
-            return new PersonIdent("Ada Lövelace", "ada@example.com", Instant.ofEpochSecond(1_767_225_600L + 60L * seconds++ + skewed), ZoneOffset.ofHours(random.nextInt(12)));
+            return new PersonIdent("Ada Lövelace", "ada@example.com",
+                    Instant.ofEpochSecond(1_767_225_600L + 60L * seconds++ + skewed),
+                    ZoneOffset.ofHours(random.nextInt(12)));
         }
 
         ObjectId commit(List<ObjectId> parents) throws IOException {
             try (var inserter = git.newObjectInserter(); var walk = new RevWalk(git)) {
-                var index = parents.isEmpty() ? DirCache.newInCore() : DirCache.read(git.newObjectReader(), walk.parseCommit(parents.get(0)).getTree());
+                var index = parents.isEmpty() ? DirCache.newInCore()
+                        : DirCache.read(git.newObjectReader(), walk.parseCommit(parents.get(0)).getTree());
                 var editor = index.editor();
                 var paths = new TreeSet<String>();
-                for (var i = random.nextInt(4); i > 0; i--) paths.add(any(List.of("a", "b", "dir/b", "dir/sub/c", "ümläut", "with space", "x/" + random.nextInt(50))));
-                if (bulk > 0) edit(editor, "bulk", FileMode.REGULAR_FILE, inserter.insert(Constants.OBJ_BLOB, BackupToS3Test.bulk(bulk + random.nextInt(1000)).getBytes(StandardCharsets.UTF_8)));
+                for (var i = random.nextInt(4); i > 0; i--) paths.add(any(
+                        List.of("a", "b", "dir/b", "dir/sub/c", "ümläut", "with space", "x/" + random.nextInt(50))));
+                if (bulk > 0) edit(editor, "bulk", FileMode.REGULAR_FILE, inserter.insert(Constants.OBJ_BLOB,
+                        BackupToS3Test.bulk(bulk + random.nextInt(1000)).getBytes(StandardCharsets.UTF_8)));
                 for (var path : paths) {
                     if (chance(6)) editor.add(new DirCacheEditor.DeletePath(path));
-                    else edit(editor, path, chance(5) ? FileMode.EXECUTABLE_FILE : FileMode.REGULAR_FILE, inserter.insert(Constants.OBJ_BLOB, text().getBytes(StandardCharsets.UTF_8)));
+                    else edit(editor, path, chance(5) ? FileMode.EXECUTABLE_FILE : FileMode.REGULAR_FILE,
+                            inserter.insert(Constants.OBJ_BLOB, text().getBytes(StandardCharsets.UTF_8)));
                 }
-                if (chance(10)) edit(editor, "link", FileMode.SYMLINK, inserter.insert(Constants.OBJ_BLOB, "dir/b".getBytes()));
-                if (chance(10)) edit(editor, "module", FileMode.GITLINK, ObjectId.fromString(String.format("%040x", 1 + random.nextInt(1000))));
+                if (chance(10))
+                    edit(editor, "link", FileMode.SYMLINK, inserter.insert(Constants.OBJ_BLOB, "dir/b".getBytes()));
+                if (chance(10)) edit(editor, "module", FileMode.GITLINK,
+                        ObjectId.fromString(String.format("%040x", 1 + random.nextInt(1000))));
                 editor.finish();
                 var commit = new CommitBuilder();
                 commit.setTreeId(index.writeTree(inserter));
@@ -475,13 +518,15 @@ class RandomHistoriesTest {
         /** Makes or moves a ref, as a forced push would; not where Git has no place for its name. */
         void put(String name, ObjectId id) throws IOException {
             if (git.getRefDatabase().isNameConflicting(name)) return;
-            if (repo.defaultBranch() == null && name.startsWith("refs/heads/")) repo.defaultBranch(name.substring("refs/heads/".length()));
+            if (repo.defaultBranch() == null && name.startsWith("refs/heads/"))
+                repo.defaultBranch(name.substring("refs/heads/".length()));
             var update = git.updateRef(name, true);
             update.setNewObjectId(id);
             update.setForceUpdate(true);
             update.disableRefLog();
             var result = update.update();
-            if (!List.of(RefUpdate.Result.NEW, RefUpdate.Result.FORCED, RefUpdate.Result.FAST_FORWARD, RefUpdate.Result.NO_CHANGE).contains(result))
+            if (!List.of(RefUpdate.Result.NEW, RefUpdate.Result.FORCED, RefUpdate.Result.FAST_FORWARD,
+                    RefUpdate.Result.NO_CHANGE).contains(result))
                 fail(name + ": " + result);
         }
 
@@ -503,11 +548,15 @@ class RandomHistoriesTest {
             inserter.flush();
             life.put("refs/tags/empty", empty);
             life.live(steps("BACKUP 1, REWRITE 1, BACKUP 2, REWRITE 2"));
-            assertEquals(List.of("full", "incr", "incr"), BackupToS3Test.manifest(life.bucket, "r").path("chain").findValuesAsText("kind"));
+            assertEquals(List.of("full", "incr", "incr"),
+                    BackupToS3Test.manifest(life.bucket, "r").path("chain").findValuesAsText("kind"));
         }
     }
 
-    /** A restore that takes the refs from the bundles forgets what was deleted; the shortest history that shows it is found. */
+    /**
+     * A restore that takes the refs from the bundles forgets what was deleted; the shortest history that shows it is
+     * found.
+     */
     @Test
     void findsTheFewestStepsThatShowAFault() {
         Restore forgetful = (bucket, manifest, hasHead, turn) -> {
@@ -515,17 +564,23 @@ class RandomHistoriesTest {
             var refs = new TreeMap<String, String>();
             for (var bundle : document.path("chain")) {
                 var bytes = bucket.get(bundle.get("key").asText());
-                new String(bytes, 0, BackupToS3Test.pack(bytes), StandardCharsets.UTF_8).lines().filter(line -> line.contains(" refs/"))
+                new String(bytes, 0, BackupToS3Test.pack(bytes), StandardCharsets.UTF_8).lines()
+                        .filter(line -> line.contains(" refs/"))
                         .forEach(line -> refs.put(line.split(" ", 2)[1], line.split(" ", 2)[0]));
             }
             document.get("refs").properties().forEach(ref -> refs.put(ref.getKey(), ref.getValue().asText()));
-            return (hasHead ? "ref: " + document.get("head").asText() + "\n" : "") + refs.entrySet().stream().map(ref -> ref.getValue() + " " + ref.getKey() + "\n").collect(Collectors.joining());
+            return (hasHead ? "ref: " + document.get("head").asText() + "\n" : "") + refs.entrySet().stream()
+                    .map(ref -> ref.getValue() + " " + ref.getKey() + "\n").collect(Collectors.joining());
         };
-        var seed = Stream.iterate(1, n -> n + 1).filter(n -> failure(history(n), forgetful) != null).findFirst().orElseThrow();
+        var seed = Stream.iterate(1, n -> n + 1).filter(n -> failure(history(n), forgetful) != null).findFirst()
+                .orElseThrow();
         var error = assertThrows(AssertionError.class, () -> run("planted", history(seed), forgetful));
         var least = steps(error.getMessage().replaceFirst(".* too: ", ""));
-        assertTrue(least.stream().anyMatch(step -> List.of(Kind.DELETE, Kind.EMPTY).contains(step.kind)) && least.size() <= 4, error.getMessage());
-        assertTrue(error.getCause() != null && failure(least, RandomHistoriesTest::restored) == null, "it is the restore that fails");
-        for (var step : least) assertEquals(null, failure(least.stream().filter(other -> other != step).toList(), forgetful), "none can be left out");
+        assertTrue(least.stream().anyMatch(step -> List.of(Kind.DELETE, Kind.EMPTY).contains(step.kind))
+                && least.size() <= 4, error.getMessage());
+        assertTrue(error.getCause() != null && failure(least, RandomHistoriesTest::restored) == null,
+                "it is the restore that fails");
+        for (var step : least) assertEquals(null,
+                failure(least.stream().filter(other -> other != step).toList(), forgetful), "none can be left out");
     }
 }

@@ -59,7 +59,10 @@ import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.s3.S3Client;
 
-/** Restores of backups that were made by hand here, in the format of backup-to-s3: chains of increments, odd refs, settings; and what goes wrong. */
+/**
+ * Restores of backups that were made by hand here, in the format of backup-to-s3: chains of increments, odd refs,
+ * settings; and what goes wrong.
+ */
 @Timeout(120)
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class RestoreFromS3Test {
@@ -102,12 +105,15 @@ class RestoreFromS3Test {
         var before = base == null ? JSON.createObjectNode() : manifest(base);
         var known = new HashSet<String>();
         before.path("refs").forEach(id -> known.add(id.asText()));
-        var document = JSON.createObjectNode().put("format", 1).put("tool", "codecommit-toolkit 0.1.0").put("time", time.toString()).put("objectFormat", "sha1");
-        document.putObject("repository").put("repositoryId", repository.id).put("repositoryName", repository.name).put("arn", repository.arn);
+        var document = JSON.createObjectNode().put("format", 1).put("tool", "codecommit-toolkit 0.1.0")
+                .put("time", time.toString()).put("objectFormat", "sha1");
+        document.putObject("repository").put("repositoryId", repository.id).put("repositoryName", repository.name)
+                .put("arn", repository.arn);
         document.put("head", repository.defaultBranch() == null ? null : "refs/heads/" + repository.defaultBranch());
         var chain = document.putArray("chain");
         before.path("chain").forEach(chain::add);
-        var stem = ROOT + repository.name + "/" + RestoreFromS3.TIME.format(time) + "-" + HexFormat.of().toHexDigits(new Random().nextInt());
+        var stem = ROOT + repository.name + "/" + RestoreFromS3.TIME.format(time) + "-"
+                + HexFormat.of().toHexDigits(new Random().nextInt());
         try (var walk = new RevWalk(local)) {
             var writer = new BundleWriter(local);
             var news = 0;
@@ -118,13 +124,16 @@ class RestoreFromS3Test {
                 news++;
             }
             for (var ref : before.path("refs").properties())
-                if (ref.getKey().startsWith("refs/heads/")) writer.assume(walk.parseCommit(ObjectId.fromString(ref.getValue().asText())));
+                if (ref.getKey().startsWith("refs/heads/"))
+                    writer.assume(walk.parseCommit(ObjectId.fromString(ref.getValue().asText())));
             if (news > 0) {
                 var bytes = new ByteArrayOutputStream();
                 writer.writeBundle(NullProgressMonitor.INSTANCE, bytes);
                 var kind = base == null ? "full" : "incr";
-                var objects = ByteBuffer.wrap(bytes.toByteArray()).getInt(bytes.toString(StandardCharsets.ISO_8859_1).indexOf("\n\nPACK") + 10);
-                if (objects > 0) chain.add(object(stem + "." + kind + ".bundle", bytes.toByteArray()).put("kind", kind).put("objects", objects));
+                var objects = ByteBuffer.wrap(bytes.toByteArray())
+                        .getInt(bytes.toString(StandardCharsets.ISO_8859_1).indexOf("\n\nPACK") + 10);
+                if (objects > 0) chain.add(object(stem + "." + kind + ".bundle", bytes.toByteArray()).put("kind", kind)
+                        .put("objects", objects));
             }
         } catch (IOException e) {
             throw new java.io.UncheckedIOException(e);
@@ -141,7 +150,8 @@ class RestoreFromS3Test {
         var crc = new CRC32();
         crc.update(bytes);
         return JSON.createObjectNode().put("key", key).put("size", bytes.length).put("sha256", sha256(bytes))
-                .put("crc32", Base64.getEncoder().encodeToString(ByteBuffer.allocate(4).putInt((int) crc.getValue()).array()));
+                .put("crc32", Base64.getEncoder()
+                        .encodeToString(ByteBuffer.allocate(4).putInt((int) crc.getValue()).array()));
     }
 
     static String sha256(byte[] bytes) {
@@ -176,16 +186,25 @@ class RestoreFromS3Test {
 
     /** A small repository with settings, saved once. */
     String payments() {
-        return save(aws.codecommit.createRepository("payments").commit("refs/heads/main", "a", "1").commit("refs/heads/main", "b", "2").commit("refs/heads/topic", "c", "3").annotatedTag("v1", "refs/heads/main"),
+        return save(
+                aws.codecommit.createRepository("payments").commit("refs/heads/main", "a", "1")
+                        .commit("refs/heads/main", "b", "2").commit("refs/heads/topic", "c", "3")
+                        .annotatedTag("v1", "refs/heads/main"),
                 null, NIGHT, manifest -> manifest.set("settings", settings()));
     }
 
     ObjectNode settings() {
-        var settings = JSON.createObjectNode().put("repositoryDescription", "pays, and \"more\"").put("defaultBranch", "main").put("kmsKeyId", aws.kms.find("alias/codecommit", "eu-west-1").arn);
+        var settings = JSON.createObjectNode().put("repositoryDescription", "pays, and \"more\"")
+                .put("defaultBranch", "main").put("kmsKeyId", aws.kms.find("alias/codecommit", "eu-west-1").arn);
         settings.putObject("tags").put("Team", "Payments").put("Cost centre", "1 2");
-        settings.putArray("triggers").addObject().put("name", "tell").put("destinationArn", "arn:aws:sns:eu-west-1:111122223333:topic").put("customData", "").<ObjectNode>set("branches", JSON.createArrayNode()).putArray("events").add("all");
-        settings.putArray("approvalRuleTemplates").addObject().put("approvalRuleTemplateName", "two of them").put("approvalRuleTemplateDescription", "why")
-                .put("approvalRuleTemplateContent", "{\"Version\": \"2018-11-08\", \"Statements\": [{\"Type\": \"Approvers\", \"NumberOfApprovalsNeeded\": 2}]}");
+        settings.putArray("triggers").addObject().put("name", "tell")
+                .put("destinationArn", "arn:aws:sns:eu-west-1:111122223333:topic").put("customData", "")
+                .<ObjectNode>set("branches", JSON.createArrayNode()).putArray("events").add("all");
+        settings.putArray("approvalRuleTemplates").addObject().put("approvalRuleTemplateName", "two of them")
+                .put("approvalRuleTemplateDescription", "why")
+                .put("approvalRuleTemplateContent",
+                        "{\"Version\": \"2018-11-08\", \"Statements\": [{\"Type\": \"Approvers\", "
+                                + "\"NumberOfApprovalsNeeded\": 2}]}");
         return settings;
     }
 
@@ -196,7 +215,8 @@ class RestoreFromS3Test {
         script.git = git;
         script.backOff = Duration.ofMillis(1);
         with.accept(script);
-        return Script.run(script.commandLine(), Stream.concat(Stream.of("--bucket", "backups"), Stream.of(args)).toArray(String[]::new));
+        return Script.run(script.commandLine(),
+                Stream.concat(Stream.of("--bucket", "backups"), Stream.of(args)).toArray(String[]::new));
     }
 
     Script.Run toDirectory(String manifest, String name) {
@@ -217,27 +237,35 @@ class RestoreFromS3Test {
     }
 
     String git(Path repository, String... command) throws Exception {
-        var process = new ProcessBuilder(Stream.concat(Stream.of("git", "--git-dir=" + repository), Stream.of(command)).toList()).redirectErrorStream(true).start();
+        var process = new ProcessBuilder(
+                Stream.concat(Stream.of("git", "--git-dir=" + repository), Stream.of(command)).toList())
+                .redirectErrorStream(true).start();
         var out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertEquals(0, process.waitFor(), out);
         return out;
     }
 
     Map<String, String> refs(Path repository) throws Exception {
-        return git(repository, "for-each-ref", "--format=%(refname) %(objectname)").lines().collect(Collectors.toMap(line -> line.split(" ")[0], line -> line.split(" ")[1], (a, b) -> a, TreeMap::new));
+        return git(repository, "for-each-ref", "--format=%(refname) %(objectname)").lines().collect(
+                Collectors.toMap(line -> line.split(" ")[0], line -> line.split(" ")[1], (a, b) -> a, TreeMap::new));
     }
 
     static Map<String, String> refs(JsonNode manifest) {
-        return manifest.path("refs").properties().stream().collect(Collectors.toMap(Map.Entry::getKey, ref -> ref.getValue().asText(), (a, b) -> a, TreeMap::new));
+        return manifest.path("refs").properties().stream().collect(
+                Collectors.toMap(Map.Entry::getKey, ref -> ref.getValue().asText(), (a, b) -> a, TreeMap::new));
     }
 
     void assertRestored(String manifest, Path repository) throws Exception {
         assertEquals(refs(manifest(manifest)), refs(repository));
         var head = manifest(manifest).path("head").asText("refs/heads/main");
-        assertEquals((head.startsWith("refs/") ? "ref: " : "") + head + "\n", Files.readString(repository.resolve("HEAD")));
+        assertEquals((head.startsWith("refs/") ? "ref: " : "") + head + "\n",
+                Files.readString(repository.resolve("HEAD")));
         var fsck = git(repository, "fsck", "--strict", "--full");
-        assertTrue(fsck.lines().allMatch(line -> line.startsWith("notice: ") || line.startsWith("dangling ") || line.startsWith("Checking ")), fsck);
-        assertEquals(Set.of("HEAD", "config", "objects", "packed-refs", "refs"), Set.copyOf(RestoreFromS3.entries(repository)));
+        assertTrue(fsck.lines().allMatch(
+                line -> line.startsWith("notice: ") || line.startsWith("dangling ") || line.startsWith("Checking ")),
+                fsck);
+        assertEquals(Set.of("HEAD", "config", "objects", "packed-refs", "refs"),
+                Set.copyOf(RestoreFromS3.entries(repository)));
     }
 
     void assertRestored(String manifest, CodeCommit.Repo repository) throws Exception {
@@ -255,7 +283,8 @@ class RestoreFromS3Test {
 
     /** What the system's temporary directory has of this script's. */
     static Set<String> leftovers() {
-        return RestoreFromS3.entries(Path.of(System.getProperty("java.io.tmpdir"))).stream().filter(name -> name.startsWith("restore-from-s3-")).collect(Collectors.toSet());
+        return RestoreFromS3.entries(Path.of(System.getProperty("java.io.tmpdir"))).stream()
+                .filter(name -> name.startsWith("restore-from-s3-")).collect(Collectors.toSet());
     }
 
     // Directories
@@ -266,20 +295,26 @@ class RestoreFromS3Test {
 
     /** Four nights of a repository whose refs are as odd as Git allows. */
     List<String> oddNights() {
-        var repository = aws.codecommit.createRepository("odd").commit("refs/heads/main", "dir/a", "1\n".repeat(2000)).commit("refs/heads/main", "b", "2")
-                .commit("refs/heads/ümlaut/日本語", "c", "3").commit("refs/heads/it's-\"quoted\"&$(x)`y`;<z>", "d", "4").commit("refs/heads/gone", "e", "5").commit("refs/heads/flat", "f", "6")
-                .ref("refs/tags/blob", "refs/heads/main:b").ref("refs/tags/tree", "refs/heads/main:dir").annotatedTag("v1", "refs/heads/main").annotatedTag("of-a-tag", "refs/tags/v1")
-                .ref("refs/notes/commits", "refs/heads/gone").ref("refs/tags/\uFF5E", "refs/heads/main").ref("refs/tags/\uD83D\uDE00", "refs/heads/main");
+        var repository = aws.codecommit.createRepository("odd").commit("refs/heads/main", "dir/a", "1\n".repeat(2000))
+                .commit("refs/heads/main", "b", "2")
+                .commit("refs/heads/ümlaut/日本語", "c", "3").commit("refs/heads/it's-\"quoted\"&$(x)`y`;<z>", "d", "4")
+                .commit("refs/heads/gone", "e", "5").commit("refs/heads/flat", "f", "6")
+                .ref("refs/tags/blob", "refs/heads/main:b").ref("refs/tags/tree", "refs/heads/main:dir")
+                .annotatedTag("v1", "refs/heads/main").annotatedTag("of-a-tag", "refs/tags/v1")
+                .ref("refs/notes/commits", "refs/heads/gone").ref("refs/tags/\uFF5E", "refs/heads/main")
+                .ref("refs/tags/\uD83D\uDE00", "refs/heads/main");
         var nights = new ArrayList<String>();
         nights.add(save(repository, null, NIGHT));
         repository.commit("refs/heads/main", "dir/a", "1\n".repeat(2000) + "more\n").work(g -> {
             for (var ref : List.of("refs/heads/gone", "refs/heads/flat", "refs/notes/commits")) delete(g, ref);
         });
-        repository.ref("refs/heads/flat/now-a-folder", "refs/heads/main").ref("refs/tags/blob2", "refs/heads/main:dir/a");
+        repository.ref("refs/heads/flat/now-a-folder", "refs/heads/main").ref("refs/tags/blob2",
+                "refs/heads/main:dir/a");
         nights.add(save(repository, nights.get(0), NIGHT.plusSeconds(86_400)));
         repository.ref("refs/heads/old", "refs/heads/main~2");
         nights.add(save(repository, nights.get(1), NIGHT.plusSeconds(2 * 86_400)));
-        repository.ref("refs/heads/main", "refs/heads/main~2").commit("refs/heads/main", "g", "7").annotatedTag("v2", "refs/heads/main");
+        repository.ref("refs/heads/main", "refs/heads/main~2").commit("refs/heads/main", "g", "7").annotatedTag("v2",
+                "refs/heads/main");
         nights.add(save(repository, nights.get(2), NIGHT.plusSeconds(3 * 86_400)));
         assertEquals(List.of(1, 2, 2, 3), nights.stream().map(key -> manifest(key).path("chain").size()).toList());
         return nights;
@@ -316,17 +351,23 @@ class RestoreFromS3Test {
             git = reader;
             ok(toDirectory(nights.get(3), reader));
         }
-        for (var file : List.of("HEAD", "config", "packed-refs")) assertEquals(Files.readString(home.resolve("git").resolve(file)), Files.readString(home.resolve("no git here").resolve(file)));
-        assertEquals(git(home.resolve("git"), "rev-list", "--objects", "--all"), git(home.resolve("no git here"), "rev-list", "--objects", "--all"));
-        assertEquals(git(home.resolve("git"), "clone", "--quiet", home.resolve("git").toString(), home.resolve("clone").toString()), "");
+        for (var file : List.of("HEAD", "config", "packed-refs"))
+            assertEquals(Files.readString(home.resolve("git").resolve(file)),
+                    Files.readString(home.resolve("no git here").resolve(file)));
+        assertEquals(git(home.resolve("git"), "rev-list", "--objects", "--all"),
+                git(home.resolve("no git here"), "rev-list", "--objects", "--all"));
+        assertEquals(git(home.resolve("git"), "clone", "--quiet", home.resolve("git").toString(),
+                home.resolve("clone").toString()), "");
     }
 
     @ParameterizedTest
     @MethodSource("readers")
     void restoresHeadAsItWas(String reader) throws Exception {
         git = reader;
-        var repository = aws.codecommit.createRepository("heads").commit("refs/heads/main", "a", "1").commit("refs/heads/main", "a", "2");
-        var detached = save(repository, null, NIGHT, m -> m.put("head", repository.resolve("refs/heads/main~1").name()));
+        var repository = aws.codecommit.createRepository("heads").commit("refs/heads/main", "a", "1")
+                .commit("refs/heads/main", "a", "2");
+        var detached = save(repository, null, NIGHT,
+                m -> m.put("head", repository.resolve("refs/heads/main~1").name()));
         var unborn = save(repository, null, NIGHT, m -> m.put("head", "refs/heads/not-yet"));
         var none = save(repository, null, NIGHT, m -> m.putNull("head"));
         var empty = save(aws.codecommit.createRepository("empty"), null, NIGHT);
@@ -350,7 +391,8 @@ class RestoreFromS3Test {
         var second = ok(toDirectory(nights.get(1), "r"));
         assertEquals("unchanged", second.status());
         assertEquals(0, second.json().path("changes").size());
-        assertFalse(names("s3:").contains("s3:GetObject") && names("s3:GetObject").size() > 1, "just the manifest is read");
+        assertFalse(names("s3:").contains("s3:GetObject") && names("s3:GetObject").size() > 1,
+                "just the manifest is read");
         assertEquals(before, Files.getLastModifiedTime(home.resolve("r/packed-refs")));
         failed(toDirectory(nights.get(2), "r"), "other refs", "refs/heads/old", "give a directory");
         assertRestored(nights.get(1), home.resolve("r"));
@@ -366,7 +408,10 @@ class RestoreFromS3Test {
         assertEquals(List.of("s3:GetObject", "s3:HeadObject"), names("s3:"));
         run = ok(restore("--manifest", point, "--to-repository-name", "new", "--dry-run"));
         assertEquals("would-create", run.status());
-        assertEquals(List.of("repository", "refs", "defaultBranch", "tags", "approvalRuleTemplate", "approvalRuleTemplates", "triggers"), run.json().path("changes").valueStream().map(c -> c.path("field").asText()).toList());
+        assertEquals(
+                List.of("repository", "refs", "defaultBranch", "tags", "approvalRuleTemplate", "approvalRuleTemplates",
+                        "triggers"),
+                run.json().path("changes").valueStream().map(c -> c.path("field").asText()).toList());
         assertNull(aws.codecommit.repository("new"));
         assertReadsOnly();
     }
@@ -374,12 +419,15 @@ class RestoreFromS3Test {
     // Which restore point
 
     @ParameterizedTest
-    @ValueSource(strings = {"2026-11-20T23:00:00Z -", "2026-11-21T04:00:00.122Z -", "2026-11-21T04:00:00.123456Z 0", "2026-11-21T05:00:00.123+01:00 0", "2026-11-21 0", "2026-11-22T03:59:59Z 0", "2026-11-22 1", "2030-01-01 3", " 3"})
+    @ValueSource(strings = {"2026-11-20T23:00:00Z -", "2026-11-21T04:00:00.122Z -", "2026-11-21T04:00:00.123456Z 0",
+            "2026-11-21T05:00:00.123+01:00 0", "2026-11-21 0", "2026-11-22T03:59:59Z 0", "2026-11-22 1", "2030-01-01 3",
+            " 3"})
     void takesTheNewestThatIsNotAfterTheTime(String atAndNight) {
         var nights = oddNights();
         var at = atAndNight.split(" ")[0];
         var night = atAndNight.split(" ")[1];
-        var args = new ArrayList<>(List.of("--repository-name", "odd", "--directory", home.resolve("r").toString(), "--dry-run"));
+        var args = new ArrayList<>(
+                List.of("--repository-name", "odd", "--directory", home.resolve("r").toString(), "--dry-run"));
         if (!at.isEmpty()) args.addAll(List.of("--at", at));
         var run = restore(args.toArray(String[]::new));
         if (night.equals("-")) failed(run, "no restore point", "the oldest is of 2026-11-21T04:00:00.123Z");
@@ -392,25 +440,34 @@ class RestoreFromS3Test {
         var payments = payments();
         aws.s3.pageSize = 3;
         var all = ok(restore("--list")).json();
-        assertEquals(List.of("odd", "payments"), all.path("repositories").valueStream().map(r -> r.path("repositoryName").asText()).toList());
-        assertEquals(nights, all.at("/repositories/0/restorePoints").valueStream().map(p -> p.path("manifest").asText()).toList());
+        assertEquals(List.of("odd", "payments"),
+                all.path("repositories").valueStream().map(r -> r.path("repositoryName").asText()).toList());
+        assertEquals(nights,
+                all.at("/repositories/0/restorePoints").valueStream().map(p -> p.path("manifest").asText()).toList());
         var first = all.at("/repositories/1/restorePoints/0");
         assertEquals(payments, first.path("manifest").asText());
         assertEquals(NIGHT.toString(), first.path("time").asText());
         assertEquals(3, first.path("refs").asInt());
         assertEquals(bucket.size(bundle(payments, 0)), first.path("size").asLong());
         assertEquals("[\"full\",\"incr\",\"incr\"]", all.at("/repositories/0/restorePoints/3/kinds").toString());
-        assertEquals(nights.get(1), ok(restore("--list", "--at", "2026-11-22", "--print", "/repositories/0/restorePoints/0/manifest")).out().strip());
-        assertEquals("1", ok(restore("--list", "--at", "2026-11-22")).json().at("/repositories/0/restorePoints").size() + "");
+        assertEquals(nights.get(1),
+                ok(restore("--list", "--at", "2026-11-22", "--print", "/repositories/0/restorePoints/0/manifest")).out()
+                        .strip());
+        assertEquals("1",
+                ok(restore("--list", "--at", "2026-11-22")).json().at("/repositories/0/restorePoints").size() + "");
         assertEquals(1, ok(restore("--list", "--repository-name", "payments")).json().path("repositories").size());
         bucket.put(payments, "{}".getBytes());
         var partly = restore("--list");
         assertEquals(3, partly.exitCode());
-        assertTrue(partly.json().at("/repositories/1/restorePoints/0/error").asText().contains("is damaged"), partly.out());
-        failed(restore("--list", "--repository-name", "absent"), "no restore point below s3://backups/" + ROOT + "absent/", "--backup-account");
-        failed(restore("--repository-name", "absent", "--directory", home.resolve("r").toString()), "no restore point", "--list");
+        assertTrue(partly.json().at("/repositories/1/restorePoints/0/error").asText().contains("is damaged"),
+                partly.out());
+        failed(restore("--list", "--repository-name", "absent"),
+                "no restore point below s3://backups/" + ROOT + "absent/", "--backup-account");
+        failed(restore("--repository-name", "absent", "--directory", home.resolve("r").toString()), "no restore point",
+                "--list");
         failed(restore("--list", "--backup-region", "us-east-1"), "111122223333/us-east-1/");
-        failed(restore("--list", "--backup-account", "444455556666", "--prefix", "p"), "s3://backups/p/444455556666/eu-west-1/");
+        failed(restore("--list", "--backup-account", "444455556666", "--prefix", "p"),
+                "s3://backups/p/444455556666/eu-west-1/");
         assertReadsOnly();
     }
 
@@ -420,7 +477,8 @@ class RestoreFromS3Test {
     List<String> chain() {
         var repository = aws.codecommit.createRepository("chain").commit("refs/heads/main", "a", "1");
         var nights = new ArrayList<>(List.of(save(repository, null, NIGHT)));
-        for (var i = 1; i < 3; i++) nights.add(save(repository.commit("refs/heads/main", "a", "x" + i), nights.get(i - 1), NIGHT.plusSeconds(86_400L * i)));
+        for (var i = 1; i < 3; i++) nights.add(save(repository.commit("refs/heads/main", "a", "x" + i),
+                nights.get(i - 1), NIGHT.plusSeconds(86_400L * i)));
         return nights;
     }
 
@@ -431,13 +489,16 @@ class RestoreFromS3Test {
         var nights = chain();
         var link = bundle(nights.get(2), 1);
         bucket.delete(link);
-        failed(toDirectory(nights.get(2), "r"), "s3://backups/" + link + " is missing", "whole, by sizes and checksums: --manifest " + nights.get(0));
-        failed(restore("--repository-name", "chain", "--to-repository-name", "new", "--kms-key-id", "alias/codecommit"), link + " is missing", "--manifest " + nights.get(0));
+        failed(toDirectory(nights.get(2), "r"), "s3://backups/" + link + " is missing",
+                "whole, by sizes and checksums: --manifest " + nights.get(0));
+        failed(restore("--repository-name", "chain", "--to-repository-name", "new", "--kms-key-id", "alias/codecommit"),
+                link + " is missing", "--manifest " + nights.get(0));
         assertNull(aws.codecommit.repository("new"));
         assertFalse(Files.exists(home.resolve("r")));
         assertRestored(nights.get(0), directoryOf(ok(toDirectory(nights.get(0), "r"))));
         bucket.delete(bundle(nights.get(2), 0));
-        failed(toDirectory(nights.get(1), "r1"), bundle(nights.get(1), 0) + " is missing", "no restore point before it is whole");
+        failed(toDirectory(nights.get(1), "r1"), bundle(nights.get(1), 0) + " is missing",
+                "no restore point before it is whole");
     }
 
     static Path directoryOf(Script.Run run) {
@@ -445,14 +506,16 @@ class RestoreFromS3Test {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"git 5", "git 30", "git 90", "git -3", "no git here 5", "no git here 30", "no git here 90", "no git here -3"})
+    @ValueSource(strings = {"git 5", "git 30", "git 90", "git -3", "no git here 5", "no git here 30", "no git here 90",
+            "no git here -3"})
     void aDamagedBundleIsRefused(String readerAndPlace) throws Exception {
         git = readerAndPlace.replaceFirst(" -?\\d+$", "");
         var at = Integer.parseInt(readerAndPlace.replaceFirst(".* ", ""));
         var nights = chain();
         var link = bundle(nights.get(2), 1);
         bucket.corrupt(link, at < 0 ? bucket.size(link) + at : at);
-        failed(toDirectory(nights.get(2), "r"), "s3://backups/" + link + " is damaged: its SHA-256 is ", "--manifest " + nights.get(0));
+        failed(toDirectory(nights.get(2), "r"), "s3://backups/" + link + " is damaged: its SHA-256 is ",
+                "--manifest " + nights.get(0));
         assertFalse(Files.exists(home.resolve("r")), "nothing half-made is left");
         Files.createDirectory(home.resolve("there"));
         failed(toDirectory(nights.get(1), "there"), "is damaged");
@@ -466,11 +529,13 @@ class RestoreFromS3Test {
         var bytes = bucket.get(link);
         var twice = java.util.Arrays.copyOf(bytes, 2 * bytes.length);
         bucket.put(link, twice);
-        failed(toDirectory(nights.get(2), "r"), "has " + twice.length + " bytes and should have " + bytes.length, "--manifest " + nights.get(1));
+        failed(toDirectory(nights.get(2), "r"), "has " + twice.length + " bytes and should have " + bytes.length,
+                "--manifest " + nights.get(1));
         bytes[40] ^= 1;
         bucket.put(link, bytes);
         aws.onCall(call -> { });
-        try (var s3 = S3Client.builder().httpClient(UrlConnectionHttpClient.create()).region(Region.EU_WEST_1).forcePathStyle(true).build()) {
+        try (var s3 = S3Client.builder().httpClient(UrlConnectionHttpClient.create()).region(Region.EU_WEST_1)
+                .forcePathStyle(true).build()) {
             s3.putObject(r -> r.bucket("backups").key(link).checksumAlgorithm("CRC32"), RequestBody.fromBytes(bytes));
         }
         aws.clearCalls();
@@ -484,10 +549,14 @@ class RestoreFromS3Test {
     void aChainThatLacksObjectsIsRefusedAlthoughEveryLinkIsWhole(String reader) {
         git = reader;
         var nights = chain();
-        var broken = save(aws.codecommit.repository("chain"), nights.get(2), NIGHT.plusSeconds(3 * 86_400), m -> m.withArray("/chain").remove(1));
-        failed(toDirectory(broken, "r"), broken + ": its bundles lack objects of its refs: ", "--manifest " + nights.get(2));
-        var lacking = save(aws.codecommit.repository("chain"), nights.get(2), NIGHT.plusSeconds(4 * 86_400), m -> m.withObject("/refs").put("refs/heads/lost", "1234567890123456789012345678901234567890"));
-        failed(toDirectory(lacking, "r"), lacking + ": its bundles lack objects of its refs: ", "1234567890123456789012345678901234567890");
+        var broken = save(aws.codecommit.repository("chain"), nights.get(2), NIGHT.plusSeconds(3 * 86_400),
+                m -> m.withArray("/chain").remove(1));
+        failed(toDirectory(broken, "r"), broken + ": its bundles lack objects of its refs: ",
+                "--manifest " + nights.get(2));
+        var lacking = save(aws.codecommit.repository("chain"), nights.get(2), NIGHT.plusSeconds(4 * 86_400),
+                m -> m.withObject("/refs").put("refs/heads/lost", "1234567890123456789012345678901234567890"));
+        failed(toDirectory(lacking, "r"), lacking + ": its bundles lack objects of its refs: ",
+                "1234567890123456789012345678901234567890");
     }
 
     @ParameterizedTest
@@ -498,16 +567,21 @@ class RestoreFromS3Test {
         switch (what) {
             case "format" -> document.put("format", 2);
             case "objectFormat" -> document.put("objectFormat", "sha256");
-            case "ref" -> document.withObject("/refs").put("../../evil", document.at("/refs/refs~1heads~1main").asText());
+            case "ref" ->
+                document.withObject("/refs").put("../../evil", document.at("/refs/refs~1heads~1main").asText());
             case "id" -> document.withObject("/refs").put("refs/heads/main", "main");
             case "chain" -> ((ObjectNode) document.at("/chain/0")).remove("sha256");
             default -> { }
         }
         if (what.equals("gzip")) bucket.put(nights.get(2), "no gzip".getBytes());
-        else if (what.equals("json")) bucket.put(nights.get(2), java.util.Arrays.copyOf(bucket.get(nights.get(2)), 100));
+        else if (what.equals("json"))
+            bucket.put(nights.get(2), java.util.Arrays.copyOf(bucket.get(nights.get(2)), 100));
         else if (what.equals("missing")) bucket.delete(nights.get(2));
         else bucket.put(nights.get(2), gzip(document));
-        failed(toDirectory(nights.get(2), "r"), nights.get(2) + (what.equals("format") ? " has format 2 and this release reads format 1" : what.equals("objectFormat") ? " is of a repository with " : what.equals("missing") ? " is missing" : " is damaged: "),
+        failed(toDirectory(nights.get(2), "r"),
+                nights.get(2) + (what.equals("format") ? " has format 2 and this release reads format 1"
+                        : what.equals("objectFormat") ? " is of a repository with "
+                                : what.equals("missing") ? " is missing" : " is damaged: "),
                 "--manifest " + nights.get(1));
         assertFalse(Files.exists(home.resolve("r")));
     }
@@ -515,8 +589,10 @@ class RestoreFromS3Test {
     @Test
     void aBundleThatIsNoneIsRefused() {
         var repository = aws.codecommit.createRepository("x").commit("refs/heads/main", "a", "1");
-        for (var text : List.of("# v2 git bundle", "# v3 git bundle\n@filter=blob:none\n\nPACK", "PACK", "# v2 git bundle\n" + "x".repeat(20_000))) {
-            var point = save(repository, null, NIGHT, m -> m.withArray("/chain").set(0, object(ROOT + "x/y.full.bundle", text.getBytes()).put("kind", "full")));
+        for (var text : List.of("# v2 git bundle", "# v3 git bundle\n@filter=blob:none\n\nPACK", "PACK",
+                "# v2 git bundle\n" + "x".repeat(20_000))) {
+            var point = save(repository, null, NIGHT, m -> m.withArray("/chain").set(0,
+                    object(ROOT + "x/y.full.bundle", text.getBytes()).put("kind", "full")));
             failed(toDirectory(point, "r"), "x/y.full.bundle is what was saved, but cannot be added");
         }
     }
@@ -532,13 +608,18 @@ class RestoreFromS3Test {
                 List.of("such as payments", "--repository-name", "r.git", "--list"),
                 List.of("such as payments", "--repository-name", "r", "--to-repository-name", "a b"),
                 List.of("such as payments", "--repository-name", "r", "--to-repository-name", "a".repeat(101)),
-                List.of("such as 2026-11-21T04:00:00Z", "--repository-name", "r", "--directory", "HOME/x", "--at", "yesterday"),
-                List.of("such as 2026-11-21T04:00:00Z", "--repository-name", "r", "--directory", "HOME/x", "--at", "2026-02-30"),
-                List.of("such as 2026-11-21T04:00:00Z", "--repository-name", "r", "--directory", "HOME/x", "--at", "2026-11-21T04:00:00"),
-                List.of("a key as --list shows it", "--manifest", "s3://backups/x.manifest.json", "--directory", "HOME/x"),
+                List.of("such as 2026-11-21T04:00:00Z", "--repository-name", "r", "--directory", "HOME/x", "--at",
+                        "yesterday"),
+                List.of("such as 2026-11-21T04:00:00Z", "--repository-name", "r", "--directory", "HOME/x", "--at",
+                        "2026-02-30"),
+                List.of("such as 2026-11-21T04:00:00Z", "--repository-name", "r", "--directory", "HOME/x", "--at",
+                        "2026-11-21T04:00:00"),
+                List.of("a key as --list shows it", "--manifest", "s3://backups/x.manifest.json", "--directory",
+                        "HOME/x"),
                 List.of("the key says all that", "--manifest", key, "--repository-name", "r", "--directory", "HOME/x"),
                 List.of("the key says all that", "--manifest", key, "--at", "2026-11-21", "--directory", "HOME/x"),
-                List.of("the key says all that", "--manifest", key, "--backup-region", "eu-west-1", "--directory", "HOME/x"),
+                List.of("the key says all that", "--manifest", key, "--backup-region", "eu-west-1", "--directory",
+                        "HOME/x"),
                 List.of("--list: give it without", "--list", "--directory", "HOME/x"),
                 List.of("--list: give it without", "--list", "--to-repository-name", "x"),
                 List.of("--list: give it without", "--list", "--manifest", key),
@@ -547,18 +628,27 @@ class RestoreFromS3Test {
                 List.of("does not exist yet or is empty", "--repository-name", "r", "--directory", "HOME/full"),
                 List.of("remove it if none is", "--repository-name", "r", "--directory", "HOME/killed"),
                 List.of("is not a path", "--repository-name", "r", "--directory", "a\0b"),
-                List.of("give it with --to-repository-name", "--repository-name", "r", "--directory", "HOME/x", "--kms-key-id", "alias/codecommit"),
-                List.of("give it with --to-repository-name", "--repository-name", "r", "--directory", "HOME/x", "--git-endpoint", "git.example.com"),
-                List.of("such as alias/codecommit", "--repository-name", "r", "--to-repository-name", "x", "--kms-key-id", "codecommit"),
-                List.of("give a key of the repository's Region", "--repository-name", "r", "--to-repository-name", "x", "--kms-key-id", "arn:aws:kms:us-east-1:111122223333:alias/x"),
-                List.of("a host name without https://", "--repository-name", "r", "--to-repository-name", "x", "--git-endpoint", "https://git.example.com/"),
-                List.of("give a host of the Region", "--repository-name", "r", "--to-repository-name", "x", "--git-endpoint", "git-codecommit-fips.us-east-1.amazonaws.com"),
-                List.of("such as pull-requests.json", "--repository-name", "r", "--directory", "HOME/x", "--pull-requests", "HOME/no/such"),
-                List.of("such as pull-requests.json", "--repository-name", "r", "--directory", "HOME/x", "--pull-requests", "HOME/full"),
+                List.of("give it with --to-repository-name", "--repository-name", "r", "--directory", "HOME/x",
+                        "--kms-key-id", "alias/codecommit"),
+                List.of("give it with --to-repository-name", "--repository-name", "r", "--directory", "HOME/x",
+                        "--git-endpoint", "git.example.com"),
+                List.of("such as alias/codecommit", "--repository-name", "r", "--to-repository-name", "x",
+                        "--kms-key-id", "codecommit"),
+                List.of("give a key of the repository's Region", "--repository-name", "r", "--to-repository-name", "x",
+                        "--kms-key-id", "arn:aws:kms:us-east-1:111122223333:alias/x"),
+                List.of("a host name without https://", "--repository-name", "r", "--to-repository-name", "x",
+                        "--git-endpoint", "https://git.example.com/"),
+                List.of("give a host of the Region", "--repository-name", "r", "--to-repository-name", "x",
+                        "--git-endpoint", "git-codecommit-fips.us-east-1.amazonaws.com"),
+                List.of("such as pull-requests.json", "--repository-name", "r", "--directory", "HOME/x",
+                        "--pull-requests", "HOME/no/such"),
+                List.of("such as pull-requests.json", "--repository-name", "r", "--directory", "HOME/x",
+                        "--pull-requests", "HOME/full"),
                 List.of("such as 444455556666", "--list", "--expected-bucket-owner", "me"),
                 List.of("such as 444455556666", "--list", "--backup-account", "1234"),
                 List.of("such as eu-west-1", "--list", "--backup-region", "Ireland"),
-                List.of("such as eu-west-1", "--repository-name", "r", "--to-repository-name", "x", "--git-endpoint", "git-codecommit.eu-west-1.amazonaws.com", "--region", "Ireland"),
+                List.of("such as eu-west-1", "--repository-name", "r", "--to-repository-name", "x", "--git-endpoint",
+                        "git-codecommit.eu-west-1.amazonaws.com", "--region", "Ireland"),
                 List.of("such as projects/codecommit-backup", "--list", "--prefix", "/a//b/"),
                 List.of("such as my-backups", "--list", "--bucket", "s3://backups"),
                 List.of("did you mean", "--repositoryname", "r"));
@@ -570,16 +660,19 @@ class RestoreFromS3Test {
         Files.writeString(home.resolve("file"), "x");
         Files.createDirectories(home.resolve("full/of"));
         Files.createDirectories(home.resolve("killed/.restoring-123"));
-        var args = rightAndArguments.stream().skip(1).map(arg -> arg.replace("HOME", home.toString())).toArray(String[]::new);
+        var args = rightAndArguments.stream().skip(1).map(arg -> arg.replace("HOME", home.toString()))
+                .toArray(String[]::new);
         var script = new RestoreFromS3();
-        var run = Script.run(script.commandLine(), List.of(args).contains("--bucket") ? args : Stream.concat(Stream.of("--bucket", "backups"), Stream.of(args)).toArray(String[]::new));
+        var run = Script.run(script.commandLine(), List.of(args).contains("--bucket") ? args
+                : Stream.concat(Stream.of("--bucket", "backups"), Stream.of(args)).toArray(String[]::new));
         Script.assertRefused(run, rightAndArguments.get(0), aws);
     }
 
     // CodeCommit
 
     Script.Run toRepository(String manifest, String name, String... more) {
-        return restore(Stream.concat(Stream.of("--manifest", manifest, "--to-repository-name", name), Stream.of(more)).toArray(String[]::new));
+        return restore(Stream.concat(Stream.of("--manifest", manifest, "--to-repository-name", name), Stream.of(more))
+                .toArray(String[]::new));
     }
 
     @Test
@@ -589,19 +682,24 @@ class RestoreFromS3Test {
         assertEquals("created", run.status());
         var made = aws.codecommit.repository("again");
         assertRestored(point, made);
-        assertEquals(List.of("main", "pays, and \"more\"", aws.kms.find("alias/codecommit", "eu-west-1").arn), List.of(made.defaultBranch(), made.description(), made.key()));
+        assertEquals(List.of("main", "pays, and \"more\"", aws.kms.find("alias/codecommit", "eu-west-1").arn),
+                List.of(made.defaultBranch(), made.description(), made.key()));
         assertEquals(Map.of("Team", "Payments", "Cost centre", "1 2"), made.tags());
         assertEquals(settings().path("triggers").toString().length(), made.triggers().toString().length());
         assertEquals("tell", made.triggers().at("/0/name").asText());
         assertEquals(List.of(), made.fired(), "the triggers come last");
         assertEquals(List.of("two of them"), made.approvalRuleTemplates());
-        assertEquals(settings().at("/approvalRuleTemplates/0/approvalRuleTemplateContent").asText(), aws.codecommit.approvalRuleTemplate("eu-west-1", "two of them").path("approvalRuleTemplateContent").asText());
+        assertEquals(settings().at("/approvalRuleTemplates/0/approvalRuleTemplateContent").asText(), aws.codecommit
+                .approvalRuleTemplate("eu-west-1", "two of them").path("approvalRuleTemplateContent").asText());
         assertEquals(3, run.json().path("refs").asInt());
         assertEquals("main", run.json().at("/repository/defaultBranch").asText());
         assertEquals(made.id, run.json().at("/repository/repositoryId").asText());
         assertEquals(made.key(), run.json().at("/repository/kmsKeyId").asText());
         assertEquals(made.cloneUrlHttp(), run.json().at("/repository/cloneUrlHttp").asText());
-        assertTrue(run.json().path("undo").asText().endsWith("aws codecommit delete-repository --repository-name again --region eu-west-1 # irreversible: deletes what was pushed since, too"), run.out());
+        assertTrue(run.json().path("undo").asText().endsWith(
+                "aws codecommit delete-repository --repository-name again --region eu-west-1 # irreversible: deletes "
+                        + "what was pushed since, too"),
+                run.out());
         assertEquals(Set.of(), leftovers());
 
         aws.clearCalls();
@@ -610,18 +708,23 @@ class RestoreFromS3Test {
         assertEquals(0, second.json().path("changes").size());
         assertReadsOnly();
         assertEquals(1, names("s3:GetObject").size(), "nothing but the manifest is downloaded");
-        ok(restore("--repository-name", "payments", "--to-repository-name", "again", "--kms-key-id", "alias/codecommit"));
+        ok(restore("--repository-name", "payments", "--to-repository-name", "again", "--kms-key-id",
+                "alias/codecommit"));
     }
 
     @Test
     void theOriginalStaysWhatItIsAndIsBroughtInLine() throws Exception {
         var point = payments();
-        var original = aws.codecommit.repository("payments").tag("Other", "kept").trigger("kept", "arn:aws:sns:eu-west-1:111122223333:other").description("old");
+        var original = aws.codecommit.repository("payments").tag("Other", "kept")
+                .trigger("kept", "arn:aws:sns:eu-west-1:111122223333:other").description("old");
         var run = ok(toRepository(point, "payments"));
         assertEquals("updated", run.status());
-        assertEquals(List.of("repositoryDescription", "tags", "approvalRuleTemplate", "approvalRuleTemplates", "triggers"), run.json().path("changes").valueStream().map(c -> c.path("field").asText()).toList());
+        assertEquals(
+                List.of("repositoryDescription", "tags", "approvalRuleTemplate", "approvalRuleTemplates", "triggers"),
+                run.json().path("changes").valueStream().map(c -> c.path("field").asText()).toList());
         assertEquals("kept", original.tags().get("Other"));
-        assertEquals(List.of("kept", "tell"), original.triggers().valueStream().map(t -> t.path("name").asText()).toList());
+        assertEquals(List.of("kept", "tell"),
+                original.triggers().valueStream().map(t -> t.path("name").asText()).toList());
         assertNull(original.key(), "the key of an existing repository stays");
         original.work(g -> delete(g, "refs/heads/topic")).ref("refs/heads/main", "refs/heads/main");
         assertEquals("updated", ok(toRepository(point, "payments")).status());
@@ -631,10 +734,12 @@ class RestoreFromS3Test {
     @Test
     void aRepositoryWithAnyOtherRefIsRefused() throws Exception {
         var point = payments();
-        var other = aws.codecommit.createRepository("other").commit("refs/heads/main", "z", "z").commit("refs/heads/mine", "z", "z");
+        var other = aws.codecommit.createRepository("other").commit("refs/heads/main", "z", "z")
+                .commit("refs/heads/mine", "z", "z");
         var before = refs(other.directory());
         aws.clearCalls();
-        failed(toRepository(point, "other"), "other: has other refs than ", "refs/heads/main, refs/heads/mine", "nothing was changed");
+        failed(toRepository(point, "other"), "other: has other refs than ", "refs/heads/main, refs/heads/mine",
+                "nothing was changed");
         assertReadsOnly();
         assertEquals(0, names("s3:GetObject").size() - 1, "refused before anything is downloaded");
         assertEquals(before, refs(other.directory()));
@@ -653,7 +758,8 @@ class RestoreFromS3Test {
         var ready = aws.codecommit.createRepository("ready").key(aws.kms.find("alias/codecommit", "eu-west-1").arn);
         var run = ok(toRepository(point, "ready"));
         assertEquals("updated", run.status());
-        assertEquals("{\"resource\":\"ready\",\"field\":\"refs\",\"from\":0,\"to\":3}", run.json().at("/changes/0").toString());
+        assertEquals("{\"resource\":\"ready\",\"field\":\"refs\",\"from\":0,\"to\":3}",
+                run.json().at("/changes/0").toString());
         assertRestored(point, ready);
         assertEquals("main", ready.defaultBranch());
     }
@@ -664,7 +770,8 @@ class RestoreFromS3Test {
         var run = toRepository(nights.get(0), "odd2", "--kms-key-id", "alias/codecommit");
         assertEquals(3, run.exitCode(), run.err());
         assertEquals("created", run.status());
-        assertEquals("[{\"what\":\"refs/notes/commits\",\"why\":\"CodeCommit takes branches and tags only\"}]", run.json().path("leftOut").toString());
+        assertEquals("[{\"what\":\"refs/notes/commits\",\"why\":\"CodeCommit takes branches and tags only\"}]",
+                run.json().path("leftOut").toString());
         var expected = refs(manifest(nights.get(0)));
         expected.remove("refs/notes/commits");
         assertEquals(expected, refs(aws.codecommit.repository("odd2").directory()));
@@ -676,15 +783,19 @@ class RestoreFromS3Test {
         var repository = aws.codecommit.createRepository("settings").commit("refs/heads/main", "a", "1");
         var point = save(repository, null, NIGHT, m -> {
             m.put("head", "refs/heads/deleted").set("settings", settings());
-            m.withArray("/settings/triggers").addObject().put("name", "far").put("destinationArn", "arn:aws:sns:us-east-1:111122223333:topic").<ObjectNode>set("branches", JSON.createArrayNode()).putArray("events").add("all");
+            m.withArray("/settings/triggers").addObject().put("name", "far")
+                    .put("destinationArn", "arn:aws:sns:us-east-1:111122223333:topic")
+                    .<ObjectNode>set("branches", JSON.createArrayNode()).putArray("events").add("all");
             ((ObjectNode) m.at("/settings/approvalRuleTemplates/0")).put("approvalRuleTemplateContent", "{}");
             m.withObject("/settings/tags").put("a,b", "not a tag at AWS");
         });
         run = toRepository(point, "parts");
         assertEquals(3, run.exitCode(), run.err());
-        assertEquals(List.of("HEAD", "tags", "approval rule template two of them", "trigger far"), run.json().path("leftOut").valueStream().map(l -> l.path("what").asText()).toList());
+        assertEquals(List.of("HEAD", "tags", "approval rule template two of them", "trigger far"),
+                run.json().path("leftOut").valueStream().map(l -> l.path("what").asText()).toList());
         assertTrue(run.json().at("/leftOut/1/why").asText().startsWith("InvalidTagsMapException: "), run.out());
-        assertTrue(run.json().at("/leftOut/2/why").asText().startsWith("InvalidApprovalRuleTemplateContentException: "), run.out());
+        assertTrue(run.json().at("/leftOut/2/why").asText().startsWith("InvalidApprovalRuleTemplateContentException: "),
+                run.out());
         assertEquals("tell", aws.codecommit.repository("parts").triggers().at("/0/name").asText());
         assertEquals(1, aws.codecommit.repository("parts").triggers().size());
         assertEquals("pays, and \"more\"", aws.codecommit.repository("parts").description());
@@ -698,7 +809,8 @@ class RestoreFromS3Test {
         assertEquals(Map.of("Team", "Payments", "Cost centre", "1 2"), aws.codecommit.repository("empty2").tags());
         assertEquals("unchanged", ok(toRepository(empty, "empty2")).status());
         var old = chain().get(2);
-        failed(toRepository(old, "old"), "old: does not exist, and the restore point names no key for it: give --kms-key-id");
+        failed(toRepository(old, "old"),
+                "old: does not exist, and the restore point names no key for it: give --kms-key-id");
         run = ok(toRepository(old, "old", "--kms-key-id", "alias/aws/codecommit"));
         assertTrue(run.err().contains("no settings were saved"), run.err());
         assertNull(aws.codecommit.repository("old").key());
@@ -708,11 +820,18 @@ class RestoreFromS3Test {
     void theKeyIsDecidedSafely() {
         var repository = aws.codecommit.createRepository("r").commit("refs/heads/main", "a", "1");
         var key = aws.kms.createKey("eu-west-1");
-        Map<String, String> wrong = Map.of("arn:aws:kms:eu-west-1:444455556666:key/1", "is not of account 111122223333 in eu-west-1: give --kms-key-id",
-                "arn:aws:kms:us-east-1:111122223333:key/1", "is not of account 111122223333 in eu-west-1: give --kms-key-id",
-                aws.kms.find("alias/aws/codecommit", "eu-west-1").arn, "was under the AWS managed key before: give --kms-key-id",
+        Map<String,
+                String> wrong = Map.of("arn:aws:kms:eu-west-1:444455556666:key/1",
+                        "is not of account 111122223333 in eu-west-1: give --kms-key-id",
+                        "arn:aws:kms:us-east-1:111122223333:key/1",
+                        "is not of account 111122223333 in eu-west-1: give --kms-key-id",
+                        aws.kms.find("alias/aws/codecommit", "eu-west-1").arn,
+                        "was under the AWS managed key before: give --kms-key-id",
                 key.arn.replaceFirst("........$", "00000000"), "no key ");
-        wrong.forEach((before, says) -> failed(toRepository(save(repository, null, NIGHT, m -> m.putObject("settings").put("kmsKeyId", before)), "new"), says));
+        wrong.forEach((before,
+                says) -> failed(toRepository(
+                        save(repository, null, NIGHT, m -> m.putObject("settings").put("kmsKeyId", before)), "new"),
+                        says));
         var point = save(repository, null, NIGHT, m -> m.putObject("settings").put("kmsKeyId", key.arn));
         key.state = "Disabled";
         failed(toRepository(point, "new"), key.arn + " is SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT and Disabled");
@@ -722,7 +841,8 @@ class RestoreFromS3Test {
         ok(toRepository(point, "new"));
         assertEquals(key.arn, aws.codecommit.repository("new").key());
         aws.clearCalls();
-        failed(toRepository(point, "new", "--kms-key-id", "alias/codecommit"), "new: is under " + key.arn, "leave --kms-key-id out, or first run create-encrypted-repo");
+        failed(toRepository(point, "new", "--kms-key-id", "alias/codecommit"), "new: is under " + key.arn,
+                "leave --kms-key-id out, or first run create-encrypted-repo");
         failed(toRepository(point, "r", "--kms-key-id", "alias/codecommit"), "is under the AWS managed key");
         ok(toRepository(point, "r", "--kms-key-id", "alias/aws/codecommit"));
     }
@@ -732,9 +852,13 @@ class RestoreFromS3Test {
         var point = payments();
         aws.codecommit.createApprovalRuleTemplate("two of them", 1);
         var run = ok(toRepository(point, "again"));
-        assertTrue(run.err().contains("the approval rule template two of them is another one today, and is associated as it is"), run.err());
+        assertTrue(
+                run.err().contains(
+                        "the approval rule template two of them is another one today, and is associated as it is"),
+                run.err());
         assertEquals(List.of("two of them"), aws.codecommit.repository("again").approvalRuleTemplates());
-        assertTrue(aws.codecommit.approvalRuleTemplate("eu-west-1", "two of them").path("approvalRuleTemplateContent").asText().contains("Needed\":1"));
+        assertTrue(aws.codecommit.approvalRuleTemplate("eu-west-1", "two of them").path("approvalRuleTemplateContent")
+                .asText().contains("Needed\":1"));
         assertEquals(0, names("codecommit:CreateApprovalRuleTemplate").size());
     }
 
@@ -745,8 +869,12 @@ class RestoreFromS3Test {
         assertEquals("created", run.status());
         assertRestored(point, home.resolve("r"));
         assertRestored(point, aws.codecommit.repository("again"));
-        assertEquals(1, aws.calls().stream().filter(call -> call.name().equals("s3:GetObject") && call.input().toString().contains(".bundle")).count());
-        assertEquals("unchanged", ok(toRepository(point, "again", "--directory", home.resolve("r").toString())).status());
+        assertEquals(1,
+                aws.calls().stream().filter(
+                        call -> call.name().equals("s3:GetObject") && call.input().toString().contains(".bundle"))
+                        .count());
+        assertEquals("unchanged",
+                ok(toRepository(point, "again", "--directory", home.resolve("r").toString())).status());
     }
 
     @ParameterizedTest
@@ -754,22 +882,27 @@ class RestoreFromS3Test {
     void worksInOtherPartitions(String region) throws Exception {
         var point = payments();
         aws.kms.createAlias(region, "alias/codecommit", aws.kms.createKey(region));
-        var run = restore("--repository-name", "payments", "--backup-region", "eu-west-1", "--region", region, "--to-repository-name", "far", "--kms-key-id", "alias/codecommit");
+        var run = restore("--repository-name", "payments", "--backup-region", "eu-west-1", "--region", region,
+                "--to-repository-name", "far", "--kms-key-id", "alias/codecommit");
         assertEquals(3, run.exitCode(), run.err());
         assertEquals("trigger tell", run.json().at("/leftOut/0/what").asText());
-        assertEquals("arn:" + (region.startsWith("cn") ? "aws-cn" : "aws-us-gov") + ":codecommit:" + region + ":111122223333:far", run.json().at("/repository/arn").asText());
+        assertEquals("arn:" + (region.startsWith("cn") ? "aws-cn" : "aws-us-gov") + ":codecommit:" + region
+                + ":111122223333:far", run.json().at("/repository/arn").asText());
         assertRestored(point, aws.codecommit.repository(region, "far"));
     }
 
     @Test
     void readsAnotherAccountsBucketAndChecksItsOwner() throws Exception {
-        aws.s3.createBucket("elsewhere", "us-east-1", "444455556666").policy("{\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"arn:aws:iam::111122223333:root\"},\"Action\":[\"s3:ListBucket\",\"s3:GetObject\"],"
+        aws.s3.createBucket("elsewhere", "us-east-1", "444455556666").policy(
+                "{\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"arn:aws:iam::111122223333:root\"},\"Action\":[\"s3:ListBucket\",\"s3:GetObject\"],"
                 + "\"Resource\":[\"arn:aws:s3:::elsewhere\",\"arn:aws:s3:::elsewhere/*\"]}]}");
         var point = payments();
         bucket.keys().forEach(key -> aws.s3.bucket("elsewhere").put(key, bucket.get(key)));
-        ok(Script.run(new RestoreFromS3().commandLine(), "--bucket", "elsewhere", "--repository-name", "payments", "--directory", home.resolve("r").toString(), "--expected-bucket-owner", "444455556666"));
+        ok(Script.run(new RestoreFromS3().commandLine(), "--bucket", "elsewhere", "--repository-name", "payments",
+                "--directory", home.resolve("r").toString(), "--expected-bucket-owner", "444455556666"));
         assertRestored(point, home.resolve("r"));
-        failed(restore("--repository-name", "payments", "--directory", home.resolve("r2").toString(), "--expected-bucket-owner", "444455556666"), "Access Denied");
+        failed(restore("--repository-name", "payments", "--directory", home.resolve("r2").toString(),
+                "--expected-bucket-owner", "444455556666"), "Access Denied");
     }
 
     // Pushes
@@ -780,7 +913,8 @@ class RestoreFromS3Test {
         var random = new Random(7);
         for (var i = 0; i < commits; i++) {
             repository.commit("refs/heads/main", "f" + i % 5, randomText(random, size));
-            if (i == commits / 3) repository.ref("refs/heads/side", "refs/heads/main").commit("refs/heads/side", "s", randomText(random, size)).annotatedTag("early", "refs/heads/side");
+            if (i == commits / 3) repository.ref("refs/heads/side", "refs/heads/main")
+                    .commit("refs/heads/side", "s", randomText(random, size)).annotatedTag("early", "refs/heads/side");
         }
         return repository.annotatedTag("late", "refs/heads/main");
     }
@@ -792,7 +926,8 @@ class RestoreFromS3Test {
     }
 
     long pushes() {
-        return aws.calls().stream().filter(call -> call.name().equals("codecommit:GitPush") && call.input().path("path").asText().equals("git-receive-pack")).count();
+        return aws.calls().stream().filter(call -> call.name().equals("codecommit:GitPush")
+                && call.input().path("path").asText().equals("git-receive-pack")).count();
     }
 
     @Test
@@ -802,21 +937,25 @@ class RestoreFromS3Test {
         var marks = new HashSet<String>();
         aws.onCall(call -> {
             ALL.add(call);
-            if (call.name().equals("codecommit:GitPush")) marks.add(aws.codecommit.repository("parts").tags().getOrDefault(RestoreFromS3.MARK, "none"));
+            if (call.name().equals("codecommit:GitPush"))
+                marks.add(aws.codecommit.repository("parts").tags().getOrDefault(RestoreFromS3.MARK, "none"));
         });
         aws.inject(Fault.on("codecommit:GitPush").cutRequest(155_000).always());
         with = script -> script.mostBytes = 150_000;
         var run = ok(toRepository(point, "parts"));
         assertRestored(point, aws.codecommit.repository("parts"));
         assertEquals(Set.of(point.replaceAll(".*/|\\.manifest.*", "")), marks, "refs on their way are marked");
-        assertEquals(Map.of("Team", "Payments", "Cost centre", "1 2"), aws.codecommit.repository("parts").tags(), "and the mark goes");
+        assertEquals(Map.of("Team", "Payments", "Cost centre", "1 2"), aws.codecommit.repository("parts").tags(),
+                "and the mark goes");
         assertTrue(pushes() >= 6 && pushes() <= 20, pushes() + " pushes");
         assertEquals("unchanged", ok(toRepository(point, "parts")).status());
     }
 
     @Test
     void oneCommitThatIsLargerThanAPartIsPushedAsItIs() throws Exception {
-        var repository = aws.codecommit.createRepository("blob").commit("refs/heads/main", "a", "1").commit("refs/heads/main", "big", randomText(new Random(1), 100_000)).commit("refs/heads/main", "b", "2");
+        var repository = aws.codecommit.createRepository("blob").commit("refs/heads/main", "a", "1")
+                .commit("refs/heads/main", "big", randomText(new Random(1), 100_000))
+                .commit("refs/heads/main", "b", "2");
         var point = save(repository, null, NIGHT);
         with = script -> script.mostBytes = 10_000;
         ok(toRepository(point, "blob2", "--kms-key-id", "alias/codecommit"));
@@ -828,15 +967,20 @@ class RestoreFromS3Test {
         var point = save(large("large", 24, 30_000), null, NIGHT, m -> m.set("settings", settings()));
         with = script -> script.mostBytes = 150_000;
         aws.inject(Fault.on("codecommit:GitPush").after(2).always().cutRequest(50_000));
-        var run = failed(toRepository(point, "parts"), "parts: refs: ", " of 4 refs are right; ", "; the same command again does the rest");
+        var run = failed(toRepository(point, "parts"), "parts: refs: ", " of 4 refs are right; ",
+                "; the same command again does the rest");
         var half = aws.codecommit.repository("parts");
         assertEquals(point.replaceAll(".*/|\\.manifest.*", ""), half.tags().get(RestoreFromS3.MARK));
         var onItsWay = refs(half.directory());
-        assertTrue(!onItsWay.isEmpty() && onItsWay.entrySet().stream().anyMatch(ref -> !ref.getValue().equals(refs(manifest(point)).get(ref.getKey()))), onItsWay.toString());
+        assertTrue(
+                !onItsWay.isEmpty() && onItsWay.entrySet().stream()
+                        .anyMatch(ref -> !ref.getValue().equals(refs(manifest(point)).get(ref.getKey()))),
+                onItsWay.toString());
         assertEquals(0, half.triggers().size(), "the triggers come last");
         var first = pushes();
         aws.clearFaults();
-        failed(toRepository(save(large("large2", 5, 10), null, NIGHT, m -> m.set("settings", settings())), "parts"), "has other refs");
+        failed(toRepository(save(large("large2", 5, 10), null, NIGHT, m -> m.set("settings", settings())), "parts"),
+                "has other refs");
         aws.clearCalls();
         assertEquals("updated", ok(toRepository(point, "parts")).status());
         assertRestored(point, half);
@@ -853,7 +997,9 @@ class RestoreFromS3Test {
         failed(toRepository(point, "parts"));
         aws.clearFaults();
         var half = aws.codecommit.repository("parts");
-        var moved = refs(half.directory()).entrySet().stream().filter(ref -> !ref.getValue().equals(refs(manifest(point)).get(ref.getKey()))).map(Map.Entry::getKey).findFirst().orElseThrow();
+        var moved = refs(half.directory()).entrySet().stream()
+                .filter(ref -> !ref.getValue().equals(refs(manifest(point)).get(ref.getKey()))).map(Map.Entry::getKey)
+                .findFirst().orElseThrow();
         half.commit(moved, "mine", "mine");
         failed(toRepository(point, "parts"), "somebody else pushes there: " + moved);
         assertEquals(half.resolve(moved).name(), refs(half.directory()).get(moved));
@@ -876,9 +1022,12 @@ class RestoreFromS3Test {
         var repository = aws.codecommit.createRepository("many");
         var text = new StringBuilder();
         for (var i = 1; i <= 50; i++)
-            text.append("commit refs/heads/main\nmark :" + i + "\ncommitter A <a@b> " + (1767225600 + i) + " +0000\ndata 1\nx\nM 100644 inline f\ndata 2\n" + i % 10 + "\n\n");
-        for (var i = 0; i < count; i++) text.append("reset refs/" + (i % 2 == 0 ? "heads" : "tags") + "/r" + i + "\nfrom :" + (i % 50 + 1) + "\n\n");
-        var importer = new ProcessBuilder("git", "-C", repository.directory().toString(), "fast-import", "--quiet").redirectErrorStream(true).start();
+            text.append("commit refs/heads/main\nmark :" + i + "\ncommitter A <a@b> " + (1767225600 + i)
+                    + " +0000\ndata 1\nx\nM 100644 inline f\ndata 2\n" + i % 10 + "\n\n");
+        for (var i = 0; i < count; i++) text.append(
+                "reset refs/" + (i % 2 == 0 ? "heads" : "tags") + "/r" + i + "\nfrom :" + (i % 50 + 1) + "\n\n");
+        var importer = new ProcessBuilder("git", "-C", repository.directory().toString(), "fast-import", "--quiet")
+                .redirectErrorStream(true).start();
         try (var out = importer.getOutputStream()) {
             out.write(text.toString().getBytes());
         }
@@ -898,7 +1047,9 @@ class RestoreFromS3Test {
         with = script -> script.mostBytes = 100_000;
         for (var round = 0; round < 3; round++) {
             var name = "both" + round;
-            var runs = Stream.of(1, 2).map(i -> java.util.concurrent.CompletableFuture.supplyAsync(() -> toRepository(point, name))).toList();
+            var runs = Stream.of(1, 2)
+                    .map(i -> java.util.concurrent.CompletableFuture.supplyAsync(() -> toRepository(point, name)))
+                    .toList();
             for (var run : runs) assertTrue(Set.of(0, 1).contains(run.get().exitCode()), run.get().err());
             assertTrue(ok(toRepository(point, name)).exitCode() == 0);
             assertRestored(point, aws.codecommit.repository(name));
@@ -909,21 +1060,28 @@ class RestoreFromS3Test {
     // Faults
 
     static Stream<String> steps() {
-        return Stream.of("s3:ListObjectsV2", "s3:GetObject", "s3:HeadObject", "kms:DescribeKey", "codecommit:GetRepository", "codecommit:CreateRepository", "codecommit:GitPush", "codecommit:GitPull",
-                "codecommit:UpdateDefaultBranch", "codecommit:ListTagsForResource", "codecommit:TagResource", "codecommit:ListAssociatedApprovalRuleTemplatesForRepository", "codecommit:GetApprovalRuleTemplate",
-                "codecommit:CreateApprovalRuleTemplate", "codecommit:AssociateApprovalRuleTemplateWithRepository", "codecommit:GetRepositoryTriggers", "codecommit:PutRepositoryTriggers", "sts:GetCallerIdentity");
+        return Stream.of("s3:ListObjectsV2", "s3:GetObject", "s3:HeadObject", "kms:DescribeKey",
+                "codecommit:GetRepository", "codecommit:CreateRepository", "codecommit:GitPush", "codecommit:GitPull",
+                "codecommit:UpdateDefaultBranch", "codecommit:ListTagsForResource", "codecommit:TagResource",
+                "codecommit:ListAssociatedApprovalRuleTemplatesForRepository", "codecommit:GetApprovalRuleTemplate",
+                "codecommit:CreateApprovalRuleTemplate", "codecommit:AssociateApprovalRuleTemplateWithRepository",
+                "codecommit:GetRepositoryTriggers", "codecommit:PutRepositoryTriggers", "sts:GetCallerIdentity");
     }
 
     /** A repository whose default branch is not the first that is pushed. */
     String manySteps() {
-        return save(aws.codecommit.createRepository("steps").commit("refs/heads/a", "a", "1").commit("refs/heads/main", "b", "2").defaultBranch("main"), null, NIGHT, m -> m.set("settings", settings()));
+        return save(
+                aws.codecommit.createRepository("steps").commit("refs/heads/a", "a", "1")
+                        .commit("refs/heads/main", "b", "2").defaultBranch("main"),
+                null, NIGHT, m -> m.set("settings", settings()));
     }
 
     @ParameterizedTest
     @MethodSource("steps")
     void everyStepSurvivesThrottlingAndLostAnswers(String step) throws Exception {
         var point = manySteps();
-        for (var fault : List.of(Fault.on(step).times(2).throttle(), Fault.on(step).loseAnswer(), Fault.on(step).serverError())) {
+        for (var fault : List.of(Fault.on(step).times(2).throttle(), Fault.on(step).loseAnswer(),
+                Fault.on(step).serverError())) {
             var name = "r" + System.nanoTime();
             aws.inject(fault);
             var run = ok(restore("--repository-name", "steps", "--to-repository-name", name));
@@ -960,7 +1118,8 @@ class RestoreFromS3Test {
         aws.inject(Fault.on(step).always().serverError());
         var run = failed(restore("--repository-name", "steps", "--to-repository-name", "again"));
         assertEquals(Set.of(), leftovers());
-        if (aws.codecommit.repository("again") != null) assertTrue(run.err().contains("the same command again"), run.err());
+        if (aws.codecommit.repository("again") != null)
+            assertTrue(run.err().contains("the same command again"), run.err());
         aws.clearFaults();
         ok(restore("--repository-name", "steps", "--to-repository-name", "again"));
         assertRestored(point, aws.codecommit.repository("again"));
@@ -972,7 +1131,9 @@ class RestoreFromS3Test {
     void aCutOrFlippedDownloadIsTakenUp(String reader) throws Exception {
         git = reader;
         var point = save(large("large", 6, 60_000), null, NIGHT);
-        for (var fault : List.of(Fault.on("s3:GetObject").after(1).times(3).cut(100_000), Fault.on("s3:GetObject").after(1).flip(200_000), Fault.on("s3:GetObject").flip(30), Fault.on("s3:GetObject").cut(30))) {
+        for (var fault : List.of(Fault.on("s3:GetObject").after(1).times(3).cut(100_000),
+                Fault.on("s3:GetObject").after(1).flip(200_000), Fault.on("s3:GetObject").flip(30),
+                Fault.on("s3:GetObject").cut(30))) {
             aws.clearFaults();
             aws.clearCalls();
             aws.inject(fault);
@@ -996,7 +1157,8 @@ class RestoreFromS3Test {
     @Test
     void expiredCredentials() throws Exception {
         var point = save(large("large", 12, 30_000), null, NIGHT, m -> m.set("settings", settings()));
-        aws.addCredentials("ASIAIOSFODNN7EXAMPLE", "secret/of/a/session", "token", "assumed-role/Restorer/me", Instant.now().plusSeconds(3600));
+        aws.addCredentials("ASIAIOSFODNN7EXAMPLE", "secret/of/a/session", "token", "assumed-role/Restorer/me",
+                Instant.now().plusSeconds(3600));
         System.setProperty("aws.accessKeyId", "ASIAIOSFODNN7EXAMPLE");
         System.setProperty("aws.secretAccessKey", "secret/of/a/session");
         System.setProperty("aws.sessionToken", "token");
@@ -1005,15 +1167,19 @@ class RestoreFromS3Test {
             var pushed = new java.util.concurrent.atomic.AtomicInteger();
             aws.onCall(call -> {
                 ALL.add(call);
-                if (call.name().equals("codecommit:GitPush") && pushed.incrementAndGet() == 4) aws.clock = java.time.Clock.offset(java.time.Clock.systemUTC(), Duration.ofHours(2));
+                if (call.name().equals("codecommit:GitPush") && pushed.incrementAndGet() == 4)
+                    aws.clock = java.time.Clock.offset(java.time.Clock.systemUTC(), Duration.ofHours(2));
             });
-            failed(toRepository(point, "again"), "the credentials have expired, or they lack codecommit:GitPull, codecommit:GitPush", " of 4 refs are right; ", "; the same command again does the rest");
+            failed(toRepository(point, "again"),
+                    "the credentials have expired, or they lack codecommit:GitPull, codecommit:GitPush",
+                    " of 4 refs are right; ", "; the same command again does the rest");
             failed(toRepository(point, "again"), "ExpiredToken", "sign in again");
             failed(toDirectory(point, "r"), "ExpiredToken", "sign in again");
             aws.clock = java.time.Clock.systemUTC();
             ok(toRepository(point, "again"));
             assertRestored(point, aws.codecommit.repository("again"));
-            assertTrue(aws.calls().stream().allMatch(call -> call.caller().contains("Restorer") || call.caller().isEmpty()));
+            assertTrue(aws.calls().stream()
+                    .allMatch(call -> call.caller().contains("Restorer") || call.caller().isEmpty()));
         } finally {
             System.clearProperty("aws.sessionToken");
         }
@@ -1024,7 +1190,8 @@ class RestoreFromS3Test {
         var point = payments();
         ok(toRepository(point, "again", "--git-endpoint", "127.0.0.1:" + aws.endpoint().getPort()));
         assertRestored(point, aws.codecommit.repository("again"));
-        failed(toRepository(point, "again", "--git-endpoint", "git-codecommit.eu-west-1.invalid"), "again: ", "unknown host git-codecommit.eu-west-1.invalid");
+        failed(toRepository(point, "again", "--git-endpoint", "git-codecommit.eu-west-1.invalid"), "again: ",
+                "unknown host git-codecommit.eu-west-1.invalid");
     }
 
     @ParameterizedTest
@@ -1038,7 +1205,8 @@ class RestoreFromS3Test {
                 return 1_000_000;
             }
         };
-        failed(Script.run(script.commandLine(), "--bucket", "backups", "--manifest", point, "--directory", home.resolve("r").toString()), " has room for 1.0 MB and needs ", "choose another --directory");
+        failed(Script.run(script.commandLine(), "--bucket", "backups", "--manifest", point, "--directory",
+                home.resolve("r").toString()), " has room for 1.0 MB and needs ", "choose another --directory");
         assertFalse(Files.exists(home.resolve("r")));
         assertEquals(1, names("s3:GetObject").size());
     }
@@ -1047,7 +1215,8 @@ class RestoreFromS3Test {
     @MethodSource("readers")
     void aDiskThatGetsFullIsTold(String reader) throws Exception {
         var disk = Files.createDirectory(home.resolve("disk"));
-        var mount = new ProcessBuilder("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk.toString()).redirectErrorStream(true);
+        var mount = new ProcessBuilder("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk.toString())
+                .redirectErrorStream(true);
         try {
             assumeTrue(mount.start().waitFor() == 0, "may not mount a small file system here");
         } catch (IOException e) {
@@ -1062,7 +1231,8 @@ class RestoreFromS3Test {
                 }
             };
             script.git = reader;
-            failed(Script.run(script.commandLine(), "--bucket", "backups", "--manifest", point, "--directory", disk.resolve("r").toString()), disk.resolve("r") + ": ", "No space left on device");
+            failed(Script.run(script.commandLine(), "--bucket", "backups", "--manifest", point, "--directory",
+                    disk.resolve("r").toString()), disk.resolve("r") + ": ", "No space left on device");
             assertEquals(List.of(), RestoreFromS3.entries(disk));
             assertEquals(2, names("s3:GetObject").size(), "a full disk is no reason to read the bundle again");
         } finally {
@@ -1073,22 +1243,26 @@ class RestoreFromS3Test {
     /** The script as a process of its own. */
     Process process(String... args) throws Exception {
         var command = new ArrayList<>(Script.withDefaultSignals());
-        command.addAll(List.of(ProcessHandle.current().info().command().orElse("java"), "-cp", System.getProperty("java.class.path"), "RestoreFromS3", "--bucket", "backups"));
+        command.addAll(List.of(ProcessHandle.current().info().command().orElse("java"), "-cp",
+                System.getProperty("java.class.path"), "RestoreFromS3", "--bucket", "backups"));
         command.addAll(List.of(args));
-        var builder = new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(home.resolve("said").toFile());
+        var builder = new ProcessBuilder(command).redirectErrorStream(true)
+                .redirectOutput(home.resolve("said").toFile());
         builder.environment().putAll(Script.environment(aws));
         return builder.start();
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"INT 130 --directory", "TERM 143 --directory", "INT 130 --to-repository-name", "TERM 143 --to-repository-name"})
+    @ValueSource(strings = {"INT 130 --directory", "TERM 143 --directory", "INT 130 --to-repository-name",
+            "TERM 143 --to-repository-name"})
     void anInterruptedRestoreLeavesNothingBehind(String signalCodeAndTarget) throws Exception {
         var signal = signalCodeAndTarget.split(" ")[0];
         var code = Integer.parseInt(signalCodeAndTarget.split(" ")[1]);
         var target = signalCodeAndTarget.split(" ")[2];
         var point = save(large("large", 6, 60_000), null, NIGHT, m -> m.set("settings", settings()));
         aws.inject(Fault.on("s3:GetObject").after(1).stall(100_000, Duration.ofSeconds(60)));
-        var process = process("--manifest", point, target, target.equals("--directory") ? home.resolve("r").toString() : "new");
+        var process = process("--manifest", point, target,
+                target.equals("--directory") ? home.resolve("r").toString() : "new");
         try {
             for (var i = 0; i < 600 && Files.size(home.resolve("said")) == 0; i++) Thread.sleep(50);
             var said = Files.readString(home.resolve("said"));
@@ -1117,8 +1291,10 @@ class RestoreFromS3Test {
         var nights = new ArrayList<Map<String, String>>();
         for (var night = 0; night < 4; night++) {
             if (night == 1) repository.commit("refs/heads/main", "x", "y").annotatedTag("night1", "refs/heads/main");
-            if (night == 2) repository.work(g -> delete(g, "refs/heads/flat/now-a-folder")).ref("refs/heads/flat", "refs/heads/main~1");
-            if (night == 3) repository.ref("refs/heads/main", "refs/heads/main~2").commit("refs/heads/main", "z", "z").defaultBranch("flat");
+            if (night == 2) repository.work(g -> delete(g, "refs/heads/flat/now-a-folder")).ref("refs/heads/flat",
+                    "refs/heads/main~1");
+            if (night == 3) repository.ref("refs/heads/main", "refs/heads/main~2").commit("refs/heads/main", "z", "z")
+                    .defaultBranch("flat");
             nights.add(refs(repository.directory()));
             aws.onCall(call -> { });
             var backup = Script.run(new BackupToS3().commandLine(), "--bucket", "backups");
@@ -1126,7 +1302,8 @@ class RestoreFromS3Test {
             aws.clearCalls();
             aws.onCall(ALL::add);
         }
-        var points = ok(restore("--list", "--repository-name", "odd")).json().at("/repositories/0/restorePoints").valueStream().map(point -> point.path("manifest").asText()).toList();
+        var points = ok(restore("--list", "--repository-name", "odd")).json().at("/repositories/0/restorePoints")
+                .valueStream().map(point -> point.path("manifest").asText()).toList();
         assertEquals(4, points.size());
         for (var night = 0; night < 4; night++)
             for (var reader : readers()) {
@@ -1153,14 +1330,17 @@ class RestoreFromS3Test {
     @Test
     void theReadmesRecipeRestoresEveryNight() throws Exception {
         for (var tool : List.of("aws", "jq", "sha256sum", "bash"))
-            assumeTrue(Stream.of(System.getenv("PATH").split(java.io.File.pathSeparator)).anyMatch(folder -> Files.isExecutable(Path.of(folder, tool))), tool + " is not on the PATH");
+            assumeTrue(Stream.of(System.getenv("PATH").split(java.io.File.pathSeparator))
+                    .anyMatch(folder -> Files.isExecutable(Path.of(folder, tool))), tool + " is not on the PATH");
         var nights = new ArrayList<>(oddNights());
         var repository = aws.codecommit.repository("odd");
-        nights.add(save(repository, nights.get(3), NIGHT.plusSeconds(4 * 86_400), m -> m.put("head", repository.resolve("refs/heads/old").name())));
+        nights.add(save(repository, nights.get(3), NIGHT.plusSeconds(4 * 86_400),
+                m -> m.put("head", repository.resolve("refs/heads/old").name())));
         nights.add(save(aws.codecommit.createRepository("empty"), null, NIGHT));
         for (var night : nights) {
             var folder = Files.createDirectory(home.resolve("night" + nights.indexOf(night)));
-            var shell = new ProcessBuilder("bash", "-euo", "pipefail", "-c", recipe("Restoring by hand")).directory(folder.toFile()).redirectErrorStream(true);
+            var shell = new ProcessBuilder("bash", "-euo", "pipefail", "-c", recipe("Restoring by hand"))
+                    .directory(folder.toFile()).redirectErrorStream(true);
             shell.environment().putAll(Script.environment(aws));
             shell.environment().putAll(Map.of("bucket", "backups", "manifest", night));
             var process = shell.start();
@@ -1168,10 +1348,12 @@ class RestoreFromS3Test {
             assertEquals(0, process.waitFor(), said);
             assertEquals(refs(manifest(night)), refs(folder.resolve("repository.git")));
             var head = manifest(night).path("head").asText("");
-            if (!head.isEmpty()) assertEquals((head.startsWith("refs/") ? "ref: " : "") + head + "\n", Files.readString(folder.resolve("repository.git/HEAD")));
+            if (!head.isEmpty()) assertEquals((head.startsWith("refs/") ? "ref: " : "") + head + "\n",
+                    Files.readString(folder.resolve("repository.git/HEAD")));
         }
         bucket.corrupt(bundle(nights.get(3), 1), 60);
-        var shell = new ProcessBuilder("bash", "-euo", "pipefail", "-c", recipe("Restoring by hand")).directory(Files.createDirectory(home.resolve("damaged")).toFile()).redirectErrorStream(true);
+        var shell = new ProcessBuilder("bash", "-euo", "pipefail", "-c", recipe("Restoring by hand"))
+                .directory(Files.createDirectory(home.resolve("damaged")).toFile()).redirectErrorStream(true);
         shell.environment().putAll(Script.environment(aws));
         shell.environment().putAll(Map.of("bucket", "backups", "manifest", nights.get(3)));
         var process = shell.start();
@@ -1186,24 +1368,30 @@ class RestoreFromS3Test {
         var repository = aws.codecommit.createRepository("prs").commit("refs/heads/main", "a", "1");
         var first = gzip(pullRequests(Map.of("7", "ünï", "12", "new")));
         var second = gzip(pullRequests(Map.of("12", "renamed")));
-        var point = save(repository, null, NIGHT, m -> m.putArray("pullRequests").add(object(ROOT + "prs/w.pull-requests.json.gz", first))
+        var point = save(repository, null, NIGHT,
+                m -> m.putArray("pullRequests").add(object(ROOT + "prs/w.pull-requests.json.gz", first))
                 .add(object(ROOT + "prs/x.pull-requests.json.gz", second)));
         var file = home.resolve("pull-requests.json");
-        var args = new String[] {"--manifest", point, "--directory", home.resolve("r").toString(), "--pull-requests", file.toString()};
-        assertEquals("would-create", ok(restore(Stream.concat(Stream.of(args), Stream.of("--dry-run")).toArray(String[]::new))).status());
+        var args = new String[] {"--manifest", point, "--directory", home.resolve("r").toString(), "--pull-requests",
+                file.toString()};
+        assertEquals("would-create",
+                ok(restore(Stream.concat(Stream.of(args), Stream.of("--dry-run")).toArray(String[]::new))).status());
         assertFalse(Files.exists(file));
         assertEquals(file.toString(), ok(restore(args)).json().path("pullRequests").asText());
-        assertEquals(List.of("ünï", "renamed"), JSON.readTree(file.toFile()).path("pullRequests").findValuesAsText("title"));
+        assertEquals(List.of("ünï", "renamed"),
+                JSON.readTree(file.toFile()).path("pullRequests").findValuesAsText("title"));
         assertEquals("unchanged", ok(restore(args)).status());
         Files.writeString(file, "mine");
         failed(restore(args), "exists and is something else: give another file");
         assertEquals("mine", Files.readString(file));
         Files.delete(file);
         bucket.corrupt(ROOT + "prs/x.pull-requests.json.gz", 30);
-        failed(restore("--manifest", point, "--directory", home.resolve("r2").toString(), "--pull-requests", file.toString()), "pull-requests.json.gz is damaged");
+        failed(restore("--manifest", point, "--directory", home.resolve("r2").toString(), "--pull-requests",
+                file.toString()), "pull-requests.json.gz is damaged");
         assertFalse(Files.exists(home.resolve("r2")));
         var none = chain().get(0);
-        var run = ok(restore("--manifest", none, "--directory", home.resolve("r3").toString(), "--pull-requests", file.toString()));
+        var run = ok(restore("--manifest", none, "--directory", home.resolve("r3").toString(), "--pull-requests",
+                file.toString()));
         assertTrue(run.err().contains("no pull requests were saved"), run.err());
         assertTrue(run.json().path("pullRequests").isNull());
         assertFalse(Files.exists(file));
@@ -1211,14 +1399,16 @@ class RestoreFromS3Test {
 
     static ObjectNode pullRequests(Map<String, String> titles) {
         var document = JSON.createObjectNode().put("format", 1).put("tool", "x");
-        titles.forEach((id, title) -> document.withArray("pullRequests").addObject().putObject("pullRequest").put("pullRequestId", id).put("title", title));
+        titles.forEach((id, title) -> document.withArray("pullRequests").addObject().putObject("pullRequest")
+                .put("pullRequestId", id).put("title", title));
         return document;
     }
 
     @Test
     @Order(Integer.MAX_VALUE)
     void namesTheIamActionsThatItNeeds() {
-        var forTheKey = Set.of("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext");
+        var forTheKey = Set.of("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt", "kms:GenerateDataKey",
+                "kms:GenerateDataKeyWithoutPlaintext");
         Script.assertIamActions("RestoreFromS3", ALL, forTheKey);
     }
 }

@@ -48,14 +48,20 @@ import org.junit.platform.launcher.core.LauncherDiscoveryRequestBuilder;
 import org.junit.platform.launcher.core.LauncherFactory;
 
 /**
- * {@code ./jbang test [--long] [CLASS...]}, from the repository's root. The last line is {@code N passed, N failed, N skipped}.
+ * {@code ./jbang test [--long] [CLASS...]}, from the repository's root. The last line is
+ * {@code N passed, N failed, N skipped}.
  *
- * <p>A single class runs in this JVM. More are shared out to one JVM more than there are processors, three at most, as tests wait nearly as much as
- * they work; within each they run one after the other, because the SDK's endpoint and credentials are system properties.
+ * <p>A single class runs in this JVM. More are shared out to one JVM more than there are processors, three at most, as
+ * tests wait nearly as much as they work; within each they run one after the other, because the SDK's endpoint and
+ * credentials are system properties.
  */
 class RunTests {
-    /** These take longest: none of them is left for the end. The first two start no script as a process and need not wait for {@link #build}. */
-    private static final List<String> FIRST = List.of("ConformanceTest", "BackupToS3Test", "ProcessTest", "SandboxTest", "RestoreFromS3Test", "FaultCampaignTest",
+    /**
+     * These take longest: none of them is left for the end. The first two start no script as a process and need not
+     * wait for {@link #build}.
+     */
+    private static final List<String> FIRST = List.of("ConformanceTest", "BackupToS3Test", "ProcessTest", "SandboxTest",
+            "RestoreFromS3Test", "FaultCampaignTest",
             "VerifyBackupsTest", "RandomHistoriesTest", "BackupToS3ProcessTest");
     /** Begins what a JVM of the tests says to this one, in the last line about a class. */
     private static final String RESULT = "\u0001";
@@ -75,7 +81,8 @@ class RunTests {
         System.setProperty("tests.long", String.valueOf(names.remove("--long")));
         if (names.isEmpty())
             try (var files = Files.walk(Path.of("tests"))) {
-                files.map(f -> f.getFileName().toString()).filter(f -> f.endsWith("Test.java")).map(f -> f.replace(".java", "")).sorted().forEach(names::add);
+                files.map(f -> f.getFileName().toString()).filter(f -> f.endsWith("Test.java"))
+                        .map(f -> f.replace(".java", "")).sorted().forEach(names::add);
                 names.sort(Comparator.comparing(name -> FIRST.contains(name) ? FIRST.indexOf(name) : FIRST.size()));
             }
         for (var name : names) find(name);
@@ -85,7 +92,8 @@ class RunTests {
         run.total.slow.sort(Comparator.comparing(test -> -Double.parseDouble(test.split(" ")[0])));
         if (!run.total.slow.isEmpty()) System.out.println("The slowest tests, in seconds:");
         run.total.slow.stream().limit(30).forEach(test -> System.out.println("    " + test));
-        System.out.println(run.total.passed + " passed, " + run.total.failed + " failed, " + run.total.skipped + " skipped");
+        System.out.println(
+                run.total.passed + " passed, " + run.total.failed + " failed, " + run.total.skipped + " skipped");
         System.exit(run.total.failed > 0 || run.total.passed == 0 ? 1 : 0);
     }
 
@@ -99,7 +107,8 @@ class RunTests {
 
     private static Tally execute(String name) throws ClassNotFoundException {
         var report = new Report();
-        LauncherFactory.create().execute(LauncherDiscoveryRequestBuilder.request().selectors(selectClass(find(name))).build(), report);
+        LauncherFactory.create()
+                .execute(LauncherDiscoveryRequestBuilder.request().selectors(selectClass(find(name))).build(), report);
         if (report.tally.toString().startsWith("0\t0\t0")) {
             report.tally.failed++;
             System.out.println("FAILED " + name + ": it has no tests");
@@ -118,20 +127,26 @@ class RunTests {
         }
         var build = new Thread(this::build);
         build.start();
-        var sharers = IntStream.range(0, 1 + Math.min(2, Runtime.getRuntime().availableProcessors())).mapToObj(i -> new Thread(() -> share(i, build))).toList();
+        var sharers = IntStream.range(0, 1 + Math.min(2, Runtime.getRuntime().availableProcessors()))
+                .mapToObj(i -> new Thread(() -> share(i, build))).toList();
         sharers.forEach(Thread::start);
         for (var sharer : sharers) sharer.join();
         build.join();
     }
 
-    /** JBang does not lock its cache: a script that is not built yet must not be started by the tests of two JVMs at once. */
+    /**
+     * JBang does not lock its cache: a script that is not built yet must not be started by the tests of two JVMs at
+     * once.
+     */
     private void build() {
         try (var files = Files.list(Path.of("scripts"))) {
             var scripts = new ArrayList<>(files.map(Path::toString).sorted().toList());
             scripts.add("tests/localaws/Sandbox.java");
             for (var script : scripts) {
                 var builder = new ProcessBuilder("./jbang", "build", script).redirectErrorStream(true);
-                builder.environment().merge("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC", (given, more) -> given + " " + more); // halves javac's time
+                // halves javac's time
+                builder.environment().merge("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+                        (given, more) -> given + " " + more);
                 var process = builder.start();
                 var said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
                 if (process.waitFor() != 0) failed("./jbang build " + script, said);
@@ -153,9 +168,11 @@ class RunTests {
                 jvm.outputWriter().append(name).append('\n').flush();
                 var said = new StringBuilder();
                 var line = jvm.inputReader().readLine();
-                for (; line != null && !line.contains(RESULT); line = jvm.inputReader().readLine()) said.append(line).append('\n');
+                for (; line != null && !line.contains(RESULT); line = jvm.inputReader().readLine())
+                    said.append(line).append('\n');
                 watch.shutdownNow();
-                if (line != null) ended(name, start, said + line.substring(0, line.indexOf(RESULT)), line.substring(line.indexOf(RESULT) + 1));
+                if (line != null) ended(name, start, said + line.substring(0, line.indexOf(RESULT)),
+                        line.substring(line.indexOf(RESULT) + 1));
                 else {
                     System.out.print(said);
                     failed(name, "its JVM ended with exit code " + jvm.waitFor() + " and no result");
@@ -170,26 +187,34 @@ class RunTests {
     /** With this one's options, but a temporary directory of its own, as some tests look at what is left there. */
     private static Process start(Path directory) throws IOException {
         var command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString()));
-        ManagementFactory.getRuntimeMXBean().getInputArguments().stream().filter(option -> !option.startsWith("-agentlib:")).forEach(command::add);
-        command.addAll(List.of("-Djava.io.tmpdir=" + directory, "-Dtests.long=" + System.getProperty("tests.long"), "-cp", System.getProperty("java.class.path"), "RunTests", "--serve"));
+        ManagementFactory.getRuntimeMXBean().getInputArguments().stream()
+                .filter(option -> !option.startsWith("-agentlib:")).forEach(command::add);
+        command.addAll(List.of("-Djava.io.tmpdir=" + directory, "-Dtests.long=" + System.getProperty("tests.long"),
+                "-cp", System.getProperty("java.class.path"), "RunTests", "--serve"));
         var builder = new ProcessBuilder(command).redirectErrorStream(true);
         skipShims(builder.environment());
         return builder.start();
     }
 
-    /** Does once what pyenv's stand-ins for aws and python3 do at each call, which is a third of the time of an AWS CLI command. */
+    /**
+     * Does once what pyenv's stand-ins for aws and python3 do at each call, which is a third of the time of an AWS CLI
+     * command.
+     */
     private static void skipShims(Map<String, String> environment) throws IOException {
-        if (Stream.of(environment.getOrDefault("PATH", "").split(":")).noneMatch(folder -> folder.endsWith("/shims"))) return;
+        if (Stream.of(environment.getOrDefault("PATH", "").split(":")).noneMatch(folder -> folder.endsWith("/shims")))
+            return;
         var pyenv = new ProcessBuilder("pyenv", "prefix").redirectError(ProcessBuilder.Redirect.DISCARD).start();
         var prefix = new String(pyenv.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
-        if (!prefix.isEmpty()) environment.merge("PATH", prefix.replace(":", "/bin:") + "/bin:", (path, first) -> first + path);
+        if (!prefix.isEmpty())
+            environment.merge("PATH", prefix.replace(":", "/bin:") + "/bin:", (path, first) -> first + path);
     }
 
     /** Ends a JVM that takes far too long for one class, after it has printed what its threads do. */
     private static ScheduledExecutorService watch(Process jvm) {
         var watch = Executors.newSingleThreadScheduledExecutor();
         var minutes = Boolean.getBoolean("tests.long") ? 180 : 15;
-        watch.schedule(() -> new ProcessBuilder("kill", "-QUIT", String.valueOf(jvm.pid())).start().waitFor(), minutes, TimeUnit.MINUTES);
+        watch.schedule(() -> new ProcessBuilder("kill", "-QUIT", String.valueOf(jvm.pid())).start().waitFor(), minutes,
+                TimeUnit.MINUTES);
         watch.schedule(jvm::destroyForcibly, minutes * 60 + 5, TimeUnit.SECONDS);
         return watch;
     }
@@ -201,7 +226,8 @@ class RunTests {
 
     private synchronized void ended(String name, long start, String said, String tally) {
         System.out.print(said);
-        System.out.println("[" + LocalTime.now().withNano(0) + "] " + name + ": " + (System.nanoTime() - start) / 1_000_000_000 + " s");
+        System.out.println("[" + LocalTime.now().withNano(0) + "] " + name + ": "
+                + (System.nanoTime() - start) / 1_000_000_000 + " s");
         total.add(tally);
     }
 
@@ -230,7 +256,10 @@ class RunTests {
 
     // ---- A JVM of the tests
 
-    /** Runs each class that a line on stdin names. Ends with stdin: also when the JVM that holds its other end is killed. */
+    /**
+     * Runs each class that a line on stdin names. Ends with stdin: also when the JVM that holds its other end is
+     * killed.
+     */
     private static void serve() {
         var work = Executors.newSingleThreadExecutor();
         new BufferedReader(new InputStreamReader(System.in)).lines().forEach(name -> work.execute(() -> {
@@ -279,7 +308,8 @@ class RunTests {
         @Override
         public void executionFinished(TestIdentifier test, TestExecutionResult result) {
             var seconds = (System.nanoTime() - started.remove(test)) / 1e9;
-            if (test.isTest() && seconds > 2) tally.slow.add("%.1f %s".formatted(seconds, name(test)).replaceAll("\\s", " "));
+            if (test.isTest() && seconds > 2)
+                tally.slow.add("%.1f %s".formatted(seconds, name(test)).replaceAll("\\s", " "));
             switch (result.getStatus()) {
                 case SUCCESSFUL -> tally.passed += test.isTest() ? 1 : 0;
                 case ABORTED -> skipped(test, result.getThrowable().map(Throwable::getMessage).orElse(""));
@@ -289,7 +319,8 @@ class RunTests {
                     result.getThrowable().ifPresent(e -> {
                         var trace = new StringWriter();
                         e.printStackTrace(new PrintWriter(trace));
-                        trace.toString().lines().filter(l -> !l.contains("org.junit.") && !l.contains("java.base/")).limit(40).forEach(l -> System.out.println("    " + l));
+                        trace.toString().lines().filter(l -> !l.contains("org.junit.") && !l.contains("java.base/"))
+                                .limit(40).forEach(l -> System.out.println("    " + l));
                     });
                 }
             }
@@ -307,8 +338,11 @@ class RunTests {
 
         private static String name(TestIdentifier test) {
             var parts = new ArrayList<String>();
-            for (var segment : test.getUniqueIdObject().getSegments().subList(1, test.getUniqueIdObject().getSegments().size())) parts.add(segment.getValue());
-            return String.join(" ", parts) + (parts.get(parts.size() - 1).startsWith("#") ? " " + test.getDisplayName() : "");
+            for (var segment : test.getUniqueIdObject().getSegments().subList(1,
+                    test.getUniqueIdObject().getSegments().size()))
+                parts.add(segment.getValue());
+            return String.join(" ", parts)
+                    + (parts.get(parts.size() - 1).startsWith("#") ? " " + test.getDisplayName() : "");
         }
     }
 }

@@ -35,7 +35,9 @@ class SandboxTest {
         var command = new ArrayList<>(List.of(Path.of("jbang").toAbsolutePath().toString(), "sandbox"));
         command.addAll(List.of(arguments));
         var builder = new ProcessBuilder(command);
-        builder.environment().putAll(Map.of("TMPDIR", theirTemp.toString(), "JAVA_TOOL_OPTIONS", "-Djava.io.tmpdir=\"" + theirTemp + "\"",
+        builder.environment()
+                .putAll(Map.of("TMPDIR", theirTemp.toString(), "JAVA_TOOL_OPTIONS",
+                        "-Djava.io.tmpdir=\"" + theirTemp + "\"",
                 "GIT_CONFIG_NOSYSTEM", "1", "GIT_CONFIG_GLOBAL", "/dev/null"));
         builder.environment().putAll(environment);
         return builder;
@@ -56,7 +58,8 @@ class SandboxTest {
 
     void assertNothingLeft() throws IOException {
         try (var files = Files.list(theirTemp)) {
-            assertEquals(List.of(), files.filter(file -> !file.getFileName().toString().startsWith("hsperfdata")).toList());
+            assertEquals(List.of(),
+                    files.filter(file -> !file.getFileName().toString().startsWith("hsperfdata")).toList());
         }
     }
 
@@ -68,7 +71,8 @@ class SandboxTest {
     }
 
     static String git(Path directory, String... arguments) throws Exception {
-        var command = new ArrayList<>(List.of("git", "-C", directory.toString(), "-c", "user.name=Ada", "-c", "user.email=ada@example.com"));
+        var command = new ArrayList<>(
+                List.of("git", "-C", directory.toString(), "-c", "user.name=Ada", "-c", "user.email=ada@example.com"));
         command.addAll(List.of(arguments));
         var git = new ProcessBuilder(command).redirectErrorStream(true).start();
         var out = new String(git.getInputStream().readAllBytes());
@@ -95,8 +99,11 @@ class SandboxTest {
         var tour = run();
         assertEquals(0, tour.exitCode(), tour.out() + tour.err());
         assertTrue(tour.out().endsWith("are the same as those that were pushed.\n"), tour.out());
-        assertEquals(7, tour.out().lines().filter(line -> line.matches("  for real: +(created|updated)")).count(), tour.out());
-        assertEquals(7, tour.out().lines().filter(line -> line.matches("  with --dry-run: +would-(create|update)")).count(), tour.out());
+        assertEquals(7, tour.out().lines().filter(line -> line.matches("  for real: +(created|updated)")).count(),
+                tour.out());
+        assertEquals(7,
+                tour.out().lines().filter(line -> line.matches("  with --dry-run: +would-(create|update)")).count(),
+                tour.out());
         assertEquals(7, tour.out().lines().filter(line -> line.matches("  once more: +unchanged")).count(), tour.out());
         assertTrue(tour.out().contains("not AWS's"), tour.out());
     }
@@ -113,12 +120,20 @@ class SandboxTest {
 
     @Test
     void nothingOfTheUsersAccountIsSeenInIt() throws Exception {
-        environment.putAll(Map.of("AWS_PROFILE", "production", "AWS_SESSION_TOKEN", "real", "AWS_ENDPOINT_URL_KMS", "https://kms.eu-west-1.amazonaws.com", "AWS_REGION", "us-east-1",
-                "HTTP_PROXY", "http://127.0.0.1:9", "http_proxy", "http://127.0.0.1:9", "GIT_DIR", "/nowhere", "GIT_CONFIG_COUNT", "1", "GIT_CONFIG_KEY_0", "user.name", "GIT_CONFIG_VALUE_0", "Grace"));
-        Files.writeString(temp.resolve("gitconfig"), "[credential]\n\thelper = \"!touch '" + temp + "/helper-was-called'; false\"\n[http]\n\tproxy = http://127.0.0.1:9\n");
+        environment.putAll(Map.of("AWS_PROFILE", "production", "AWS_SESSION_TOKEN", "real", "AWS_ENDPOINT_URL_KMS",
+                "https://kms.eu-west-1.amazonaws.com", "AWS_REGION", "us-east-1",
+                "HTTP_PROXY", "http://127.0.0.1:9", "http_proxy", "http://127.0.0.1:9", "GIT_DIR", "/nowhere",
+                "GIT_CONFIG_COUNT", "1", "GIT_CONFIG_KEY_0", "user.name", "GIT_CONFIG_VALUE_0", "Grace"));
+        Files.writeString(temp.resolve("gitconfig"), "[credential]\n\thelper = \"!touch '" + temp
+                + "/helper-was-called'; false\"\n[http]\n\tproxy = http://127.0.0.1:9\n");
         environment.put("GIT_CONFIG_GLOBAL", temp.resolve("gitconfig").toString());
-        var seen = bash("git config user.name; git clone -q $AWS_ENDPOINT_URL/v1/repos/payments p; git -C p log --format=%s -1; rm -rf p; env | grep ^AWS_ | sort; ./jbang create-kms-key --alias alias/x --print /status");
-        assertEquals(List.of("Grace", "Write src/Pay.java", "AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE", "AWS_CONFIG_FILE=/dev/null", "AWS_DEFAULT_REGION=eu-west-1", "AWS_EC2_METADATA_DISABLED=true"),
+        var seen = bash(
+                "git config user.name; git clone -q $AWS_ENDPOINT_URL/v1/repos/payments p; git -C p log --format=%s "
+                        + "-1; rm -rf p; env | grep ^AWS_ | sort; ./jbang create-kms-key --alias alias/x --print "
+                        + "/status");
+        assertEquals(
+                List.of("Grace", "Write src/Pay.java", "AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE",
+                        "AWS_CONFIG_FILE=/dev/null", "AWS_DEFAULT_REGION=eu-west-1", "AWS_EC2_METADATA_DISABLED=true"),
                 seen.lines().limit(6).toList());
         assertFalse(seen.contains("production") || seen.contains("real") || seen.contains("KMS"), seen);
         assertTrue(seen.contains("AWS_REGION=eu-west-1\n") && seen.endsWith("created\n"), seen);
@@ -127,22 +142,34 @@ class SandboxTest {
 
     @Test
     void gitSignsInByItselfAndShowsNoPassword() throws Exception {
-        var run = run("--", "bash", "-euc", "cd \"$TMPDIR\"; GIT_TRACE=1 git clone -q $AWS_ENDPOINT_URL/v1/repos/payments p; cd p; git log --all --format=%s; git tag; git branch -r"
-                + "; git checkout -q -b new; GIT_TRACE=1 git push -q origin new; git ls-remote origin; cd ..; rm -rf p");
+        var run = run("--", "bash", "-euc",
+                "cd \"$TMPDIR\"; GIT_TRACE=1 git clone -q $AWS_ENDPOINT_URL/v1/repos/payments p; cd p; git log --all "
+                        + "--format=%s; git tag; git branch -r"
+                        + "; git checkout -q -b new; GIT_TRACE=1 git push -q origin new; git ls-remote origin; cd "
+                        + "..; rm -rf p");
         assertEquals(0, run.exitCode(), run.err());
-        assertTrue(run.out().contains("v1.1\n") && run.out().contains("origin/refunds\n") && run.out().contains("refs/heads/new\n"), run.out());
+        assertTrue(run.out().contains("v1.1\n") && run.out().contains("origin/refunds\n")
+                && run.out().contains("refs/heads/new\n"), run.out());
         assertTrue(run.err().contains("credential-helper"), run.err());
-        assertFalse(run.err().matches("(?s).*\\d{8}T\\d{6}Z[0-9a-f]{64}.*") || run.err().contains("EXAMPLEKEY"), run.err());
+        assertFalse(run.err().matches("(?s).*\\d{8}T\\d{6}Z[0-9a-f]{64}.*") || run.err().contains("EXAMPLEKEY"),
+                run.err());
     }
 
     @Test
     void theAwsClisCredentialHelperSignsInToo() throws Exception {
         assumeTrue(found("aws"), "the AWS CLI (aws) is not on PATH");
         environment.put("SHOP", repository().toString());
-        var out = bash("url=$(aws codecommit create-repository --repository-name cli --query repositoryMetadata.cloneUrlHttp --output text)"
-                + "; git -C \"$SHOP\" -c credential.$AWS_ENDPOINT_URL.helper= -c credential.$AWS_ENDPOINT_URL.helper='!aws codecommit credential-helper --ignore-host-check $@' push -q --mirror $url"
-                + "; git ls-remote $url; aws codecommit get-repository --repository-name cli --query repositoryMetadata.defaultBranch --output text"
-                + "; echo hello | aws s3 cp - s3://$BACKUP_BUCKET/a/b; cat \"$SANDBOX_S3/$BACKUP_BUCKET/a/b\"; aws ec2 describe-vpcs --query Vpcs[].VpcId --output text; echo $VPC_ID");
+        var out = bash(
+                "url=$(aws codecommit create-repository --repository-name cli --query "
+                        + "repositoryMetadata.cloneUrlHttp --output text)"
+                        + "; git -C \"$SHOP\" -c credential.$AWS_ENDPOINT_URL.helper= -c "
+                        + "credential.$AWS_ENDPOINT_URL.helper='!aws codecommit credential-helper "
+                        + "--ignore-host-check $@' push -q --mirror $url"
+                        + "; git ls-remote $url; aws codecommit get-repository --repository-name cli --query "
+                        + "repositoryMetadata.defaultBranch --output text"
+                        + "; echo hello | aws s3 cp - s3://$BACKUP_BUCKET/a/b; cat "
+                        + "\"$SANDBOX_S3/$BACKUP_BUCKET/a/b\"; aws ec2 describe-vpcs --query Vpcs[].VpcId --output "
+                        + "text; echo $VPC_ID");
         assertTrue(out.contains("refs/heads/odd/\"ünï\"\n") && out.contains("refs/tags/v1^{}\n"), out);
         assertTrue(out.matches("(?s).*\nhello\n(vpc-\\w+)\n\\1\n"), out);
     }
@@ -176,8 +203,10 @@ class SandboxTest {
     /** This project's own history, or what there is of it. */
     Path ownHistory() throws Exception {
         var own = temp.resolve("own");
-        assumeTrue(new ProcessBuilder("git", "rev-parse", "--verify", "-q", "HEAD").start().waitFor() == 0, "these sources are in no Git repository");
-        assumeTrue(git(Path.of("."), "rev-parse", "--is-shallow-repository").strip().equals("false"), "these sources are in a shallow clone");
+        assumeTrue(new ProcessBuilder("git", "rev-parse", "--verify", "-q", "HEAD").start().waitFor() == 0,
+                "these sources are in no Git repository");
+        assumeTrue(git(Path.of("."), "rev-parse", "--is-shallow-repository").strip().equals("false"),
+                "these sources are in a shallow clone");
         git(temp, "clone", "-q", "--no-hardlinks", Path.of("").toAbsolutePath().toString(), "own");
         git(own, "checkout", "-q", "-B", "main");
         git(own, "update-ref", "--no-deref", "-d", "refs/remotes/origin/HEAD");
@@ -190,15 +219,19 @@ class SandboxTest {
         var large = Files.createDirectory(temp.resolve("large"));
         git(large, "init", "-q", "-b", "main");
         var random = new java.util.Random(7);
-        var importer = new ProcessBuilder("git", "-C", large.toString(), "fast-import", "--quiet").redirectErrorStream(true).start();
+        var importer = new ProcessBuilder("git", "-C", large.toString(), "fast-import", "--quiet")
+                .redirectErrorStream(true).start();
         try (var out = new java.io.BufferedOutputStream(importer.getOutputStream())) {
             for (var i = 1; i <= 1_000; i++) {
                 var data = new byte[52_000];
                 random.nextBytes(data);
-                out.write(("commit refs/heads/main\nmark :" + i + "\ncommitter Ada <ada@example.com> " + (1_700_000_000 + i) + " +0000\ndata 2\nc\n"
-                        + (i == 1 ? "" : "from :" + (i - 1) + "\n") + "M 100644 inline dir" + i % 40 + "/file" + i % 300 + "\ndata " + data.length + "\n").getBytes());
+                out.write(("commit refs/heads/main\nmark :" + i + "\ncommitter Ada <ada@example.com> "
+                        + (1_700_000_000 + i) + " +0000\ndata 2\nc\n"
+                        + (i == 1 ? "" : "from :" + (i - 1) + "\n") + "M 100644 inline dir" + i % 40 + "/file" + i % 300
+                        + "\ndata " + data.length + "\n").getBytes());
                 out.write(data);
-                out.write(("\nreset refs/" + (i % 2 == 0 ? "heads/branch" : "tags/tag") + i + "\nfrom :" + i + "\n\n").getBytes());
+                out.write(("\nreset refs/" + (i % 2 == 0 ? "heads/branch" : "tags/tag") + i + "\nfrom :" + i + "\n\n")
+                        .getBytes());
             }
         }
         assertEquals(0, importer.waitFor(), () -> new String(read(importer)));
@@ -217,12 +250,16 @@ class SandboxTest {
     void aRepositoryOfTheUsersIsThereAndOnlyRead() throws Exception {
         var shop = repository();
         var refs = git(shop, "for-each-ref");
-        var run = run("--git-dir", shop.toString(), "--", "bash", "-euc", "cd \"$TMPDIR\"; git clone -q $AWS_ENDPOINT_URL/v1/repos/shop s; cd s; git branch --show-current; git ls-remote origin"
-                + "; git -c user.name=Ada -c user.email=a@example.com commit -q --allow-empty -m more; git push -q origin trunk :refs/tags/v1; git ls-remote origin; cd ..; rm -rf s");
+        var run = run("--git-dir", shop.toString(), "--", "bash", "-euc",
+                "cd \"$TMPDIR\"; git clone -q $AWS_ENDPOINT_URL/v1/repos/shop s; cd s; git branch --show-current; "
+                        + "git ls-remote origin"
+                        + "; git -c user.name=Ada -c user.email=a@example.com commit -q --allow-empty -m more; git "
+                        + "push -q origin trunk :refs/tags/v1; git ls-remote origin; cd ..; rm -rf s");
         assertEquals(0, run.exitCode(), run.err());
         assertEquals("trunk", run.out().lines().findFirst().orElse(""));
         var head = git(shop, "rev-parse", "HEAD").strip();
-        assertTrue(run.out().contains(head + "\trefs/heads/odd/\"ünï\"\n") && run.out().contains(head + "\trefs/tags/v1^{}\n"), run.out());
+        assertTrue(run.out().contains(head + "\trefs/heads/odd/\"ünï\"\n")
+                && run.out().contains(head + "\trefs/tags/v1^{}\n"), run.out());
         assertFalse(run.out().contains("refs/remotes"), run.out());
         assertEquals(refs, git(shop, "for-each-ref"));
         assertEquals("", git(shop, "status", "--porcelain"));
@@ -244,15 +281,19 @@ class SandboxTest {
 
     @Test
     void whenItIsInterruptedItEndsItsChildrenAndLeavesNothing() throws Exception {
-        var builder = sandbox("--", "bash", "-c", "sleep 1000 & sleep 1000").redirectErrorStream(true).redirectOutput(temp.resolve("log").toFile());
+        var builder = sandbox("--", "bash", "-c", "sleep 1000 & sleep 1000").redirectErrorStream(true)
+                .redirectOutput(temp.resolve("log").toFile());
         builder.command(Stream.concat(Script.withDefaultSignals().stream(), builder.command().stream()).toList());
         var process = builder.start();
         List<ProcessHandle> children = List.of();
         for (var i = 0; i < 600 && children.size() < 3; i++) {
             Thread.sleep(100);
-            children = process.descendants().filter(child -> child.info().command().filter(name -> name.matches(".*/(sleep|bash)")).isPresent()).toList();
+            children = process.descendants()
+                    .filter(child -> child.info().command().filter(name -> name.matches(".*/(sleep|bash)")).isPresent())
+                    .toList();
         }
-        assertTrue(children.stream().filter(child -> child.info().command().orElse("").endsWith("sleep")).count() == 2, children + Files.readString(temp.resolve("log")));
+        assertTrue(children.stream().filter(child -> child.info().command().orElse("").endsWith("sleep")).count() == 2,
+                children + Files.readString(temp.resolve("log")));
         assertEquals(0, new ProcessBuilder("kill", "-INT", String.valueOf(process.pid())).start().waitFor());
         assertTrue(process.waitFor(30, TimeUnit.SECONDS));
         assertEquals(130, process.exitValue());

@@ -55,7 +55,10 @@ final class Script {
         return new Run(exitCode, out.toString(), err.toString());
     }
 
-    /** That a run was refused as wrong usage: exit code 2, nothing on stdout, one line on stderr that shows what is right, no call to AWS. */
+    /**
+     * That a run was refused as wrong usage: exit code 2, nothing on stdout, one line on stderr that shows what is
+     * right, no call to AWS.
+     */
     static void assertRefused(Run run, String right, LocalAws aws) {
         assertEquals(2, run.exitCode(), run.err());
         assertEquals("", run.out());
@@ -65,12 +68,13 @@ final class Script {
     }
 
     /**
-     * That the IAM actions in a script's Javadoc are those of the calls it made, no fewer and no more; the implied ones need a permission
-     * without being a call of their own (tags given at creation). sts:GetCallerIdentity needs none.
+     * That the IAM actions in a script's Javadoc are those of the calls it made, no fewer and no more; the implied ones
+     * need a permission without being a call of their own (tags given at creation). sts:GetCallerIdentity needs none.
      */
     static void assertIamActions(String script, Collection<Call> calls, Set<String> implied) {
         var made = new TreeSet<>(implied);
-        calls.stream().map(Call::name).filter(name -> !name.equals("sts:GetCallerIdentity") && !name.startsWith("unknown:"))
+        calls.stream().map(Call::name)
+                .filter(name -> !name.equals("sts:GetCallerIdentity") && !name.startsWith("unknown:"))
                 .map(name -> name.startsWith("s3:") ? S3.action(name) : name).forEach(made::add);
         assertEquals(String.join("\n", made), String.join("\n", iamActions(script)));
     }
@@ -83,7 +87,8 @@ final class Script {
 
     /** All that look like IAM actions in a text. */
     static Set<String> actions(String text) {
-        return Pattern.compile("\\b(?:kms|codecommit|ec2|iam|s3):[A-Z]\\w+").matcher(text).results().map(MatchResult::group).collect(Collectors.toCollection(TreeSet::new));
+        return Pattern.compile("\\b(?:kms|codecommit|ec2|iam|s3):[A-Z]\\w+").matcher(text).results()
+                .map(MatchResult::group).collect(Collectors.toCollection(TreeSet::new));
     }
 
     static String javadoc(String script) {
@@ -95,7 +100,10 @@ final class Script {
         }
     }
 
-    /** Points the SDK of this JVM at an embedded AWS, as the environment variables of the sandbox do for other processes. */
+    /**
+     * Points the SDK of this JVM at an embedded AWS, as the environment variables of the sandbox do for other
+     * processes.
+     */
     static void use(LocalAws aws) {
         System.setProperty("aws.endpointUrl", aws.endpoint().toString());
         System.setProperty("aws.accessKeyId", LocalAws.ACCESS_KEY_ID);
@@ -116,7 +124,10 @@ final class Script {
                 "AWS_SHARED_CREDENTIALS_FILE", "/dev/null"));
     }
 
-    /** Begins the command of a process that a signal is to end: if the tests were started in the background, all that they start ignores SIGINT. */
+    /**
+     * Begins the command of a process that a signal is to end: if the tests were started in the background, all that
+     * they start ignores SIGINT.
+     */
     static List<String> withDefaultSignals() throws IOException, InterruptedException {
         var env = List.of("env", "--default-signal=INT,TERM");
         assumeTrue(new ProcessBuilder(Stream.concat(env.stream(), Stream.of("true")).toList()).start().waitFor() == 0,

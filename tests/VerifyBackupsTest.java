@@ -75,7 +75,8 @@ import software.amazon.awssdk.services.s3.model.CompletedPart;
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class VerifyBackupsTest {
     static final ObjectMapper JSON = new ObjectMapper();
-    static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmssSSS'Z'").withZone(ZoneOffset.UTC);
+    static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmssSSS'Z'")
+            .withZone(ZoneOffset.UTC);
     /** All calls of this class's runs, to compare with the IAM actions that the script names. */
     static final List<Call> ALL = new CopyOnWriteArrayList<>();
 
@@ -96,7 +97,8 @@ class VerifyBackupsTest {
         aws = LocalAws.start();
         bucket = aws.s3.createBucket("backups", "eu-west-1");
         Script.use(aws);
-        s3 = S3Client.builder().endpointOverride(aws.endpoint()).region(Region.EU_WEST_1).httpClient(HTTP).credentialsProvider(OPERATOR).build();
+        s3 = S3Client.builder().endpointOverride(aws.endpoint()).region(Region.EU_WEST_1).httpClient(HTTP)
+                .credentialsProvider(OPERATOR).build();
     }
 
     @AfterEach
@@ -114,19 +116,22 @@ class VerifyBackupsTest {
         all.addAll(List.of(args));
         var run = Script.run(script.commandLine(), all.toArray(String[]::new));
         ALL.addAll(aws.calls());
-        assertEquals(List.of(), aws.calls().stream().filter(call -> !call.readOnly()).map(Call::name).toList(), "only reads");
+        assertEquals(List.of(), aws.calls().stream().filter(call -> !call.readOnly()).map(Call::name).toList(),
+                "only reads");
         assertTrue(run.exitCode() != 1 && run.exitCode() != 2 || run.out().isEmpty(), run.out());
         return run;
     }
 
     /** Each finding as "repository kind file". */
     static List<String> findings(Script.Run run) {
-        return run.json().path("findings").valueStream().map(f -> f.path("repositoryName").asText() + " " + f.path("kind").asText() + " "
+        return run.json().path("findings").valueStream()
+                .map(f -> f.path("repositoryName").asText() + " " + f.path("kind").asText() + " "
                 + f.path("key").asText("").replaceAll("null|.*/", "")).toList();
     }
 
     static String messages(Script.Run run) {
-        return run.json().path("findings").valueStream().map(f -> f.path("message").asText()).collect(Collectors.joining("\n"));
+        return run.json().path("findings").valueStream().map(f -> f.path("message").asText())
+                .collect(Collectors.joining("\n"));
     }
 
     void assertVerified(Script.Run run) {
@@ -139,7 +144,8 @@ class VerifyBackupsTest {
         assertEquals(4, run.exitCode(), run.out() + run.err());
         assertEquals("findings", run.status());
         assertEquals(Arrays.stream(expected).sorted().toList(), findings(run).stream().sorted().toList(), run.err());
-        for (var finding : run.json().path("findings")) assertTrue(run.err().contains(finding.path("message").asText()), "told on stderr too");
+        for (var finding : run.json().path("findings"))
+            assertTrue(run.err().contains(finding.path("message").asText()), "told on stderr too");
     }
 
     long calls(String name) {
@@ -147,7 +153,8 @@ class VerifyBackupsTest {
     }
 
     List<String> bundlesRead() {
-        return aws.calls().stream().filter(call -> call.name().equals("s3:GetObject")).map(call -> call.input().path("Key").asText())
+        return aws.calls().stream().filter(call -> call.name().equals("s3:GetObject"))
+                .map(call -> call.input().path("Key").asText())
                 .filter(key -> key.endsWith(".bundle")).sorted().toList();
     }
 
@@ -178,7 +185,8 @@ class VerifyBackupsTest {
     }
 
     void deleteRepository(String name) {
-        try (var client = CodeCommitClient.builder().endpointOverride(aws.endpoint()).region(Region.EU_WEST_1).httpClient(HTTP)
+        try (var client = CodeCommitClient.builder().endpointOverride(aws.endpoint()).region(Region.EU_WEST_1)
+                .httpClient(HTTP)
                 .credentialsProvider(OPERATOR).build()) {
             client.deleteRepository(r -> r.repositoryName(name));
         }
@@ -203,7 +211,8 @@ class VerifyBackupsTest {
     ObjectNode object(String key, String kind, byte[] bytes) {
         try {
             var sha256 = HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
-            return JSON.createObjectNode().put("key", key).put("kind", kind).put("size", bytes.length).put("sha256", sha256).put("crc32", crc32(bytes));
+            return JSON.createObjectNode().put("key", key).put("kind", kind).put("size", bytes.length)
+                    .put("sha256", sha256).put("crc32", crc32(bytes));
         } catch (java.security.GeneralSecurityException e) {
             throw new IllegalStateException(e);
         }
@@ -212,7 +221,8 @@ class VerifyBackupsTest {
     static Map<String, String> refs(CodeCommit.Repo repo) {
         try {
             return repo.git().getRefDatabase().getRefsByPrefix("refs/").stream()
-                    .collect(Collectors.toMap(r -> r.getName(), r -> r.getObjectId().name(), (a, b) -> a, TreeMap::new));
+                    .collect(
+                            Collectors.toMap(r -> r.getName(), r -> r.getObjectId().name(), (a, b) -> a, TreeMap::new));
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
@@ -237,7 +247,8 @@ class VerifyBackupsTest {
 
     Made incr(CodeCommit.Repo repo, Made base, Consumer<ObjectNode> change) {
         var known = JSON.convertValue(base.manifest.path("refs"), Map.class);
-        return point(repo, base.manifest.withArray("chain").deepCopy(), "incr", bundle(repo, known, refs(repo)), change);
+        return point(repo, base.manifest.withArray("chain").deepCopy(), "incr", bundle(repo, known, refs(repo)),
+                change);
     }
 
     /** A restore point that needs no new objects. */
@@ -252,9 +263,11 @@ class VerifyBackupsTest {
         try (var walk = new RevWalk(repo.git())) {
             var writer = new BundleWriter(repo.git());
             for (var ref : ((Map<String, String>) known).entrySet())
-                if (ref.getKey().startsWith("refs/heads/")) writer.assume(walk.parseCommit(ObjectId.fromString(ref.getValue())));
+                if (ref.getKey().startsWith("refs/heads/"))
+                    writer.assume(walk.parseCommit(ObjectId.fromString(ref.getValue())));
             for (var ref : refs.entrySet())
-                if (!ref.getValue().equals(known.get(ref.getKey()))) writer.include(ref.getKey(), ObjectId.fromString(ref.getValue()));
+                if (!ref.getValue().equals(known.get(ref.getKey())))
+                    writer.include(ref.getKey(), ObjectId.fromString(ref.getValue()));
             writer.writeBundle(NullProgressMonitor.INSTANCE, bytes);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
@@ -264,14 +277,18 @@ class VerifyBackupsTest {
 
     Made point(CodeCommit.Repo repo, ArrayNode chain, String kind, byte[] bundle, Consumer<ObjectNode> change) {
         time = time.plusSeconds(60);
-        var stem = prefix(region) + repo.name + "/" + TIME.format(time) + "-" + HexFormat.of().toHexDigits(new Random().nextInt());
+        var stem = prefix(region) + repo.name + "/" + TIME.format(time) + "-"
+                + HexFormat.of().toHexDigits(new Random().nextInt());
         if (kind != null) {
             put(stem + "." + kind + ".bundle", bundle);
             chain.add(object(stem + "." + kind + ".bundle", kind, bundle));
         }
-        var manifest = JSON.createObjectNode().put("format", 1).put("tool", "codecommit-toolkit 0.1.0").put("time", time.toString());
-        manifest.putObject("repository").put("repositoryId", repo.id).put("repositoryName", repo.name).put("arn", repo.arn);
-        manifest.put("objectFormat", "sha1").put("head", repo.defaultBranch() == null ? null : "refs/heads/" + repo.defaultBranch());
+        var manifest = JSON.createObjectNode().put("format", 1).put("tool", "codecommit-toolkit 0.1.0").put("time",
+                time.toString());
+        manifest.putObject("repository").put("repositoryId", repo.id).put("repositoryName", repo.name).put("arn",
+                repo.arn);
+        manifest.put("objectFormat", "sha1").put("head",
+                repo.defaultBranch() == null ? null : "refs/heads/" + repo.defaultBranch());
         manifest.set("refs", JSON.valueToTree(refs(repo)));
         manifest.set("chain", chain);
         change.accept(manifest);
@@ -285,10 +302,13 @@ class VerifyBackupsTest {
     }
 
     void record(Instant at, String outcome, Made... newest) {
-        var record = JSON.createObjectNode().put("format", 1).put("time", at.toString()).put("account", "111122223333").put("region", region);
+        var record = JSON.createObjectNode().put("format", 1).put("time", at.toString()).put("account", "111122223333")
+                .put("region", region);
         var repositories = record.putObject("repositories");
-        for (var made : newest) repositories.putObject(made.key.split("/")[4]).put("outcome", outcome).put("manifest", made.key);
-        put(prefix("runs/" + region) + TIME.format(at) + "-" + HexFormat.of().toHexDigits(new Random().nextInt()) + ".json.gz", gzip(record));
+        for (var made : newest)
+            repositories.putObject(made.key.split("/")[4]).put("outcome", outcome).put("manifest", made.key);
+        put(prefix("runs/" + region) + TIME.format(at) + "-" + HexFormat.of().toHexDigits(new Random().nextInt())
+                + ".json.gz", gzip(record));
     }
 
     CodeCommit.Repo repository(String name) {
@@ -309,14 +329,21 @@ class VerifyBackupsTest {
         var run = run();
         assertVerified(run);
         var json = run.json();
-        assertEquals("111122223333 eu-west-1 backups compared false", json.path("account").asText() + " " + json.path("region").asText() + " "
-                + json.path("bucket").asText() + " " + json.path("codecommit").asText() + " " + json.path("deep").asText());
-        assertEquals("{\"repositoryName\":\"payments\",\"status\":\"verified\",\"newest\":\"" + second.manifest.path("time").asText()
+        assertEquals("111122223333 eu-west-1 backups compared false",
+                json.path("account").asText() + " " + json.path("region").asText() + " "
+                        + json.path("bucket").asText() + " " + json.path("codecommit").asText() + " "
+                        + json.path("deep").asText());
+        assertEquals(
+                "{\"repositoryName\":\"payments\",\"status\":\"verified\",\"newest\":\""
+                        + second.manifest.path("time").asText()
                 + "\",\"restorePoints\":1,\"damaged\":0,\"objects\":2}",
-                ((ObjectNode) json.at("/repositories/1")).retain("repositoryName", "status", "newest", "restorePoints", "damaged", "objects").toString());
+                ((ObjectNode) json.at("/repositories/1"))
+                        .retain("repositoryName", "status", "newest", "restorePoints", "damaged", "objects")
+                        .toString());
         assertEquals(2, json.at("/totals/verified").asInt());
         assertEquals(3, json.at("/totals/objects").asInt());
-        assertEquals(bucket.keys().stream().filter(key -> key.endsWith(".bundle")).mapToLong(bucket::size).sum(), json.at("/totals/bytes").asLong());
+        assertEquals(bucket.keys().stream().filter(key -> key.endsWith(".bundle")).mapToLong(bucket::size).sum(),
+                json.at("/totals/bytes").asLong());
         assertEquals(3, calls("s3:HeadObject"));
         assertEquals(List.of(), bundlesRead());
         assertEquals(3, calls("s3:GetObject"), "a manifest each and one run record");
@@ -361,13 +388,14 @@ class VerifyBackupsTest {
         var all = full(odd);
         odd.commit("refs/heads/main", "a.txt", "more").ref("refs/tags/blob", "refs/heads/main:a.txt");
         var more = incr(odd, all);
-        var empty = point(aws.codecommit.createRepository("empty"), JSON.createArrayNode(), null, null, manifest -> { });
+        var empty = point(aws.codecommit.createRepository("empty"), JSON.createArrayNode(), null, null, manifest -> {});
         var unborn = full(repository("unborn"), manifest -> manifest.put("head", "refs/heads/never"));
         var detached = repository("detached");
         var at = full(detached, manifest -> manifest.put("head", detached.resolve("refs/heads/main~1").name()));
         var emptied = repository("emptied");
         var before = full(emptied);
-        var without = point(emptied, before.manifest.withArray("chain").deepCopy(), null, null, manifest -> manifest.set("refs", JSON.createObjectNode()));
+        var without = point(emptied, before.manifest.withArray("chain").deepCopy(), null, null,
+                manifest -> manifest.set("refs", JSON.createObjectNode()));
         record(more, empty, unborn, at, without);
         var run = run("--all", "--deep");
         assertVerified(run);
@@ -395,7 +423,8 @@ class VerifyBackupsTest {
     /** What backup-to-s3 itself writes, over some nights. */
     @Test
     void verifiesWhatBackupToS3Writes() throws Exception {
-        var payments = repository("payments").ref("refs/heads/side", "refs/heads/main~1").commit("refs/heads/side", "s", "side")
+        var payments = repository("payments").ref("refs/heads/side", "refs/heads/main~1")
+                .commit("refs/heads/side", "s", "side")
                 .ref("refs/tags/blob", "refs/heads/main:a.txt");
         var gone = repository("gone");
         aws.codecommit.createRepository("empty");
@@ -405,7 +434,8 @@ class VerifyBackupsTest {
             assertVerified(run());
             assertVerified(run("--all", "--deep"));
             payments.commit("refs/heads/main", "a.txt", "night " + night).ref("refs/heads/side", "refs/heads/main~1");
-            if (night == 1) payments.work(git -> git.updateRef("refs/heads/side").delete()).ref("refs/heads/again", "refs/heads/main~2");
+            if (night == 1) payments.work(git -> git.updateRef("refs/heads/side").delete()).ref("refs/heads/again",
+                    "refs/heads/main~2");
             if (night == 2) gone.ref("refs/heads/new", "refs/heads/main");
         }
         assertEquals(4 + 2 + 1, run("--all").json().at("/totals/restorePoints").asInt());
@@ -558,7 +588,8 @@ class VerifyBackupsTest {
             if (kind.isEmpty()) assertVerified(run);
             else assertFound(run, "payments " + kind + " " + key);
             if (kind.matches("manifest|format")) {
-                assertEquals(first.manifest.path("time").asText(), run.json().at("/repositories/1/newest").asText(), "the one before it is verified instead");
+                assertEquals(first.manifest.path("time").asText(), run.json().at("/repositories/1/newest").asText(),
+                        "the one before it is verified instead");
                 assertEquals(1, run.json().at("/repositories/1/damaged").asInt());
             } else if (!kind.isEmpty()) assertVerified(run("--deep", "--exclude", "payments"));
         }
@@ -576,7 +607,8 @@ class VerifyBackupsTest {
         var unreadable = "payments unreadable " + made.file();
         assertFound(run(), unreadable, "null unreadable " + record.replaceAll(".*/", ""));
         var half = Arrays.copyOf(gzip(made.manifest), 100);
-        for (var bytes : List.of(new byte[0], "not gzipped".getBytes(), gzip(JSON.createArrayNode()), half, gzip(JSON.getNodeFactory().textNode("x")))) {
+        for (var bytes : List.of(new byte[0], "not gzipped".getBytes(), gzip(JSON.createArrayNode()), half,
+                gzip(JSON.getNodeFactory().textNode("x")))) {
             put(made.key, bytes);
             put(record, gzip(JSON.createObjectNode().put("format", 1)));
             var run = run("--all");
@@ -634,7 +666,8 @@ class VerifyBackupsTest {
                 repo.commit("refs/heads/main", "x", "y");
                 yield new String(bundle(repo, Map.of("refs/heads/main", tip), refs(repo)), StandardCharsets.ISO_8859_1);
             }
-            case "a ref that it lacks" -> text.substring(0, pack - 1) + "1".repeat(40) + " refs/heads/x\n" + text.substring(pack - 1);
+            case "a ref that it lacks" ->
+                text.substring(0, pack - 1) + "1".repeat(40) + " refs/heads/x\n" + text.substring(pack - 1);
             default -> throw new IllegalArgumentException(wrong);
         }).getBytes(StandardCharsets.ISO_8859_1);
         var made = full(repo, bytes, manifest -> { });
@@ -667,7 +700,8 @@ class VerifyBackupsTest {
     /** What git would refuse to fetch, though the objects are all there. */
     @Test
     void findsAnIncrementThatGitWouldRefuse() throws Exception {
-        var repo = repository("payments").ref("refs/heads/side", "refs/heads/main~1").commit("refs/heads/side", "s", "side");
+        var repo = repository("payments").ref("refs/heads/side", "refs/heads/main~1").commit("refs/heads/side", "s",
+                "side");
         var side = repo.resolve("refs/heads/side");
         var first = full(repo);
         repo.work(git -> git.updateRef("refs/heads/side").delete());
@@ -683,7 +717,10 @@ class VerifyBackupsTest {
         record(made);
         var run = run("--deep");
         assertFound(run, "payments not-connected " + made.bundle(2));
-        assertTrue(messages(run).contains("starts from commits to which no ref of the bundles before it leads: " + side.name()), messages(run));
+        assertTrue(
+                messages(run)
+                        .contains("starts from commits to which no ref of the bundles before it leads: " + side.name()),
+                messages(run));
         assertVerified(run("--deep", "--exclude", "payments"));
     }
 
@@ -702,7 +739,8 @@ class VerifyBackupsTest {
         var run = run("--all", "--deep");
         assertFound(run, "payments not-connected " + second.file());
         assertTrue(messages(run).contains("needs object " + later), messages(run));
-        assertEquals("3 1", run.json().at("/repositories/0/restorePoints").asText() + " " + run.json().at("/repositories/0/damaged").asText());
+        assertEquals("3 1", run.json().at("/repositories/0/restorePoints").asText() + " "
+                + run.json().at("/repositories/0/damaged").asText());
     }
 
     @Test
@@ -711,8 +749,10 @@ class VerifyBackupsTest {
         var repo = repository("old");
         repo.work(git -> {
             try (var inserter = git.newObjectInserter()) {
-                var commit = "tree " + git.resolve("refs/heads/main^{tree}").name() + "\nparent " + git.resolve("refs/heads/main").name()
-                        + "\nauthor Ada <ada@example.com> 1767225600 +051800\ncommitter Ada <ada@example.com> 1767225600 +051800\n"
+                var commit = "tree " + git.resolve("refs/heads/main^{tree}").name() + "\nparent "
+                        + git.resolve("refs/heads/main").name()
+                        + "\nauthor Ada <ada@example.com> 1767225600 +051800\ncommitter Ada <ada@example.com> "
+                        + "1767225600 +051800\n"
                         + "\nOld tools wrote odd time zones\n";
                 var update = git.updateRef("refs/heads/main");
                 update.setNewObjectId(inserter.insert(Constants.OBJ_COMMIT, commit.getBytes()));
@@ -723,7 +763,8 @@ class VerifyBackupsTest {
         record(full(repo));
         var run = run("--deep");
         assertVerified(run);
-        var saying = "old: 1 objects are malformed, and were so in CodeCommit: error in commit " + repo.resolve("refs/heads/main").name() + ": badTimezone";
+        var saying = "old: 1 objects are malformed, and were so in CodeCommit: error in commit "
+                + repo.resolve("refs/heads/main").name() + ": badTimezone";
         assertTrue(run.err().contains(saying), run.err());
         var script = new VerifyBackups();
         script.gitCommand = "git-that-nobody-has";
@@ -734,7 +775,8 @@ class VerifyBackupsTest {
 
     static boolean hasGit() throws InterruptedException {
         try {
-            return new ProcessBuilder("git", "--version").redirectErrorStream(true).redirectOutput(ProcessBuilder.Redirect.DISCARD).start().waitFor() == 0;
+            return new ProcessBuilder("git", "--version").redirectErrorStream(true)
+                    .redirectOutput(ProcessBuilder.Redirect.DISCARD).start().waitFor() == 0;
         } catch (IOException e) {
             return false;
         }
@@ -747,13 +789,21 @@ class VerifyBackupsTest {
         record(made);
         var key = made.manifest.at("/chain/0/key").asText();
         var bytes = bucket.get(key);
-        var upload = s3.createMultipartUpload(r -> r.bucket("backups").key(key).checksumAlgorithm(ChecksumAlgorithm.CRC32)).uploadId();
-        var part = s3.uploadPart(r -> r.bucket("backups").key(key).uploadId(upload).partNumber(1).checksumCRC32(crc32(bytes)), RequestBody.fromBytes(bytes));
+        var upload = s3
+                .createMultipartUpload(r -> r.bucket("backups").key(key).checksumAlgorithm(ChecksumAlgorithm.CRC32))
+                .uploadId();
+        var part = s3.uploadPart(
+                r -> r.bucket("backups").key(key).uploadId(upload).partNumber(1).checksumCRC32(crc32(bytes)),
+                RequestBody.fromBytes(bytes));
         s3.completeMultipartUpload(r -> r.bucket("backups").key(key).uploadId(upload)
-                .multipartUpload(m -> m.parts(CompletedPart.builder().partNumber(1).eTag(part.eTag()).checksumCRC32(crc32(bytes)).build())));
+                .multipartUpload(m -> m.parts(
+                        CompletedPart.builder().partNumber(1).eTag(part.eTag()).checksumCRC32(crc32(bytes)).build())));
         var run = run();
         assertVerified(run);
-        assertTrue(run.err().contains(made.bundle(0) + ": not compared, as S3 has no CRC32 of the whole object; --deep compares it"), run.err());
+        assertTrue(
+                run.err().contains(
+                        made.bundle(0) + ": not compared, as S3 has no CRC32 of the whole object; --deep compares it"),
+                run.err());
         bucket.put(key, bytes);
         assertTrue(run().err().contains("not compared"), "another algorithm");
         var deep = run("--deep");
@@ -775,7 +825,8 @@ class VerifyBackupsTest {
         assertFound(run, "dead stale ", "failing stale ");
         var saying = "no run of the last 26h saved it or found it unchanged; its newest restore point is of ";
         assertTrue(messages(run).contains(saying + dead.manifest.path("time").asText()), messages(run));
-        assertTrue(messages(run).contains(failing.manifest.path("time").asText() + ", and the last run says: failed"), messages(run));
+        assertTrue(messages(run).contains(failing.manifest.path("time").asText() + ", and the last run says: failed"),
+                messages(run));
         assertVerified(run("--max-age", "31h"));
         assertVerified(run("--max-age", "2d"));
         assertFound(run("--max-age", "1199m"), "dead stale ", "failing stale ", "quiet stale ");
@@ -813,12 +864,14 @@ class VerifyBackupsTest {
         var run = run();
         assertFound(run, "failed missing ", "never missing ");
         assertEquals("has no restore point\nhas no restore point", messages(run));
-        assertEquals(List.of("findings", "findings", "verified"), run.json().path("repositories").valueStream().map(r -> r.path("status").asText()).toList());
+        assertEquals(List.of("findings", "findings", "verified"),
+                run.json().path("repositories").valueStream().map(r -> r.path("status").asText()).toList());
         assertFound(run("--no-codecommit"), "failed missing ");
         assertVerified(run("--exclude", "never", "f*"));
         assertFound(run("--repository-names", "never", "there"), "never missing ");
         assertFound(run("--repository-names", "there", "thre", "x*"), "thre missing ", "x* missing ");
-        assertTrue(run("--repository-names", "thre").err().contains("no backup has such a name, and no repository either"));
+        assertTrue(run("--repository-names", "thre").err()
+                .contains("no backup has such a name, and no repository either"));
     }
 
     @Test
@@ -846,7 +899,8 @@ class VerifyBackupsTest {
             "Disabled||<Days>30</Days>; never",
             "Enabled|<Prefix>other/</Prefix>|<Days>30</Days>; never",
             "Enabled|<Tag><Key>a</Key><Value>b</Value></Tag>|<Days>30</Days>; never",
-            "Enabled|<And><Prefix>projects/</Prefix><Tag><Key>a</Key><Value>b</Value></Tag></And>|<Days>30</Days>; never",
+            "Enabled|<And><Prefix>projects/</Prefix><Tag><Key>a</Key><Value>b</Value></Tag></And>|<Days>30</Days>; "
+                    + "never",
             "Enabled|<And><Prefix>projects/</Prefix><ObjectSizeGreaterThan>100</ObjectSizeGreaterThan></And>|<Days>30</Days>; 30",
             "Enabled|<ObjectSizeGreaterThan>1000000</ObjectSizeGreaterThan>|<Days>30</Days>; never",
             "Enabled|<ObjectSizeLessThan>100</ObjectSizeLessThan>|<Days>30</Days>; never",
@@ -866,8 +920,10 @@ class VerifyBackupsTest {
         assertFound(run, "gone vanished " + first.bundle(0));
         var day = when.equals("never") ? null : when.contains("-") ? when : in(1 + Integer.parseInt(when));
         assertEquals(day == null ? "null" : day, run.json().at("/findings/0/expires").asText());
-        assertTrue(messages(run).contains("is no longer in CodeCommit; its newest restore point, of " + second.manifest.path("time").asText() + ", "
-                + (day == null ? "stays: no rule expires it" : "goes on " + day + " with this object") + "; if that is right: --exclude gone"), messages(run));
+        assertTrue(messages(run).contains("is no longer in CodeCommit; its newest restore point, of "
+                + second.manifest.path("time").asText() + ", "
+                + (day == null ? "stays: no rule expires it" : "goes on " + day + " with this object")
+                + "; if that is right: --exclude gone"), messages(run));
         assertVerified(run("--exclude", "gone"));
         assertEquals(0, calls("s3:GetBucketLifecycleConfiguration"));
         assertVerified(run("--no-codecommit"));
@@ -884,7 +940,10 @@ class VerifyBackupsTest {
         aws.inject(Fault.on("s3:GetBucketLifecycleConfiguration").always().error(403, "AccessDenied", "Access Denied"));
         var run = run();
         assertEquals(4, run.exitCode());
-        assertTrue(messages(run).contains("goes when this object expires, and when is not known: AccessDenied: Access Denied"), messages(run));
+        assertTrue(
+                messages(run)
+                        .contains("goes when this object expires, and when is not known: AccessDenied: Access Denied"),
+                messages(run));
         var days = run("--expire-after-days", "90");
         assertEquals(in(91), days.json().at("/findings/0/expires").asText());
         assertEquals(0, calls("s3:GetBucketLifecycleConfiguration"));
@@ -934,18 +993,24 @@ class VerifyBackupsTest {
         record(first);
         aws.codecommit.createRepository("only");
         var run = run();
-        assertFound(run, "payments orphan " + stem.replaceAll(".*/", "") + ".full.bundle", "payments orphan notes.txt", "null orphan README",
+        assertFound(run, "payments orphan " + stem.replaceAll(".*/", "") + ".full.bundle", "payments orphan notes.txt",
+                "null orphan README",
                 "only orphan " + TIME.format(time) + "-0badcafe.incr.bundle", "only missing ");
         assertTrue(messages(run).contains("is named by no manifest: 10 bytes of "), messages(run));
         assertTrue(messages(run).contains("is not of the backup's format: 11 bytes of "), messages(run));
         assertEquals(2, run.json().path("repositories").size(), "what lies beside them is no repository");
-        assertFound(run("--repository-names", "payments"), "payments orphan " + stem.replaceAll(".*/", "") + ".full.bundle", "payments orphan notes.txt");
+        assertFound(run("--repository-names", "payments"),
+                "payments orphan " + stem.replaceAll(".*/", "") + ".full.bundle", "payments orphan notes.txt");
         // While a manifest cannot be read, it may name them.
         put(old + "payments/" + TIME.format(time.plusSeconds(5)) + "-00000000.manifest.json.gz", new byte[1]);
-        assertFound(run("--repository-names", "payments"), "payments unreadable " + TIME.format(time.plusSeconds(5)) + "-00000000.manifest.json.gz");
+        assertFound(run("--repository-names", "payments"),
+                "payments unreadable " + TIME.format(time.plusSeconds(5)) + "-00000000.manifest.json.gz");
     }
 
-    /** A bundle whose own manifest is gone, but that a later one's chain needs, is no orphan; neither is one whose manifest need not be read. */
+    /**
+     * A bundle whose own manifest is gone, but that a later one's chain needs, is no orphan; neither is one whose
+     * manifest need not be read.
+     */
     @Test
     void whatALaterManifestNamesIsNoOrphan() {
         aws.clock = Clock.offset(Clock.systemUTC(), Duration.ofDays(-2));
@@ -975,15 +1040,21 @@ class VerifyBackupsTest {
         theirs.policy("""
                 {"Statement": [{"Effect": "Allow", "Principal": {"AWS": "111122223333"}, "Action": "s3:ListBucket", "Resource": "%1$s",
                   "Condition": {"StringLike": {"s3:prefix": "projects/*"}}},
-                 {"Effect": "Allow", "Principal": {"AWS": "111122223333"}, "Action": "s3:GetObject", "Resource": "%1$s/*"}]}""".formatted(theirs.arn()));
-        aws.inject(Fault.on("codecommit:ListRepositories").error(400, "AccessDeniedException", "not authorized to perform: codecommit:ListRepositories"));
+                 {"Effect": "Allow", "Principal": {"AWS": "111122223333"}, "Action": "s3:GetObject", "Resource": "%1$s/*"}]}"""
+                .formatted(theirs.arn()));
+        aws.inject(Fault.on("codecommit:ListRepositories").error(400, "AccessDeniedException",
+                "not authorized to perform: codecommit:ListRepositories"));
         var run = run("--bucket", "theirs", "--deep", "--expected-bucket-owner", "444455556666");
         assertEquals(2, run.exitCode(), "the option twice");
-        run = Script.run(new VerifyBackups().commandLine(), "--bucket", "theirs", "--deep", "--expected-bucket-owner", "444455556666");
+        run = Script.run(new VerifyBackups().commandLine(), "--bucket", "theirs", "--deep", "--expected-bucket-owner",
+                "444455556666");
         assertVerified(run);
-        assertTrue(run.json().path("codecommit").asText().startsWith("not compared: AccessDeniedException: not authorized"), run.out());
-        assertTrue(run.err().contains("missing and vanished repositories are not looked for: AccessDeniedException"), run.err());
-        var wrong = Script.run(new VerifyBackups().commandLine(), "--bucket", "theirs", "--expected-bucket-owner", "999988887777");
+        assertTrue(run.json().path("codecommit").asText()
+                .startsWith("not compared: AccessDeniedException: not authorized"), run.out());
+        assertTrue(run.err().contains("missing and vanished repositories are not looked for: AccessDeniedException"),
+                run.err());
+        var wrong = Script.run(new VerifyBackups().commandLine(), "--bucket", "theirs", "--expected-bucket-owner",
+                "999988887777");
         assertEquals(1, wrong.exitCode());
         assertEquals("", wrong.out());
         assertTrue(wrong.err().contains("AccessDenied"), wrong.err());
@@ -993,13 +1064,16 @@ class VerifyBackupsTest {
     void verifiesAnotherAccountsBackups() {
         repository("never");
         var repo = repository("payments");
-        var made = full(repo, manifest -> ((ObjectNode) manifest.path("repository")).put("arn", "arn:aws:codecommit:eu-west-1:999988887777:payments"));
+        var made = full(repo, manifest -> ((ObjectNode) manifest.path("repository")).put("arn",
+                "arn:aws:codecommit:eu-west-1:999988887777:payments"));
         var json = made.manifest.toString().replace("111122223333", "999988887777");
-        for (var key : bucket.keys()) put(key.replace("111122223333", "999988887777"), key.endsWith(".bundle") ? bucket.get(key) : gzip(parse(json)));
+        for (var key : bucket.keys()) put(key.replace("111122223333", "999988887777"),
+                key.endsWith(".bundle") ? bucket.get(key) : gzip(parse(json)));
         var run = run("--account", "999988887777");
         assertFound(run, "payments stale ");
         assertEquals("999988887777", run.json().path("account").asText());
-        assertEquals("not compared: the credentials are of account 111122223333, the backups of 999988887777", run.json().path("codecommit").asText());
+        assertEquals("not compared: the credentials are of account 111122223333, the backups of 999988887777",
+                run.json().path("codecommit").asText());
         assertEquals(0, calls("codecommit:ListRepositories"));
     }
 
@@ -1065,21 +1139,25 @@ class VerifyBackupsTest {
         var run = run("--jobs", "1");
         assertEquals(3, run.exitCode(), run.err());
         assertEquals("incomplete", run.status());
-        var repositories = run.json().path("repositories").valueStream().map(r -> r.path("repositoryName").asText() + " " + r.path("status").asText());
+        var repositories = run.json().path("repositories").valueStream()
+                .map(r -> r.path("repositoryName").asText() + " " + r.path("status").asText());
         assertEquals(List.of("bad failed", "good verified", "lost findings"), repositories.toList());
         assertEquals(List.of("lost missing-object " + lost.bundle(0)), findings(run));
-        var saying = bad.manifest.at("/chain/0/key").asText() + ": HTTP 403: needs s3:GetObject, and kms:Decrypt on the bucket's key (request id ";
+        var saying = bad.manifest.at("/chain/0/key").asText()
+                + ": HTTP 403: needs s3:GetObject, and kms:Decrypt on the bucket's key (request id ";
         assertTrue(run.err().contains("verify-backups: bad: " + saying), run.err());
         assertTrue(run.json().at("/repositories/0/error").asText().startsWith(saying), run.out());
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"s3:ListObjectsV2", "s3:HeadObject", "s3:GetObject", "codecommit:ListRepositories", "s3:GetBucketLifecycleConfiguration"})
+    @ValueSource(strings = {"s3:ListObjectsV2", "s3:HeadObject", "s3:GetObject", "codecommit:ListRepositories",
+            "s3:GetBucketLifecycleConfiguration"})
     void survivesThrottlingServerErrorsAndLostAnswers(String call) {
         record(chain(repository("payments"), manifest -> { }), full(repository("gone")));
         deleteRepository("gone");
         var expected = findings(run("--deep"));
-        for (var fault : List.of(Fault.on(call).throttle(), Fault.on(call).serverError(), Fault.on(call).loseAnswer(), Fault.on(call).after(1).throttle(),
+        for (var fault : List.of(Fault.on(call).throttle(), Fault.on(call).serverError(), Fault.on(call).loseAnswer(),
+                Fault.on(call).after(1).throttle(),
                 Fault.on(call).cut(30), Fault.on(call).after(2).cut(200))) {
             aws.clearFaults();
             aws.inject(fault);
@@ -1095,7 +1173,8 @@ class VerifyBackupsTest {
         var made = chain(repository("payments"), manifest -> { });
         record(made);
         for (var after = 0; after < 5; after++)
-            for (var fault : List.of(Fault.on("s3:GetObject").after(after).flip(40), Fault.on("s3:GetObject").after(after).times(2).cut(50))) {
+            for (var fault : List.of(Fault.on("s3:GetObject").after(after).flip(40),
+                    Fault.on("s3:GetObject").after(after).times(2).cut(50))) {
                 aws.clearFaults();
                 aws.inject(fault);
                 assertVerified(run("--deep"));
@@ -1123,7 +1202,8 @@ class VerifyBackupsTest {
         assertEquals(12, run.json().at("/totals/verified").asInt());
         var keys = bucket.keys().stream().filter(key -> key.contains("/eu-west-1/repo-")).count();
         assertEquals(32, keys);
-        assertEquals(Map.of("sts:GetCallerIdentity", 1L, "codecommit:ListRepositories", 3L, "s3:ListObjectsV2", 1 + (keys + 6) / 7,
+        assertEquals(Map.of("sts:GetCallerIdentity", 1L, "codecommit:ListRepositories", 3L, "s3:ListObjectsV2",
+                1 + (keys + 6) / 7,
                         "s3:GetObject", 13L, "s3:HeadObject", 16L),
                 aws.calls().stream().collect(Collectors.groupingBy(Call::name, Collectors.counting())));
         assertVerified(run("--repository-names", "repo-1", "repo-11"));
@@ -1137,7 +1217,8 @@ class VerifyBackupsTest {
 
     /** The prefixes that were listed. */
     List<String> listed() {
-        return aws.calls().stream().filter(call -> call.name().equals("s3:ListObjectsV2")).map(call -> call.input().path("Prefix").asText())
+        return aws.calls().stream().filter(call -> call.name().equals("s3:ListObjectsV2"))
+                .map(call -> call.input().path("Prefix").asText())
                 .map(listed -> listed.replace("projects/codecommit-backup/111122223333/", "")).toList();
     }
 
@@ -1148,7 +1229,8 @@ class VerifyBackupsTest {
         aws.inject(Fault.on("s3:GetObject").after(3).stall(60, Duration.ofSeconds(60)));
         var directory = Files.createTempDirectory("verify-test-");
         var command = new ArrayList<>(Script.withDefaultSignals());
-        command.addAll(List.of("./jbang", "-R=-Djava.io.tmpdir=" + directory, "scripts/VerifyBackups.java", "--bucket", "backups", "--deep"));
+        command.addAll(List.of("./jbang", "-R=-Djava.io.tmpdir=" + directory, "scripts/VerifyBackups.java", "--bucket",
+                "backups", "--deep"));
         var builder = new ProcessBuilder(command);
         builder.environment().putAll(Script.environment(aws));
         var process = builder.redirectError(ProcessBuilder.Redirect.DISCARD).start();

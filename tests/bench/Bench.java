@@ -42,12 +42,14 @@ import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
 /**
- * {@code ./jbang bench [CASE...]}, from the repository's root. A case runs its contestants in turn (A B C A B C ...), after a run of each
- * that is not counted, so that a machine whose speed drifts drifts for all; what counts is the ratio of one to another, round by round. Times
- * are of whole process trees, as bash's time reports them; the server (the embedded AWS) runs beside them on the same machine: it is in
- * the wall time, and its CPU time is told apart. A contestant that fails is no measurement; one whose tools are missing is left out by name.
+ * {@code ./jbang bench [CASE...]}, from the repository's root. A case runs its contestants in turn (A B C A B C ...),
+ * after a run of each that is not counted, so that a machine whose speed drifts drifts for all; what counts is the
+ * ratio of one to another, round by round. Times are of whole process trees, as bash's time reports them; the server
+ * (the embedded AWS) runs beside them on the same machine: it is in the wall time, and its CPU time is told apart. A
+ * contestant that fails is no measurement; one whose tools are missing is left out by name.
  */
-@Command(name = "bench", mixinStandardHelpOptions = true, description = "Measures, as ratios in one run, against what an operator would use instead.")
+@Command(name = "bench", mixinStandardHelpOptions = true,
+        description = "Measures, as ratios in one run, against what an operator would use instead.")
 class Bench implements Callable<Integer> {
     enum Case {
         startup("create-kms-key on a key that is as it should be, against one call of the AWS CLI"),
@@ -74,7 +76,8 @@ class Bench implements Callable<Integer> {
     @Option(names = "--runs", description = "Counted runs of each contestant. Default: ${DEFAULT-VALUE}.")
     int runs = 3;
 
-    @Option(names = "--large", paramLabel = "DIR", description = "A bare Git repository for the cases with a large one. Default: one of some 84 MB is made.")
+    @Option(names = "--large", paramLabel = "DIR",
+            description = "A bare Git repository for the cases with a large one. Default: one of some 84 MB is made.")
     Path large;
 
     @Option(names = "--quick", description = "A tenth of everything, to try it out: the figures mean nothing then.")
@@ -120,7 +123,8 @@ class Bench implements Callable<Integer> {
             }
             var figures = IntStream.range(0, runs.get(names[0]).size()).mapToDouble(value).toArray();
             if (Arrays.stream(figures).allMatch(figure -> figure > 0 && Double.isFinite(figure))) row.measured(figures);
-            else row.missing("less than what starting Java varies by: " + Arrays.stream(figures).mapToObj(Results::number).toList());
+            else row.missing("less than what starting Java varies by: "
+                    + Arrays.stream(figures).mapToObj(Results::number).toList());
         }
 
         /** How many times as long one takes as another. */
@@ -143,7 +147,8 @@ class Bench implements Callable<Integer> {
         if (runs < 1) throw new ParameterException(spec.commandLine(), "--runs " + runs + ": at least 1");
         if (large != null && !Files.isDirectory(large.resolve("objects")))
             throw new ParameterException(spec.commandLine(), "--large " + large + ": no bare Git repository");
-        results.about.put("processors", Runtime.getRuntime().availableProcessors()).put("java", Runtime.version().toString())
+        results.about.put("processors", Runtime.getRuntime().availableProcessors())
+                .put("java", Runtime.version().toString())
                 .put("git", Repositories.run("git", "--version").strip()).put("runs", runs).put("quick", quick);
         work = Files.createTempDirectory("bench-");
         repositories = new Repositories(Files.createDirectory(work.resolve("source")));
@@ -190,12 +195,16 @@ class Bench implements Callable<Integer> {
         }
     }
 
-    /** After Ctrl-C: ends what was started, children before their parents, so that nothing writes any more when all that was made is removed. */
+    /**
+     * After Ctrl-C: ends what was started, children before their parents, so that nothing writes any more when all that
+     * was made is removed.
+     */
     void stop() {
         stopping = true;
         try {
             while (!done.await(100, TimeUnit.MILLISECONDS))
-                ProcessHandle.current().descendants().filter(process -> process.children().findAny().isEmpty()).forEach(ProcessHandle::destroy);
+                ProcessHandle.current().descendants().filter(process -> process.children().findAny().isEmpty())
+                        .forEach(ProcessHandle::destroy);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
@@ -206,24 +215,32 @@ class Bench implements Callable<Integer> {
     void startup() throws Exception {
         for (var one : List.of("all processors", "one processor")) {
             var pin = one.startsWith("one") ? "taskset -c 0 " : "";
-            var row = results.row("start-up, " + one, "CPU of create-kms-key (3 calls), times that of aws kms create-key (1 call)", "x");
+            var row = results.row("start-up, " + one,
+                    "CPU of create-kms-key (3 calls), times that of aws kms create-key (1 call)", "x");
             var toolkit = "create-kms-key";
             var cli = "aws kms create-key";
             var comparison = compare("start-up, " + one, () -> { },
-                    new Contestant(toolkit, pin + "./jbang create-kms-key --alias alias/bench", pin.isEmpty() ? "bash" : "taskset"),
+                    new Contestant(toolkit, pin + "./jbang create-kms-key --alias alias/bench",
+                            pin.isEmpty() ? "bash" : "taskset"),
                     new Contestant(cli, pin + "aws kms create-key --description bench", "aws"));
-            comparison.figures(row, i -> comparison.runs.get(toolkit).get(i).cpu() / comparison.runs.get(cli).get(i).cpu(), toolkit, cli);
+            comparison.figures(row,
+                    i -> comparison.runs.get(toolkit).get(i).cpu() / comparison.runs.get(cli).get(i).cpu(), toolkit,
+                    cli);
         }
     }
 
     void first() throws Exception {
         var subject = "first backup of " + large();
         serve("large", large);
-        var net = results.row(subject, "times as long as the floor (curl), start of Java taken off", Results.Bound.AT_MOST, 2, "x");
+        var net = results.row(subject, "times as long as the floor (curl), start of Java taken off",
+                Results.Bound.AT_MOST, 2, "x");
         var gross = results.row(subject, "times as long as the floor (curl), start of Java included", "x");
         var peer = results.row(subject, "times faster than " + PEER, Results.Bound.AT_LEAST, 5, "x");
-        var comparison = compare(subject, () -> { }, new Contestant(TOOLKIT, backup("first/$1")), nothing(), floor(), peer("large"));
-        comparison.figures(net, i -> (comparison.wall(TOOLKIT, i) - comparison.wall(START, i)) / comparison.wall(FLOOR, i), TOOLKIT, START, FLOOR);
+        var comparison = compare(subject, () -> {}, new Contestant(TOOLKIT, backup("first/$1")), nothing(), floor(),
+                peer("large"));
+        comparison.figures(net,
+                i -> (comparison.wall(TOOLKIT, i) - comparison.wall(START, i)) / comparison.wall(FLOOR, i), TOOLKIT,
+                START, FLOOR);
         comparison.ratio(gross, TOOLKIT, FLOOR);
         comparison.ratio(peer, PEER, TOOLKIT);
     }
@@ -239,7 +256,8 @@ class Bench implements Callable<Integer> {
         var mirror = results.row(unchanged, "times as fast as " + MIRROR, Results.Bound.AT_LEAST, 1, "x");
         var again = TOOLKIT + " again";
         // The peer does the same whether something changed or not, so that one run of it stands for both.
-        var comparison = compare("", () -> { }, new Contestant(TOOLKIT, backup("small/$1")), new Contestant(again, backup("small/unchanged")), nothing(),
+        var comparison = compare("", () -> {}, new Contestant(TOOLKIT, backup("small/$1")),
+                new Contestant(again, backup("small/unchanged")), nothing(),
                 kept(mirrors, names), peer(String.join(" ", names)));
         comparison.ratio(peerFirst, PEER, TOOLKIT);
         comparison.ratio(peer, PEER, again);
@@ -255,7 +273,8 @@ class Bench implements Callable<Integer> {
         mirror(mirrors, "large", large);
         var repository = aws.codecommit.repository("large");
         var branch = repository.defaultBranch();
-        var size = results.row(subject, "bytes stored beyond the pack that git itself would send", Results.Bound.AT_MOST, 2048, "bytes");
+        var size = results.row(subject, "bytes stored beyond the pack that git itself would send",
+                Results.Bound.AT_MOST, 2048, "bytes");
         var mirror = results.row(subject, "times as fast as " + MIRROR, Results.Bound.AT_LEAST, 1, "x");
         var packs = new ArrayList<Long>();
         var comparison = compare(subject, () -> {
@@ -264,16 +283,20 @@ class Bench implements Callable<Integer> {
             var tip = repository.resolve("refs/heads/" + branch).name();
             var wanted = Files.writeString(work.resolve("wanted"), tip + "\n^" + String.join("\n^", before) + "\n");
             var pack = work.resolve("thin.pack");
-            var git = new ProcessBuilder("git", "pack-objects", "--revs", "--thin", "--delta-base-offset", "--stdout", "-q")
-                    .directory(repository.directory().toFile()).redirectInput(wanted.toFile()).redirectOutput(pack.toFile())
+            var git = new ProcessBuilder("git", "pack-objects", "--revs", "--thin", "--delta-base-offset", "--stdout",
+                    "-q")
+                    .directory(repository.directory().toFile()).redirectInput(wanted.toFile())
+                    .redirectOutput(pack.toFile())
                     .redirectError(ProcessBuilder.Redirect.INHERIT).start();
             if (git.waitFor() != 0) throw new IOException("git pack-objects failed");
             packs.add(Files.size(pack));
         }, new Contestant(TOOLKIT, backup("increment")), nothing(), kept(mirrors, List.of("large")));
         var bucket = aws.s3.bucket(BUCKET);
-        var stored = bucket.keys().stream().filter(key -> key.endsWith(".incr.bundle")).mapToLong(bucket::size).toArray();
+        var stored = bucket.keys().stream().filter(key -> key.endsWith(".incr.bundle")).mapToLong(bucket::size)
+                .toArray();
         if (stored.length != packs.size() - 1)
-            throw new IOException(stored.length + " increments for " + (packs.size() - 1) + " commits behind the full bundle: " + bucket.keys());
+            throw new IOException(stored.length + " increments for " + (packs.size() - 1)
+                    + " commits behind the full bundle: " + bucket.keys());
         size.measured(IntStream.range(0, stored.length).mapToDouble(i -> stored[i] - packs.get(i + 1)).toArray());
         comparison.ratio(mirror, MIRROR, TOOLKIT);
     }
@@ -290,7 +313,9 @@ class Bench implements Callable<Integer> {
         var fair = results.row(subject, "times as long as " + download, Results.Bound.AT_MOST, 1.2, "x");
         var toolkit = "restore-from-s3";
         var comparison = compare(subject, () -> { },
-                new Contestant(toolkit, "./jbang restore-from-s3 --bucket bench --prefix restore --repository-name large --directory $WORK/large.git"),
+                new Contestant(toolkit,
+                        "./jbang restore-from-s3 --bucket bench --prefix restore --repository-name large --directory "
+                                + "$WORK/large.git"),
                 new Contestant(clone, "git clone -q --mirror " + bucket.file(key) + " $WORK/large.git"),
                 new Contestant(download, """
                         aws s3 cp --quiet s3://bench/%s $WORK/large.bundle
@@ -314,7 +339,8 @@ class Bench implements Callable<Integer> {
         for (var i = 0; i < runs; i++) {
             all.add(observe("--prefix", "memory/" + i));
             var bucket = aws.s3.bucket(BUCKET);
-            if (bucket.keys().stream().filter(key -> key.endsWith(".full.bundle")).mapToLong(bucket::size).max().orElse(0) < (long) size << 20)
+            if (bucket.keys().stream().filter(key -> key.endsWith(".full.bundle")).mapToLong(bucket::size).max()
+                    .orElse(0) < (long) size << 20)
                 throw new IOException("there is no bundle of " + size + " MiB: " + bucket.keys());
             bucket.keys().forEach(bucket::delete);
         }
@@ -335,22 +361,29 @@ class Bench implements Callable<Integer> {
         var subject = "changed data: 32, 128 and 512 MiB";
         var figure = "time for a byte of 512 MiB, times that of 32 MiB, start of Java taken off";
         var row = results.row(subject, figure, Results.Bound.AT_MOST, linear, "x");
-        for (var size : new int[] {32, 128, 512}) serve("bytes" + size, repositories.blobs("bytes" + size, quick ? size / 8 : size));
-        var comparison = compare(subject, () -> { }, only("32 MiB", "bytes32", "bytes/$1"), only("128 MiB", "bytes128", "bytes/$1"),
+        for (var size : new int[] {32, 128, 512})
+            serve("bytes" + size, repositories.blobs("bytes" + size, quick ? size / 8 : size));
+        var comparison = compare(subject, () -> {}, only("32 MiB", "bytes32", "bytes/$1"),
+                only("128 MiB", "bytes128", "bytes/$1"),
                 only("512 MiB", "bytes512", "bytes/$1"), nothing());
         perPiece(row, comparison, "512 MiB", "32 MiB", 16);
     }
 
     void growthWithHistory(double linear) throws Exception {
         var subject = "one commit on histories of 1,700, 6,800 and 27,200 commits";
-        var row = results.row(subject, "times as long on 27,200 commits as on 1,700", Results.Bound.AT_MOST, linear, "x");
+        var row = results.row(subject, "times as long on 27,200 commits as on 1,700", Results.Bound.AT_MOST, linear,
+                "x");
         var counts = List.of(1_700, 6_800, 27_200);
-        for (var count : counts) serve("history" + count, repositories.history("history" + count, quick ? count / 10 : count, 20));
+        for (var count : counts)
+            serve("history" + count, repositories.history("history" + count, quick ? count / 10 : count, 20));
         var change = new int[1];
-        var contestants = counts.stream().map(count -> only(Results.number(count) + " commits", "history" + count, "history")).toArray(Contestant[]::new);
+        var contestants = counts.stream()
+                .map(count -> only(Results.number(count) + " commits", "history" + count, "history"))
+                .toArray(Contestant[]::new);
         var comparison = compare(subject, () -> {
             change[0]++;
-            for (var count : counts) aws.codecommit.repository("history" + count).commit("refs/heads/main", "bench.txt", "change " + change[0] + "\n");
+            for (var count : counts) aws.codecommit.repository("history" + count).commit("refs/heads/main", "bench.txt",
+                    "change " + change[0] + "\n");
         }, contestants);
         comparison.ratio(row, contestants[2].name, contestants[0].name);
     }
@@ -361,33 +394,47 @@ class Bench implements Callable<Integer> {
         var few = Results.number(count / 10) + " repositories";
         var subject = Results.number(count / 10) + " and " + many + " in which nothing changed";
         var minutes = results.row(subject, "takes, for " + many, Results.Bound.AT_MOST, 5, "minutes");
-        var figure = "time for one of " + Results.number(count) + ", times that of one of " + Results.number(count / 10) + ", start of Java taken off";
+        var figure = "time for one of " + Results.number(count) + ", times that of one of " + Results.number(count / 10)
+                + ", start of Java taken off";
         var perRepository = results.row(subject, figure, Results.Bound.AT_MOST, linear, "x");
         var memory = results.row(subject, "resident memory at its peak, -Xmx128m", Results.Bound.AT_MOST, 256, "MiB");
-        for (var i = 0; i < count; i++) aws.codecommit.createRepository("many-" + i).commit("refs/heads/main", "file", "text " + i);
-        for (var i = 0; i < count / 10; i++) aws.codecommit.createRepository("few-" + i).commit("refs/heads/main", "file", "text " + i);
-        var comparison = compare(subject, () -> { }, only(few, "few-*", "few"), only(many, "many-*", "many"), nothing());
+        for (var i = 0; i < count; i++)
+            aws.codecommit.createRepository("many-" + i).commit("refs/heads/main", "file", "text " + i);
+        for (var i = 0; i < count / 10; i++)
+            aws.codecommit.createRepository("few-" + i).commit("refs/heads/main", "file", "text " + i);
+        var comparison = compare(subject, () -> {}, only(few, "few-*", "few"), only(many, "many-*", "many"), nothing());
         comparison.figures(minutes, i -> comparison.wall(many, i) / 60, many);
         perPiece(perRepository, comparison, many, few, 10);
         requests(subject, comparison.runs.get(many), count);
-        if (observable(memory)) memory.measured(observe("--repository-names", "many-*", "--prefix", "many").memory() / 1024.0);
+        if (observable(memory))
+            memory.measured(observe("--repository-names", "many-*", "--prefix", "many").memory() / 1024.0);
     }
 
     /** What a piece takes where there are so many times as many of them, as a ratio, without what it takes to start. */
     static void perPiece(Results.Row row, Comparison comparison, String many, String few, int times) {
-        comparison.figures(row, i -> (comparison.wall(many, i) - comparison.wall(START, i)) / (comparison.wall(few, i) - comparison.wall(START, i)) / times,
+        comparison.figures(row,
+                i -> (comparison.wall(many, i) - comparison.wall(START, i))
+                        / (comparison.wall(few, i) - comparison.wall(START, i)) / times,
                 many, few, START);
     }
 
     /** What runs in which nothing changed asked for. */
     void requests(String subject, List<Results.Run> unchanged, int repositories) {
         var git = results.row(subject, "requests to Git for a repository", Results.Bound.AT_MOST, 1, "requests");
-        var s3 = results.row(subject, "requests to S3 besides a listing, one read and one write", Results.Bound.AT_MOST, 0, "requests");
+        var s3 = results.row(subject, "requests to S3 besides a listing, one read and one write", Results.Bound.AT_MOST,
+                0, "requests");
         var api = results.row(subject, "API calls for a repository, S3's included", "calls");
-        git.measured(unchanged.stream().mapToDouble(run -> (double) run.calls().get("codecommit:GitPull") / repositories).toArray());
-        s3.measured(unchanged.stream().mapToDouble(run -> run.calls().entrySet().stream().filter(call -> call.getKey().startsWith("s3:"))
-                .mapToInt(call -> call.getValue() - (call.getKey().matches("s3:(ListObjectsV2|GetObject|PutObject)") ? 1 : 0)).sum()).toArray());
-        api.measured(unchanged.stream().mapToDouble(run -> (double) run.calls().entrySet().stream().filter(call -> !call.getKey().equals("codecommit:GitPull"))
+        git.measured(unchanged.stream()
+                .mapToDouble(run -> (double) run.calls().get("codecommit:GitPull") / repositories).toArray());
+        s3.measured(unchanged.stream()
+                .mapToDouble(run -> run.calls().entrySet().stream().filter(call -> call.getKey().startsWith("s3:"))
+                        .mapToInt(call -> call.getValue()
+                                - (call.getKey().matches("s3:(ListObjectsV2|GetObject|PutObject)") ? 1 : 0))
+                        .sum())
+                .toArray());
+        api.measured(unchanged.stream()
+                .mapToDouble(run -> (double) run.calls().entrySet().stream()
+                        .filter(call -> !call.getKey().equals("codecommit:GitPull"))
                 .mapToInt(Map.Entry::getValue).sum() / repositories).toArray());
         System.out.println("requests: " + unchanged.get(0).calls());
     }
@@ -430,7 +477,9 @@ class Bench implements Callable<Integer> {
                 done""".formatted(String.join(" ", names), mirrors), "aws");
     }
 
-    /** The least that a backup can cost: the same pack from the same server by curl, and by curl into the same bucket. */
+    /**
+     * The least that a backup can cost: the same pack from the same server by curl, and by curl into the same bucket.
+     */
     Contestant floor() throws IOException, InterruptedException {
         var wants = new StringBuilder();
         for (var id : Repositories.refs(large).values().stream().distinct().toList())
@@ -455,22 +504,26 @@ class Bench implements Callable<Integer> {
     String large() throws IOException, InterruptedException {
         if (large == null) large = repositories.history("large", quick ? 2_500 : 25_000, quick ? 730 : 7_300);
         var count = new HashMap<String, Long>();
-        Repositories.git(large, "count-objects", "-v").lines().map(line -> line.split(": ")).filter(pair -> pair[1].matches("\\d+"))
+        Repositories.git(large, "count-objects", "-v").lines().map(line -> line.split(": "))
+                .filter(pair -> pair[1].matches("\\d+"))
                 .forEach(pair -> count.put(pair[0], Long.parseLong(pair[1])));
-        return String.format(Locale.ROOT, "%,d MB (%,d objects, %,d refs)", Math.round((count.get("size-pack") + count.get("size")) * 1024 / 1e6),
+        return String.format(Locale.ROOT, "%,d MB (%,d objects, %,d refs)",
+                Math.round((count.get("size-pack") + count.get("size")) * 1024 / 1e6),
                 count.get("in-pack") + count.get("count"), Repositories.refs(large).size());
     }
 
     void serve(String name, Path directory) throws IOException, InterruptedException {
         var head = Repositories.git(directory, "symbolic-ref", "HEAD").strip().replaceFirst("^refs/heads/", "");
-        aws.codecommit.createRepository(name).borrow(directory.resolve("objects"), Repositories.refs(directory)).defaultBranch(head);
+        aws.codecommit.createRepository(name).borrow(directory.resolve("objects"), Repositories.refs(directory))
+                .defaultBranch(head);
         served.add(name);
     }
 
     /** Also keeps a mirror of it, as it is now. */
     void mirror(Path mirrors, String name, Path directory) throws IOException, InterruptedException {
         serve(name, directory);
-        Repositories.run("git", "clone", "-q", "--mirror", "--no-hardlinks", directory.toString(), mirrors.resolve(name).toString());
+        Repositories.run("git", "clone", "-q", "--mirror", "--no-hardlinks", directory.toString(),
+                mirrors.resolve(name).toString());
         Repositories.git(mirrors.resolve(name), "remote", "set-url", "origin", aws.endpoint() + "/v1/repos/" + name);
     }
 
@@ -495,7 +548,8 @@ class Bench implements Callable<Integer> {
             }
         }
         System.out.printf("%-40s %10s %10s %12s%n", "median of " + runs, "wall s", "CPU s", "server CPU s");
-        comparison.runs.forEach((name, all) -> System.out.printf(Locale.ROOT, "%-40s %10.2f %10.2f %12.2f%n", name, Results.median(all, Results.Run::wall),
+        comparison.runs.forEach((name, all) -> System.out.printf(Locale.ROOT, "%-40s %10.2f %10.2f %12.2f%n", name,
+                Results.median(all, Results.Run::wall),
                 Results.median(all, Results.Run::cpu), Results.median(all, Results.Run::server)));
         if (!subject.isEmpty()) chart(subject, comparison, comparison.runs.keySet().toArray(String[]::new));
         return comparison;
@@ -507,7 +561,8 @@ class Bench implements Callable<Integer> {
     }
 
     static boolean lacks(String command) {
-        return Stream.of(System.getenv("PATH").split(File.pathSeparator)).noneMatch(directory -> Files.isExecutable(Path.of(directory, command)));
+        return Stream.of(System.getenv("PATH").split(File.pathSeparator))
+                .noneMatch(directory -> Files.isExecutable(Path.of(directory, command)));
     }
 
     static boolean observable(Results.Row... rows) {
@@ -522,11 +577,13 @@ class Bench implements Callable<Integer> {
         var output = work.resolve("output");
         var empty = Files.createTempDirectory(work, "run-");
         var timed = "TIMEFORMAT='%R %U %S'; time bash -euc \"$0\" bash \"$1\" >\"$2\" 2>&1";
-        var builder = new ProcessBuilder("bash", "-c", timed, contestant.script, empty.getFileName().toString(), output.toString());
+        var builder = new ProcessBuilder("bash", "-c", timed, contestant.script, empty.getFileName().toString(),
+                output.toString());
         builder.environment().keySet().removeIf(name -> name.startsWith("AWS_"));
         builder.environment().putAll(environment());
         builder.environment().put("WORK", empty.toString());
-        if (served.contains("large")) Files.writeString(work.resolve("curlrc"), "header = \"Authorization: " + aws.gitAuthorization("large") + "\"\n");
+        if (served.contains("large")) Files.writeString(work.resolve("curlrc"),
+                "header = \"Authorization: " + aws.gitAuthorization("large") + "\"\n");
         aws.clearCalls();
         var cpu = cpu();
         var process = builder.start();
@@ -535,7 +592,8 @@ class Bench implements Callable<Integer> {
         if (process.waitFor() != 0) throw new IOException(contestant.name + " failed: " + Files.readString(output));
         var calls = new TreeMap<String, Integer>();
         aws.calls().forEach(call -> calls.merge(call.name(), 1, Integer::sum));
-        var run = new Results.Run(Double.parseDouble(times[0]), Double.parseDouble(times[1]) + Double.parseDouble(times[2]), cpu() - cpu, calls);
+        var run = new Results.Run(Double.parseDouble(times[0]),
+                Double.parseDouble(times[1]) + Double.parseDouble(times[2]), cpu() - cpu, calls);
         delete(empty);
         return run;
     }
@@ -553,13 +611,20 @@ class Bench implements Callable<Integer> {
         return run;
     }
 
-    /** The embedded AWS for the SDK, the AWS CLI and git; a sign-in for Git is good for 15 minutes, so each run has new ones. */
+    /**
+     * The embedded AWS for the SDK, the AWS CLI and git; a sign-in for Git is good for 15 minutes, so each run has new
+     * ones.
+     */
     Map<String, String> environment() {
-        var environment = new HashMap<>(Map.of("AWS_ENDPOINT_URL", aws.endpoint().toString(), "AWS_ACCESS_KEY_ID", LocalAws.ACCESS_KEY_ID,
-                "AWS_SECRET_ACCESS_KEY", LocalAws.SECRET_ACCESS_KEY, "AWS_REGION", "eu-west-1", "AWS_DEFAULT_REGION", "eu-west-1",
-                "AWS_EC2_METADATA_DISABLED", "true", "AWS_CONFIG_FILE", "/dev/null", "AWS_SHARED_CREDENTIALS_FILE", "/dev/null"));
+        var environment = new HashMap<>(
+                Map.of("AWS_ENDPOINT_URL", aws.endpoint().toString(), "AWS_ACCESS_KEY_ID", LocalAws.ACCESS_KEY_ID,
+                        "AWS_SECRET_ACCESS_KEY", LocalAws.SECRET_ACCESS_KEY, "AWS_REGION", "eu-west-1",
+                        "AWS_DEFAULT_REGION", "eu-west-1",
+                        "AWS_EC2_METADATA_DISABLED", "true", "AWS_CONFIG_FILE", "/dev/null",
+                        "AWS_SHARED_CREDENTIALS_FILE", "/dev/null"));
         for (var i = 0; i < served.size(); i++) {
-            environment.put("GIT_CONFIG_KEY_" + i, "http." + aws.endpoint() + "/v1/repos/" + served.get(i) + ".extraHeader");
+            environment.put("GIT_CONFIG_KEY_" + i,
+                    "http." + aws.endpoint() + "/v1/repos/" + served.get(i) + ".extraHeader");
             environment.put("GIT_CONFIG_VALUE_" + i, "Authorization: " + aws.gitAuthorization(served.get(i)));
         }
         environment.put("GIT_CONFIG_COUNT", String.valueOf(served.size()));

@@ -9,8 +9,8 @@ import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 
 /**
- * A run of a script as Linux's /proc saw its JVM. Its output goes through pipes, so that none of it is written to disk; what JBang itself
- * wrote before it became the script does not count.
+ * A run of a script as Linux's /proc saw its JVM. Its output goes through pipes, so that none of it is written to disk;
+ * what JBang itself wrote before it became the script does not count.
  *
  * @param memory  the most that was resident, in KiB
  * @param written in bytes, to disk
@@ -21,7 +21,8 @@ record Observed(double seconds, long memory, long written, int exitCode, String 
         return Files.isReadable(Path.of("/proc/self/io"));
     }
 
-    static Observed run(Map<String, String> environment, List<String> command) throws IOException, InterruptedException {
+    static Observed run(Map<String, String> environment, List<String> command)
+            throws IOException, InterruptedException {
         var builder = new ProcessBuilder(command);
         builder.environment().keySet().removeIf(name -> name.matches("(?i)AWS_.*|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS"));
         builder.environment().putAll(environment);
@@ -30,7 +31,8 @@ record Observed(double seconds, long memory, long written, int exitCode, String 
         process.getOutputStream().close();
         var out = CompletableFuture.supplyAsync(() -> text(process.getInputStream()));
         var err = CompletableFuture.supplyAsync(() -> text(process.getErrorStream()));
-        while (process.isAlive() && !isJava(process)) Thread.sleep(1); // until then it is the shell that asks JBang what to run
+        // until then it is the shell that asks JBang what to run
+        while (process.isAlive() && !isJava(process)) Thread.sleep(1);
         var before = value(process, "io", "write_bytes", 0);
         var memory = 0L;
         var written = before;
@@ -40,7 +42,8 @@ record Observed(double seconds, long memory, long written, int exitCode, String 
             Thread.sleep(10);
         }
         var exitCode = process.waitFor();
-        return new Observed((System.nanoTime() - start) / 1e9, memory, written - before, exitCode, out.join(), err.join());
+        return new Observed((System.nanoTime() - start) / 1e9, memory, written - before, exitCode, out.join(),
+                err.join());
     }
 
     private static boolean isJava(Process process) {
@@ -54,7 +57,8 @@ record Observed(double seconds, long memory, long written, int exitCode, String 
     /** The number in a line such as "VmHWM:  123 kB", or what it was before the process ended. */
     private static long value(Process process, String file, String name, long before) {
         try (var lines = Files.lines(Path.of("/proc/" + process.pid() + "/" + file))) {
-            return lines.filter(line -> line.startsWith(name + ":")).map(line -> Long.parseLong(line.replaceAll("\\D", ""))).findFirst().orElse(before);
+            return lines.filter(line -> line.startsWith(name + ":"))
+                    .map(line -> Long.parseLong(line.replaceAll("\\D", ""))).findFirst().orElse(before);
         } catch (IOException | UncheckedIOException e) {
             return before;
         }

@@ -37,7 +37,8 @@ final class Repositories {
                     var place = "d" + random.nextInt(40) + "/e" + random.nextInt(20) + "/f" + random.nextInt(10);
                     file(out, place, HexFormat.of().formatHex(bytes).getBytes(StandardCharsets.US_ASCII));
                 }
-                if (i % Math.max(1, commits / tags) == 0) print(out, "reset refs/tags/v" + i + "\nfrom refs/heads/main\n\n");
+                if (i % Math.max(1, commits / tags) == 0)
+                    print(out, "reset refs/tags/v" + i + "\nfrom refs/heads/main\n\n");
             }
         });
         git(made, "repack", "-q", "-a", "-d");
@@ -48,7 +49,8 @@ final class Repositories {
     Path blobs(String name, int count) throws IOException, InterruptedException {
         var random = new Random(name.hashCode());
         var bytes = new byte[1 << 20];
-        return make(name, List.of("-c", "core.compression=0", "-c", "core.bigFileThreshold=1"), out -> { // neither deflated nor compared with others, in vain
+        // neither deflated nor compared with others, in vain
+        return make(name, List.of("-c", "core.compression=0", "-c", "core.bigFileThreshold=1"), out -> {
             for (var i = 0; i < count; i++) {
                 commit(out, i);
                 random.nextBytes(bytes);
@@ -89,7 +91,8 @@ final class Repositories {
 
     static Map<String, String> refs(Path directory) throws IOException, InterruptedException {
         var refs = new TreeMap<String, String>();
-        git(directory, "for-each-ref", "--format=%(objectname) %(refname)").lines().map(ref -> ref.split(" ", 2)).forEach(ref -> refs.put(ref[1], ref[0]));
+        git(directory, "for-each-ref", "--format=%(objectname) %(refname)").lines().map(ref -> ref.split(" ", 2))
+                .forEach(ref -> refs.put(ref[1], ref[0]));
         return refs;
     }
 

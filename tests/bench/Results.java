@@ -9,7 +9,10 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.function.ToDoubleFunction;
 
-/** What a benchmark measured: figures with their targets, and the times that they come from; as a table, as JSON, and as a bar chart. */
+/**
+ * What a benchmark measured: figures with their targets, and the times that they come from; as a table, as JSON, and as
+ * a bar chart.
+ */
 final class Results {
     enum Bound {
         AT_LEAST("at least"), AT_MOST("at most");
@@ -25,7 +28,10 @@ final class Results {
         }
     }
 
-    /** A run of a contestant: seconds of its whole process tree, CPU seconds of the server meanwhile, and the requests that it made, by name. */
+    /**
+     * A run of a contestant: seconds of its whole process tree, CPU seconds of the server meanwhile, and the requests
+     * that it made, by name.
+     */
     record Run(double wall, double cpu, double server, Map<String, Integer> calls) { }
 
     /** A figure of a subject, and what it should be. */
@@ -77,7 +83,8 @@ final class Results {
         /** The median, and the range where there is one. */
         String measure() {
             if (!isMeasured()) return "";
-            var range = sorted[0] == sorted[sorted.length - 1] ? "" : " (" + number(sorted[0]) + " to " + number(sorted[sorted.length - 1]) + ")";
+            var range = sorted[0] == sorted[sorted.length - 1] ? ""
+                    : " (" + number(sorted[0]) + " to " + number(sorted[sorted.length - 1]) + ")";
             return number(median(sorted)) + " " + unit + range;
         }
     }
@@ -111,7 +118,8 @@ final class Results {
     /** Three digits are enough. */
     static String number(double value) {
         var size = Math.abs(value);
-        return String.format(Locale.ROOT, value == Math.rint(value) || size >= 100 ? "%,.0f" : size >= 10 ? "%.1f" : size >= 0.1 ? "%.2f" : "%.4f", value);
+        return String.format(Locale.ROOT, value == Math.rint(value) || size >= 100 ? "%,.0f"
+                : size >= 10 ? "%.1f" : size >= 0.1 ? "%.2f" : "%.4f", value);
     }
 
     String table() {
@@ -120,12 +128,15 @@ final class Results {
             text.append('\n').append(subject).append('\n');
             for (var row : rows)
                 if (row.subject.equals(subject))
-                    text.append(String.format("  %-75s %-19s %-34s %s", row.figure, row.target(), row.measure(), row.verdict()).stripTrailing()).append('\n');
+                    text.append(String
+                            .format("  %-75s %-19s %-34s %s", row.figure, row.target(), row.measure(), row.verdict())
+                            .stripTrailing()).append('\n');
         }
         var targets = rows.stream().filter(row -> row.bound != null).toList();
         var met = targets.stream().filter(Row::met).count();
         var skipped = targets.stream().filter(row -> !row.isMeasured()).count();
-        return text + "\ntargets: " + met + " met, " + (targets.size() - met - skipped) + " missed, " + skipped + " skipped\n";
+        return text + "\ntargets: " + met + " met, " + (targets.size() - met - skipped) + " missed, " + skipped
+                + " skipped\n";
     }
 
     private List<String> subjects() {
@@ -141,11 +152,13 @@ final class Results {
             var node = figures.addObject().put("subject", row.subject).put("figure", row.figure).put("unit", row.unit);
             if (row.bound != null) node.putObject("target").put("bound", row.bound.words).put("limit", row.limit);
             if (!row.isMeasured()) node.put("skipped", row.missing);
-            else node.put("median", median(row.sorted)).put("min", row.sorted[0]).put("max", row.sorted[row.sorted.length - 1]);
+            else node.put("median", median(row.sorted)).put("min", row.sorted[0]).put("max",
+                    row.sorted[row.sorted.length - 1]);
             if (row.isMeasured() && row.bound != null) node.put("met", row.met());
         }
         var times = json.putObject("runs");
-        runs.forEach((subject, contestants) -> contestants.forEach((name, all) -> times.withObjectProperty(subject).set(name, JSON.valueToTree(all))));
+        runs.forEach((subject, contestants) -> contestants
+                .forEach((name, all) -> times.withObjectProperty(subject).set(name, JSON.valueToTree(all))));
         return json;
     }
 
@@ -168,15 +181,21 @@ final class Results {
                 var width = wall / longest * LONGEST;
                 body.append(text(LABELS - 8, (y += 22) + 1, "name", contestant.getKey()));
                 var style = wall == first ? "own" : "other";
-                body.append(String.format(Locale.ROOT, "<rect x=\"%d\" y=\"%d\" width=\"%.2f\" height=\"16\" class=\"%s\"/>\n", LABELS, y - 12, width, style));
-                body.append(text(LABELS + (int) width + 8, y + 1, "value", number(wall) + " s" + (wall == first ? "" : ", " + number(wall / first) + " x")));
+                body.append(String.format(Locale.ROOT,
+                        "<rect x=\"%d\" y=\"%d\" width=\"%.2f\" height=\"16\" class=\"%s\"/>\n", LABELS, y - 12, width,
+                        style));
+                body.append(text(LABELS + (int) width + 8, y + 1, "value",
+                        number(wall) + " s" + (wall == first ? "" : ", " + number(wall / first) + " x")));
             }
             if (!contestants.isEmpty()) y += 4;
             for (var row : rows)
                 if (row.subject.equals(subject)) {
-                    var verdict = row.bound == null ? row.verdict() : row.verdict().replace("MISSED", "missed") + ", target " + row.target();
-                    body.append(text(24, y += 18, row.isMeasured() && row.bound != null && !row.met() ? "missed" : "figure",
-                            row.figure + ": " + row.measure() + (verdict.isEmpty() ? "" : (row.isMeasured() ? ": " : "") + verdict)));
+                    var verdict = row.bound == null ? row.verdict()
+                            : row.verdict().replace("MISSED", "missed") + ", target " + row.target();
+                    body.append(
+                            text(24, y += 18, row.isMeasured() && row.bound != null && !row.met() ? "missed" : "figure",
+                                    row.figure + ": " + row.measure()
+                                            + (verdict.isEmpty() ? "" : (row.isMeasured() ? ": " : "") + verdict)));
                 }
             y += 12;
         }

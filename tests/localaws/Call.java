@@ -7,7 +7,8 @@ import java.util.Set;
 /**
  * One request that the embedded AWS received.
  *
- * @param name   service and operation, as IAM spells them: {@code kms:CreateKey}, {@code s3:PutObject}, {@code codecommit:GitPull}
+ * @param name   service and operation, as IAM spells them: {@code kms:CreateKey}, {@code s3:PutObject},
+ *               {@code codecommit:GitPull}
  * @param region the Region that the request was signed for
  * @param caller the ARN of who signed it, "" when nobody that is known did
  * @param input  its parameters; null when they could not be read

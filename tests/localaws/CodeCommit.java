@@ -68,7 +68,9 @@ public final class CodeCommit implements LocalAws.Service {
     public volatile int templatesPerPage = 5;
     /** Whether Git clients that ask for protocol version 2 get it; what CodeCommit does is not documented. */
     public volatile boolean gitProtocolV2 = true;
-    /** Whether repositories under the AWS managed key tell its ARN as kmsKeyId; what CodeCommit does is not documented. */
+    /**
+     * Whether repositories under the AWS managed key tell its ARN as kmsKeyId; what CodeCommit does is not documented.
+     */
     public volatile boolean showManagedKey;
 
     private static final int NAMES_PER_BATCH = 100;
@@ -99,7 +101,8 @@ public final class CodeCommit implements LocalAws.Service {
 
     public synchronized Repo createRepository(String region, String name) {
         var repo = new Repo(name, new Caller("", LocalAws.ACCOUNT, region));
-        if (in(region).putIfAbsent(name, repo) != null) throw new IllegalArgumentException(name + " exists in " + region);
+        if (in(region).putIfAbsent(name, repo) != null)
+            throw new IllegalArgumentException(name + " exists in " + region);
         return repo;
     }
 
@@ -164,32 +167,47 @@ public final class CodeCommit implements LocalAws.Service {
         };
     }
 
-    /** What the errors that an operation declares call a member of its request: "Invalid" + this + "Exception", this + "RequiredException". */
+    /**
+     * What the errors that an operation declares call a member of its request: "Invalid" + this + "Exception", this +
+     * "RequiredException".
+     */
     private static final Map<String, String> ERROR_NAMES = Map.ofEntries(
-            Map.entry("repositoryName", "RepositoryName"), Map.entry("repositoryNames", "RepositoryNames"), Map.entry("repositoryDescription", "RepositoryDescription"),
-            Map.entry("kmsKeyId", "EncryptionKey"), Map.entry("tags", "TagsMap"), Map.entry("tagKeys", "TagKeysList"), Map.entry("resourceArn", "ResourceArn"),
-            Map.entry("defaultBranchName", "BranchName"), Map.entry("sortBy", "SortBy"), Map.entry("order", "Order"), Map.entry("nextToken", "ContinuationToken"),
-            Map.entry("maxResults", "MaxResults"), Map.entry("pullRequestId", "PullRequestId"), Map.entry("pullRequestStatus", "PullRequestStatus"),
-            Map.entry("pullRequestEventType", "PullRequestEventType"), Map.entry("revisionId", "RevisionId"), Map.entry("filePath", "Path"),
-            Map.entry("authorArn", "AuthorArn"), Map.entry("triggers", "RepositoryTriggersList"), Map.entry("triggers.name", "RepositoryTriggerName"),
-            Map.entry("triggers.destinationArn", "RepositoryTriggerDestinationArn"), Map.entry("triggers.customData", "RepositoryTriggerCustomData"),
-            Map.entry("triggers.branches", "RepositoryTriggerBranchName"), Map.entry("triggers.events", "RepositoryTriggerEvents"),
-            Map.entry("approvalRuleTemplateName", "ApprovalRuleTemplateName"), Map.entry("approvalRuleTemplateDescription", "ApprovalRuleTemplateDescription"),
+            Map.entry("repositoryName", "RepositoryName"), Map.entry("repositoryNames", "RepositoryNames"),
+            Map.entry("repositoryDescription", "RepositoryDescription"),
+            Map.entry("kmsKeyId", "EncryptionKey"), Map.entry("tags", "TagsMap"), Map.entry("tagKeys", "TagKeysList"),
+            Map.entry("resourceArn", "ResourceArn"),
+            Map.entry("defaultBranchName", "BranchName"), Map.entry("sortBy", "SortBy"), Map.entry("order", "Order"),
+            Map.entry("nextToken", "ContinuationToken"),
+            Map.entry("maxResults", "MaxResults"), Map.entry("pullRequestId", "PullRequestId"),
+            Map.entry("pullRequestStatus", "PullRequestStatus"),
+            Map.entry("pullRequestEventType", "PullRequestEventType"), Map.entry("revisionId", "RevisionId"),
+            Map.entry("filePath", "Path"),
+            Map.entry("authorArn", "AuthorArn"), Map.entry("triggers", "RepositoryTriggersList"),
+            Map.entry("triggers.name", "RepositoryTriggerName"),
+            Map.entry("triggers.destinationArn", "RepositoryTriggerDestinationArn"),
+            Map.entry("triggers.customData", "RepositoryTriggerCustomData"),
+            Map.entry("triggers.branches", "RepositoryTriggerBranchName"),
+            Map.entry("triggers.events", "RepositoryTriggerEvents"),
+            Map.entry("approvalRuleTemplateName", "ApprovalRuleTemplateName"),
+            Map.entry("approvalRuleTemplateDescription", "ApprovalRuleTemplateDescription"),
             Map.entry("approvalRuleTemplateContent", "ApprovalRuleTemplateContent"));
 
     @Override
     public AwsError invalid(String operation, List<Models.Violation> violations) {
         var violation = violations.get(0);
-        if (violation.rule() == Models.Rule.UNKNOWN || violation.rule() == Models.Rule.TYPE) return new AwsError("SerializationException", violation.text());
+        if (violation.rule() == Models.Rule.UNKNOWN || violation.rule() == Models.Rule.TYPE)
+            return new AwsError("SerializationException", violation.text());
         var path = violation.path().substring(1).split("\\."); // such as triggers.1.member.name
         var member = path[0] + (path.length > 3 ? "." + path[3] : "");
         var name = ERROR_NAMES.getOrDefault(member, member);
-        var code = violation.rule() == Models.Rule.REQUIRED ? name + (member.equals("triggers.events") ? "List" : "") + "RequiredException" : switch (member) {
+        var code = violation.rule() == Models.Rule.REQUIRED
+                ? name + (member.equals("triggers.events") ? "List" : "") + "RequiredException" : switch (member) {
             case "kmsKeyId" -> "EncryptionKeyInvalidIdException";
             case "repositoryNames" -> "InvalidRepositoryNameException";
             default -> "Invalid" + name + "Exception";
         };
-        for (var declared : Models.operation("codecommit", operation).path("errors")) if (declared.asText().equals(code)) return new AwsError(code, violation.text());
+        for (var declared : Models.operation("codecommit", operation).path("errors"))
+            if (declared.asText().equals(code)) return new AwsError(code, violation.text());
         throw new IllegalStateException(operation + " does not declare " + code);
     }
 
@@ -199,18 +217,22 @@ public final class CodeCommit implements LocalAws.Service {
         repo.description = input.path("repositoryDescription").asText("");
         addTags(repo.tags, input.path("tags"));
         if (input.hasNonNull("kmsKeyId")) repo.key(usable(input.get("kmsKeyId").asText(), caller));
-        if (in(caller.region()).containsKey(name)) throw new AwsError("RepositoryNameExistsException", "Repository named " + name + " already exists");
+        if (in(caller.region()).containsKey(name))
+            throw new AwsError("RepositoryNameExistsException", "Repository named " + name + " already exists");
         if (in(caller.region()).size() >= repositoryLimit)
-            throw new AwsError("RepositoryLimitExceededException", "Repository limit of " + repositoryLimit + " exceeded for account " + caller.account());
+            throw new AwsError("RepositoryLimitExceededException",
+                    "Repository limit of " + repositoryLimit + " exceeded for account " + caller.account());
         in(caller.region()).put(name, repo);
         return answer("repositoryMetadata", repo.metadata());
     }
 
     private JsonNode batchGetRepositories(ObjectNode input, Caller caller) {
         var names = input.get("repositoryNames");
-        if (names.isEmpty()) throw new AwsError("RepositoryNamesRequiredException", "A list of repository names is required");
+        if (names.isEmpty())
+            throw new AwsError("RepositoryNamesRequiredException", "A list of repository names is required");
         if (names.size() > NAMES_PER_BATCH)
-            throw new AwsError("MaximumRepositoryNamesExceededException", "The maximum number of repository names is " + NAMES_PER_BATCH);
+            throw new AwsError("MaximumRepositoryNamesExceededException",
+                    "The maximum number of repository names is " + NAMES_PER_BATCH);
         var answer = Models.JSON.createObjectNode();
         var repositories = answer.putArray("repositories");
         var notFound = answer.putArray("repositoriesNotFound");
@@ -223,7 +245,8 @@ public final class CodeCommit implements LocalAws.Service {
                     repo.checkKey();
                     repositories.add(repo.metadata());
                 } catch (AwsError e) {
-                    errors.addObject().put("repositoryId", repo.id).put("repositoryName", repo.name).put("errorCode", e.code).put("errorMessage", e.getMessage());
+                    errors.addObject().put("repositoryId", repo.id).put("repositoryName", repo.name)
+                            .put("errorCode", e.code).put("errorMessage", e.getMessage());
                 }
         }
         return answer;
@@ -235,7 +258,8 @@ public final class CodeCommit implements LocalAws.Service {
             case "lastModifiedDate" -> repo -> "%015d %s".formatted(repo.lastModified.toEpochMilli(), repo.id);
             default -> repo -> repo.id; // nothing is said about the order that nobody asked for
         };
-        Comparator<String> order = input.path("order").asText().equals("descending") ? Comparator.reverseOrder() : Comparator.naturalOrder();
+        Comparator<String> order = input.path("order").asText().equals("descending") ? Comparator.reverseOrder()
+                : Comparator.naturalOrder();
         var answer = Models.JSON.createObjectNode();
         var page = answer.putArray("repositories");
         page(new ArrayList<>(in(caller.region()).values()), key, order, input, repositoriesPerPage, answer)
@@ -243,29 +267,37 @@ public final class CodeCommit implements LocalAws.Service {
         return answer;
     }
 
-    /** The items, ordered by their keys, that come after the key in nextToken; a new token goes into the answer. Others may come and go meanwhile. */
-    private static <T> List<T> page(List<T> items, Function<T, String> key, Comparator<String> order, ObjectNode input, int size, ObjectNode answer) {
+    /**
+     * The items, ordered by their keys, that come after the key in nextToken; a new token goes into the answer. Others
+     * may come and go meanwhile.
+     */
+    private static <T> List<T> page(List<T> items, Function<T, String> key, Comparator<String> order, ObjectNode input,
+            int size, ObjectNode answer) {
         var rest = items.stream().sorted(Comparator.comparing(key, order));
         if (input.hasNonNull("nextToken")) {
             String token;
             try {
-                token = new String(Base64.getUrlDecoder().decode(input.get("nextToken").asText()), StandardCharsets.UTF_8);
+                token = new String(Base64.getUrlDecoder().decode(input.get("nextToken").asText()),
+                        StandardCharsets.UTF_8);
             } catch (IllegalArgumentException e) {
                 token = "";
             }
-            if (!token.startsWith("after ")) throw new AwsError("InvalidContinuationTokenException", "The continuation token is not valid");
+            if (!token.startsWith("after "))
+                throw new AwsError("InvalidContinuationTokenException", "The continuation token is not valid");
             var after = token.substring("after ".length());
             rest = rest.filter(item -> order.compare(key.apply(item), after) > 0);
         }
         var page = rest.limit(size + 1L).toList();
         if (page.size() <= size) return page;
-        answer.put("nextToken", Base64.getUrlEncoder().encodeToString(("after " + key.apply(page.get(size - 1))).getBytes(StandardCharsets.UTF_8)));
+        answer.put("nextToken", Base64.getUrlEncoder()
+                .encodeToString(("after " + key.apply(page.get(size - 1))).getBytes(StandardCharsets.UTF_8)));
         return page.subList(0, size);
     }
 
     private JsonNode deleteRepository(ObjectNode input, Caller caller) {
         var repo = in(caller.region()).remove(name(input.get("repositoryName").asText()));
-        return repo == null ? Models.JSON.createObjectNode() : Models.JSON.createObjectNode().put("repositoryId", repo.id);
+        return repo == null ? Models.JSON.createObjectNode()
+                : Models.JSON.createObjectNode().put("repositoryId", repo.id);
     }
 
     private JsonNode updateRepositoryDescription(ObjectNode input, Caller caller) {
@@ -281,14 +313,17 @@ public final class CodeCommit implements LocalAws.Service {
         var key = usable(input.get("kmsKeyId").asText(), caller);
         repo.key(key);
         repo.lastModified = aws.now();
-        return Models.JSON.createObjectNode().put("repositoryId", repo.id).put("kmsKeyId", key).put("originalKmsKeyId", original);
+        return Models.JSON.createObjectNode().put("repositoryId", repo.id).put("kmsKeyId", key).put("originalKmsKeyId",
+                original);
     }
 
     private JsonNode updateDefaultBranch(ObjectNode input, Caller caller) {
         var repo = readable(input, caller);
         var branch = input.get("defaultBranchName").asText();
-        if (!Repository.isValidRefName("refs/heads/" + branch)) throw new AwsError("InvalidBranchNameException", "The branch name " + branch + " is not valid");
-        if (repo.resolve("refs/heads/" + branch) == null) throw new AwsError("BranchDoesNotExistException", "The branch " + branch + " does not exist");
+        if (!Repository.isValidRefName("refs/heads/" + branch))
+            throw new AwsError("InvalidBranchNameException", "The branch name " + branch + " is not valid");
+        if (repo.resolve("refs/heads/" + branch) == null)
+            throw new AwsError("BranchDoesNotExistException", "The branch " + branch + " does not exist");
         repo.defaultBranch(branch);
         repo.lastModified = aws.now();
         return null;
@@ -298,7 +333,8 @@ public final class CodeCommit implements LocalAws.Service {
         var tags = new ArrayList<>(byArn(input, caller).tags.entrySet());
         var answer = Models.JSON.createObjectNode();
         var page = answer.putObject("tags");
-        page(tags, Map.Entry::getKey, Comparator.naturalOrder(), input, tagsPerPage, answer).forEach(tag -> page.put(tag.getKey(), tag.getValue()));
+        page(tags, Map.Entry::getKey, Comparator.naturalOrder(), input, tagsPerPage, answer)
+                .forEach(tag -> page.put(tag.getKey(), tag.getValue()));
         return answer;
     }
 
@@ -310,7 +346,8 @@ public final class CodeCommit implements LocalAws.Service {
     private JsonNode untagResource(ObjectNode input, Caller caller) {
         var tags = byArn(input, caller).tags;
         for (var key : input.get("tagKeys"))
-            if (key.asText().toLowerCase().startsWith("aws:")) throw new AwsError("InvalidSystemTagUsageException", "System tags cannot be removed: " + key.asText());
+            if (key.asText().toLowerCase().startsWith("aws:"))
+                throw new AwsError("InvalidSystemTagUsageException", "System tags cannot be removed: " + key.asText());
         input.get("tagKeys").forEach(key -> tags.remove(key.asText()));
         return null;
     }
@@ -319,27 +356,35 @@ public final class CodeCommit implements LocalAws.Service {
         var all = new TreeMap<>(tags);
         more.properties().forEach(tag -> {
             if (tag.getKey().toLowerCase().startsWith("aws:"))
-                throw new AwsError("InvalidSystemTagUsageException", "Tag keys must not start with aws: " + tag.getKey());
+                throw new AwsError("InvalidSystemTagUsageException",
+                        "Tag keys must not start with aws: " + tag.getKey());
             if (!TAG_TEXT.matcher(tag.getKey()).matches() || !TAG_TEXT.matcher(tag.getValue().asText()).matches())
-                throw new AwsError("InvalidTagsMapException", "Allowed in tags are letters, numbers, spaces and + - = . _ : / @, but not " + tag.getKey() + "=" + tag.getValue().asText());
+                throw new AwsError("InvalidTagsMapException",
+                        "Allowed in tags are letters, numbers, spaces and + - = . _ : / @, but not " + tag.getKey()
+                                + "=" + tag.getValue().asText());
             all.put(tag.getKey(), tag.getValue().asText());
         });
-        if (all.size() > TAGS) throw new AwsError("TooManyTagsException", "The maximum number of tags for a resource is " + TAGS);
+        if (all.size() > TAGS)
+            throw new AwsError("TooManyTagsException", "The maximum number of tags for a resource is " + TAGS);
         tags.putAll(all);
     }
 
     private JsonNode getFile(ObjectNode input, Caller caller) {
         var repo = readable(input, caller);
         var path = input.get("filePath").asText().replaceFirst("^/", "");
-        if (Stream.of(path.split("/", -1)).anyMatch(Set.of("", ".", "..")::contains)) throw new AwsError("InvalidPathException", "The path is not valid: " + path);
+        if (Stream.of(path.split("/", -1)).anyMatch(Set.of("", ".", "..")::contains))
+            throw new AwsError("InvalidPathException", "The path is not valid: " + path);
         var commit = repo.commit(input.path("commitSpecifier").asText(Constants.HEAD));
-        try (var reader = repo.readable().newObjectReader(); var file = TreeWalk.forPath(reader, path, commit.getTree())) {
+        try (var reader = repo.readable().newObjectReader();
+                var file = TreeWalk.forPath(reader, path, commit.getTree())) {
             if (file == null || file.getFileMode().getObjectType() != Constants.OBJ_BLOB)
                 throw new AwsError("FileDoesNotExistException", "There is no file " + path + " in " + commit.name());
             var blob = reader.open(file.getObjectId(0));
             if (blob.getSize() > FILE_BYTES) throw new AwsError("FileTooLargeException", path + " is larger than 6 MB");
-            var mode = file.getFileMode() == FileMode.SYMLINK ? "SYMLINK" : file.getFileMode() == FileMode.EXECUTABLE_FILE ? "EXECUTABLE" : "NORMAL";
-            return Models.JSON.createObjectNode().put("commitId", commit.name()).put("blobId", file.getObjectId(0).name()).put("filePath", path).put("fileMode", mode)
+            var mode = file.getFileMode() == FileMode.SYMLINK ? "SYMLINK"
+                    : file.getFileMode() == FileMode.EXECUTABLE_FILE ? "EXECUTABLE" : "NORMAL";
+            return Models.JSON.createObjectNode().put("commitId", commit.name())
+                    .put("blobId", file.getObjectId(0).name()).put("filePath", path).put("fileMode", mode)
                     .put("fileSize", blob.getSize()).put("fileContent", blob.getBytes(FILE_BYTES));
         } catch (IOException e) {
             throw new UncheckedIOException(e);
@@ -348,7 +393,8 @@ public final class CodeCommit implements LocalAws.Service {
 
     private PullRequest pullRequest(ObjectNode input, Caller caller) {
         var id = input.get("pullRequestId").asText();
-        if (!id.matches("\\d+")) throw new AwsError("InvalidPullRequestIdException", "The pull request id " + id + " is not valid");
+        if (!id.matches("\\d+"))
+            throw new AwsError("InvalidPullRequestIdException", "The pull request id " + id + " is not valid");
         var pullRequest = pullRequests(caller.region()).get(id);
         if (pullRequest == null || in(caller.region()).get(pullRequest.repo.name) != pullRequest.repo)
             throw new AwsError("PullRequestDoesNotExistException", "Pull request " + id + " does not exist");
@@ -360,54 +406,73 @@ public final class CodeCommit implements LocalAws.Service {
     private PullRequest revision(ObjectNode input, Caller caller) {
         var pullRequest = pullRequest(input, caller);
         if (!pullRequest.shown().get("revisionId").equals(input.get("revisionId")))
-            throw new AwsError("InvalidRevisionIdException", "Pull request " + input.get("pullRequestId").asText() + " is not at revision " + input.get("revisionId").asText());
+            throw new AwsError("InvalidRevisionIdException", "Pull request " + input.get("pullRequestId").asText()
+                    + " is not at revision " + input.get("revisionId").asText());
         return pullRequest;
     }
 
     private JsonNode listPullRequests(ObjectNode input, Caller caller) {
         var repo = readable(input, caller);
         if (input.hasNonNull("authorArn") && !input.get("authorArn").asText().startsWith("arn:"))
-            throw new AwsError("InvalidAuthorArnException", "The author ARN is not valid: " + input.get("authorArn").asText());
+            throw new AwsError("InvalidAuthorArnException",
+                    "The author ARN is not valid: " + input.get("authorArn").asText());
         var size = pageSize(input, pullRequestsPerPage);
         var ids = repo.pullRequests().stream().map(PullRequest::shown)
-                .filter(p -> !input.hasNonNull("pullRequestStatus") || p.get("pullRequestStatus").equals(input.get("pullRequestStatus")))
+                .filter(p -> !input.hasNonNull("pullRequestStatus")
+                        || p.get("pullRequestStatus").equals(input.get("pullRequestStatus")))
                 .filter(p -> !input.hasNonNull("authorArn") || p.get("authorArn").equals(input.get("authorArn")))
                 .map(p -> p.get("pullRequestId").asText()).toList();
         var answer = Models.JSON.createObjectNode();
         var page = answer.putArray("pullRequestIds");
-        page(ids, id -> id, Comparator.comparing((String id) -> Long.valueOf(id)).reversed(), input, size, answer).forEach(page::add);
+        page(ids, id -> id, Comparator.comparing((String id) -> Long.valueOf(id)).reversed(), input, size, answer)
+                .forEach(page::add);
         return answer;
     }
 
     private JsonNode describePullRequestEvents(ObjectNode input, Caller caller) {
         if (input.hasNonNull("actorArn") && !input.get("actorArn").asText().startsWith("arn:"))
-            throw new AwsError("InvalidActorArnException", "The actor ARN is not valid: " + input.get("actorArn").asText());
+            throw new AwsError("InvalidActorArnException",
+                    "The actor ARN is not valid: " + input.get("actorArn").asText());
         var size = pageSize(input, eventsPerPage);
         var events = pullRequest(input, caller).events();
         var wanted = IntStream.range(0, events.size()).boxed()
-                .filter(i -> !input.hasNonNull("pullRequestEventType") || events.get(i).get("pullRequestEventType").equals(input.get("pullRequestEventType")))
-                .filter(i -> !input.hasNonNull("actorArn") || events.get(i).get("actorArn").equals(input.get("actorArn"))).toList();
+                .filter(i -> !input.hasNonNull("pullRequestEventType")
+                        || events.get(i).get("pullRequestEventType").equals(input.get("pullRequestEventType")))
+                .filter(i -> !input.hasNonNull("actorArn")
+                        || events.get(i).get("actorArn").equals(input.get("actorArn")))
+                .toList();
         var answer = Models.JSON.createObjectNode();
         var page = answer.putArray("pullRequestEvents");
-        page(wanted, "%09d"::formatted, Comparator.naturalOrder(), input, size, answer).forEach(i -> page.add(events.get(i)));
+        page(wanted, "%09d"::formatted, Comparator.naturalOrder(), input, size, answer)
+                .forEach(i -> page.add(events.get(i)));
         return answer;
     }
 
-    /** A page is so many comments, so that it can end within a thread, whose rest then begins the next page as a thread of its own. */
+    /**
+     * A page is so many comments, so that it can end within a thread, whose rest then begins the next page as a thread
+     * of its own.
+     */
     private JsonNode getCommentsForPullRequest(ObjectNode input, Caller caller) {
         var pullRequest = pullRequest(input, caller);
         var between = new TreeMap<String, String>();
-        for (var member : List.of("beforeCommitId", "afterCommitId")) if (input.hasNonNull(member)) between.put(member, input.get(member).asText());
-        if (input.hasNonNull("repositoryName") && between.size() < 2) throw new AwsError("CommitIdRequiredException", "With a repository name go the ids of both commits");
-        if (!input.hasNonNull("repositoryName") && !between.isEmpty()) throw new AwsError("RepositoryNameRequiredException", "With the ids of commits goes the name of the repository");
+        for (var member : List.of("beforeCommitId", "afterCommitId"))
+            if (input.hasNonNull(member)) between.put(member, input.get(member).asText());
+        if (input.hasNonNull("repositoryName") && between.size() < 2)
+            throw new AwsError("CommitIdRequiredException", "With a repository name go the ids of both commits");
+        if (!input.hasNonNull("repositoryName") && !between.isEmpty())
+            throw new AwsError("RepositoryNameRequiredException",
+                    "With the ids of commits goes the name of the repository");
         if (!between.isEmpty() && readable(input, caller) != pullRequest.repo)
-            throw new AwsError("RepositoryNotAssociatedWithPullRequestException", input.get("repositoryName").asText() + " does not have the pull request " + input.get("pullRequestId").asText());
+            throw new AwsError("RepositoryNotAssociatedWithPullRequestException", input.get("repositoryName").asText()
+                    + " does not have the pull request " + input.get("pullRequestId").asText());
         for (var commit : between.values()) {
-            if (!ObjectId.isId(commit)) throw new AwsError("InvalidCommitIdException", "The commit id " + commit + " is not valid");
+            if (!ObjectId.isId(commit))
+                throw new AwsError("InvalidCommitIdException", "The commit id " + commit + " is not valid");
             pullRequest.repo.commit(commit);
         }
         var size = pageSize(input, commentsPerPage);
-        var comments = pullRequest.comments().stream().filter(comment -> between.entrySet().stream().allMatch(e -> comment.thread.path(e.getKey()).asText().equals(e.getValue()))).toList();
+        var comments = pullRequest.comments().stream().filter(comment -> between.entrySet().stream()
+                .allMatch(e -> comment.thread.path(e.getKey()).asText().equals(e.getValue()))).toList();
         var answer = Models.JSON.createObjectNode();
         var page = answer.putArray("commentsForPullRequestData");
         ObjectNode thread = null;
@@ -443,12 +508,14 @@ public final class CodeCommit implements LocalAws.Service {
     private JsonNode putRepositoryTriggers(ObjectNode input, Caller caller) {
         var repo = readable(input, caller);
         if (input.get("triggers").size() > TRIGGERS)
-            throw new AwsError("MaximumRepositoryTriggersExceededException", "The maximum number of triggers for a repository is " + TRIGGERS);
+            throw new AwsError("MaximumRepositoryTriggersExceededException",
+                    "The maximum number of triggers for a repository is " + TRIGGERS);
         var names = new HashSet<String>();
         for (var trigger : input.get("triggers")) {
             checkTrigger(trigger, caller);
             if (!names.add(trigger.get("name").asText()))
-                throw new AwsError("InvalidRepositoryTriggerNameException", "Trigger names must be unique: " + trigger.get("name").asText());
+                throw new AwsError("InvalidRepositoryTriggerNameException",
+                        "Trigger names must be unique: " + trigger.get("name").asText());
         }
         repo.triggers(input.get("triggers"));
         return Models.JSON.createObjectNode().put("configurationId", repo.triggersId);
@@ -457,27 +524,38 @@ public final class CodeCommit implements LocalAws.Service {
     private static void checkTrigger(JsonNode trigger, Caller caller) {
         var name = trigger.get("name").asText();
         if (name.isEmpty()) throw new AwsError("RepositoryTriggerNameRequiredException", "A trigger name is required");
-        if (!name.matches("[\\w.-]{1,100}")) throw new AwsError("InvalidRepositoryTriggerNameException", "The trigger name is not valid: " + name);
+        if (!name.matches("[\\w.-]{1,100}"))
+            throw new AwsError("InvalidRepositoryTriggerNameException", "The trigger name is not valid: " + name);
         var arn = trigger.get("destinationArn").asText();
-        if (arn.isEmpty()) throw new AwsError("RepositoryTriggerDestinationArnRequiredException", "A destination ARN is required");
-        if (!arn.matches("arn:" + caller.partition() + ":(sns:[a-z0-9-]+:\\d{12}:[\\w-]{1,256}|lambda:[a-z0-9-]+:\\d{12}:function:[\\w-]{1,64}(:[\\w$-]+)?)"))
-            throw new AwsError("InvalidRepositoryTriggerDestinationArnException", "The destination must be an Amazon SNS standard topic or an AWS Lambda function: " + arn);
+        if (arn.isEmpty())
+            throw new AwsError("RepositoryTriggerDestinationArnRequiredException", "A destination ARN is required");
+        if (!arn.matches("arn:" + caller.partition()
+                + ":(sns:[a-z0-9-]+:\\d{12}:[\\w-]{1,256}|lambda:[a-z0-9-]+:\\d{12}:function:[\\w-]{1,64}(:[\\w$-]+)?)"))
+            throw new AwsError("InvalidRepositoryTriggerDestinationArnException",
+                    "The destination must be an Amazon SNS standard topic or an AWS Lambda function: " + arn);
         if (!arn.split(":")[3].equals(caller.region()))
-            throw new AwsError("InvalidRepositoryTriggerRegionException", "The destination must be in the Region of the repository, " + caller.region() + ": " + arn);
+            throw new AwsError("InvalidRepositoryTriggerRegionException",
+                    "The destination must be in the Region of the repository, " + caller.region() + ": " + arn);
         if (trigger.path("customData").asText().length() > 1_000)
-            throw new AwsError("InvalidRepositoryTriggerCustomDataException", "Custom data has at most 1,000 characters");
+            throw new AwsError("InvalidRepositoryTriggerCustomDataException",
+                    "Custom data has at most 1,000 characters");
         if (!trigger.hasNonNull("branches"))
-            throw new AwsError("RepositoryTriggerBranchNameListRequiredException", "A list of branch names is required; an empty one means all branches");
+            throw new AwsError("RepositoryTriggerBranchNameListRequiredException",
+                    "A list of branch names is required; an empty one means all branches");
         if (trigger.get("branches").size() > TRIGGER_BRANCHES)
-            throw new AwsError("MaximumBranchesExceededException", "The maximum number of branches for a trigger is " + TRIGGER_BRANCHES);
+            throw new AwsError("MaximumBranchesExceededException",
+                    "The maximum number of branches for a trigger is " + TRIGGER_BRANCHES);
         for (var branch : trigger.get("branches"))
             if (branch.asText().startsWith("refs/") || !Repository.isValidRefName("refs/heads/" + branch.asText()))
-                throw new AwsError("InvalidRepositoryTriggerBranchNameException", "The branch name is not valid: " + branch.asText());
+                throw new AwsError("InvalidRepositoryTriggerBranchNameException",
+                        "The branch name is not valid: " + branch.asText());
         var events = trigger.get("events");
-        if (events.isEmpty()) throw new AwsError("RepositoryTriggerEventsListRequiredException", "At least one event is required");
+        if (events.isEmpty())
+            throw new AwsError("RepositoryTriggerEventsListRequiredException", "At least one event is required");
         for (var event : events)
             if (event.asText().equals("all") && events.size() > 1)
-                throw new AwsError("InvalidRepositoryTriggerEventsException", "The event all cannot be used with other events");
+                throw new AwsError("InvalidRepositoryTriggerEventsException",
+                        "The event all cannot be used with other events");
     }
 
     /** For tests: a template of the Region that they use; the content is a valid one. */
@@ -487,7 +565,8 @@ public final class CodeCommit implements LocalAws.Service {
     }
 
     private static String content(int approvals) {
-        return "{\"Version\":\"2018-11-08\",\"Statements\":[{\"Type\":\"Approvers\",\"NumberOfApprovalsNeeded\":" + approvals + "}]}";
+        return "{\"Version\":\"2018-11-08\",\"Statements\":[{\"Type\":\"Approvers\",\"NumberOfApprovalsNeeded\":"
+                + approvals + "}]}";
     }
 
     /** The template as GetApprovalRuleTemplate shows it, or null. */
@@ -504,16 +583,21 @@ public final class CodeCommit implements LocalAws.Service {
         var content = input.get("approvalRuleTemplateContent").asText();
         checkTemplate(content);
         if (templates(caller.region()).containsKey(name))
-            throw new AwsError("ApprovalRuleTemplateNameAlreadyExistsException", "An approval rule template named " + name + " already exists");
+            throw new AwsError("ApprovalRuleTemplateNameAlreadyExistsException",
+                    "An approval rule template named " + name + " already exists");
         if (templates(caller.region()).size() >= TEMPLATES)
-            throw new AwsError("NumberOfRuleTemplatesExceededException", "The maximum number of approval rule templates is " + TEMPLATES);
-        return answer("approvalRuleTemplate", newTemplate(name, content, input.path("approvalRuleTemplateDescription").asText(""), caller));
+            throw new AwsError("NumberOfRuleTemplatesExceededException",
+                    "The maximum number of approval rule templates is " + TEMPLATES);
+        return answer("approvalRuleTemplate",
+                newTemplate(name, content, input.path("approvalRuleTemplateDescription").asText(""), caller));
     }
 
     private ObjectNode newTemplate(String name, String content, String description, Caller caller) {
         var now = seconds();
-        var template = Models.JSON.createObjectNode().put("approvalRuleTemplateId", UUID.randomUUID().toString()).put("approvalRuleTemplateName", name)
-                .put("approvalRuleTemplateContent", content).put("ruleContentSha256", sha256(content)).put("creationDate", now).put("lastModifiedDate", now)
+        var template = Models.JSON.createObjectNode().put("approvalRuleTemplateId", UUID.randomUUID().toString())
+                .put("approvalRuleTemplateName", name)
+                .put("approvalRuleTemplateContent", content).put("ruleContentSha256", sha256(content))
+                .put("creationDate", now).put("lastModifiedDate", now)
                 .put("lastModifiedUser", caller.arn());
         if (!description.isEmpty()) template.put("approvalRuleTemplateDescription", description);
         templates(caller.region()).put(name, template);
@@ -527,13 +611,17 @@ public final class CodeCommit implements LocalAws.Service {
 
     private static String sha256(String text) {
         try {
-            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(text.getBytes(StandardCharsets.UTF_8)));
+            return HexFormat.of()
+                    .formatHex(MessageDigest.getInstance("SHA-256").digest(text.getBytes(StandardCharsets.UTF_8)));
         } catch (NoSuchAlgorithmException e) {
             throw new IllegalStateException(e);
         }
     }
 
-    /** What a template may say: user guide, page "how-to-create-template", and the API reference of CreateApprovalRuleTemplate. */
+    /**
+     * What a template may say: user guide, page "how-to-create-template", and the API reference of
+     * CreateApprovalRuleTemplate.
+     */
     private static void checkTemplate(String content) {
         JsonNode rule;
         try {
@@ -541,15 +629,22 @@ public final class CodeCommit implements LocalAws.Service {
         } catch (IOException e) {
             rule = Models.JSON.missingNode();
         }
-        var right = rule.isObject() && rule.path("Version").asText().equals("2018-11-08") && rule.path("Statements").size() == 1
-                && only(rule, "Version", "DestinationReferences", "Statements") && rule.path("DestinationReferences").size() <= 100;
-        for (var reference : rule.path("DestinationReferences")) right &= reference.asText().matches("refs/heads/[^*].*");
+        var right = rule.isObject() && rule.path("Version").asText().equals("2018-11-08")
+                && rule.path("Statements").size() == 1
+                && only(rule, "Version", "DestinationReferences", "Statements")
+                && rule.path("DestinationReferences").size() <= 100;
+        for (var reference : rule.path("DestinationReferences"))
+            right &= reference.asText().matches("refs/heads/[^*].*");
         for (var statement : rule.path("Statements")) {
-            right &= only(statement, "Type", "NumberOfApprovalsNeeded", "ApprovalPoolMembers") && statement.path("Type").asText().equals("Approvers")
-                    && statement.path("NumberOfApprovalsNeeded").asInt() > 0 && statement.path("ApprovalPoolMembers").size() <= 50;
-            for (var member : statement.path("ApprovalPoolMembers")) right &= member.asText().matches("arn:aws[a-z-]*:(iam|sts)::\\d{12}:.+|CodeCommitApprovers:\\d{12}:.+");
+            right &= only(statement, "Type", "NumberOfApprovalsNeeded", "ApprovalPoolMembers")
+                    && statement.path("Type").asText().equals("Approvers")
+                    && statement.path("NumberOfApprovalsNeeded").asInt() > 0
+                    && statement.path("ApprovalPoolMembers").size() <= 50;
+            for (var member : statement.path("ApprovalPoolMembers"))
+                right &= member.asText().matches("arn:aws[a-z-]*:(iam|sts)::\\d{12}:.+|CodeCommitApprovers:\\d{12}:.+");
         }
-        if (!right) throw new AwsError("InvalidApprovalRuleTemplateContentException", "The content of the approval rule template is not valid");
+        if (!right) throw new AwsError("InvalidApprovalRuleTemplateContentException",
+                "The content of the approval rule template is not valid");
     }
 
     private static boolean only(JsonNode node, String... members) {
@@ -560,7 +655,8 @@ public final class CodeCommit implements LocalAws.Service {
         var name = template(input, caller).get("approvalRuleTemplateName").asText();
         var repo = readable(input, caller);
         if (!repo.templates.contains(name) && repo.templates.size() >= TEMPLATES_PER_REPOSITORY)
-            throw new AwsError("MaximumRuleTemplatesAssociatedWithRepositoryException", "The maximum number of templates for a repository is " + TEMPLATES_PER_REPOSITORY);
+            throw new AwsError("MaximumRuleTemplatesAssociatedWithRepositoryException",
+                    "The maximum number of templates for a repository is " + TEMPLATES_PER_REPOSITORY);
         repo.templates.add(name);
         return null;
     }
@@ -570,21 +666,24 @@ public final class CodeCommit implements LocalAws.Service {
         var size = pageSize(input, templatesPerPage);
         var answer = Models.JSON.createObjectNode();
         var page = answer.putArray("approvalRuleTemplateNames");
-        page(repo.approvalRuleTemplates(), name -> name, Comparator.naturalOrder(), input, size, answer).forEach(page::add);
+        page(repo.approvalRuleTemplates(), name -> name, Comparator.naturalOrder(), input, size, answer)
+                .forEach(page::add);
         return answer;
     }
 
     private ObjectNode template(ObjectNode input, Caller caller) {
         var name = templateName(input);
         var template = templates(caller.region()).get(name);
-        if (template == null) throw new AwsError("ApprovalRuleTemplateDoesNotExistException", "The approval rule template " + name + " does not exist");
+        if (template == null) throw new AwsError("ApprovalRuleTemplateDoesNotExistException",
+                "The approval rule template " + name + " does not exist");
         return template;
     }
 
     private static String templateName(ObjectNode input) {
         var name = input.get("approvalRuleTemplateName").asText();
         if (!name.matches("[\\w. -]{1,100}") || name.endsWith(".git"))
-            throw new AwsError("InvalidApprovalRuleTemplateNameException", "The name of the approval rule template is not valid: " + name);
+            throw new AwsError("InvalidApprovalRuleTemplateNameException",
+                    "The name of the approval rule template is not valid: " + name);
         return name;
     }
 
@@ -595,7 +694,8 @@ public final class CodeCommit implements LocalAws.Service {
     }
 
     private static String name(String name) {
-        if (name.endsWith(".git")) throw new AwsError("InvalidRepositoryNameException", "Repository names must not end with .git: " + name);
+        if (name.endsWith(".git"))
+            throw new AwsError("InvalidRepositoryNameException", "Repository names must not end with .git: " + name);
         return name;
     }
 
@@ -619,18 +719,26 @@ public final class CodeCommit implements LocalAws.Service {
         return existing(arn.substring(prefix.length()), caller);
     }
 
-    /** The ARN of the key, if it can be used for this Region's repositories: symmetric, for encryption, enabled (User Guide, page "encryption"). */
+    /**
+     * The ARN of the key, if it can be used for this Region's repositories: symmetric, for encryption, enabled (User
+     * Guide, page "encryption").
+     */
     private String usable(String keyId, Caller caller) {
         if (keyId.startsWith("arn:") && !keyId.startsWith("arn:" + caller.partition() + ":kms:"))
             throw new AwsError("EncryptionKeyInvalidIdException", keyId + " is not the ARN of a key");
-        if (keyId.startsWith("arn:") && keyId.contains(":kms:" + caller.region() + ":") && !keyId.contains(":" + caller.account() + ":"))
+        if (keyId.startsWith("arn:") && keyId.contains(":kms:" + caller.region() + ":")
+                && !keyId.contains(":" + caller.account() + ":"))
             throw new AwsError("EncryptionKeyAccessDeniedException", "Access to the key " + keyId + " is denied");
         var key = aws.kms.find(keyId, caller.region());
-        if (key == null) throw new AwsError("EncryptionKeyNotFoundException", "The key " + keyId + " does not exist in " + caller.region());
+        if (key == null) throw new AwsError("EncryptionKeyNotFoundException",
+                "The key " + keyId + " does not exist in " + caller.region());
         if (!key.keySpec.equals("SYMMETRIC_DEFAULT") || !key.usage.equals("ENCRYPT_DECRYPT"))
-            throw new AwsError("EncryptionKeyInvalidUsageException", key.arn + " is " + key.keySpec + " for " + key.usage + "; only SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT can be used");
-        if (key.state.equals("Disabled")) throw new AwsError("EncryptionKeyDisabledException", key.arn + " is disabled");
-        if (!key.state.equals("Enabled")) throw new AwsError("EncryptionKeyUnavailableException", key.arn + " is " + key.state);
+            throw new AwsError("EncryptionKeyInvalidUsageException", key.arn + " is " + key.keySpec + " for "
+                    + key.usage + "; only SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT can be used");
+        if (key.state.equals("Disabled"))
+            throw new AwsError("EncryptionKeyDisabledException", key.arn + " is disabled");
+        if (!key.state.equals("Enabled"))
+            throw new AwsError("EncryptionKeyUnavailableException", key.arn + " is " + key.state);
         return key.arn;
     }
 
@@ -641,7 +749,8 @@ public final class CodeCommit implements LocalAws.Service {
     void close() {
         regions.values().forEach(repos -> repos.values().forEach(Repo::close));
         try {
-            if (directory != null) FileUtils.delete(directory.toFile(), FileUtils.RECURSIVE | FileUtils.RETRY | FileUtils.SKIP_MISSING | FileUtils.IGNORE_ERRORS);
+            if (directory != null) FileUtils.delete(directory.toFile(),
+                    FileUtils.RECURSIVE | FileUtils.RETRY | FileUtils.SKIP_MISSING | FileUtils.IGNORE_ERRORS);
         } catch (IOException e) {
             // a request may still be writing; the directory is temporary
         }
@@ -667,29 +776,40 @@ public final class CodeCommit implements LocalAws.Service {
             this.repo = repo;
             this.id = id;
             var author = repo.user("developer");
-            shown = Models.JSON.createObjectNode().put("pullRequestId", id).put("title", title).put("pullRequestStatus", "OPEN").put("authorArn", author)
-                    .put("creationDate", seconds()).put("revisionId", UUID.randomUUID().toString()).put("clientRequestToken", UUID.randomUUID().toString());
+            shown = Models.JSON.createObjectNode().put("pullRequestId", id).put("title", title)
+                    .put("pullRequestStatus", "OPEN").put("authorArn", author)
+                    .put("creationDate", seconds()).put("revisionId", UUID.randomUUID().toString())
+                    .put("clientRequestToken", UUID.randomUUID().toString());
             shown.putArray("approvalRules");
             firstDestinationCommit = repo.id(destination);
-            target = shown.putArray("pullRequestTargets").addObject().put("repositoryName", repo.name).put("sourceReference", source).put("sourceCommit", repo.id(source))
+            target = shown.putArray("pullRequestTargets").addObject().put("repositoryName", repo.name)
+                    .put("sourceReference", source).put("sourceCommit", repo.id(source))
                     .put("destinationReference", destination).put("destinationCommit", firstDestinationCommit);
             target.putObject("mergeMetadata").put("isMerged", false);
             compare();
-            event("PULL_REQUEST_CREATED", author, "pullRequestCreatedEventMetadata").put("repositoryName", repo.name).put("sourceCommitId", repo.id(source))
+            event("PULL_REQUEST_CREATED", author, "pullRequestCreatedEventMetadata").put("repositoryName", repo.name)
+                    .put("sourceCommitId", repo.id(source))
                     .put("destinationCommitId", firstDestinationCommit).setAll(mergeBase());
             for (var templateName : repo.approvalRuleTemplates()) {
                 var template = templates(repo.owner.region()).get(templateName);
-                if (template == null || !applies(template.get("approvalRuleTemplateContent").asText(), destination)) continue;
-                rule(templateName, template.get("approvalRuleTemplateContent").asText(), template.get("lastModifiedUser").asText()).putObject("originApprovalRuleTemplate")
-                        .put("approvalRuleTemplateName", templateName).set("approvalRuleTemplateId", template.get("approvalRuleTemplateId"));
+                if (template == null || !applies(template.get("approvalRuleTemplateContent").asText(), destination))
+                    continue;
+                rule(templateName, template.get("approvalRuleTemplateContent").asText(),
+                        template.get("lastModifiedUser").asText()).putObject("originApprovalRuleTemplate")
+                        .put("approvalRuleTemplateName", templateName)
+                        .set("approvalRuleTemplateId", template.get("approvalRuleTemplateId"));
             }
         }
 
-        /** Whether a template is for pull requests to a branch: when it names none, or this one, where * stands for anything. */
+        /**
+         * Whether a template is for pull requests to a branch: when it names none, or this one, where * stands for
+         * anything.
+         */
         private static boolean applies(String content, String destination) {
             try {
                 var references = Models.JSON.readTree(content).path("DestinationReferences");
-                return references.isEmpty() || references.valueStream().anyMatch(r -> destination.matches("\\Q" + r.asText().replace("*", "\\E.*\\Q") + "\\E"));
+                return references.isEmpty() || references.valueStream()
+                        .anyMatch(r -> destination.matches("\\Q" + r.asText().replace("*", "\\E.*\\Q") + "\\E"));
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             }
@@ -704,7 +824,8 @@ public final class CodeCommit implements LocalAws.Service {
         }
 
         synchronized List<Comment> comments() {
-            return comments.values().stream().map(comment -> new Comment(comment.key, comment.thread, comment.content.deepCopy())).toList();
+            return comments.values().stream()
+                    .map(comment -> new Comment(comment.key, comment.thread, comment.content.deepCopy())).toList();
         }
 
         /** The approvals; REVOKE states are not stored. */
@@ -731,7 +852,8 @@ public final class CodeCommit implements LocalAws.Service {
         /** A new event; gives the part that is of its type. */
         private ObjectNode event(String type, String actor, String metadata) {
             touch();
-            var event = Models.JSON.createObjectNode().put("pullRequestId", id).put("eventDate", seconds()).put("pullRequestEventType", type).put("actorArn", actor);
+            var event = Models.JSON.createObjectNode().put("pullRequestId", id).put("eventDate", seconds())
+                    .put("pullRequestEventType", type).put("actorArn", actor);
             events.add(event);
             return event.putObject(metadata);
         }
@@ -749,19 +871,23 @@ public final class CodeCommit implements LocalAws.Service {
 
         private ObjectNode rule(String ruleName, String content, String user) {
             var now = seconds();
-            return shown.withArray("approvalRules").addObject().put("approvalRuleId", UUID.randomUUID().toString()).put("approvalRuleName", ruleName).put("approvalRuleContent", content)
-                    .put("ruleContentSha256", sha256(content)).put("creationDate", now).put("lastModifiedDate", now).put("lastModifiedUser", user);
+            return shown.withArray("approvalRules").addObject().put("approvalRuleId", UUID.randomUUID().toString())
+                    .put("approvalRuleName", ruleName).put("approvalRuleContent", content)
+                    .put("ruleContentSha256", sha256(content)).put("creationDate", now).put("lastModifiedDate", now)
+                    .put("lastModifiedUser", user);
         }
 
         synchronized String comment(String text, String path, long line) {
             var thread = Models.JSON.createObjectNode().put("pullRequestId", id).put("repositoryName", repo.name)
-                    .put("beforeCommitId", firstDestinationCommit).put("afterCommitId", target.get("sourceCommit").asText());
+                    .put("beforeCommitId", firstDestinationCommit)
+                    .put("afterCommitId", target.get("sourceCommit").asText());
             if (path != null) {
                 for (var side : List.of("before", "after")) {
                     var blob = repo.resolve(thread.get(side + "CommitId").asText() + ":" + path);
                     if (blob != null) thread.put(side + "BlobId", blob.name());
                 }
-                thread.putObject("location").put("filePath", path).put("filePosition", line).put("relativeFileVersion", "AFTER");
+                thread.putObject("location").put("filePath", path).put("filePosition", line).put("relativeFileVersion",
+                        "AFTER");
             }
             return add("%09d".formatted(comments.size()) + " ", thread, text, "reviewer", null);
         }
@@ -773,8 +899,10 @@ public final class CodeCommit implements LocalAws.Service {
 
         private String add(String threadKey, ObjectNode thread, String text, String user, String inReplyTo) {
             var now = touch().get("lastActivityDate").asDouble();
-            var comment = Models.JSON.createObjectNode().put("commentId", UUID.randomUUID().toString()).put("content", text).put("creationDate", now).put("lastModifiedDate", now)
-                    .put("authorArn", repo.user(user)).put("deleted", false).put("clientRequestToken", UUID.randomUUID().toString());
+            var comment = Models.JSON.createObjectNode().put("commentId", UUID.randomUUID().toString())
+                    .put("content", text).put("creationDate", now).put("lastModifiedDate", now)
+                    .put("authorArn", repo.user(user)).put("deleted", false)
+                    .put("clientRequestToken", UUID.randomUUID().toString());
             if (inReplyTo != null) comment.put("inReplyTo", inReplyTo);
             comment.putArray("callerReactions");
             comment.putObject("reactionCounts");
@@ -784,22 +912,29 @@ public final class CodeCommit implements LocalAws.Service {
         }
 
         private Comment find(String commentId) {
-            return comments.values().stream().filter(comment -> comment.content.get("commentId").asText().equals(commentId)).findFirst()
-                    .orElseThrow(() -> new IllegalArgumentException("pull request " + id + " has no comment " + commentId));
+            return comments.values().stream()
+                    .filter(comment -> comment.content.get("commentId").asText().equals(commentId)).findFirst()
+                    .orElseThrow(
+                            () -> new IllegalArgumentException("pull request " + id + " has no comment " + commentId));
         }
 
         private void approval(String userArn, String state) {
             if (state.equals("APPROVE")) approvers.add(userArn);
             else approvers.remove(userArn);
-            event("PULL_REQUEST_APPROVAL_STATE_CHANGED", userArn, "approvalStateChangedEventMetadata").put("revisionId", revisionId()).put("approvalStatus", state);
+            event("PULL_REQUEST_APPROVAL_STATE_CHANGED", userArn, "approvalStateChangedEventMetadata")
+                    .put("revisionId", revisionId()).put("approvalStatus", state);
         }
 
         private void close() {
             shown.put("pullRequestStatus", "CLOSED");
-            event("PULL_REQUEST_STATUS_CHANGED", repo.user("developer"), "pullRequestStatusChangedEventMetadata").put("pullRequestStatus", "CLOSED");
+            event("PULL_REQUEST_STATUS_CHANGED", repo.user("developer"), "pullRequestStatusChangedEventMetadata")
+                    .put("pullRequestStatus", "CLOSED");
         }
 
-        /** Two events: the API reference has one for the merge, and the status changes; whether AWS tells both is not documented. */
+        /**
+         * Two events: the API reference has one for the merge, and the status changes; whether AWS tells both is not
+         * documented.
+         */
         private void merge() {
             var destination = target.get("destinationReference").asText();
             var source = ObjectId.fromString(target.get("sourceCommit").asText());
@@ -818,17 +953,24 @@ public final class CodeCommit implements LocalAws.Service {
                     repo.update(g, inserter, destination, inserter.insert(commit));
                 }
             });
-            var metadata = target.putObject("mergeMetadata").put("isMerged", true).put("mergedBy", repo.user("developer")).put("mergeCommitId", repo.id(destination))
+            var metadata = target.putObject("mergeMetadata").put("isMerged", true)
+                    .put("mergedBy", repo.user("developer")).put("mergeCommitId", repo.id(destination))
                     .put("mergeOption", "THREE_WAY_MERGE");
-            event("PULL_REQUEST_MERGE_STATE_CHANGED", repo.user("developer"), "pullRequestMergedStateChangedEventMetadata").put("repositoryName", repo.name)
+            event("PULL_REQUEST_MERGE_STATE_CHANGED", repo.user("developer"),
+                    "pullRequestMergedStateChangedEventMetadata").put("repositoryName", repo.name)
                     .put("destinationReference", destination).set("mergeMetadata", metadata.deepCopy());
             close();
         }
 
-        /** What a push does to an open pull request: from another source commit on it is another revision, which nobody has approved yet. */
+        /**
+         * What a push does to an open pull request: from another source commit on it is another revision, which nobody
+         * has approved yet.
+         */
         private synchronized void moved(String ref) {
             var isSource = ref.equals(target.get("sourceReference").asText());
-            if (!shown.get("pullRequestStatus").asText().equals("OPEN") || !isSource && !ref.equals(target.get("destinationReference").asText())) return;
+            if (!shown.get("pullRequestStatus").asText().equals("OPEN")
+                    || !isSource && !ref.equals(target.get("destinationReference").asText()))
+                return;
             var commit = repo.resolve(ref);
             var member = isSource ? "sourceCommit" : "destinationCommit";
             if (commit == null || commit.name().equals(target.get(member).asText())) return;
@@ -838,12 +980,17 @@ public final class CodeCommit implements LocalAws.Service {
             shown.put("revisionId", UUID.randomUUID().toString());
             approvers.clear();
             overrider = null;
-            event("PULL_REQUEST_SOURCE_REFERENCE_UPDATED", repo.user("developer"), "pullRequestSourceReferenceUpdatedEventMetadata").put("repositoryName", repo.name)
-                    .put("beforeCommitId", target.get("destinationCommit").asText()).put("afterCommitId", commit.name()).setAll(mergeBase());
+            event("PULL_REQUEST_SOURCE_REFERENCE_UPDATED", repo.user("developer"),
+                    "pullRequestSourceReferenceUpdatedEventMetadata").put("repositoryName", repo.name)
+                    .put("beforeCommitId", target.get("destinationCommit").asText()).put("afterCommitId", commit.name())
+                    .setAll(mergeBase());
         }
     }
 
-    /** One repository; its Git repository is made when it is first needed, and on disk only when it must be, so that thousands cost little. */
+    /**
+     * One repository; its Git repository is made when it is first needed, and on disk only when it must be, so that
+     * thousands cost little.
+     */
     public final class Repo {
         /** Work on the Git repository. */
         public interface Work {
@@ -912,7 +1059,8 @@ public final class CodeCommit implements LocalAws.Service {
         /** A trigger for all events and branches. */
         public Repo trigger(String triggerName, String destinationArn) {
             var all = triggers.<ArrayNode>deepCopy();
-            all.addObject().put("name", triggerName).put("destinationArn", destinationArn).withArray("events").add("all");
+            all.addObject().put("name", triggerName).put("destinationArn", destinationArn).withArray("events")
+                    .add("all");
             triggers(all);
             return this;
         }
@@ -960,7 +1108,8 @@ public final class CodeCommit implements LocalAws.Service {
 
         /** A commit that puts one file onto a ref, e.g. refs/heads/main; equal histories have equal ids. */
         public Repo commit(String ref, String file, String text) {
-            if (defaultBranch == null && ref.startsWith("refs/heads/")) defaultBranch(ref.substring("refs/heads/".length()));
+            if (defaultBranch == null && ref.startsWith("refs/heads/"))
+                defaultBranch(ref.substring("refs/heads/".length()));
             var at = person();
             return work(g -> {
                 try (var inserter = g.newObjectInserter(); var walk = new RevWalk(g)) {
@@ -975,7 +1124,8 @@ public final class CodeCommit implements LocalAws.Service {
                         old.addTree(new byte[0], 0, walk.getObjectReader(), walk.parseCommit(tip).getTree());
                         old.finish();
                         for (var i = 0; i < old.getDirCache().getEntryCount(); i++)
-                            if (!old.getDirCache().getEntry(i).getPathString().equals(file)) builder.add(old.getDirCache().getEntry(i));
+                            if (!old.getDirCache().getEntry(i).getPathString().equals(file))
+                                builder.add(old.getDirCache().getEntry(i));
                     }
                     builder.add(entry);
                     builder.finish();
@@ -996,7 +1146,8 @@ public final class CodeCommit implements LocalAws.Service {
         }
 
         /**
-         * The contents of another Git repository on disk, which is only read: its objects stay where they are, what is pushed goes here.
+         * The contents of another Git repository on disk, which is only read: its objects stay where they are, what is
+         * pushed goes here.
          *
          * @param objects its objects directory
          * @param refs    its refs by name, with their ids
@@ -1007,7 +1158,8 @@ public final class CodeCommit implements LocalAws.Service {
                 Files.createDirectories(directory().resolve("objects/info"));
                 Files.writeString(directory().resolve("objects/info/alternates"), objects.toAbsolutePath() + "\n");
                 var packed = new StringBuilder("# pack-refs with: sorted \n");
-                new TreeMap<>(refs).forEach((ref, object) -> packed.append(object).append(' ').append(ref).append('\n'));
+                new TreeMap<>(refs)
+                        .forEach((ref, object) -> packed.append(object).append(' ').append(ref).append('\n'));
                 Files.writeString(directory().resolve("packed-refs"), packed);
             });
         }
@@ -1026,12 +1178,16 @@ public final class CodeCommit implements LocalAws.Service {
             });
         }
 
-        /** An open pull request between two branches, with the rules that its templates have for the destination; gives its id. */
+        /**
+         * An open pull request between two branches, with the rules that its templates have for the destination; gives
+         * its id.
+         */
         public String pullRequest(String title, String source, String destination) {
             var all = CodeCommit.this.pullRequests(owner.region());
             synchronized (all) {
                 var pullRequestId = String.valueOf(all.size() + 1);
-                all.put(pullRequestId, new PullRequest(this, pullRequestId, title, "refs/heads/" + source, "refs/heads/" + destination));
+                all.put(pullRequestId, new PullRequest(this, pullRequestId, title, "refs/heads/" + source,
+                        "refs/heads/" + destination));
                 return pullRequestId;
             }
         }
@@ -1065,7 +1221,8 @@ public final class CodeCommit implements LocalAws.Service {
 
         /** Its content is gone, the rest of it stays. */
         public Repo deleteComment(String pullRequestId, String commentId) {
-            return on(pullRequestId, p -> p.find(commentId).content.put("deleted", true).put("lastModifiedDate", seconds()).remove("content"));
+            return on(pullRequestId, p -> p.find(commentId).content.put("deleted", true)
+                    .put("lastModifiedDate", seconds()).remove("content"));
         }
 
         /** A rule of this pull request alone. */
@@ -1074,7 +1231,8 @@ public final class CodeCommit implements LocalAws.Service {
                 var content = content(approvals);
                 var rule = p.rule(ruleName, content, user("developer"));
                 p.event("PULL_REQUEST_APPROVAL_RULE_CREATED", user("developer"), "approvalRuleEventMetadata")
-                        .put("approvalRuleName", ruleName).put("approvalRuleId", rule.get("approvalRuleId").asText()).put("approvalRuleContent", content);
+                        .put("approvalRuleName", ruleName).put("approvalRuleId", rule.get("approvalRuleId").asText())
+                        .put("approvalRuleContent", content);
             });
         }
 
@@ -1089,7 +1247,8 @@ public final class CodeCommit implements LocalAws.Service {
         public Repo overrideApprovalRules(String pullRequestId, String userArn) {
             return on(pullRequestId, p -> {
                 p.overrider = userArn;
-                p.event("PULL_REQUEST_APPROVAL_RULE_OVERRIDDEN", userArn, "approvalRuleOverriddenEventMetadata").put("revisionId", p.revisionId()).put("overrideStatus", "OVERRIDE");
+                p.event("PULL_REQUEST_APPROVAL_RULE_OVERRIDDEN", userArn, "approvalRuleOverriddenEventMetadata")
+                        .put("revisionId", p.revisionId()).put("overrideStatus", "OVERRIDE");
             });
         }
 
@@ -1099,7 +1258,8 @@ public final class CodeCommit implements LocalAws.Service {
 
         /** Merges with a merge commit, and closes. */
         public Repo mergePullRequest(String pullRequestId) {
-            return on(pullRequestId, PullRequest::merge).moved(my(pullRequestId).target.get("destinationReference").asText());
+            return on(pullRequestId, PullRequest::merge)
+                    .moved(my(pullRequestId).target.get("destinationReference").asText());
         }
 
         private Repo on(String pullRequestId, Consumer<PullRequest> change) {
@@ -1112,7 +1272,8 @@ public final class CodeCommit implements LocalAws.Service {
         }
 
         private PullRequest my(String pullRequestId) {
-            return pullRequests().stream().filter(p -> p.id.equals(pullRequestId)).findFirst().orElseThrow(() -> new IllegalArgumentException(name + " has no pull request " + pullRequestId));
+            return pullRequests().stream().filter(p -> p.id.equals(pullRequestId)).findFirst()
+                    .orElseThrow(() -> new IllegalArgumentException(name + " has no pull request " + pullRequestId));
         }
 
         private List<PullRequest> pullRequests() {
@@ -1132,15 +1293,18 @@ public final class CodeCommit implements LocalAws.Service {
         /** The commit of a full id or the name of a ref. */
         private RevCommit commit(String specifier) {
             var head = specifier.equals(Constants.HEAD);
-            var names = head || specifier.startsWith("refs/") ? List.of(specifier) : List.of("refs/heads/" + specifier, "refs/tags/" + specifier);
-            if (!head && !Repository.isValidRefName(names.get(0))) throw new AwsError("InvalidCommitException", "The commit is not valid: " + specifier);
+            var names = head || specifier.startsWith("refs/") ? List.of(specifier)
+                    : List.of("refs/heads/" + specifier, "refs/tags/" + specifier);
+            if (!head && !Repository.isValidRefName(names.get(0)))
+                throw new AwsError("InvalidCommitException", "The commit is not valid: " + specifier);
             try (var walk = new RevWalk(readable())) {
                 RevObject object = null;
                 if (ObjectId.isId(specifier)) object = walk.parseAny(ObjectId.fromString(specifier));
                 else
                     for (var ref : names) {
                         var found = readable().exactRef(ref);
-                        if (object == null && found != null && found.getObjectId() != null) object = walk.peel(walk.parseAny(found.getObjectId()));
+                        if (object == null && found != null && found.getObjectId() != null)
+                            object = walk.peel(walk.parseAny(found.getObjectId()));
                     }
                 if (object instanceof RevCommit) return walk.parseCommit(object);
             } catch (MissingObjectException e) {
@@ -1178,7 +1342,10 @@ public final class CodeCommit implements LocalAws.Service {
             }
         }
 
-        /** Does something with the Git repository; as long as it is not on disk, this may happen later, and again when it gets there. */
+        /**
+         * Does something with the Git repository; as long as it is not on disk, this may happen later, and again when
+         * it gets there.
+         */
         public synchronized Repo work(Work work) {
             if (git == null) seeds.add(work);
             try {
@@ -1209,7 +1376,10 @@ public final class CodeCommit implements LocalAws.Service {
             return git;
         }
 
-        /** The Git repository as something to read: in memory as long as nobody has pushed, since files cost a hundred times as much. */
+        /**
+         * The Git repository as something to read: in memory as long as nobody has pushed, since files cost a hundred
+         * times as much.
+         */
         synchronized Repository readable() {
             if (git != null || borrows) return git();
             if (memory == null)
@@ -1239,15 +1409,19 @@ public final class CodeCommit implements LocalAws.Service {
                 lastModified = aws.now();
                 moved(command.getRefName());
                 triggers.forEach(trigger -> fired.add(trigger.get("name").asText() + " " + command.getRefName()));
-                if (defaultBranch == null && command.getType() == ReceiveCommand.Type.CREATE && command.getRefName().startsWith("refs/heads/"))
+                if (defaultBranch == null && command.getType() == ReceiveCommand.Type.CREATE
+                        && command.getRefName().startsWith("refs/heads/"))
                     defaultBranch(command.getRefName().substring("refs/heads/".length()));
             }
         }
 
         private ObjectNode metadata() {
-            var metadata = Models.JSON.createObjectNode().put("accountId", owner.account()).put("repositoryId", id).put("repositoryName", name).put("Arn", arn)
-                    .put("creationDate", created.toEpochMilli() / 1000.0).put("lastModifiedDate", lastModified.toEpochMilli() / 1000.0)
-                    .put("cloneUrlHttp", cloneUrlHttp()).put("cloneUrlSsh", "ssh://git-codecommit." + owner.region() + "." + owner.dnsSuffix() + "/v1/repos/" + name);
+            var metadata = Models.JSON.createObjectNode().put("accountId", owner.account()).put("repositoryId", id)
+                    .put("repositoryName", name).put("Arn", arn)
+                    .put("creationDate", created.toEpochMilli() / 1000.0)
+                    .put("lastModifiedDate", lastModified.toEpochMilli() / 1000.0)
+                    .put("cloneUrlHttp", cloneUrlHttp()).put("cloneUrlSsh",
+                            "ssh://git-codecommit." + owner.region() + "." + owner.dnsSuffix() + "/v1/repos/" + name);
             if (!description.isEmpty()) metadata.put("repositoryDescription", description);
             if (defaultBranch != null) metadata.put("defaultBranch", defaultBranch);
             if (key != null || showManagedKey) metadata.put("kmsKeyId", key != null ? key : managedKey(owner));
@@ -1255,7 +1429,8 @@ public final class CodeCommit implements LocalAws.Service {
         }
 
         private PersonIdent person() {
-            return new PersonIdent("Ada", "ada@example.com", Instant.ofEpochSecond(1_767_225_600L + 60L * seconds++), java.time.ZoneOffset.UTC);
+            return new PersonIdent("Ada", "ada@example.com", Instant.ofEpochSecond(1_767_225_600L + 60L * seconds++),
+                    java.time.ZoneOffset.UTC);
         }
 
         private void update(Repository g, ObjectInserter inserter, String ref, ObjectId target) throws IOException {
@@ -1268,7 +1443,8 @@ public final class CodeCommit implements LocalAws.Service {
         }
 
         private void check(RefUpdate.Result result) throws IOException {
-            if (!Set.of(RefUpdate.Result.NEW, RefUpdate.Result.FORCED, RefUpdate.Result.FAST_FORWARD, RefUpdate.Result.NO_CHANGE).contains(result))
+            if (!Set.of(RefUpdate.Result.NEW, RefUpdate.Result.FORCED, RefUpdate.Result.FAST_FORWARD,
+                    RefUpdate.Result.NO_CHANGE).contains(result))
                 throw new IOException("the ref of " + name + " could not be set: " + result);
         }
 

@@ -20,18 +20,22 @@ import javax.crypto.spec.SecretKeySpec;
 /** The access keys that the embedded AWS knows, and the check of what they signed (Signature Version 4). */
 final class Credentials {
     private static final Pattern AUTHORIZATION =
-            Pattern.compile("AWS4-HMAC-SHA256 Credential=([^/]+)/(\\d{8})/([^/]+)/([^/]+)/aws4_request, ?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{64})");
+            Pattern.compile(
+                    "AWS4-HMAC-SHA256 Credential=([^/]+)/(\\d{8})/([^/]+)/([^/]+)/aws4_request, "
+                            + "?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{64})");
     static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmss'Z'").withZone(ZoneOffset.UTC);
 
     /** @param resource as in its ARN: {@code user/operator}, {@code assumed-role/Backup/session} */
     record Key(String secret, String token, String resource, String account, Instant expiry) {
         Caller caller(String region) {
             var caller = new Caller("", account, region);
-            return new Caller("arn:" + caller.partition() + (resource.startsWith("assumed-role/") ? ":sts::" : ":iam::") + account + ":" + resource, account, region);
+            return new Caller("arn:" + caller.partition() + (resource.startsWith("assumed-role/") ? ":sts::" : ":iam::")
+                    + account + ":" + resource, account, region);
         }
     }
 
-    record Scope(String accessKeyId, String date, String region, String service, String signedHeaders, String signature) { }
+    record Scope(String accessKeyId, String date, String region, String service, String signedHeaders,
+            String signature) {}
 
     private final Map<String, Key> keys = new ConcurrentHashMap<>();
 
@@ -50,39 +54,53 @@ final class Credentials {
     static Scope scope(String authorization) {
         var matcher = AUTHORIZATION.matcher(authorization == null ? "" : authorization);
         if (!matcher.matches()) return new Scope("", "", "us-east-1", "", "", "");
-        return new Scope(matcher.group(1), matcher.group(2), matcher.group(3), matcher.group(4), matcher.group(5), matcher.group(6));
+        return new Scope(matcher.group(1), matcher.group(2), matcher.group(3), matcher.group(4), matcher.group(5),
+                matcher.group(6));
     }
 
     /** Who signed the request; the body is null where its hash is in x-amz-content-sha256. */
     Caller verify(LocalAws.Request request, Scope scope, byte[] body, Instant now) {
         var json = !scope.service().matches("sts|iam|ec2|s3");
-        if (scope.accessKeyId().isEmpty()) throw new AwsError(403, json ? "MissingAuthenticationTokenException" : "MissingAuthenticationToken", "Request is missing Authentication Token");
+        if (scope.accessKeyId().isEmpty())
+            throw new AwsError(403, json ? "MissingAuthenticationTokenException" : "MissingAuthenticationToken",
+                    "Request is missing Authentication Token");
         var key = keys.get(scope.accessKeyId());
         var token = request.header("X-Amz-Security-Token");
         if (key == null || key.token() != null && !key.token().equals(token))
             throw switch (scope.service()) {
-                case "s3" -> new AwsError(403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.");
-                case "ec2" -> new AwsError(401, "AuthFailure", "AWS was not able to validate the provided access credentials");
-                case "sts", "iam" -> new AwsError(403, "InvalidClientTokenId", "The security token included in the request is invalid.");
-                default -> new AwsError("UnrecognizedClientException", "The security token included in the request is invalid.");
+                case "s3" -> new AwsError(403, "InvalidAccessKeyId",
+                        "The AWS Access Key Id you provided does not exist in our records.");
+                case "ec2" ->
+                    new AwsError(401, "AuthFailure", "AWS was not able to validate the provided access credentials");
+                case "sts", "iam" ->
+                    new AwsError(403, "InvalidClientTokenId", "The security token included in the request is invalid.");
+                default -> new AwsError("UnrecognizedClientException",
+                        "The security token included in the request is invalid.");
             };
         if (now.isAfter(key.expiry()))
             throw switch (scope.service()) {
                 case "s3" -> new AwsError(400, "ExpiredToken", "The provided token has expired.");
                 case "ec2" -> new AwsError(400, "RequestExpired", "Request has expired.");
-                case "sts", "iam" -> new AwsError(403, "ExpiredToken", "The security token included in the request is expired");
-                default -> new AwsError("ExpiredTokenException", "The security token included in the request is expired");
+                case "sts", "iam" ->
+                    new AwsError(403, "ExpiredToken", "The security token included in the request is expired");
+                default ->
+                    new AwsError("ExpiredTokenException", "The security token included in the request is expired");
             };
         var time = request.header("X-Amz-Date");
-        var mismatch = new AwsError(403, scope.service().matches("s3|iam|sts") ? "SignatureDoesNotMatch" : json ? "InvalidSignatureException" : "AuthFailure",
+        var mismatch = new AwsError(403,
+                scope.service().matches("s3|iam|sts") ? "SignatureDoesNotMatch"
+                        : json ? "InvalidSignatureException" : "AuthFailure",
                 "The request signature we calculated does not match the signature you provided.");
         if (time == null || !time.startsWith(scope.date())) throw mismatch;
         if (Duration.between(Instant.from(TIME.parse(time)), Instant.now()).abs().compareTo(Duration.ofMinutes(15)) > 0)
-            throw scope.service().equals("s3") ? new AwsError(403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.") : mismatch;
+            throw scope.service().equals("s3") ? new AwsError(403, "RequestTimeTooSkewed",
+                    "The difference between the request time and the current time is too large.") : mismatch;
         var hash = request.header("x-amz-content-sha256");
         var canonical = request.method() + "\n" + request.path() + "\n" + canonicalQuery(request.query) + "\n"
                 + scope.signedHeaders().lines().flatMap(h -> java.util.Arrays.stream(h.split(";")))
-                        .map(h -> h + ":" + String.join(",", request.exchange.getRequestHeaders().getOrDefault(h, java.util.List.of())).trim().replaceAll(" +", " ") + "\n")
+                        .map(h -> h + ":" + String
+                                .join(",", request.exchange.getRequestHeaders().getOrDefault(h, java.util.List.of()))
+                                .trim().replaceAll(" +", " ") + "\n")
                         .collect(Collectors.joining())
                 + "\n" + scope.signedHeaders() + "\n" + (hash != null ? hash : hex(sha256(body)));
         if (hash != null && body != null && !hash.equals(hex(sha256(body)))) throw mismatch;
@@ -98,13 +116,15 @@ final class Credentials {
     }
 
     private static String encode(String text) {
-        return URLEncoder.encode(text, StandardCharsets.UTF_8).replace("+", "%20").replace("*", "%2A").replace("%7E", "~");
+        return URLEncoder.encode(text, StandardCharsets.UTF_8).replace("+", "%20").replace("*", "%2A").replace("%7E",
+                "~");
     }
 
     /** The signature of a canonical request; time as it stands in the string to sign. */
     static String sign(String secret, String date, String region, String service, String time, String canonical) {
         return signText(secret, date, region, service,
-                "AWS4-HMAC-SHA256\n" + time + "\n" + date + "/" + region + "/" + service + "/aws4_request\n" + hex(sha256(canonical.getBytes(StandardCharsets.UTF_8))));
+                "AWS4-HMAC-SHA256\n" + time + "\n" + date + "/" + region + "/" + service + "/aws4_request\n"
+                        + hex(sha256(canonical.getBytes(StandardCharsets.UTF_8))));
     }
 
     /** The signature of a string to sign, of which S3's chunks have one each. */

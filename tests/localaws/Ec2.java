@@ -29,9 +29,9 @@ import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 
 /**
- * EC2's part of a VPC that private endpoints need: VPCs and subnets (made by the public methods), security groups and interface endpoints
- * (made by calls, or by the public methods). New groups and endpoints do not show at once, endpoints are pending first, pages are short and
- * may be empty though more follow, policies come back rewritten.
+ * EC2's part of a VPC that private endpoints need: VPCs and subnets (made by the public methods), security groups and
+ * interface endpoints (made by calls, or by the public methods). New groups and endpoints do not show at once,
+ * endpoints are pending first, pages are short and may be empty though more follow, policies come back rewritten.
  */
 public final class Ec2 implements LocalAws.Service {
     /** How many calls miss a new group or endpoint before it shows. */
@@ -59,8 +59,12 @@ public final class Ec2 implements LocalAws.Service {
         }
     }
 
-    /** One source that a rule of a security group lets in; the kind is IpRanges, Ipv6Ranges, UserIdGroupPairs or PrefixListIds. */
-    private record Rule(String protocol, Integer from, Integer to, String kind, String source, String description, String id) {
+    /**
+     * One source that a rule of a security group lets in; the kind is IpRanges, Ipv6Ranges, UserIdGroupPairs or
+     * PrefixListIds.
+     */
+    private record Rule(String protocol, Integer from, Integer to, String kind, String source, String description,
+            String id) {
         Rule key() {
             return new Rule(protocol, from, to, kind, source, null, null);
         }
@@ -88,16 +92,23 @@ public final class Ec2 implements LocalAws.Service {
 
     // ---- What tests and the sandbox put there
 
-    /** A VPC with these CIDRs (the first IPv4 one is its primary), both DNS attributes on, and its default security group. */
+    /**
+     * A VPC with these CIDRs (the first IPv4 one is its primary), both DNS attributes on, and its default security
+     * group.
+     */
     public synchronized String createVpc(String region, String... cidrs) {
         var id = id("vpc", region);
-        var data = node().put("VpcId", id).put("State", "available").put("OwnerId", LocalAws.ACCOUNT).put("InstanceTenancy", "default").put("IsDefault", false)
-                .put("DhcpOptionsId", "dopt-0123456789abcdef0").put("EnableDnsSupport", true).put("EnableDnsHostnames", true);
+        var data = node().put("VpcId", id).put("State", "available").put("OwnerId", LocalAws.ACCOUNT)
+                .put("InstanceTenancy", "default").put("IsDefault", false)
+                .put("DhcpOptionsId", "dopt-0123456789abcdef0").put("EnableDnsSupport", true)
+                .put("EnableDnsHostnames", true);
         for (var cidr : cidrs) {
             var ipv6 = cidr.contains(":");
             if (!ipv6 && !data.has("CidrBlock")) data.put("CidrBlock", cidr);
-            var association = data.withArray(ipv6 ? "Ipv6CidrBlockAssociationSet" : "CidrBlockAssociationSet").addObject();
-            association.put("AssociationId", id("vpc-cidr-assoc", region)).put(ipv6 ? "Ipv6CidrBlock" : "CidrBlock", cidr);
+            var association = data.withArray(ipv6 ? "Ipv6CidrBlockAssociationSet" : "CidrBlockAssociationSet")
+                    .addObject();
+            association.put("AssociationId", id("vpc-cidr-assoc", region)).put(ipv6 ? "Ipv6CidrBlock" : "CidrBlock",
+                    cidr);
             association.putObject(ipv6 ? "Ipv6CidrBlockState" : "CidrBlockState").put("State", "associated");
         }
         state(region).vpcs.put(id, new Thing(data));
@@ -111,7 +122,8 @@ public final class Ec2 implements LocalAws.Service {
         for (var set : List.of("CidrBlockAssociationSet", "Ipv6CidrBlockAssociationSet"))
             for (var association : thing(vpcId).data.path(set))
                 if (association.path("CidrBlock").asText(association.path("Ipv6CidrBlock").asText()).equals(cidr))
-                    ((ObjectNode) association.get(set.replace("AssociationSet", "State"))).put("State", "disassociated");
+                    ((ObjectNode) association.get(set.replace("AssociationSet", "State"))).put("State",
+                            "disassociated");
     }
 
     public synchronized void setDnsAttributes(String vpcId, boolean support, boolean hostnames) {
@@ -130,11 +142,15 @@ public final class Ec2 implements LocalAws.Service {
         var id = id("subnet", region);
         var state = state(region);
         state.zones.add(zone);
-        var data = node().put("SubnetId", id).put("VpcId", vpcId).put("State", "available").put("AvailabilityZone", zone)
+        var data = node().put("SubnetId", id).put("VpcId", vpcId).put("State", "available")
+                .put("AvailabilityZone", zone)
                 .put("AvailabilityZoneId", zoneId(zone))
-                .put("OwnerId", owner).put("AvailableIpAddressCount", 251).put("DefaultForAz", false).put("Ipv6Native", cidr.contains(":"))
-                .put("SubnetArn", "arn:" + new Caller("", owner, region).partition() + ":ec2:" + region + ":" + owner + ":subnet/" + id);
-        if (cidr.contains(":")) data.putArray("Ipv6CidrBlockAssociationSet").addObject().put("AssociationId", id("subnet-cidr-assoc", region))
+                .put("OwnerId", owner).put("AvailableIpAddressCount", 251).put("DefaultForAz", false)
+                .put("Ipv6Native", cidr.contains(":"))
+                .put("SubnetArn", "arn:" + new Caller("", owner, region).partition() + ":ec2:" + region + ":" + owner
+                        + ":subnet/" + id);
+        if (cidr.contains(":")) data.putArray("Ipv6CidrBlockAssociationSet").addObject()
+                .put("AssociationId", id("subnet-cidr-assoc", region))
                 .put("Ipv6CidrBlock", cidr)
                 .putObject("Ipv6CidrBlockState").put("State", "associated");
         else data.put("CidrBlock", cidr);
@@ -154,7 +170,8 @@ public final class Ec2 implements LocalAws.Service {
     }
 
     public synchronized void authorizeIngress(String groupId, String protocol, int fromPort, int toPort, String cidr) {
-        thing(groupId).ingress.add(new Rule(protocol, fromPort, toPort, cidr.contains(":") ? "Ipv6Ranges" : "IpRanges", canonical(cidr), null,
+        thing(groupId).ingress.add(new Rule(protocol, fromPort, toPort, cidr.contains(":") ? "Ipv6Ranges" : "IpRanges",
+                canonical(cidr), null,
                 id("sgr", regionOf.get(groupId))));
     }
 
@@ -163,10 +180,15 @@ public final class Ec2 implements LocalAws.Service {
         thing(groupId).ingress.removeIf(rule -> rule.source.equals(canonical(cidr)));
     }
 
-    /** An available interface endpoint with AWS's policy that allows everything; the service is named without its prefix. */
-    public synchronized String createEndpoint(String vpcId, String service, boolean privateDns, List<String> subnetIds, List<String> groupIds) {
+    /**
+     * An available interface endpoint with AWS's policy that allows everything; the service is named without its
+     * prefix.
+     */
+    public synchronized String createEndpoint(String vpcId, String service, boolean privateDns, List<String> subnetIds,
+            List<String> groupIds) {
         var region = regionOf.get(vpcId);
-        return newEndpoint(thing(vpcId), service(region, service), FULL_ACCESS, privateDns, subnetIds, groupIds, node().arrayNode()).get("VpcEndpointId");
+        return newEndpoint(thing(vpcId), service(region, service), FULL_ACCESS, privateDns, subnetIds, groupIds,
+                node().arrayNode()).get("VpcEndpointId");
     }
 
     /** Gives an endpoint this state, policy or other member; what AWS itself does not make known is null. */
@@ -198,17 +220,20 @@ public final class Ec2 implements LocalAws.Service {
 
     /** All groups of a VPC but its default one. */
     public synchronized List<JsonNode> groups(String vpcId) {
-        return state(regionOf.get(vpcId)).groups.values().stream().filter(g -> g.get("VpcId").equals(vpcId) && !g.get("GroupName").equals("default"))
+        return state(regionOf.get(vpcId)).groups.values().stream()
+                .filter(g -> g.get("VpcId").equals(vpcId) && !g.get("GroupName").equals("default"))
                 .map(g -> (JsonNode) shown(g)).toList();
     }
 
     public synchronized List<JsonNode> endpoints(String vpcId) {
-        return state(regionOf.get(vpcId)).endpoints.values().stream().filter(e -> e.get("VpcId").equals(vpcId)).map(e -> (JsonNode) e.data.deepCopy()).toList();
+        return state(regionOf.get(vpcId)).endpoints.values().stream().filter(e -> e.get("VpcId").equals(vpcId))
+                .map(e -> (JsonNode) e.data.deepCopy()).toList();
     }
 
     private Thing thing(String id) {
         var state = state(regionOf.get(id));
-        return Stream.of(state.vpcs, state.subnets, state.groups, state.endpoints).map(m -> m.get(id)).filter(t -> t != null).findFirst()
+        return Stream.of(state.vpcs, state.subnets, state.groups, state.endpoints).map(m -> m.get(id))
+                .filter(t -> t != null).findFirst()
                 .orElseThrow(() -> new IllegalArgumentException("there is no " + id));
     }
 
@@ -218,7 +243,8 @@ public final class Ec2 implements LocalAws.Service {
 
     /** Ids do not grow with time: AWS's do not either. */
     private String id(String kind, String region) {
-        var hash = Credentials.hex(Credentials.sha256((kind + counter.incrementAndGet()).getBytes(StandardCharsets.UTF_8)));
+        var hash = Credentials
+                .hex(Credentials.sha256((kind + counter.incrementAndGet()).getBytes(StandardCharsets.UTF_8)));
         var id = kind + "-0" + hash.substring(0, 16);
         regionOf.put(id, region);
         return id;
@@ -231,14 +257,16 @@ public final class Ec2 implements LocalAws.Service {
         var id = new StringBuilder(parts[0]);
         for (var part : Arrays.copyOfRange(parts, 1, parts.length - 1))
             id.append(part.replaceAll("(north|south|east|west|central|gov)", "$1 ").replaceAll("(\\w)\\w* ", "$1"));
-        return id.append(parts[parts.length - 1]).append("-az").append(zone.charAt(zone.length() - 1) - 'a' + 1).toString();
+        return id.append(parts[parts.length - 1]).append("-az").append(zone.charAt(zone.length() - 1) - 'a' + 1)
+                .toString();
     }
 
     // ---- Calls
 
     @Override
     public synchronized JsonNode answer(String operation, ObjectNode input, Caller caller) {
-        if (input.path("DryRun").asBoolean()) throw new AwsError(412, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.");
+        if (input.path("DryRun").asBoolean())
+            throw new AwsError(412, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.");
         var state = state(caller.region());
         return switch (operation) {
             case "DescribeVpcs" -> describe(state.vpcs, input, "VpcIds", VPC, "Vpcs", VPC_FILTERS);
@@ -256,7 +284,8 @@ public final class Ec2 implements LocalAws.Service {
             case "DescribeVpcEndpoints" -> describeVpcEndpoints(state, input);
             case "CreateTags" -> createTags(state, input);
             case "DeleteTags" -> deleteTags(state, input);
-            default -> throw new AwsError("InvalidAction", "The action " + operation + " is not valid for this web service.");
+            default ->
+                throw new AwsError("InvalidAction", "The action " + operation + " is not valid for this web service.");
         };
     }
 
@@ -264,7 +293,8 @@ public final class Ec2 implements LocalAws.Service {
     public AwsError invalid(String operation, List<Models.Violation> violations) {
         var first = violations.get(0);
         return switch (first.rule()) {
-            case REQUIRED -> new AwsError("MissingParameter", "The request must contain the parameter " + first.member());
+            case REQUIRED ->
+                new AwsError("MissingParameter", "The request must contain the parameter " + first.member());
             case UNKNOWN -> new AwsError("UnknownParameter", "The parameter " + first.member() + " is not recognized");
             default -> invalidValue(first.text());
         };
@@ -284,11 +314,16 @@ public final class Ec2 implements LocalAws.Service {
         }
     }
 
-    private static final Kind VPC = new Kind("vpc", "InvalidVpcID.Malformed", "InvalidVpcID.NotFound", "The vpc ID '%' does not exist");
-    private static final Kind SUBNET = new Kind("subnet", "InvalidSubnetID.Malformed", "InvalidSubnetID.NotFound", "The subnet ID '%' does not exist");
-    private static final Kind ENDPOINT_SUBNET = new Kind("subnet", "InvalidSubnetId.Malformed", "InvalidSubnetId.NotFound", "The subnet ID '%' does not exist");
-    private static final Kind GROUP = new Kind("sg", "InvalidGroupId.Malformed", "InvalidGroup.NotFound", "The security group '%' does not exist");
-    private static final Kind ENDPOINT = new Kind("vpce", "InvalidVpcEndpointId.Malformed", "InvalidVpcEndpointId.NotFound",
+    private static final Kind VPC = new Kind("vpc", "InvalidVpcID.Malformed", "InvalidVpcID.NotFound",
+            "The vpc ID '%' does not exist");
+    private static final Kind SUBNET = new Kind("subnet", "InvalidSubnetID.Malformed", "InvalidSubnetID.NotFound",
+            "The subnet ID '%' does not exist");
+    private static final Kind ENDPOINT_SUBNET = new Kind("subnet", "InvalidSubnetId.Malformed",
+            "InvalidSubnetId.NotFound", "The subnet ID '%' does not exist");
+    private static final Kind GROUP = new Kind("sg", "InvalidGroupId.Malformed", "InvalidGroup.NotFound",
+            "The security group '%' does not exist");
+    private static final Kind ENDPOINT = new Kind("vpce", "InvalidVpcEndpointId.Malformed",
+            "InvalidVpcEndpointId.NotFound",
             "The Vpc Endpoint Id '%' does not exist");
 
     private interface Values extends Function<JsonNode, Stream<String>> { }
@@ -301,27 +336,39 @@ public final class Ec2 implements LocalAws.Service {
         return data -> stream(data.path(list)).map(item -> item.at("/" + member).asText());
     }
 
-    private static final Map<String, Values> VPC_FILTERS = Map.of("vpc-id", member("VpcId"), "owner-id", member("OwnerId"), "state", member("State"),
-            "cidr", member("CidrBlock"), "is-default", member("IsDefault"), "cidr-block-association.cidr-block", each("CidrBlockAssociationSet", "CidrBlock"),
+    private static final Map<String, Values> VPC_FILTERS = Map.of("vpc-id", member("VpcId"), "owner-id",
+            member("OwnerId"), "state", member("State"),
+            "cidr", member("CidrBlock"), "is-default", member("IsDefault"), "cidr-block-association.cidr-block",
+            each("CidrBlockAssociationSet", "CidrBlock"),
             "ipv6-cidr-block-association.ipv6-cidr-block", each("Ipv6CidrBlockAssociationSet", "Ipv6CidrBlock"));
-    private static final Map<String, Values> SUBNET_FILTERS = Map.of("vpc-id", member("VpcId"), "subnet-id", member("SubnetId"), "owner-id", member("OwnerId"),
+    private static final Map<String,
+            Values> SUBNET_FILTERS = Map.of("vpc-id", member("VpcId"), "subnet-id", member("SubnetId"), "owner-id",
+                    member("OwnerId"),
             "availability-zone", member("AvailabilityZone"), "availabilityZone", member("AvailabilityZone"),
             "availability-zone-id", member("AvailabilityZoneId"),
-            "cidr-block", member("CidrBlock"), "state", member("State"), "ipv6-native", member("Ipv6Native"), "default-for-az", member("DefaultForAz"));
-    private static final Map<String, Values> GROUP_FILTERS = Map.of("vpc-id", member("VpcId"), "group-id", member("GroupId"), "group-name", member("GroupName"),
+                    "cidr-block", member("CidrBlock"), "state", member("State"), "ipv6-native", member("Ipv6Native"),
+                    "default-for-az", member("DefaultForAz"));
+    private static final Map<String,
+            Values> GROUP_FILTERS = Map.of("vpc-id", member("VpcId"), "group-id", member("GroupId"), "group-name",
+                    member("GroupName"),
             "owner-id", member("OwnerId"), "description", member("Description"));
-    private static final Map<String, Values> ENDPOINT_FILTERS = Map.of("vpc-id", member("VpcId"), "vpc-endpoint-id", member("VpcEndpointId"),
-            "service-name", member("ServiceName"), "vpc-endpoint-state", member("State"), "vpc-endpoint-type", member("VpcEndpointType"),
+    private static final Map<String,
+            Values> ENDPOINT_FILTERS = Map.of("vpc-id", member("VpcId"), "vpc-endpoint-id", member("VpcEndpointId"),
+                    "service-name", member("ServiceName"), "vpc-endpoint-state", member("State"), "vpc-endpoint-type",
+                    member("VpcEndpointType"),
             "ip-address-type", member("IpAddressType"));
-    private static final Map<String, Values> SERVICE_FILTERS = Map.of("service-name", member("ServiceName"), "owner", member("Owner"),
+    private static final Map<String,
+            Values> SERVICE_FILTERS = Map.of("service-name", member("ServiceName"), "owner", member("Owner"),
             "service-type", each("ServiceType", "ServiceType"), "supported-ip-address-types",
             data -> stream(data.path("SupportedIpAddressTypes")).map(JsonNode::asText));
 
-    private ObjectNode describe(Map<String, Thing> things, ObjectNode input, String ids, Kind kind, String list, Map<String, Values> filters) {
+    private ObjectNode describe(Map<String, Thing> things, ObjectNode input, String ids, Kind kind, String list,
+            Map<String, Values> filters) {
         var shown = new TreeMap<String, ObjectNode>();
         if (input.has(ids)) {
             if (input.has("MaxResults"))
-                throw new AwsError("InvalidParameterCombination", "The parameter " + ids + " cannot be used with the parameter maxResults");
+                throw new AwsError("InvalidParameterCombination",
+                        "The parameter " + ids + " cannot be used with the parameter maxResults");
             for (var id : input.get(ids)) shown.put(id.asText(), shown(kind.find(things, id.asText())));
         } else {
             things.forEach((id, thing) -> {
@@ -332,26 +379,32 @@ public final class Ec2 implements LocalAws.Service {
     }
 
     /** A page is cut first and filtered then, so that it may be empty though more follow. */
-    private ObjectNode page(TreeMap<String, ObjectNode> all, ObjectNode input, boolean whole, String list, Map<String, Values> filters) {
+    private ObjectNode page(TreeMap<String, ObjectNode> all, ObjectNode input, boolean whole, String list,
+            Map<String, Values> filters) {
         for (var filter : input.path("Filters")) {
             var name = filter.path("Name").asText();
-            if (!filters.containsKey(name) && !name.matches("tag:.+|tag-key")) throw invalidValue("The filter '" + name + "' is invalid");
-            if (!filter.path("Values").isArray() || filter.get("Values").isEmpty()) throw invalidValue("The filter '" + name + "' has no values");
+            if (!filters.containsKey(name) && !name.matches("tag:.+|tag-key"))
+                throw invalidValue("The filter '" + name + "' is invalid");
+            if (!filter.path("Values").isArray() || filter.get("Values").isEmpty())
+                throw invalidValue("The filter '" + name + "' has no values");
         }
         var question = Integer.toHexString(input.path("Filters").toString().hashCode());
         var rest = all;
         if (input.has("NextToken")) {
             var token = token(input.get("NextToken").asText());
-            if (!token.startsWith(question + " ")) throw new AwsError("InvalidNextToken", "The token was not given for this request");
+            if (!token.startsWith(question + " "))
+                throw new AwsError("InvalidNextToken", "The token was not given for this request");
             rest = new TreeMap<>(all.tailMap(token.substring(question.length() + 1), false));
         }
         var size = whole ? Integer.MAX_VALUE : Math.min(pageSize, input.path("MaxResults").asInt(1000));
         var answer = node();
         var items = answer.putArray(list);
-        rest.values().stream().limit(size).filter(data -> matches(data, input.path("Filters"), filters)).forEach(items::add);
+        rest.values().stream().limit(size).filter(data -> matches(data, input.path("Filters"), filters))
+                .forEach(items::add);
         if (rest.size() > size) {
             var last = rest.keySet().stream().limit(size).reduce("", (a, b) -> b);
-            answer.put("NextToken", Base64.getEncoder().encodeToString((question + " " + last).getBytes(StandardCharsets.UTF_8)));
+            answer.put("NextToken",
+                    Base64.getEncoder().encodeToString((question + " " + last).getBytes(StandardCharsets.UTF_8)));
         }
         return answer;
     }
@@ -370,14 +423,16 @@ public final class Ec2 implements LocalAws.Service {
             var name = filter.get("Name").asText();
             Stream<String> values = known.containsKey(name) ? known.get(name).apply(data)
                     : name.equals("tag-key") ? stream(data.path("Tags")).map(t -> t.path("Key").asText())
-                    : stream(data.path("Tags")).filter(t -> t.path("Key").asText().equals(name.substring(4))).map(t -> t.path("Value").asText());
+                            : stream(data.path("Tags")).filter(t -> t.path("Key").asText().equals(name.substring(4)))
+                                    .map(t -> t.path("Value").asText());
             var wanted = stream(filter.get("Values")).map(v -> Pattern.compile(glob(v.asText()))).toList();
             return values.anyMatch(value -> wanted.stream().anyMatch(w -> w.matcher(value).matches()));
         });
     }
 
     private static String glob(String pattern) {
-        return Arrays.stream(pattern.split("(?=[*?])|(?<=[*?])")).map(part -> part.equals("*") ? ".*" : part.equals("?") ? "." : Pattern.quote(part))
+        return Arrays.stream(pattern.split("(?=[*?])|(?<=[*?])"))
+                .map(part -> part.equals("*") ? ".*" : part.equals("?") ? "." : Pattern.quote(part))
                 .reduce("(?s)", String::concat);
     }
 
@@ -408,7 +463,8 @@ public final class Ec2 implements LocalAws.Service {
             var tags = new LinkedHashMap<String, JsonNode>();
             stream(thing.data.path("Tags")).forEach(tag -> tags.put(tag.get("Key").asText(), tag));
             stream(input.get("Tags")).forEach(tag -> tags.put(tag.get("Key").asText(), tag));
-            if (tags.size() > 50) throw new AwsError("TagLimitExceeded", "The maximum number of tags for a resource is 50");
+            if (tags.size() > 50)
+                throw new AwsError("TagLimitExceeded", "The maximum number of tags for a resource is 50");
             thing.data.putArray("Tags").addAll(tags.values());
         }
         return null;
@@ -427,7 +483,7 @@ public final class Ec2 implements LocalAws.Service {
 
     private static List<Thing> taggable(State state, JsonNode ids) {
         return stream(ids).map(JsonNode::asText).map(id ->
-                id.startsWith("vpc-") ? VPC.find(state.vpcs, id) : id.startsWith("subnet-") ? SUBNET.find(state.subnets, id)
+        id.startsWith("vpc-") ? VPC.find(state.vpcs, id) : id.startsWith("subnet-") ? SUBNET.find(state.subnets, id)
                 : id.startsWith("vpce-") ? ENDPOINT.find(state.endpoints, id) : GROUP.find(state.groups, id)).toList();
     }
 
@@ -435,9 +491,11 @@ public final class Ec2 implements LocalAws.Service {
         var keys = new HashSet<String>();
         for (var tag : tags) {
             var key = tag.path("Key").asText();
-            if (key.isEmpty() || key.startsWith("aws:")) throw invalidValue("Tag keys starting with 'aws:' are reserved for internal use");
+            if (key.isEmpty() || key.startsWith("aws:"))
+                throw invalidValue("Tag keys starting with 'aws:' are reserved for internal use");
             if (key.length() > 128) throw invalidValue("Tag key exceeds the maximum length of 128 characters");
-            if (tag.path("Value").asText().length() > 256) throw invalidValue("Tag value exceeds the maximum length of 256 characters");
+            if (tag.path("Value").asText().length() > 256)
+                throw invalidValue("Tag value exceeds the maximum length of 256 characters");
             if (!keys.add(key)) throw invalidValue("Duplicate tag key '" + key + "' specified.");
         }
         if (keys.size() > 50) throw new AwsError("TagLimitExceeded", "The maximum number of tags for a resource is 50");
@@ -448,7 +506,8 @@ public final class Ec2 implements LocalAws.Service {
         var tags = node().arrayNode();
         for (var specification : input.path("TagSpecifications")) {
             if (!specification.path("ResourceType").asText().equals(type))
-                throw invalidValue("'" + specification.path("ResourceType").asText() + "' is not a valid taggable resource type for this operation.");
+                throw invalidValue("'" + specification.path("ResourceType").asText()
+                        + "' is not a valid taggable resource type for this operation.");
             tags.addAll((ArrayNode) specification.withArray("/Tags"));
         }
         checkTags(tags);
@@ -463,13 +522,18 @@ public final class Ec2 implements LocalAws.Service {
         if (!input.has("VpcId")) throw new AwsError("VPCIdNotSpecified", "No default VPC for this user");
         var vpcId = VPC.find(state.vpcs, input.get("VpcId").asText()).get("VpcId");
         var name = input.get("GroupName").asText();
-        if (name.startsWith("sg-")) throw invalidValue("Invalid value '" + name + "' for groupName. Group names may not be in the format sg-*.");
+        if (name.startsWith("sg-")) throw invalidValue(
+                "Invalid value '" + name + "' for groupName. Group names may not be in the format sg-*.");
         if (!name.matches(TEXT)) throw invalidValue("Value (" + name + ") for parameter GroupName is invalid.");
         if (!input.get("Description").asText().matches(TEXT))
-            throw invalidValue("Invalid security group description. Valid descriptions are strings less than 256 characters from the following set:  "
+            throw invalidValue(
+                    "Invalid security group description. Valid descriptions are strings less than 256 characters "
+                            + "from the following set:  "
                     + "a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*");
-        if (state.groups.values().stream().anyMatch(g -> g.get("VpcId").equals(vpcId) && g.get("GroupName").equalsIgnoreCase(name)))
-            throw new AwsError("InvalidGroup.Duplicate", "The security group '" + name + "' already exists for VPC '" + vpcId + "'");
+        if (state.groups.values().stream()
+                .anyMatch(g -> g.get("VpcId").equals(vpcId) && g.get("GroupName").equalsIgnoreCase(name)))
+            throw new AwsError("InvalidGroup.Duplicate",
+                    "The security group '" + name + "' already exists for VPC '" + vpcId + "'");
         var group = newGroup(vpcId, name, input.get("Description").asText(), tags(input, "security-group"));
         group.hidden = callsUntilVisible;
         return node().put("GroupId", group.get("GroupId")).set("Tags", group.data.get("Tags"));
@@ -477,12 +541,14 @@ public final class Ec2 implements LocalAws.Service {
 
     private Thing newGroup(String vpcId, String name, String description, ArrayNode tags) {
         var region = regionOf.get(vpcId);
-        var data = node().put("GroupId", id("sg", region)).put("GroupName", name).put("Description", description).put("VpcId", vpcId)
+        var data = node().put("GroupId", id("sg", region)).put("GroupName", name).put("Description", description)
+                .put("VpcId", vpcId)
                 .put("OwnerId", LocalAws.ACCOUNT);
         data.set("Tags", tags);
         var group = new Thing(data);
         group.egress.add(new Rule("-1", null, null, "IpRanges", "0.0.0.0/0", null, id("sgr", region)));
-        if (thing(vpcId).data.has("Ipv6CidrBlockAssociationSet")) group.egress.add(new Rule("-1", null, null, "Ipv6Ranges", "::/0", null, id("sgr", region)));
+        if (thing(vpcId).data.has("Ipv6CidrBlockAssociationSet"))
+            group.egress.add(new Rule("-1", null, null, "Ipv6Ranges", "::/0", null, id("sgr", region)));
         state(region).groups.put(group.get("GroupId"), group);
         return group;
     }
@@ -491,9 +557,12 @@ public final class Ec2 implements LocalAws.Service {
         var group = namedGroup(state, input);
         var id = group.get("GroupId");
         if (group.get("GroupName").equals("default"))
-            throw new AwsError("CannotDelete", "the specified group: \"" + id + "\" name: \"default\" cannot be deleted by a user");
-        var used = state.endpoints.values().stream().anyMatch(e -> stream(e.data.path("Groups")).anyMatch(g -> g.path("GroupId").asText().equals(id)))
-                || state.groups.values().stream().anyMatch(other -> other != group && other.ingress.stream().anyMatch(r -> r.source.equals(id)));
+            throw new AwsError("CannotDelete",
+                    "the specified group: \"" + id + "\" name: \"default\" cannot be deleted by a user");
+        var used = state.endpoints.values().stream()
+                .anyMatch(e -> stream(e.data.path("Groups")).anyMatch(g -> g.path("GroupId").asText().equals(id)))
+                || state.groups.values().stream()
+                        .anyMatch(other -> other != group && other.ingress.stream().anyMatch(r -> r.source.equals(id)));
         if (used) throw new AwsError("DependencyViolation", "resource " + id + " has a dependent object");
         state.groups.remove(id);
         return null;
@@ -506,7 +575,8 @@ public final class Ec2 implements LocalAws.Service {
 
     private static Thing namedGroup(State state, ObjectNode input) {
         if (!input.has("GroupId"))
-            throw new AwsError("MissingParameter", "The request must contain the parameter GroupId: names are for groups of a default VPC only");
+            throw new AwsError("MissingParameter",
+                    "The request must contain the parameter GroupId: names are for groups of a default VPC only");
         return GROUP.find(state.groups, input.get("GroupId").asText());
     }
 
@@ -517,18 +587,23 @@ public final class Ec2 implements LocalAws.Service {
         var keys = group.ingress.stream().map(Rule::key).collect(Collectors.toSet());
         for (var rule : wanted)
             if (keys.contains(rule.key()))
-                throw new AwsError("InvalidPermission.Duplicate", "the specified rule \"peer: " + rule.source + ", " + rule.protocol.toUpperCase()
+                throw new AwsError("InvalidPermission.Duplicate",
+                        "the specified rule \"peer: " + rule.source + ", " + rule.protocol.toUpperCase()
                         + ", from port: " + rule.from + ", to port: " + rule.to + ", ALLOW\" already exists");
         for (var kind : List.of("IpRanges", "Ipv6Ranges"))
             if (Stream.concat(group.ingress.stream(), wanted.stream()).filter(r -> r.kind.equals(kind)).count() > 60)
-                throw new AwsError("RulesPerSecurityGroupLimitExceeded", "The maximum number of rules per security group has been reached.");
+                throw new AwsError("RulesPerSecurityGroupLimitExceeded",
+                        "The maximum number of rules per security group has been reached.");
         var answer = node().put("Return", true);
         for (var rule : wanted) {
-            var made = new Rule(rule.protocol, rule.from, rule.to, rule.kind, rule.source, rule.description, id("sgr", caller.region()));
+            var made = new Rule(rule.protocol, rule.from, rule.to, rule.kind, rule.source, rule.description,
+                    id("sgr", caller.region()));
             group.ingress.add(made);
-            var shown = answer.withArray("SecurityGroupRules").addObject().put("SecurityGroupRuleId", made.id).put("GroupId", group.get("GroupId"))
+            var shown = answer.withArray("SecurityGroupRules").addObject().put("SecurityGroupRuleId", made.id)
+                    .put("GroupId", group.get("GroupId"))
                     .put("IsEgress", false)
-                    .put("GroupOwnerId", LocalAws.ACCOUNT).put("IpProtocol", made.protocol).put("FromPort", made.from).put("ToPort", made.to)
+                    .put("GroupOwnerId", LocalAws.ACCOUNT).put("IpProtocol", made.protocol).put("FromPort", made.from)
+                    .put("ToPort", made.to)
                     .put("Description", made.description);
             if (made.kind.equals("IpRanges")) shown.put("CidrIpv4", made.source);
             if (made.kind.equals("Ipv6Ranges")) shown.put("CidrIpv6", made.source);
@@ -541,28 +616,34 @@ public final class Ec2 implements LocalAws.Service {
         var gone = new ArrayList<Rule>();
         if (input.has("SecurityGroupRuleIds")) {
             if (input.has("IpPermissions"))
-                throw new AwsError("InvalidParameterCombination", "The parameter securityGroupRuleIds may not be used with ipPermissions");
+                throw new AwsError("InvalidParameterCombination",
+                        "The parameter securityGroupRuleIds may not be used with ipPermissions");
             for (var id : input.get("SecurityGroupRuleIds"))
                 gone.add(group.ingress.stream().filter(r -> r.id.equals(id.asText())).findFirst()
-                        .orElseThrow(() -> new AwsError("InvalidSecurityGroupRuleId.NotFound", "The security group rule ID '" + id.asText()
+                        .orElseThrow(() -> new AwsError("InvalidSecurityGroupRuleId.NotFound",
+                                "The security group rule ID '" + id.asText()
                         + "' does not exist")));
         } else {
             for (var rule : rules(state, input))
                 gone.add(group.ingress.stream().filter(r -> r.key().equals(rule.key())).findFirst()
-                        .orElseThrow(() -> new AwsError("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")));
+                        .orElseThrow(() -> new AwsError("InvalidPermission.NotFound",
+                                "The specified rule does not exist in this security group.")));
         }
         group.ingress.removeAll(gone);
         return node().put("Return", true);
     }
 
-    private static final Map<String, String> SOURCES = Map.of("IpRanges", "CidrIp", "Ipv6Ranges", "CidrIpv6", "UserIdGroupPairs", "GroupId", "PrefixListIds",
+    private static final Map<String,
+            String> SOURCES = Map.of("IpRanges", "CidrIp", "Ipv6Ranges", "CidrIpv6", "UserIdGroupPairs", "GroupId",
+                    "PrefixListIds",
             "PrefixListId");
 
     /** The rules that a request names: in IpPermissions, or one in CidrIp, IpProtocol, FromPort and ToPort. */
     private static List<Rule> rules(State state, ObjectNode input) {
         var permissions = input.path("IpPermissions");
         if (permissions.isMissingNode() || permissions.isEmpty()) {
-            if (!input.has("CidrIp")) throw new AwsError("MissingParameter", "The request must contain the parameter ipPermissions");
+            if (!input.has("CidrIp"))
+                throw new AwsError("MissingParameter", "The request must contain the parameter ipPermissions");
             var one = node().arrayNode();
             var permission = one.addObject();
             for (var member : List.of("IpProtocol", "FromPort", "ToPort")) permission.set(member, input.get(member));
@@ -575,22 +656,28 @@ public final class Ec2 implements LocalAws.Service {
             var ports = protocol.equals("tcp") || protocol.equals("udp");
             var from = permission.path("FromPort").asInt(-1);
             var to = permission.path("ToPort").asInt(-1);
-            if (ports && (from < 0 || to > 65535 || from > to)) throw invalidValue("Invalid value '" + from + "-" + to + "' for port range.");
+            if (ports && (from < 0 || to > 65535 || from > to))
+                throw invalidValue("Invalid value '" + from + "-" + to + "' for port range.");
             SOURCES.forEach((kind, member) -> stream(permission.path(kind)).forEach(source -> {
                 var value = source.path(member).asText();
                 if (kind.equals("UserIdGroupPairs")) GROUP.find(state.groups, value);
                 var description = source.path("Description").asText("");
                 if (!description.isEmpty() && !description.matches(TEXT.replace("&", "")))
-                    throw invalidValue("Invalid rule description. Valid descriptions are strings less than 256 characters from the following set:  "
+                    throw invalidValue(
+                            "Invalid rule description. Valid descriptions are strings less than 256 characters from "
+                                    + "the following set:  "
                             + "a-zA-Z0-9. _-:/()#,@[]+=;{}!$*");
                 if (kind.startsWith("Ip")) {
-                    if (kind.equals("IpRanges") == value.contains(":")) throw invalidValue("CIDR block " + value + " is malformed");
+                    if (kind.equals("IpRanges") == value.contains(":"))
+                        throw invalidValue("CIDR block " + value + " is malformed");
                     value = canonical(value);
                 }
-                rules.add(new Rule(protocol, ports ? from : null, ports ? to : null, kind, value, description.isEmpty() ? null : description, null));
+                rules.add(new Rule(protocol, ports ? from : null, ports ? to : null, kind, value,
+                        description.isEmpty() ? null : description, null));
             }));
         }
-        if (rules.isEmpty()) throw new AwsError("InvalidPermission.Malformed", "A rule needs a source: a CIDR, a prefix list or a security group");
+        if (rules.isEmpty()) throw new AwsError("InvalidPermission.Malformed",
+                "A rule needs a source: a CIDR, a prefix list or a security group");
         if (rules.stream().map(Rule::key).distinct().count() < rules.size())
             throw invalidValue("The same permission must not appear multiple times");
         return rules;
@@ -602,7 +689,8 @@ public final class Ec2 implements LocalAws.Service {
             case "udp", "17" -> "udp";
             case "icmp", "1" -> "icmp";
             case "-1" -> "-1";
-            default -> throw new AwsError("InvalidPermission.Malformed", "Unsupported IP protocol \"" + name + "\"  - supported: [tcp, udp, icmp, -1]");
+            default -> throw new AwsError("InvalidPermission.Malformed",
+                    "Unsupported IP protocol \"" + name + "\"  - supported: [tcp, udp, icmp, -1]");
         };
     }
 
@@ -614,7 +702,8 @@ public final class Ec2 implements LocalAws.Service {
                 SOURCES.keySet().forEach(empty::putArray);
                 return empty;
             });
-            var source = permission.withArray(rule.kind).addObject().put(SOURCES.get(rule.kind), rule.source).put("Description", rule.description);
+            var source = permission.withArray(rule.kind).addObject().put(SOURCES.get(rule.kind), rule.source)
+                    .put("Description", rule.description);
             if (rule.kind.equals("UserIdGroupPairs")) source.put("UserId", LocalAws.ACCOUNT);
         }
         return node().arrayNode().addAll(grouped.values());
@@ -625,7 +714,9 @@ public final class Ec2 implements LocalAws.Service {
         var malformed = invalidValue("CIDR block " + cidr + " is malformed");
         var parts = cidr.split("/", -1);
         var ipv6 = parts[0].contains(":");
-        if (parts.length != 2 || !parts[1].matches("\\d{1,3}") || !parts[0].matches(ipv6 ? "[0-9a-fA-F:.]+" : "\\d{1,3}(\\.\\d{1,3}){3}")) throw malformed;
+        if (parts.length != 2 || !parts[1].matches("\\d{1,3}")
+                || !parts[0].matches(ipv6 ? "[0-9a-fA-F:.]+" : "\\d{1,3}(\\.\\d{1,3}){3}"))
+            throw malformed;
         byte[] address;
         try {
             address = InetAddress.getByName(parts[0]).getAddress();
@@ -635,9 +726,11 @@ public final class Ec2 implements LocalAws.Service {
         var bits = Integer.parseInt(parts[1]);
         if (bits > address.length * 8 || address.length != (ipv6 ? 16 : 4)) throw malformed;
         for (var bit = bits; bit < address.length * 8; bit++) address[bit / 8] &= (byte) ~(0x80 >> bit % 8);
-        if (!ipv6) return (address[0] & 255) + "." + (address[1] & 255) + "." + (address[2] & 255) + "." + (address[3] & 255) + "/" + bits;
+        if (!ipv6) return (address[0] & 255) + "." + (address[1] & 255) + "." + (address[2] & 255) + "."
+                + (address[3] & 255) + "/" + bits;
         var text = new StringBuilder();
-        for (var i = 0; i < 16; i += 2) text.append(i == 0 ? "" : ":").append(Integer.toHexString((address[i] & 255) << 8 | address[i + 1] & 255));
+        for (var i = 0; i < 16; i += 2)
+            text.append(i == 0 ? "" : ":").append(Integer.toHexString((address[i] & 255) << 8 | address[i + 1] & 255));
         // the longest run of two or more zero groups, the first of equals, becomes "::" (RFC 5952)
         for (var run = 8; run >= 2; run--) {
             var zeros = Pattern.compile("(^|:)0(:0){" + (run - 1) + "}(:|$)").matcher(text);
@@ -648,36 +741,50 @@ public final class Ec2 implements LocalAws.Service {
 
     // ---- Endpoint services
 
-    private static final Set<String> FIPS_REGIONS = Set.of("us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "us-gov-west-1",
+    private static final Set<String> FIPS_REGIONS = Set.of("us-east-1", "us-east-2", "us-west-1", "us-west-2",
+            "ca-central-1", "us-gov-west-1",
             "us-gov-east-1");
-    private static final List<String> CODECOMMIT = List.of("codecommit", "codecommit-fips", "git-codecommit", "git-codecommit-fips");
-    private static final List<String> OTHER_SERVICES = List.of("codebuild", "dynamodb", "ec2", "events", "kms", "lambda", "logs", "monitoring", "s3", "sns",
+    private static final List<
+            String> CODECOMMIT = List.of("codecommit", "codecommit-fips", "git-codecommit", "git-codecommit-fips");
+    private static final List<String> OTHER_SERVICES = List.of("codebuild", "dynamodb", "ec2", "events", "kms",
+            "lambda", "logs", "monitoring", "s3", "sns",
             "sts");
 
     /** The service with this name, with or without its prefix. */
     private ObjectNode service(String region, String name) {
-        return services(region).values().stream().filter(s -> ("." + s.get("ServiceName").asText()).endsWith("." + region + "." + name)
+        return services(region).values().stream()
+                .filter(s -> ("." + s.get("ServiceName").asText()).endsWith("." + region + "." + name)
                 || s.get("ServiceName").asText().equals(name)).findFirst()
-                .orElseThrow(() -> new AwsError("InvalidServiceName", "The Vpc Endpoint Service '" + name + "' does not exist"));
+                .orElseThrow(() -> new AwsError("InvalidServiceName",
+                        "The Vpc Endpoint Service '" + name + "' does not exist"));
     }
 
     private TreeMap<String, ObjectNode> services(String region) {
         var suffix = new Caller("", "", region).dnsSuffix();
         var state = state(region);
         var services = new TreeMap<String, ObjectNode>();
-        Stream.concat(CODECOMMIT.stream().filter(s -> !s.endsWith("-fips") || FIPS_REGIONS.contains(region)), OTHER_SERVICES.stream()).forEach(name -> {
+        Stream.concat(CODECOMMIT.stream().filter(s -> !s.endsWith("-fips") || FIPS_REGIONS.contains(region)),
+                OTHER_SERVICES.stream()).forEach(name -> {
             var gateway = name.equals("s3") || name.equals("dynamodb");
             var zones = new TreeSet<>(state.zones);
             zones.removeAll(state.withoutZones.getOrDefault(name, Set.of()));
-            var data = node().put("ServiceName", (CODECOMMIT.contains(name) && region.startsWith("cn-") ? "cn." : "") + "com.amazonaws." + region + "." + name)
-                    .put("ServiceId", "vpce-svc-0" + Credentials.hex(Credentials.sha256((region + name).getBytes(StandardCharsets.UTF_8))).substring(0, 16))
+                    var data = node()
+                            .put("ServiceName",
+                                    (CODECOMMIT.contains(name) && region.startsWith("cn-") ? "cn." : "")
+                                            + "com.amazonaws." + region + "." + name)
+                            .put("ServiceId",
+                                    "vpce-svc-0" + Credentials
+                                            .hex(Credentials.sha256((region + name).getBytes(StandardCharsets.UTF_8)))
+                                            .substring(0, 16))
                     .put("Owner", "amazon")
-                    .put("VpcEndpointPolicySupported", true).put("AcceptanceRequired", false).put("ManagesVpcEndpoints", false);
+                            .put("VpcEndpointPolicySupported", true).put("AcceptanceRequired", false)
+                            .put("ManagesVpcEndpoints", false);
             data.putArray("ServiceType").addObject().put("ServiceType", gateway ? "Gateway" : "Interface");
             zones.forEach(data.putArray("AvailabilityZones")::add);
             data.putArray("BaseEndpointDnsNames").add(name + "." + region + ".vpce." + suffix);
             if (!gateway) {
-                data.put("PrivateDnsName", name + "." + region + "." + suffix).put("PrivateDnsNameVerificationState", "verified");
+                        data.put("PrivateDnsName", name + "." + region + "." + suffix)
+                                .put("PrivateDnsNameVerificationState", "verified");
                 data.putArray("PrivateDnsNames").addObject().put("PrivateDnsName", name + "." + region + "." + suffix);
                 data.putArray("SupportedIpAddressTypes").add("ipv4");
             }
@@ -691,7 +798,8 @@ public final class Ec2 implements LocalAws.Service {
         if (input.has("ServiceNames")) {
             for (var name : input.get("ServiceNames"))
                 if (!all.containsKey(name.asText()))
-                    throw new AwsError("InvalidServiceName", "The Vpc Endpoint Service '" + name.asText() + "' does not exist");
+                    throw new AwsError("InvalidServiceName",
+                            "The Vpc Endpoint Service '" + name.asText() + "' does not exist");
             all.keySet().retainAll(stream(input.get("ServiceNames")).map(JsonNode::asText).toList());
         }
         var answer = page(all, input, input.has("ServiceNames"), "ServiceDetails", SERVICE_FILTERS);
@@ -708,23 +816,30 @@ public final class Ec2 implements LocalAws.Service {
         if (state.clientTokens.containsKey(token)) {
             var before = state.clientTokens.get(token);
             if (!before.get("request").equals(request))
-                throw new AwsError("IdempotentParameterMismatch", "The request uses the same client token as a previous, but non-identical request.");
+                throw new AwsError("IdempotentParameterMismatch",
+                        "The request uses the same client token as a previous, but non-identical request.");
             return node().put("ClientToken", token).set("VpcEndpoint", before.get("endpoint"));
         }
         var vpc = VPC.find(state.vpcs, input.get("VpcId").asText());
         var service = service(caller.region(), input.get("ServiceName").asText());
         if (!services(caller.region()).containsKey(input.get("ServiceName").asText()))
-            throw new AwsError("InvalidServiceName", "The Vpc Endpoint Service '" + input.get("ServiceName").asText() + "' does not exist");
+            throw new AwsError("InvalidServiceName",
+                    "The Vpc Endpoint Service '" + input.get("ServiceName").asText() + "' does not exist");
         var type = input.path("VpcEndpointType").asText("Gateway");
         var offered = service.at("/ServiceType/0/ServiceType").asText();
         if (type.equals("Gateway") && input.has("SubnetIds"))
-            throw invalidParameter("Subnet IDs are only supported for Interface and GatewayLoadBalancer type VPC Endpoints.");
-        if (!type.equals(offered)) throw invalidParameter("Endpoint type (" + type + ") does not match available service types ([" + offered + "]).");
-        if (!type.equals("Interface")) throw new AwsError("UnsupportedOperation", "The embedded AWS makes interface endpoints only");
+            throw invalidParameter(
+                    "Subnet IDs are only supported for Interface and GatewayLoadBalancer type VPC Endpoints.");
+        if (!type.equals(offered)) throw invalidParameter(
+                "Endpoint type (" + type + ") does not match available service types ([" + offered + "]).");
+        if (!type.equals("Interface"))
+            throw new AwsError("UnsupportedOperation", "The embedded AWS makes interface endpoints only");
         for (var member : List.of("RouteTableIds", "SubnetConfigurations", "DnsOptions"))
-            if (input.has(member)) throw new AwsError("UnsupportedOperation", "The embedded AWS does not know " + member);
+            if (input.has(member))
+                throw new AwsError("UnsupportedOperation", "The embedded AWS does not know " + member);
         if (!input.path("IpAddressType").asText("ipv4").equals("ipv4"))
-            throw invalidParameter("The endpoint service does not support the IP address type " + input.get("IpAddressType").asText());
+            throw invalidParameter(
+                    "The endpoint service does not support the IP address type " + input.get("IpAddressType").asText());
         var privateDns = input.path("PrivateDnsEnabled").asBoolean(true);
         if (privateDns) checkPrivateDns(state, vpc, service, null);
         var subnets = texts(input.path("SubnetIds"));
@@ -732,9 +847,11 @@ public final class Ec2 implements LocalAws.Service {
         var groups = texts(input.path("SecurityGroupIds"));
         checkGroups(state, vpc, groups);
         if (groups.isEmpty())
-            groups = state.groups.values().stream().filter(g -> g.get("VpcId").equals(vpc.get("VpcId")) && g.get("GroupName").equals("default"))
+            groups = state.groups.values().stream()
+                    .filter(g -> g.get("VpcId").equals(vpc.get("VpcId")) && g.get("GroupName").equals("default"))
                     .map(g -> g.get("GroupId")).toList();
-        var policy = input.has("PolicyDocument") ? rewritten(input.get("PolicyDocument").asText(), caller.partition()) : FULL_ACCESS;
+        var policy = input.has("PolicyDocument") ? rewritten(input.get("PolicyDocument").asText(), caller.partition())
+                : FULL_ACCESS;
         var endpoint = newEndpoint(vpc, service, policy, privateDns, subnets, groups, tags(input, "vpc-endpoint"));
         endpoint.data.put("State", "pending");
         endpoint.hidden = callsUntilVisible;
@@ -752,12 +869,14 @@ public final class Ec2 implements LocalAws.Service {
         return answer.set("VpcEndpoint", endpoint.data.deepCopy());
     }
 
-    private Thing newEndpoint(Thing vpc, ObjectNode service, String policy, boolean privateDns, List<String> subnets, List<String> groups, ArrayNode tags) {
+    private Thing newEndpoint(Thing vpc, ObjectNode service, String policy, boolean privateDns, List<String> subnets,
+            List<String> groups, ArrayNode tags) {
         var region = regionOf.get(vpc.get("VpcId"));
         var id = id("vpce", region);
         var data = node().put("VpcEndpointId", id).put("VpcEndpointType", "Interface").put("VpcId", vpc.get("VpcId"))
                 .put("ServiceName", service.get("ServiceName").asText())
-                .put("State", "available").put("PolicyDocument", policy).put("PrivateDnsEnabled", privateDns).put("RequesterManaged", false)
+                .put("State", "available").put("PolicyDocument", policy).put("PrivateDnsEnabled", privateDns)
+                .put("RequesterManaged", false)
                 .put("IpAddressType", "ipv4")
                 .put("OwnerId", LocalAws.ACCOUNT).put("CreationTimestamp", aws.now().getEpochSecond());
         data.putObject("DnsOptions").put("DnsRecordIpType", "ipv4");
@@ -781,59 +900,79 @@ public final class Ec2 implements LocalAws.Service {
             data.withArray("NetworkInterfaceIds").add(id("eni", region));
         });
         data.putArray("Groups");
-        groups.forEach(group -> data.withArray("Groups").addObject().put("GroupId", group).put("GroupName", thing(group).get("GroupName")));
+        groups.forEach(group -> data.withArray("Groups").addObject().put("GroupId", group).put("GroupName",
+                thing(group).get("GroupName")));
         var service = service(region, endpoint.get("ServiceName"));
         var name = endpoint.get("VpcEndpointId") + "-" + endpoint.get("VpcEndpointId").substring(8, 16);
         var suffix = "." + service.at("/BaseEndpointDnsNames/0").asText();
         var entries = data.putArray("DnsEntries");
         entries.addObject().put("DnsName", name + suffix).put("HostedZoneId", "Z7HUB22UULQXV");
-        subnets.forEach(subnet -> entries.addObject().put("DnsName", name + "-" + thing(subnet).get("AvailabilityZone") + suffix)
+        subnets.forEach(subnet -> entries.addObject()
+                .put("DnsName", name + "-" + thing(subnet).get("AvailabilityZone") + suffix)
                 .put("HostedZoneId", "Z7HUB22UULQXV"));
         if (data.path("PrivateDnsEnabled").asBoolean())
-            service.get("PrivateDnsNames").forEach(n -> entries.addObject().put("DnsName", n.get("PrivateDnsName").asText())
+            service.get("PrivateDnsNames")
+                    .forEach(n -> entries.addObject().put("DnsName", n.get("PrivateDnsName").asText())
                     .put("HostedZoneId", "Z0PRIVATEZONEEXAMPLE"));
     }
 
     private static void checkPrivateDns(State state, Thing vpc, ObjectNode service, Thing except) {
         if (!vpc.data.path("EnableDnsSupport").asBoolean() || !vpc.data.path("EnableDnsHostnames").asBoolean())
-            throw invalidParameter("Enabling private DNS requires both enableDnsSupport and enableDnsHostnames VPC attributes set to true for "
+            throw invalidParameter(
+                    "Enabling private DNS requires both enableDnsSupport and enableDnsHostnames VPC attributes set "
+                            + "to true for "
                     + vpc.get("VpcId"));
-        if (state.endpoints.values().stream().anyMatch(e -> e != except && e.get("VpcId").equals(vpc.get("VpcId")) && e.data.path("PrivateDnsEnabled").asBoolean()
-                && e.get("ServiceName").equals(service.get("ServiceName").asText()) && !e.get("State").equals("failed")))
-            throw invalidParameter("private-dns-enabled cannot be set because there is already a conflicting DNS domain for "
+        if (state.endpoints.values().stream()
+                .anyMatch(e -> e != except && e.get("VpcId").equals(vpc.get("VpcId"))
+                        && e.data.path("PrivateDnsEnabled").asBoolean()
+                        && e.get("ServiceName").equals(service.get("ServiceName").asText())
+                        && !e.get("State").equals("failed")))
+            throw invalidParameter(
+                    "private-dns-enabled cannot be set because there is already a conflicting DNS domain for "
                     + service.at("/PrivateDnsNames/0/PrivateDnsName").asText() + " in the VPC " + vpc.get("VpcId"));
     }
 
-    private static void checkSubnets(State state, Thing vpc, ObjectNode service, List<String> present, List<String> added) {
+    private static void checkSubnets(State state, Thing vpc, ObjectNode service, List<String> present,
+            List<String> added) {
         var zones = new HashSet<String>();
         present.forEach(id -> zones.add(state.subnets.get(id).get("AvailabilityZone")));
         for (var id : added) {
             var subnet = ENDPOINT_SUBNET.find(state.subnets, id);
-            if (!subnet.get("VpcId").equals(vpc.get("VpcId"))) throw invalidParameter("Subnet " + id + " does not belong to VPC " + vpc.get("VpcId"));
+            if (!subnet.get("VpcId").equals(vpc.get("VpcId")))
+                throw invalidParameter("Subnet " + id + " does not belong to VPC " + vpc.get("VpcId"));
             if (!subnet.get("OwnerId").equals(LocalAws.ACCOUNT))
-                throw invalidParameter("Subnet " + id + " is shared by another account and cannot be used for an endpoint");
+                throw invalidParameter(
+                        "Subnet " + id + " is shared by another account and cannot be used for an endpoint");
             if (subnet.data.path("Ipv6Native").asBoolean())
-                throw invalidParameter("Subnet " + id + " has no IPv4 CIDR block, which the IP address type ipv4 needs");
-            if (stream(service.get("AvailabilityZones")).noneMatch(z -> z.asText().equals(subnet.get("AvailabilityZone"))))
+                throw invalidParameter(
+                        "Subnet " + id + " has no IPv4 CIDR block, which the IP address type ipv4 needs");
+            if (stream(service.get("AvailabilityZones"))
+                    .noneMatch(z -> z.asText().equals(subnet.get("AvailabilityZone"))))
                 throw invalidParameter("The VPC endpoint service " + service.get("ServiceName").asText()
                         + " does not support the availability zone of the subnet: " + id + ".");
             if (!zones.add(subnet.get("AvailabilityZone")))
-                throw new AwsError("DuplicateSubnetsInSameZone", "Found another VPC endpoint subnet in the availability zone of " + id
-                        + ". VPC endpoint subnets should be in different availability zones supported by the VPC endpoint service.");
+                throw new AwsError("DuplicateSubnetsInSameZone",
+                        "Found another VPC endpoint subnet in the availability zone of " + id
+                                + ". VPC endpoint subnets should be in different availability zones supported by the "
+                                + "VPC endpoint service.");
         }
     }
 
     private static void checkGroups(State state, Thing vpc, List<String> ids) {
         for (var id : ids)
             if (!GROUP.find(state.groups, id).get("VpcId").equals(vpc.get("VpcId")))
-                throw new AwsError("InvalidGroup.NotFound", "The security group '" + id + "' does not exist in VPC '" + vpc.get("VpcId") + "'");
+                throw new AwsError("InvalidGroup.NotFound",
+                        "The security group '" + id + "' does not exist in VPC '" + vpc.get("VpcId") + "'");
     }
 
     private ObjectNode modifyVpcEndpoint(State state, ObjectNode input, Caller caller) {
         var endpoint = ENDPOINT.find(state.endpoints, input.get("VpcEndpointId").asText());
-        if (endpoint.get("State").equals("pending")) throw new AwsError("OperationInProgress", "VpcEndpoint modify operation in progress");
-        if (!endpoint.get("State").equals("available")) throw new AwsError("InvalidState", "The endpoint is " + endpoint.get("State"));
-        for (var member : List.of("AddRouteTableIds", "RemoveRouteTableIds", "SubnetConfigurations", "DnsOptions", "IpAddressType", "ResetPolicy"))
+        if (endpoint.get("State").equals("pending"))
+            throw new AwsError("OperationInProgress", "VpcEndpoint modify operation in progress");
+        if (!endpoint.get("State").equals("available"))
+            throw new AwsError("InvalidState", "The endpoint is " + endpoint.get("State"));
+        for (var member : List.of("AddRouteTableIds", "RemoveRouteTableIds", "SubnetConfigurations", "DnsOptions",
+                "IpAddressType", "ResetPolicy"))
             if (input.has(member)) throw invalidParameter(member + " is not for interface endpoints here");
         if (input.size() == 1) throw new AwsError("MissingParameter", "No attribute to modify is given");
         var vpc = state.vpcs.get(endpoint.get("VpcId"));
@@ -843,13 +982,16 @@ public final class Ec2 implements LocalAws.Service {
         for (var id : texts(input.path("RemoveSubnetIds")))
             if (!subnets.contains(id)) throw invalidParameter("Subnet " + id + " is not associated with the endpoint");
         for (var id : texts(input.path("RemoveSecurityGroupIds")))
-            if (!groups.contains(id)) throw invalidParameter("Security group " + id + " is not associated with the endpoint");
+            if (!groups.contains(id))
+                throw invalidParameter("Security group " + id + " is not associated with the endpoint");
         // What is there counts before what is removed: a zone's subnet cannot be exchanged in one call.
-        checkSubnets(state, vpc, service, subnets, texts(input.path("AddSubnetIds")).stream().filter(id -> !subnets.contains(id)).toList());
+        checkSubnets(state, vpc, service, subnets,
+                texts(input.path("AddSubnetIds")).stream().filter(id -> !subnets.contains(id)).toList());
         checkGroups(state, vpc, texts(input.path("AddSecurityGroupIds")));
         var privateDns = input.path("PrivateDnsEnabled").asBoolean(endpoint.data.path("PrivateDnsEnabled").asBoolean());
         if (privateDns) checkPrivateDns(state, vpc, service, endpoint);
-        var policy = input.has("PolicyDocument") ? rewritten(input.get("PolicyDocument").asText(), caller.partition()) : endpoint.get("PolicyDocument");
+        var policy = input.has("PolicyDocument") ? rewritten(input.get("PolicyDocument").asText(), caller.partition())
+                : endpoint.get("PolicyDocument");
         subnets.removeAll(texts(input.path("RemoveSubnetIds")));
         texts(input.path("AddSubnetIds")).stream().filter(id -> !subnets.contains(id)).forEach(subnets::add);
         groups.removeAll(texts(input.path("RemoveSecurityGroupIds")));
@@ -871,7 +1013,8 @@ public final class Ec2 implements LocalAws.Service {
                 endpoint.data.put("State", "deleting");
                 endpoint.pending = timesPending;
             } catch (AwsError e) {
-                answer.withArray("Unsuccessful").addObject().put("ResourceId", id).putObject("Error").put("Code", e.code).put("Message", e.getMessage());
+                answer.withArray("Unsuccessful").addObject().put("ResourceId", id).putObject("Error")
+                        .put("Code", e.code).put("Message", e.getMessage());
             }
         }
         return answer;
@@ -891,19 +1034,27 @@ public final class Ec2 implements LocalAws.Service {
 
     // ---- Endpoint policies
 
-    private static final String FULL_ACCESS = "{\n  \"Statement\": [\n    {\n      \"Action\": \"*\", \n      \"Effect\": \"Allow\", \n"
+    private static final String FULL_ACCESS = "{\n  \"Statement\": [\n    {\n      \"Action\": \"*\", \n      "
+            + "\"Effect\": \"Allow\", \n"
             + "      \"Principal\": \"*\", \n      \"Resource\": \"*\"\n    }\n  ]\n}";
-    private static final Set<String> STATEMENT = Set.of("Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource",
+    private static final Set<String> STATEMENT = Set.of("Sid", "Effect", "Principal", "NotPrincipal", "Action",
+            "NotAction", "Resource", "NotResource",
             "Condition");
-    private static final Pattern OPERATOR = Pattern.compile("((ForAllValues|ForAnyValue):)?((String(Not)?(Equals|EqualsIgnoreCase|Like)|Arn(Not)?(Equals|Like)"
-            + "|Numeric(Not)?Equals|Numeric(Less|Greater)Than(Equals)?|Date(Not)?Equals|Date(Less|Greater)Than(Equals)?|Bool|(Not)?IpAddress)(IfExists)?|Null)");
+    private static final Pattern OPERATOR = Pattern
+            .compile("((ForAllValues|ForAnyValue):)?((String(Not)?(Equals|EqualsIgnoreCase|Like)|Arn(Not)?(Equals|Like)"
+                    + "|Numeric(Not)?Equals|Numeric(Less|Greater)Than(Equals)?|Date(Not)?Equals|Date(Less|Greater)Than(Equals)?|Bool|(Not)?IpAddress)(IfExists)?|Null)");
     private static final Pattern ARN = Pattern.compile("arn:[^:]*:[^:]*:[^:]*:([^:]*):.+");
-    private static final Set<String> SYSTEM_IDS = Set.of("aws:principalaccount", "aws:resourceaccount", "aws:sourceaccount", "aws:sourcevpc",
+    private static final Set<String> SYSTEM_IDS = Set.of("aws:principalaccount", "aws:resourceaccount",
+            "aws:sourceaccount", "aws:sourcevpc",
             "aws:sourcevpce", "aws:vpceaccount");
 
-    /** A policy as EC2 gives it back: checked, members in another order, statements and lists turned round, lists of one unwrapped. */
+    /**
+     * A policy as EC2 gives it back: checked, members in another order, statements and lists turned round, lists of one
+     * unwrapped.
+     */
     private static String rewritten(String text, String partition) {
-        if (text.length() > 20480) throw new AwsError("InvalidPolicyDocument", "The policy document is larger than 20480 characters");
+        if (text.length() > 20480)
+            throw new AwsError("InvalidPolicyDocument", "The policy document is larger than 20480 characters");
         JsonNode policy;
         try {
             policy = Models.JSON.readTree(text);
@@ -911,11 +1062,14 @@ public final class Ec2 implements LocalAws.Service {
             throw new AwsError("InvalidPolicyDocument", "The policy document is not valid JSON");
         }
         check(policy.isObject(), "a policy is an object");
-        policy.fieldNames().forEachRemaining(name -> check(Set.of("Version", "Id", "Statement").contains(name), "unknown element " + name));
-        check(!policy.has("Version") || Set.of("2012-10-17", "2008-10-17").contains(policy.get("Version").asText()), "wrong Version");
+        policy.fieldNames().forEachRemaining(
+                name -> check(Set.of("Version", "Id", "Statement").contains(name), "unknown element " + name));
+        check(!policy.has("Version") || Set.of("2012-10-17", "2008-10-17").contains(policy.get("Version").asText()),
+                "wrong Version");
         var statements = stream(listed(policy.path("Statement"))).toList();
         check(!statements.isEmpty(), "no Statement");
-        var sids = stream(listed(policy.path("Statement"))).filter(s -> s.has("Sid")).map(s -> s.get("Sid").asText()).toList();
+        var sids = stream(listed(policy.path("Statement"))).filter(s -> s.has("Sid")).map(s -> s.get("Sid").asText())
+                .toList();
         check(new HashSet<>(sids).size() == sids.size(), "Sids are not unique");
         var answer = node();
         if (policy.has("Id")) answer.set("Id", policy.get("Id"));
@@ -933,21 +1087,26 @@ public final class Ec2 implements LocalAws.Service {
         check(statement.path("Sid").asText("").matches("[A-Za-z0-9 ]*"), "wrong Sid");
         check(Set.of("Allow", "Deny").contains(statement.path("Effect").asText()), "wrong Effect");
         for (var name : List.of("Principal", "Action", "Resource"))
-            check(statement.has(name) != statement.has("Not" + name), "one of " + name + " and Not" + name + " is needed");
+            check(statement.has(name) != statement.has("Not" + name),
+                    "one of " + name + " and Not" + name + " is needed");
         for (var name : List.of("Action", "NotAction"))
-            stream(listed(statement.path(name))).forEach(a -> check(a.asText().matches("\\*|[a-z0-9-]+:[A-Za-z0-9*?]+"), "wrong action " + a.asText()));
+            stream(listed(statement.path(name))).forEach(
+                    a -> check(a.asText().matches("\\*|[a-z0-9-]+:[A-Za-z0-9*?]+"), "wrong action " + a.asText()));
         for (var name : List.of("Resource", "NotResource"))
-            stream(listed(statement.path(name))).forEach(r -> check(r.asText().equals("*") || arn(r.asText()), "wrong resource " + r.asText()));
+            stream(listed(statement.path(name)))
+                    .forEach(r -> check(r.asText().equals("*") || arn(r.asText()), "wrong resource " + r.asText()));
         statement.path("Condition").properties().forEach(operator -> {
             check(OPERATOR.matcher(operator.getKey()).matches(), "unknown operator " + operator.getKey());
             check(operator.getValue().isObject() && !operator.getValue().isEmpty(), "an operator needs a key");
             operator.getValue().properties().forEach(key -> stream(listed(key.getValue())).forEach(value -> {
                 check(value.isValueNode(), "wrong value for " + key.getKey());
-                check(!SYSTEM_IDS.contains(key.getKey().toLowerCase()) || !value.asText().matches(".*[*?].*"), "wildcards cannot be used with " + key.getKey());
+                check(!SYSTEM_IDS.contains(key.getKey().toLowerCase()) || !value.asText().matches(".*[*?].*"),
+                        "wildcards cannot be used with " + key.getKey());
             }));
         });
         var answer = node();
-        new TreeMap<>(fields(statement)).forEach((name, value) -> answer.set(name, name.endsWith("Principal") ? principal(value, partition) : turned(value)));
+        new TreeMap<>(fields(statement)).forEach((name, value) -> answer.set(name,
+                name.endsWith("Principal") ? principal(value, partition) : turned(value)));
         return answer;
     }
 
@@ -959,11 +1118,14 @@ public final class Ec2 implements LocalAws.Service {
         check(principal.isObject() && !principal.isEmpty(), "a Principal is * or an object");
         var answer = node();
         principal.properties().forEach(type -> {
-            check(Set.of("AWS", "Service", "Federated", "CanonicalUser").contains(type.getKey()), "unknown principal type " + type.getKey());
+            check(Set.of("AWS", "Service", "Federated", "CanonicalUser").contains(type.getKey()),
+                    "unknown principal type " + type.getKey());
             var values = node().arrayNode();
             stream(listed(type.getValue())).forEach(p -> {
-                check(!type.getKey().equals("AWS") || p.asText().matches("\\*|\\d{12}") || arn(p.asText()), "wrong principal " + p.asText());
-                values.add(p.asText().matches("\\d{12}") ? "arn:" + partition + ":iam::" + p.asText() + ":root" : p.asText());
+                check(!type.getKey().equals("AWS") || p.asText().matches("\\*|\\d{12}") || arn(p.asText()),
+                        "wrong principal " + p.asText());
+                values.add(p.asText().matches("\\d{12}") ? "arn:" + partition + ":iam::" + p.asText() + ":root"
+                        : p.asText());
             });
             answer.set(type.getKey(), turned(values));
         });

@@ -8,8 +8,8 @@ import java.io.OutputStream;
 import java.time.Duration;
 
 /**
- * A misbehaviour on demand: {@code aws.inject(Fault.on("kms:CreateKey").times(2).throttle())}. Without {@link #times} it happens once;
- * the call is a {@link Call#name} or a prefix of one with a {@code *} at its end.
+ * A misbehaviour on demand: {@code aws.inject(Fault.on("kms:CreateKey").times(2).throttle())}. Without {@link #times}
+ * it happens once; the call is a {@link Call#name} or a prefix of one with a {@code *} at its end.
  */
 public final class Fault {
     private final String call;

@@ -27,9 +27,13 @@ import org.eclipse.jgit.transport.UploadPack;
 import org.eclipse.jgit.transport.UploadPackInternalServerErrorException;
 import software.amazon.awssdk.regions.Region;
 
-/** Git's smart HTTP protocol for {@link CodeCommit}'s repositories, with CodeCommit's sign-in: Basic, the password a signature of a "GIT" request. */
+/**
+ * Git's smart HTTP protocol for {@link CodeCommit}'s repositories, with CodeCommit's sign-in: Basic, the password a
+ * signature of a "GIT" request.
+ */
 final class GitHttp {
-    private static final Pattern PATH = Pattern.compile("(/v1/repos/([\\w.-]{1,100}))/(info/refs|git-upload-pack|git-receive-pack)");
+    private static final Pattern PATH = Pattern
+            .compile("(/v1/repos/([\\w.-]{1,100}))/(info/refs|git-upload-pack|git-receive-pack)");
     private static final Pattern PASSWORD = Pattern.compile("(\\d{8}T\\d{6})Z([0-9a-f]{64})");
     private static final Pattern HOST = Pattern.compile("(?:vpce-.+\\.)?git-codecommit(?:-fips)?\\.([^.]+)\\..+");
     private static final Duration AGE = Duration.ofMinutes(15);
@@ -47,15 +51,19 @@ final class GitHttp {
             if (!path.matches()) throw new AwsError(404, "NotFound", "Not found");
             var advertises = path.group(3).equals("info/refs");
             var service = advertises ? request.query.getOrDefault("service", "") : path.group(3);
-            if (!request.method().equals(advertises ? "GET" : "POST")) throw new AwsError(405, "MethodNotAllowed", "Method not allowed");
-            if (!service.equals("git-upload-pack") && !service.equals("git-receive-pack")) throw new AwsError(403, "Forbidden", "Only Git's smart HTTP protocol is offered");
+            if (!request.method().equals(advertises ? "GET" : "POST"))
+                throw new AwsError(405, "MethodNotAllowed", "Method not allowed");
+            if (!service.equals("git-upload-pack") && !service.equals("git-receive-pack"))
+                throw new AwsError(403, "Forbidden", "Only Git's smart HTTP protocol is offered");
             request.name = service.equals("git-upload-pack") ? "codecommit:GitPull" : "codecommit:GitPush";
-            request.input = Models.JSON.createObjectNode().put("repositoryName", path.group(2)).put("path", path.group(3));
+            request.input = Models.JSON.createObjectNode().put("repositoryName", path.group(2)).put("path",
+                    path.group(3));
             request.caller = authenticate(request, path.group(1), path.group(2));
             request.named(request.name, request.input);
             if (request.throttled()) throw new AwsError(429, "ThrottlingException", "Rate Exceeded");
             var repo = aws.codecommit.repository(request.caller.region(), path.group(2));
-            if (repo == null) throw new AwsError(404, "RepositoryDoesNotExistException", path.group(2) + " does not exist");
+            if (repo == null)
+                throw new AwsError(404, "RepositoryDoesNotExistException", path.group(2) + " does not exist");
             synchronized (aws.codecommit) {
                 checkKey(repo);
             }
@@ -65,7 +73,8 @@ final class GitHttp {
             else push(request, repo, advertises);
         } catch (AwsError e) {
             request.error = e.code;
-            if (e.status == 401) request.exchange.getResponseHeaders().set("WWW-Authenticate", "Basic realm=\"git-codecommit\"");
+            if (e.status == 401)
+                request.exchange.getResponseHeaders().set("WWW-Authenticate", "Basic realm=\"git-codecommit\"");
             request.answer(e.status, "text/plain; charset=utf-8", e.getMessage() + "\n");
         }
     }
@@ -86,7 +95,8 @@ final class GitHttp {
         String user;
         String password;
         try {
-            var decoded = new String(Base64.getDecoder().decode(authorization.substring(6)), StandardCharsets.UTF_8).split(":", 2);
+            var decoded = new String(Base64.getDecoder().decode(authorization.substring(6)), StandardCharsets.UTF_8)
+                    .split(":", 2);
             if (decoded.length < 2) throw denied;
             user = decoded[0];
             password = decoded[1];
@@ -96,13 +106,19 @@ final class GitHttp {
         var percent = user.indexOf('%');
         var key = aws.credentials.get(percent < 0 ? user : user.substring(0, percent));
         var token = percent < 0 ? null : user.substring(percent + 1);
-        if (key == null || !java.util.Objects.equals(key.token(), token) || aws.now().isAfter(key.expiry())) throw denied;
+        if (key == null || !java.util.Objects.equals(key.token(), token) || aws.now().isAfter(key.expiry()))
+            throw denied;
         var host = request.header("Host").replaceFirst(":\\d+$", "");
-        return regions(host, name).stream().filter(region -> signed(key.secret(), host, path, region, password, Instant.now())).findFirst().map(key::caller)
+        return regions(host, name).stream()
+                .filter(region -> signed(key.secret(), host, path, region, password, Instant.now())).findFirst()
+                .map(key::caller)
                 .orElseThrow(() -> denied);
     }
 
-    /** The Region of the endpoint. This one endpoint stands for those of all Regions: there, those that have such a repository, else any. */
+    /**
+     * The Region of the endpoint. This one endpoint stands for those of all Regions: there, those that have such a
+     * repository, else any.
+     */
     private List<String> regions(String host, String name) {
         var matcher = HOST.matcher(host);
         if (matcher.matches()) return List.of(matcher.group(1));
@@ -116,16 +132,20 @@ final class GitHttp {
         var matcher = PASSWORD.matcher(password);
         if (!matcher.matches()) return false;
         try {
-            if (Duration.between(Instant.from(Credentials.TIME.parse(matcher.group(1) + "Z")), now).abs().compareTo(AGE) > 0) return false;
+            if (Duration.between(Instant.from(Credentials.TIME.parse(matcher.group(1) + "Z")), now).abs().compareTo(AGE)
+                    > 0)
+                return false;
         } catch (DateTimeException e) {
             return false;
         }
-        return MessageDigest.isEqual(signature(secret, host, path, region, matcher.group(1)).getBytes(), matcher.group(2).getBytes());
+        return MessageDigest.isEqual(signature(secret, host, path, region, matcher.group(1)).getBytes(),
+                matcher.group(2).getBytes());
     }
 
     /** @param time as yyyyMMdd'T'HHmmss, without the Z */
     static String signature(String secret, String host, String path, String region, String time) {
-        return Credentials.sign(secret, time.substring(0, 8), region, "codecommit", time, "GIT\n" + path + "\n\nhost:" + host + "\n\nhost\n");
+        return Credentials.sign(secret, time.substring(0, 8), region, "codecommit", time,
+                "GIT\n" + path + "\n\nhost:" + host + "\n\nhost\n");
     }
 
     private void pull(LocalAws.Request request, CodeCommit.Repo repo, boolean advertises) throws IOException {
@@ -135,12 +155,15 @@ final class GitHttp {
         config.setString("protocol", null, "version", aws.codecommit.gitProtocolV2 ? "2" : "0");
         upload.setTransferConfig(new TransferConfig(config));
         var packing = new PackConfig(repo.readable());
-        packing.setBigFileThreshold(32 << 10); // to look for deltas in large files, which are random in tests, would take most of the time
+        // to look for deltas in large files, which are random in tests, would take most of the time
+        packing.setBigFileThreshold(32 << 10);
         upload.setPackConfig(packing);
         var protocol = request.header("Git-Protocol");
         if (protocol != null) upload.setExtraParameters(List.of(protocol.split(":")));
-        var out = answer(request, advertises ? "application/x-git-upload-pack-advertisement" : "application/x-git-upload-pack-result");
-        if (advertises) upload.sendAdvertisedRefs(new PacketLineOutRefAdvertiser(new PacketLineOut(out)), "git-upload-pack");
+        var out = answer(request,
+                advertises ? "application/x-git-upload-pack-advertisement" : "application/x-git-upload-pack-result");
+        if (advertises)
+            upload.sendAdvertisedRefs(new PacketLineOutRefAdvertiser(new PacketLineOut(out)), "git-upload-pack");
         else
             try {
                 upload.upload(body(request), out, null);
@@ -165,7 +188,8 @@ final class GitHttp {
         }
         receive.setPreReceiveHook((pack, commands) -> refuse(commands, repo.defaultBranch()));
         receive.setPostReceiveHook((pack, commands) -> repo.pushed(commands));
-        var report = new java.io.ByteArrayOutputStream(); // whole before it is sent, so that a lost answer is an answer to a finished push
+        // whole before it is sent, so that a lost answer is an answer to a finished push
+        var report = new java.io.ByteArrayOutputStream();
         var body = body(request);
         try {
             receive.receive(body, report, null);
@@ -185,12 +209,15 @@ final class GitHttp {
             count++;
             var name = command.getRefName().replaceFirst("^refs/(heads|tags)/", "");
             if (name.length() > 256 || name.matches("[0-9a-f]{40}"))
-                command.setResult(ReceiveCommand.Result.REJECTED_OTHER_REASON, "names have at most 256 characters and are no commit ids");
-            if (command.getType() == ReceiveCommand.Type.DELETE && command.getRefName().equals("refs/heads/" + defaultBranch))
+                command.setResult(ReceiveCommand.Result.REJECTED_OTHER_REASON,
+                        "names have at most 256 characters and are no commit ids");
+            if (command.getType() == ReceiveCommand.Type.DELETE
+                    && command.getRefName().equals("refs/heads/" + defaultBranch))
                 command.setResult(ReceiveCommand.Result.REJECTED_NODELETE, "the default branch cannot be deleted");
         }
         if (count > UPDATES_PER_PUSH)
-            for (var command : commands) command.setResult(ReceiveCommand.Result.REJECTED_OTHER_REASON, "Too many reference update commands");
+            for (var command : commands)
+                command.setResult(ReceiveCommand.Result.REJECTED_OTHER_REASON, "Too many reference update commands");
     }
 
     private static InputStream body(LocalAws.Request request) throws IOException {

@@ -58,10 +58,15 @@ class GitHttpTest {
         var command = new ArrayList<>(List.of("git"));
         command.addAll(Arrays.asList(arguments));
         var log = Files.createTempFile(temp, "git", ".log");
-        var builder = new ProcessBuilder(command).directory(directory.toFile()).redirectErrorStream(true).redirectOutput(log.toFile());
-        builder.environment().keySet().removeIf(name -> name.startsWith("GIT_") || name.toLowerCase().endsWith("_proxy"));
-        builder.environment().putAll(java.util.Map.of("GIT_CONFIG_GLOBAL", "/dev/null", "GIT_CONFIG_NOSYSTEM", "1", "GIT_TERMINAL_PROMPT", "0", "GIT_AUTHOR_NAME", "Ada",
-                "GIT_AUTHOR_EMAIL", "ada@example.com", "GIT_COMMITTER_NAME", "Ada", "GIT_COMMITTER_EMAIL", "ada@example.com"));
+        var builder = new ProcessBuilder(command).directory(directory.toFile()).redirectErrorStream(true)
+                .redirectOutput(log.toFile());
+        builder.environment().keySet()
+                .removeIf(name -> name.startsWith("GIT_") || name.toLowerCase().endsWith("_proxy"));
+        builder.environment()
+                .putAll(java.util.Map.of("GIT_CONFIG_GLOBAL", "/dev/null", "GIT_CONFIG_NOSYSTEM", "1",
+                        "GIT_TERMINAL_PROMPT", "0", "GIT_AUTHOR_NAME", "Ada",
+                        "GIT_AUTHOR_EMAIL", "ada@example.com", "GIT_COMMITTER_NAME", "Ada", "GIT_COMMITTER_EMAIL",
+                        "ada@example.com"));
         var process = builder.start();
         if (!process.waitFor(60, TimeUnit.SECONDS)) {
             process.destroyForcibly().waitFor();
@@ -87,24 +92,34 @@ class GitHttpTest {
 
     /** A URL with the sign-in in it. */
     static String url(String name) {
-        return aws.endpoint().toString().replace("http://", "http://" + LocalAws.ACCESS_KEY_ID + ":" + password(name) + "@") + "/v1/repos/" + name;
+        return aws.endpoint().toString().replace("http://",
+                "http://" + LocalAws.ACCESS_KEY_ID + ":" + password(name) + "@") + "/v1/repos/" + name;
     }
 
     static HttpResponse<String> get(String name, String user, String password) throws Exception {
-        var request = HttpRequest.newBuilder(URI.create(aws.endpoint() + "/v1/repos/" + name + "/info/refs?service=git-upload-pack")).timeout(Duration.ofSeconds(20));
-        if (user != null) request.header("Authorization", "Basic " + Base64.getEncoder().encodeToString((user + ":" + password).getBytes(StandardCharsets.UTF_8)));
+        var request = HttpRequest
+                .newBuilder(URI.create(aws.endpoint() + "/v1/repos/" + name + "/info/refs?service=git-upload-pack"))
+                .timeout(Duration.ofSeconds(20));
+        if (user != null) request.header("Authorization", "Basic "
+                + Base64.getEncoder().encodeToString((user + ":" + password).getBytes(StandardCharsets.UTF_8)));
         return HttpClient.newHttpClient().send(request.build(), HttpResponse.BodyHandlers.ofString());
     }
 
     // AWS_FACTS.md, section 7
     @ParameterizedTest
     @CsvSource({
-        "us-east-1, git-codecommit.us-east-1.amazonaws.com, MyDemoRepo, 20150830T123600Z088fec8c788f892e6cb940f22a736b224a5a5de18925fa5f02413a1bb215c389",
-        "us-east-2, git-codecommit.us-east-2.amazonaws.com, my.demo_repo-1, 20261121T040000Z6f2384a0b9a4835df53f0b812d0e5250eda65a0ca836c4cbb2cc25eadb24f543",
-        "cn-north-1, git-codecommit.cn-north-1.amazonaws.com.cn, MyDemoRepo, 20260102T030405Z6b2e40780c23f6b63859b24ae9f67dea71118bd323eae50409aefa17a46b3932",
-        "us-gov-west-1, git-codecommit-fips.us-gov-west-1.amazonaws.com, MyDemoRepo, 20260102T030405Z9f87926f8082f3659366e55e6328321f0b72cacd1f36dbf8444d02ad68e8851a",
-        "eu-west-1, git-codecommit.eu-west-1.amazonaws.com, dummy-repo, 20210901T102523Z670ef0c32f13fc847ed0c001a2b90bc772451c1eb89eadf84a73f3e82da9f56a",
-        "us-east-1, vpce-0123456789abcdef0-a1b2c3d4.git-codecommit.us-east-1.vpce.amazonaws.com, MyDemoRepo, 20260102T030405Zf81c7c2de24c28486b9871303f67a45b08b7f312f4ffdf84dd7ae262b3294a28",
+            "us-east-1, git-codecommit.us-east-1.amazonaws.com, MyDemoRepo, "
+                    + "20150830T123600Z088fec8c788f892e6cb940f22a736b224a5a5de18925fa5f02413a1bb215c389",
+            "us-east-2, git-codecommit.us-east-2.amazonaws.com, my.demo_repo-1, "
+                    + "20261121T040000Z6f2384a0b9a4835df53f0b812d0e5250eda65a0ca836c4cbb2cc25eadb24f543",
+            "cn-north-1, git-codecommit.cn-north-1.amazonaws.com.cn, MyDemoRepo, "
+                    + "20260102T030405Z6b2e40780c23f6b63859b24ae9f67dea71118bd323eae50409aefa17a46b3932",
+            "us-gov-west-1, git-codecommit-fips.us-gov-west-1.amazonaws.com, MyDemoRepo, "
+                    + "20260102T030405Z9f87926f8082f3659366e55e6328321f0b72cacd1f36dbf8444d02ad68e8851a",
+            "eu-west-1, git-codecommit.eu-west-1.amazonaws.com, dummy-repo, "
+                    + "20210901T102523Z670ef0c32f13fc847ed0c001a2b90bc772451c1eb89eadf84a73f3e82da9f56a",
+            "us-east-1, vpce-0123456789abcdef0-a1b2c3d4.git-codecommit.us-east-1.vpce.amazonaws.com, MyDemoRepo, "
+                    + "20260102T030405Zf81c7c2de24c28486b9871303f67a45b08b7f312f4ffdf84dd7ae262b3294a28",
     })
     void acceptsTheSigningVectorsAndNothingNearThem(String region, String host, String name, String password) {
         var secret = name.equals("dummy-repo") ? "SECRET_ACCESS_KEY" : LocalAws.SECRET_ACCESS_KEY;
@@ -118,7 +133,9 @@ class GitHttpTest {
         assertFalse(GitHttp.signed(secret, "x" + host, path, region, password, time), "host");
         assertFalse(GitHttp.signed(secret, host, path + "/", region, password, time), "path");
         assertFalse(GitHttp.signed(secret, host, path, "ap-east-1", password, time), "Region");
-        assertFalse(GitHttp.signed(secret, host, path, region, password.substring(0, 15) + password.substring(16), time), "no Z");
+        assertFalse(
+                GitHttp.signed(secret, host, path, region, password.substring(0, 15) + password.substring(16), time),
+                "no Z");
         assertFalse(GitHttp.signed(secret, host, path, region, password.replace('0', '1'), time), "signature");
     }
 
@@ -129,13 +146,28 @@ class GitHttpTest {
         assertEquals(401, anonymous.statusCode());
         assertTrue(anonymous.headers().firstValue("WWW-Authenticate").orElse("").startsWith("Basic"));
         assertEquals(200, get("locked", LocalAws.ACCESS_KEY_ID, password("locked")).statusCode());
-        assertEquals(403, get("locked", LocalAws.ACCESS_KEY_ID, password("other")).statusCode(), "signed for another repository");
-        assertEquals(403, get("locked", LocalAws.ACCESS_KEY_ID, password("wrong", "127.0.0.1", "locked", REGION, Instant.now())).statusCode(), "secret");
-        assertEquals(403, get("locked", LocalAws.ACCESS_KEY_ID, password(LocalAws.SECRET_ACCESS_KEY, "localhost", "locked", REGION, Instant.now())).statusCode(), "host");
-        assertEquals(403, get("locked", LocalAws.ACCESS_KEY_ID, password(LocalAws.SECRET_ACCESS_KEY, "127.0.0.1", "locked", "us-east-1", Instant.now())).statusCode(), "Region");
-        assertEquals(403, get("locked", LocalAws.ACCESS_KEY_ID, password(LocalAws.SECRET_ACCESS_KEY, "127.0.0.1", "locked", REGION, Instant.now().minusSeconds(1000))).statusCode(), "age");
+        assertEquals(403, get("locked", LocalAws.ACCESS_KEY_ID, password("other")).statusCode(),
+                "signed for another repository");
+        assertEquals(403,
+                get("locked", LocalAws.ACCESS_KEY_ID, password("wrong", "127.0.0.1", "locked", REGION, Instant.now()))
+                        .statusCode(),
+                "secret");
+        assertEquals(403,
+                get("locked", LocalAws.ACCESS_KEY_ID,
+                        password(LocalAws.SECRET_ACCESS_KEY, "localhost", "locked", REGION, Instant.now()))
+                        .statusCode(),
+                "host");
+        assertEquals(403,
+                get("locked", LocalAws.ACCESS_KEY_ID,
+                        password(LocalAws.SECRET_ACCESS_KEY, "127.0.0.1", "locked", "us-east-1", Instant.now()))
+                        .statusCode(),
+                "Region");
+        assertEquals(403, get("locked", LocalAws.ACCESS_KEY_ID,
+                password(LocalAws.SECRET_ACCESS_KEY, "127.0.0.1", "locked", REGION, Instant.now().minusSeconds(1000)))
+                .statusCode(), "age");
         assertEquals(403, get("locked", "AKIANOBODY", password("locked")).statusCode(), "access key");
-        assertEquals(403, get("locked", LocalAws.ACCESS_KEY_ID + "%", password("locked")).statusCode(), "a token's sign without a token");
+        assertEquals(403, get("locked", LocalAws.ACCESS_KEY_ID + "%", password("locked")).statusCode(),
+                "a token's sign without a token");
         assertEquals(404, get("absent", LocalAws.ACCESS_KEY_ID, password("absent")).statusCode());
         assertEquals(List.of("MissingAuthenticationToken", "AccessDenied", "RepositoryDoesNotExistException"),
                 aws.calls().stream().map(Call::error).filter(java.util.Objects::nonNull).distinct().toList());
@@ -156,8 +188,10 @@ class GitHttpTest {
     @Test
     void checksSessionTokens() throws Exception {
         aws.codecommit.createRepository("session").commit("refs/heads/main", "a", "1");
-        aws.addCredentials("ASIASESSION", "secret", "to/ken+==", "assumed-role/Backup/night", Instant.now().plusSeconds(60));
-        aws.addCredentials("ASIAEXPIRED", "secret", "to/ken+==", "assumed-role/Backup/night", Instant.now().minusSeconds(60));
+        aws.addCredentials("ASIASESSION", "secret", "to/ken+==", "assumed-role/Backup/night",
+                Instant.now().plusSeconds(60));
+        aws.addCredentials("ASIAEXPIRED", "secret", "to/ken+==", "assumed-role/Backup/night",
+                Instant.now().minusSeconds(60));
         var password = password("secret", "127.0.0.1", "session", REGION, Instant.now());
         assertEquals(200, get("session", "ASIASESSION%to/ken+==", password).statusCode());
         assertEquals("arn:aws:sts::111122223333:assumed-role/Backup/night", aws.calls().get(0).caller());
@@ -169,7 +203,10 @@ class GitHttpTest {
     @Test
     void aRegionsRepositoriesAreItsOwn() throws Exception {
         aws.codecommit.createRepository("cn-north-1", "china").commit("refs/heads/main", "a", "1");
-        assertEquals(200, get("china", LocalAws.ACCESS_KEY_ID, password(LocalAws.SECRET_ACCESS_KEY, "127.0.0.1", "china", "cn-north-1", Instant.now())).statusCode());
+        assertEquals(200,
+                get("china", LocalAws.ACCESS_KEY_ID,
+                        password(LocalAws.SECRET_ACCESS_KEY, "127.0.0.1", "china", "cn-north-1", Instant.now()))
+                        .statusCode());
         assertEquals("arn:aws-cn:iam::111122223333:user/operator", aws.calls().get(0).caller());
         assertEquals(403, get("china", LocalAws.ACCESS_KEY_ID, password("china")).statusCode());
     }
@@ -206,15 +243,19 @@ class GitHttpTest {
         done(temp.resolve("clone"), "-c", protocol, "fetch", "-q", url(name), "trunk");
         assertEquals(done(work, "rev-parse", "HEAD"), done(temp.resolve("clone"), "rev-parse", "FETCH_HEAD"));
         assertEquals(null, repo.resolve("refs/tags/v0"));
-        var calls = aws.calls().stream().filter(call -> call.status() == 200).map(call -> call.name() + " " + call.input().get("path").asText()).distinct().toList();
-        assertEquals(List.of("codecommit:GitPush info/refs", "codecommit:GitPush git-receive-pack", "codecommit:GitPull info/refs", "codecommit:GitPull git-upload-pack"), calls);
+        var calls = aws.calls().stream().filter(call -> call.status() == 200)
+                .map(call -> call.name() + " " + call.input().get("path").asText()).distinct().toList();
+        assertEquals(List.of("codecommit:GitPush info/refs", "codecommit:GitPush git-receive-pack",
+                "codecommit:GitPull info/refs", "codecommit:GitPull git-upload-pack"), calls);
     }
 
     @Test
     void aPushToTheSourceBranchUpdatesItsPullRequest() throws Exception {
-        var repo = aws.codecommit.createRepository("reviewed").commit("refs/heads/main", "a", "1").commit("refs/heads/feature", "a", "2");
+        var repo = aws.codecommit.createRepository("reviewed").commit("refs/heads/main", "a", "1")
+                .commit("refs/heads/feature", "a", "2");
         repo.approve(repo.pullRequest("change", "feature", "main"), "arn:aws:iam::111122223333:user/alice");
-        try (var codecommit = CodeCommitClient.builder().endpointOverride(aws.endpoint()).region(Region.EU_WEST_1).credentialsProvider(StaticCredentialsProvider.create(LocalAwsTest.RIGHT))
+        try (var codecommit = CodeCommitClient.builder().endpointOverride(aws.endpoint()).region(Region.EU_WEST_1)
+                .credentialsProvider(StaticCredentialsProvider.create(LocalAwsTest.RIGHT))
                 .httpClient(UrlConnectionHttpClient.create()).build()) {
             var id = codecommit.listPullRequests(r -> r.repositoryName("reviewed")).pullRequestIds().get(0);
             var before = codecommit.getPullRequest(r -> r.pullRequestId(id)).pullRequest();
@@ -222,24 +263,32 @@ class GitHttpTest {
             done(temp.resolve("reviewed"), "commit", "-q", "--allow-empty", "-m", "more");
             done(temp.resolve("reviewed"), "push", "-q", url("reviewed"), "feature", "feature:other");
             var after = codecommit.getPullRequest(r -> r.pullRequestId(id)).pullRequest();
-            assertEquals(done(temp.resolve("reviewed"), "rev-parse", "HEAD").strip(), after.pullRequestTargets().get(0).sourceCommit());
-            assertEquals(before.pullRequestTargets().get(0).destinationCommit(), after.pullRequestTargets().get(0).destinationCommit());
+            assertEquals(done(temp.resolve("reviewed"), "rev-parse", "HEAD").strip(),
+                    after.pullRequestTargets().get(0).sourceCommit());
+            assertEquals(before.pullRequestTargets().get(0).destinationCommit(),
+                    after.pullRequestTargets().get(0).destinationCommit());
             assertNotEquals(before.revisionId(), after.revisionId());
-            assertTrue(codecommit.getPullRequestApprovalStates(r -> r.pullRequestId(id).revisionId(after.revisionId())).approvals().isEmpty());
+            assertTrue(codecommit.getPullRequestApprovalStates(r -> r.pullRequestId(id).revisionId(after.revisionId()))
+                    .approvals().isEmpty());
             done(temp.resolve("reviewed"), "push", "-q", url("reviewed"), ":feature");
-            assertEquals(after, codecommit.getPullRequest(r -> r.pullRequestId(id)).pullRequest(), "the branch is gone, the pull request is not");
+            assertEquals(after, codecommit.getPullRequest(r -> r.pullRequestId(id)).pullRequest(),
+                    "the branch is gone, the pull request is not");
         }
     }
 
     /** The embedded AWS as a proxy: git asks for the host by its name, as it does at AWS. */
     @ParameterizedTest
-    @CsvSource({"eu-west-1, git-codecommit.eu-west-1.amazonaws.com", "cn-north-1, git-codecommit.cn-north-1.amazonaws.com.cn", "us-gov-west-1, git-codecommit-fips.us-gov-west-1.amazonaws.com",
+    @CsvSource({"eu-west-1, git-codecommit.eu-west-1.amazonaws.com",
+            "cn-north-1, git-codecommit.cn-north-1.amazonaws.com.cn",
+            "us-gov-west-1, git-codecommit-fips.us-gov-west-1.amazonaws.com",
         "eu-west-1, vpce-0123456789abcdef0-a1b2c3d4.git-codecommit.eu-west-1.vpce.amazonaws.com"})
     void checksTheNameOfTheHost(String region, String host) throws Exception {
-        if (aws.codecommit.repository(region, "named") == null) aws.codecommit.createRepository(region, "named").commit("refs/heads/main", "a", "1");
+        if (aws.codecommit.repository(region, "named") == null)
+            aws.codecommit.createRepository(region, "named").commit("refs/heads/main", "a", "1");
         var password = password(LocalAws.SECRET_ACCESS_KEY, host, "named", region, Instant.now());
         var url = "http://" + LocalAws.ACCESS_KEY_ID + ":%s@" + host + "/v1/repos/named";
-        assertTrue(done(temp, "-c", "http.proxy=" + aws.endpoint(), "ls-remote", url.formatted(password)).contains("refs/heads/main"));
+        assertTrue(done(temp, "-c", "http.proxy=" + aws.endpoint(), "ls-remote", url.formatted(password))
+                .contains("refs/heads/main"));
         assertEquals(region, aws.calls().get(1).region());
         var other = git(temp, "-c", "http.proxy=" + aws.endpoint(), "ls-remote", url.formatted(password("named")));
         assertTrue(other.out().contains("403"), other.out());
@@ -252,9 +301,13 @@ class GitHttpTest {
         try (var out = new java.util.zip.GZIPOutputStream(body)) {
             out.write("0014command=ls-refs\n0000".getBytes());
         }
-        var request = HttpRequest.newBuilder(URI.create(aws.endpoint() + "/v1/repos/gzip/git-upload-pack")).timeout(Duration.ofSeconds(20))
-                .header("Authorization", "Basic " + Base64.getEncoder().encodeToString((LocalAws.ACCESS_KEY_ID + ":" + password("gzip")).getBytes()))
-                .header("Content-Type", "application/x-git-upload-pack-request").header("Content-Encoding", "gzip").header("Git-Protocol", "version=2")
+        var request = HttpRequest.newBuilder(URI.create(aws.endpoint() + "/v1/repos/gzip/git-upload-pack"))
+                .timeout(Duration.ofSeconds(20))
+                .header("Authorization",
+                        "Basic " + Base64.getEncoder()
+                                .encodeToString((LocalAws.ACCESS_KEY_ID + ":" + password("gzip")).getBytes()))
+                .header("Content-Type", "application/x-git-upload-pack-request").header("Content-Encoding", "gzip")
+                .header("Git-Protocol", "version=2")
                 .POST(HttpRequest.BodyPublishers.ofByteArray(body.toByteArray())).build();
         var answer = HttpClient.newHttpClient().send(request, HttpResponse.BodyHandlers.ofString());
         assertEquals(200, answer.statusCode());
@@ -267,7 +320,9 @@ class GitHttpTest {
         aws.codecommit.gitProtocolV2 = false;
         try {
             done(temp, "-c", "protocol.version=2", "clone", "-q", url("old"), "old");
-            assertEquals(List.of("GET", "POST"), aws.calls().stream().filter(call -> call.status() == 200).map(call -> call.input().get("path").asText().equals("info/refs") ? "GET" : "POST").toList(), "no ls-refs");
+            assertEquals(List.of("GET", "POST"), aws.calls().stream().filter(call -> call.status() == 200)
+                    .map(call -> call.input().get("path").asText().equals("info/refs") ? "GET" : "POST").toList(),
+                    "no ls-refs");
         } finally {
             aws.codecommit.gitProtocolV2 = true;
         }
@@ -275,7 +330,8 @@ class GitHttpTest {
 
     @Test
     void keepsTheDefaultBranch() throws Exception {
-        var repo = aws.codecommit.createRepository("default").commit("refs/heads/main", "a", "1").ref("refs/heads/other", "refs/heads/main");
+        var repo = aws.codecommit.createRepository("default").commit("refs/heads/main", "a", "1")
+                .ref("refs/heads/other", "refs/heads/main");
         var work = Files.createDirectory(temp.resolve("work"));
         done(work, "init", "-q");
         var git = git(work, "push", url("default"), ":refs/heads/main", ":refs/heads/other");
@@ -292,7 +348,8 @@ class GitHttpTest {
         done(work, "init", "-q", "-b", "main");
         done(work, "commit", "-q", "--allow-empty", "-m", "first");
         var longName = "d".repeat(100) + "/" + "e".repeat(100) + "/" + "f".repeat(55);
-        var git = git(work, "push", url("names"), "main", "main:refs/heads/" + "0123456789".repeat(4), "main:refs/tags/" + "0123456789".repeat(4),
+        var git = git(work, "push", url("names"), "main", "main:refs/heads/" + "0123456789".repeat(4),
+                "main:refs/tags/" + "0123456789".repeat(4),
                 "main:refs/heads/" + longName, "main:refs/heads/" + longName.substring(1));
         assertEquals(1, git.exitCode(), git.out());
         assertEquals(3, git.out().lines().filter(line -> line.contains("[remote rejected]")).count(), git.out());
@@ -322,7 +379,8 @@ class GitHttpTest {
     void misbehavesOnDemand() throws Exception {
         var repo = aws.codecommit.createRepository("faults");
         var random = new java.util.Random(1);
-        for (var i = 0; i < 20; i++) repo.commit("refs/heads/main", "f" + i, random.ints(2000).boxed().toList().toString());
+        for (var i = 0; i < 20; i++)
+            repo.commit("refs/heads/main", "f" + i, random.ints(2000).boxed().toList().toString());
         aws.inject(Fault.on("codecommit:GitPull").throttle());
         assertTrue(git(temp, "clone", url("faults"), "throttled").out().contains("429"));
         assertEquals(429, aws.calls().get(aws.calls().size() - 1).status());
@@ -345,7 +403,9 @@ class GitHttpTest {
         assertTrue(System.nanoTime() - start > 700_000_000L);
 
         var pushed = repo.resolve("refs/heads/main");
-        for (var fault : List.of(Fault.on("codecommit:GitPush").after(1).flipRequest(3000), Fault.on("codecommit:GitPush").after(1).times(3).cutRequest(3000))) { // curl itself tries again on a fresh connection
+        // curl itself tries again on a fresh connection
+        for (var fault : List.of(Fault.on("codecommit:GitPush").after(1).flipRequest(3000),
+                Fault.on("codecommit:GitPush").after(1).times(3).cutRequest(3000))) {
             aws.inject(fault);
             Files.writeString(temp.resolve("stalled/new"), random.ints(2000).boxed().toList().toString());
             done(temp.resolve("stalled"), "add", "new");
@@ -360,7 +420,8 @@ class GitHttpTest {
         var work = temp.resolve("stalled");
         done(work, "commit", "-q", "--allow-empty", "-m", "more");
         assertFalse(git(work, "push", url("faults"), "main").exitCode() == 0);
-        assertEquals(done(work, "rev-parse", "HEAD").trim(), repo.resolve("refs/heads/main").name(), "done, but nobody was told");
+        assertEquals(done(work, "rev-parse", "HEAD").trim(), repo.resolve("refs/heads/main").name(),
+                "done, but nobody was told");
     }
 
     @Test
@@ -368,7 +429,8 @@ class GitHttpTest {
         aws.codecommit.createRepository("wants").commit("refs/heads/main", "a", "1");
         var work = Files.createDirectory(temp.resolve("work"));
         done(work, "init", "-q");
-        var git = git(work, "-c", "protocol.version=2", "fetch", url("wants"), "1234567890123456789012345678901234567890");
+        var git = git(work, "-c", "protocol.version=2", "fetch", url("wants"),
+                "1234567890123456789012345678901234567890");
         assertTrue(aws.calls().get(aws.calls().size() - 1).error() != null);
         assertTrue(git.out().contains("not our ref") || git.out().contains("not valid"), git.out());
         assertEquals(128, git.exitCode());

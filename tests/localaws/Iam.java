@@ -27,7 +27,10 @@ import localaws.PolicyEvaluator.Decision;
 import localaws.PolicyEvaluator.Policy;
 import localaws.PolicyEvaluator.Request;
 
-/** IAM: roles, users and groups, their inline and managed policies, and the policy simulator. Rules from the IAM API Reference and its quotas page. */
+/**
+ * IAM: roles, users and groups, their inline and managed policies, and the policy simulator. Rules from the IAM API
+ * Reference and its quotas page.
+ */
 public final class Iam implements LocalAws.Service {
     /** What is counted of a policy: everything but white space. */
     private static final Map<String, Integer> INLINE_QUOTA = Map.of("user", 2048, "group", 5120, "role", 10240);
@@ -45,7 +48,10 @@ public final class Iam implements LocalAws.Service {
         public final String name;
         /** Documents by name. */
         public final Map<String, String> inline = new TreeMap<>();
-        /** Managed policies, as in their ARNs behind the account: {@code policy/path/Name}; AWS's own begin with {@code aws:}. */
+        /**
+         * Managed policies, as in their ARNs behind the account: {@code policy/path/Name}; AWS's own begin with
+         * {@code aws:}.
+         */
         public final Set<String> attached = new TreeSet<>();
         /** For a user: the names of its groups. */
         public final Set<String> groups = new TreeSet<>();
@@ -110,15 +116,22 @@ public final class Iam implements LocalAws.Service {
     private Map<String, List<Policy>> stale = Map.of();
     /** Actions that the simulator refuses as unknown. */
     public final Set<String> unknownToSimulator = new HashSet<>();
-    /** Whether the simulator puts an action's results on several resources under one result; which of the two AWS does is not documented. */
+    /**
+     * Whether the simulator puts an action's results on several resources under one result; which of the two AWS does
+     * is not documented.
+     */
     public boolean simulatorGroupsResources;
 
     Iam(LocalAws aws) {
         this.aws = aws;
         createUser("operator");
-        var all = "{\n    \"Version\": \"2012-10-17\",\n    \"Statement\": [\n        {\n            \"Effect\": \"Allow\",\n            \"Action\": \"%s\",\n            \"Resource\": \"*\"\n        }\n    ]\n}";
-        for (var own : Map.of("AdministratorAccess", all.formatted("*"), "AWSCodeCommitFullAccess", all.formatted("codecommit:*")).entrySet())
-            policies.put("aws:policy/" + own.getKey(), new Managed("aws:policy/" + own.getKey(), "", own.getValue(), aws.now()));
+        var all = "{\n    \"Version\": \"2012-10-17\",\n    \"Statement\": [\n        {\n            \"Effect\": "
+                + "\"Allow\",\n            \"Action\": \"%s\",\n            \"Resource\": \"*\"\n        }\n    ]\n}";
+        for (var own : Map
+                .of("AdministratorAccess", all.formatted("*"), "AWSCodeCommitFullAccess", all.formatted("codecommit:*"))
+                .entrySet())
+            policies.put("aws:policy/" + own.getKey(),
+                    new Managed("aws:policy/" + own.getKey(), "", own.getValue(), aws.now()));
     }
 
     // For tests: what no script makes, and a look at the state
@@ -140,7 +153,8 @@ public final class Iam implements LocalAws.Service {
     }
 
     public Principal createGroup(String pathAndName, String... users) {
-        for (var user : users) principals.get("user/" + user).groups.add(pathAndName.substring(pathAndName.lastIndexOf('/') + 1));
+        for (var user : users)
+            principals.get("user/" + user).groups.add(pathAndName.substring(pathAndName.lastIndexOf('/') + 1));
         return create("group", pathAndName);
     }
 
@@ -153,7 +167,8 @@ public final class Iam implements LocalAws.Service {
 
     private synchronized Principal create(String kind, String pathAndName) {
         var slash = pathAndName.lastIndexOf('/');
-        var principal = new Principal(kind, "/" + pathAndName.substring(0, slash + 1), pathAndName.substring(slash + 1), aws.now());
+        var principal = new Principal(kind, "/" + pathAndName.substring(0, slash + 1), pathAndName.substring(slash + 1),
+                aws.now());
         principals.put(kind + "/" + principal.name, principal);
         return principal;
     }
@@ -190,18 +205,24 @@ public final class Iam implements LocalAws.Service {
 
     @Override
     public synchronized JsonNode answer(String operation, ObjectNode input, Caller caller) {
-        for (var member : List.of("PathPrefix", "PolicyUsageFilter", "CallerArn", "ResourcePolicy", "ResourceOwner", "ResourceHandlingOption"))
-            if (input.hasNonNull(member)) throw new AwsError("InvalidInput", "The embedded AWS does not offer " + member);
+        for (var member : List.of("PathPrefix", "PolicyUsageFilter", "CallerArn", "ResourcePolicy", "ResourceOwner",
+                "ResourceHandlingOption"))
+            if (input.hasNonNull(member))
+                throw new AwsError("InvalidInput", "The embedded AWS does not offer " + member);
         var kind = operation.contains("Role") ? "role" : operation.contains("User") ? "user" : "group";
         return switch (operation) {
-            case "GetRole", "GetUser" -> node(kind.equals("role") ? "Role" : "User", describe(principal(kind, named(input, caller)), caller));
+            case "GetRole", "GetUser" ->
+                node(kind.equals("role") ? "Role" : "User", describe(principal(kind, named(input, caller)), caller));
             case "GetGroup" -> {
                 var group = principal(kind, input);
-                var answer = page("Users", principals.values().stream().filter(p -> p.groups.contains(group.name)).map(p -> describe(p, caller)).toList(),
+                var answer = page("Users",
+                        principals.values().stream().filter(p -> p.groups.contains(group.name))
+                                .map(p -> describe(p, caller)).toList(),
                         input, pageSize);
                 yield answer.set("Group", describe(group, caller));
             }
-            case "PutRolePolicy", "PutUserPolicy", "PutGroupPolicy" -> change(() -> putInline(principal(kind, input), input, caller));
+            case "PutRolePolicy", "PutUserPolicy", "PutGroupPolicy" ->
+                change(() -> putInline(principal(kind, input), input, caller));
             case "GetRolePolicy", "GetUserPolicy", "GetGroupPolicy" -> {
                 var principal = principal(kind, input);
                 var name = input.get("PolicyName").asText();
@@ -216,7 +237,9 @@ public final class Iam implements LocalAws.Service {
                 principal.inline.remove(name);
             });
             case "ListRolePolicies", "ListUserPolicies", "ListGroupPolicies" ->
-                    page("PolicyNames", principal(kind, input).inline.keySet().stream().map(name -> Models.JSON.getNodeFactory().textNode(name)).toList(),
+                page("PolicyNames",
+                        principal(kind, input).inline.keySet().stream()
+                                .map(name -> Models.JSON.getNodeFactory().textNode(name)).toList(),
                             input, pageSize);
             case "AttachRolePolicy", "AttachUserPolicy", "AttachGroupPolicy" -> change(() -> {
                 var principal = modifiable(principal(kind, input));
@@ -227,12 +250,15 @@ public final class Iam implements LocalAws.Service {
             });
             case "DetachRolePolicy", "DetachUserPolicy", "DetachGroupPolicy" -> change(() -> {
                 var principal = modifiable(principal(kind, input));
-                if (!principal.attached.contains(resource(input, caller))) throw noSuch("Policy " + input.get("PolicyArn").asText() + " was not found.");
+                if (!principal.attached.contains(resource(input, caller)))
+                    throw noSuch("Policy " + input.get("PolicyArn").asText() + " was not found.");
                 principal.attached.remove(resource(input, caller));
             });
             case "ListAttachedRolePolicies", "ListAttachedUserPolicies", "ListAttachedGroupPolicies" ->
                     page("AttachedPolicies", principal(kind, input).attached.stream().map(policies::get)
-                            .map(p -> Models.JSON.createObjectNode().put("PolicyName", p.name).put("PolicyArn", arn(p, caller))).toList(), input, pageSize);
+                        .map(p -> Models.JSON.createObjectNode().put("PolicyName", p.name).put("PolicyArn",
+                                arn(p, caller)))
+                        .toList(), input, pageSize);
             case "CreatePolicy" -> createPolicy(input, caller);
             case "GetPolicy" -> node("Policy", describe(managed(input, caller), caller, true));
             case "TagPolicy" -> {
@@ -245,7 +271,8 @@ public final class Iam implements LocalAws.Service {
             case "GetPolicyVersion" -> {
                 var policy = managed(input, caller);
                 var version = version(policy, input);
-                yield node("PolicyVersion", describe(policy, version).put("Document", encode(policy.versions.get(version))));
+                yield node("PolicyVersion",
+                        describe(policy, version).put("Document", encode(policy.versions.get(version))));
             }
             case "ListPolicyVersions" -> {
                 var policy = managed(input, caller);
@@ -272,7 +299,8 @@ public final class Iam implements LocalAws.Service {
 
     private ObjectNode named(ObjectNode input, Caller caller) {
         if (input.hasNonNull("UserName") || input.hasNonNull("RoleName")) return input;
-        if (!caller.arn().contains(":user/")) throw new AwsError("ValidationError", "Must specify userName when calling with non-User credentials");
+        if (!caller.arn().contains(":user/"))
+            throw new AwsError("ValidationError", "Must specify userName when calling with non-User credentials");
         return input.deepCopy().put("UserName", caller.arn().substring(caller.arn().lastIndexOf('/') + 1));
     }
 
@@ -285,13 +313,15 @@ public final class Iam implements LocalAws.Service {
 
     private static Principal modifiable(Principal principal) {
         if (principal.path.startsWith("/aws-service-role/"))
-            throw new AwsError("UnmodifiableEntity", "Cannot perform the operation on the protected role '" + principal.name
+            throw new AwsError("UnmodifiableEntity",
+                    "Cannot perform the operation on the protected role '" + principal.name
                     + "' - this role is only modifiable by AWS");
         return principal;
     }
 
     private ObjectNode describe(Principal principal, Caller caller) {
-        var described = Models.JSON.createObjectNode().put("Path", principal.path).put(nameOf(principal.kind), principal.name)
+        var described = Models.JSON.createObjectNode().put("Path", principal.path)
+                .put(nameOf(principal.kind), principal.name)
                 .put(capital(principal.kind) + "Id", principal.id)
                 .put("Arn", "arn:" + caller.partition() + ":iam::" + caller.account() + ":" + principal.resource())
                         .put("CreateDate", principal.created.getEpochSecond());
@@ -306,9 +336,11 @@ public final class Iam implements LocalAws.Service {
         modifiable(principal);
         checkPolicy(document, caller);
         var size = size(document);
-        for (var other : principal.inline.entrySet()) if (!other.getKey().equals(input.get("PolicyName").asText())) size += size(other.getValue());
+        for (var other : principal.inline.entrySet())
+            if (!other.getKey().equals(input.get("PolicyName").asText())) size += size(other.getValue());
         if (size > INLINE_QUOTA.get(principal.kind))
-            throw limit("Maximum policy size of " + INLINE_QUOTA.get(principal.kind) + " bytes exceeded for " + principal.kind + " " + principal.name);
+            throw limit("Maximum policy size of " + INLINE_QUOTA.get(principal.kind) + " bytes exceeded for "
+                    + principal.kind + " " + principal.name);
         principal.inline.put(input.get("PolicyName").asText(), document);
     }
 
@@ -318,17 +350,22 @@ public final class Iam implements LocalAws.Service {
         if (size(document) > MANAGED_QUOTA) throw limit("Cannot exceed quota for PolicySize: " + MANAGED_QUOTA);
         var name = input.get("PolicyName").asText();
         if (policies.values().stream().anyMatch(p -> p.name.equalsIgnoreCase(name) && !p.resource.startsWith("aws:")))
-            throw new AwsError(409, "EntityAlreadyExists", "A policy called " + name + " already exists. Duplicate names are not allowed.");
-        var policy = new Managed("policy" + input.path("Path").asText("/") + name, input.path("Description").asText(""), document, aws.now());
+            throw new AwsError(409, "EntityAlreadyExists",
+                    "A policy called " + name + " already exists. Duplicate names are not allowed.");
+        var policy = new Managed("policy" + input.path("Path").asText("/") + name, input.path("Description").asText(""),
+                document, aws.now());
         putTags(policy, input);
         policies.put(policy.resource, policy);
         return node("Policy", describe(policy, caller, false));
     }
 
     private void deletePolicy(Managed policy) {
-        if (holders(policy).findAny().isPresent()) throw new AwsError(409, "DeleteConflict", "Cannot delete a policy attached to entities.");
+        if (holders(policy).findAny().isPresent())
+            throw new AwsError(409, "DeleteConflict", "Cannot delete a policy attached to entities.");
         if (policy.versions.size() > 1)
-            throw new AwsError(409, "DeleteConflict", "This policy has more than one version. Before you delete a policy, you must delete the policy's versions. The default version is deleted with the policy.");
+            throw new AwsError(409, "DeleteConflict",
+                    "This policy has more than one version. Before you delete a policy, you must delete the policy's "
+                            + "versions. The default version is deleted with the policy.");
         policies.remove(policy.resource);
     }
 
@@ -337,7 +374,8 @@ public final class Iam implements LocalAws.Service {
         checkPolicy(document, caller);
         if (size(document) > MANAGED_QUOTA) throw limit("Cannot exceed quota for PolicySize: " + MANAGED_QUOTA);
         if (policy.versions.size() >= VERSIONS)
-            throw limit("A managed policy can have up to " + VERSIONS + " versions. Before you create a new version, you must delete an existing version.");
+            throw limit("A managed policy can have up to " + VERSIONS
+                    + " versions. Before you create a new version, you must delete an existing version.");
         return change(() -> {
             var version = policy.addVersion(document);
             if (input.path("SetAsDefault").asBoolean()) policy.defaultVersion = version;
@@ -350,48 +388,58 @@ public final class Iam implements LocalAws.Service {
     }
 
     private String arn(Managed policy, Caller caller) {
-        return "arn:" + caller.partition() + ":iam::" + (policy.resource.startsWith("aws:") ? "" : caller.account() + ":") + policy.resource;
+        return "arn:" + caller.partition() + ":iam::"
+                + (policy.resource.startsWith("aws:") ? "" : caller.account() + ":") + policy.resource;
     }
 
     private static String resource(ObjectNode input, Caller caller) {
         var arn = input.get("PolicyArn").asText();
         var own = "arn:" + caller.partition() + ":iam::" + caller.account() + ":";
         var others = "arn:" + caller.partition() + ":iam::aws:";
-        if (!arn.startsWith(own + "policy/") && !arn.startsWith(others + "policy/")) throw new AwsError("InvalidInput", "ARN " + arn + " is not valid.");
+        if (!arn.startsWith(own + "policy/") && !arn.startsWith(others + "policy/"))
+            throw new AwsError("InvalidInput", "ARN " + arn + " is not valid.");
         return arn.startsWith(own) ? arn.substring(own.length()) : "aws:" + arn.substring(others.length());
     }
 
     private Managed managed(ObjectNode input, Caller caller) {
         var policy = policies.get(resource(input, caller));
-        if (policy == null) throw noSuch("Policy " + input.get("PolicyArn").asText() + " does not exist or is not attachable.");
+        if (policy == null)
+            throw noSuch("Policy " + input.get("PolicyArn").asText() + " does not exist or is not attachable.");
         return policy;
     }
 
     private static Managed own(Managed policy) {
-        if (policy.resource.startsWith("aws:")) throw new AwsError(403, "AccessDenied", "AWS's own policies cannot be changed");
+        if (policy.resource.startsWith("aws:"))
+            throw new AwsError(403, "AccessDenied", "AWS's own policies cannot be changed");
         return policy;
     }
 
     private static String version(Managed policy, ObjectNode input) {
         var version = input.get("VersionId").asText();
-        if (!policy.versions.containsKey(version)) throw noSuch("Policy " + policy.name + " version " + version + " does not exist or is not attachable.");
+        if (!policy.versions.containsKey(version))
+            throw noSuch("Policy " + policy.name + " version " + version + " does not exist or is not attachable.");
         return version;
     }
 
     private ObjectNode describe(Managed policy, Caller caller, boolean whole) {
-        var described = Models.JSON.createObjectNode().put("PolicyName", policy.name).put("PolicyId", policy.id).put("Arn", arn(policy, caller))
-                .put("Path", policy.resource.substring(policy.resource.indexOf('/'), policy.resource.lastIndexOf('/') + 1))
+        var described = Models.JSON.createObjectNode().put("PolicyName", policy.name).put("PolicyId", policy.id)
+                .put("Arn", arn(policy, caller))
+                .put("Path",
+                        policy.resource.substring(policy.resource.indexOf('/'), policy.resource.lastIndexOf('/') + 1))
                         .put("DefaultVersionId", policy.defaultVersion)
                 .put("AttachmentCount", holders(policy).count()).put("IsAttachable", true)
-                .put("PermissionsBoundaryUsageCount", principals.values().stream().filter(p -> policy.resource.equals(p.boundary)).count())
+                .put("PermissionsBoundaryUsageCount",
+                        principals.values().stream().filter(p -> policy.resource.equals(p.boundary)).count())
                 .put("CreateDate", policy.created.getEpochSecond()).put("UpdateDate", policy.created.getEpochSecond());
         if (whole && !policy.description.isEmpty()) described.put("Description", policy.description);
-        policy.tags.forEach((key, value) -> described.withArray("Tags").addObject().put("Key", key).put("Value", value));
+        policy.tags
+                .forEach((key, value) -> described.withArray("Tags").addObject().put("Key", key).put("Value", value));
         return described;
     }
 
     private static ObjectNode describe(Managed policy, String version) {
-        return Models.JSON.createObjectNode().put("VersionId", version).put("IsDefaultVersion", version.equals(policy.defaultVersion))
+        return Models.JSON.createObjectNode().put("VersionId", version)
+                .put("IsDefaultVersion", version.equals(policy.defaultVersion))
                 .put("CreateDate", policy.created.getEpochSecond());
     }
 
@@ -404,12 +452,15 @@ public final class Iam implements LocalAws.Service {
     }
 
     private JsonNode entities(Managed policy, ObjectNode input) {
-        var holders = holders(policy).filter(p -> !input.hasNonNull("EntityFilter") || input.get("EntityFilter").asText().equalsIgnoreCase(p.kind))
-                .map(p -> Models.JSON.createObjectNode().put(nameOf(p.kind), p.name).put(capital(p.kind) + "Id", p.id)).toList();
+        var holders = holders(policy).filter(
+                p -> !input.hasNonNull("EntityFilter") || input.get("EntityFilter").asText().equalsIgnoreCase(p.kind))
+                .map(p -> Models.JSON.createObjectNode().put(nameOf(p.kind), p.name).put(capital(p.kind) + "Id", p.id))
+                .toList();
         var answer = page("All", holders, input, pageSize);
         var page = answer.remove("All");
         for (var kind : INLINE_QUOTA.keySet())
-            answer.putArray("Policy" + capital(kind) + "s").addAll(page.valueStream().filter(p -> p.has(nameOf(kind))).toList());
+            answer.putArray("Policy" + capital(kind) + "s")
+                    .addAll(page.valueStream().filter(p -> p.has(nameOf(kind))).toList());
         return answer;
     }
 
@@ -442,7 +493,8 @@ public final class Iam implements LocalAws.Service {
     /** Its own policies and, for a user, those of its groups, with the ids that the simulator gives them. */
     private List<Policy> policiesOf(Principal principal) {
         var all = new ArrayList<Policy>();
-        principal.inline.forEach((name, document) -> all.add(Policy.of(principal.kind + "_" + principal.name + "_" + name, document)));
+        principal.inline.forEach(
+                (name, document) -> all.add(Policy.of(principal.kind + "_" + principal.name + "_" + name, document)));
         principal.attached.forEach(resource -> all.add(policyOf(resource)));
         principal.groups.forEach(group -> all.addAll(policiesOf(principals.get("group/" + group))));
         return all;
@@ -457,9 +509,11 @@ public final class Iam implements LocalAws.Service {
         var source = input.get("PolicySourceArn").asText();
         if (!source.matches("arn:" + caller.partition() + ":iam::\\d{12}:(user|group|role)/.+"))
             throw new AwsError("InvalidInput", "Invalid Entity Arn: " + source);
-        var principal = principals.values().stream().filter(p -> source.endsWith("::" + caller.account() + ":" + p.resource())).findFirst()
+        var principal = principals.values().stream()
+                .filter(p -> source.endsWith("::" + caller.account() + ":" + p.resource())).findFirst()
                 .orElseThrow(() -> noSuch("The entity " + source + " cannot be found."));
-        var identity = new ArrayList<>(staleCalls > 0 ? stale.getOrDefault(principal.kind + "/" + principal.name, List.of()) : policiesOf(principal));
+        var identity = new ArrayList<>(staleCalls > 0
+                ? stale.getOrDefault(principal.kind + "/" + principal.name, List.of()) : policiesOf(principal));
         if (staleCalls > 0 && !input.hasNonNull("Marker")) staleCalls--;
         identity.addAll(given(input, "PolicyInputList", caller));
         var boundaries = new ArrayList<>(given(input, "PermissionsBoundaryPolicyInputList", caller));
@@ -470,7 +524,8 @@ public final class Iam implements LocalAws.Service {
                 throw new AwsError("InvalidInput", "Context entries must have a name and a type");
             var values = entry.path("ContextKeyValues").valueStream().map(JsonNode::asText).toList();
             if (values.isEmpty() || values.size() > 1 && !entry.get("ContextKeyType").asText().endsWith("List"))
-                throw new AwsError("InvalidInput", "Context entry " + entry.get("ContextKeyName").asText() + " has " + values.size() + " values for its type");
+                throw new AwsError("InvalidInput", "Context entry " + entry.get("ContextKeyName").asText() + " has "
+                        + values.size() + " values for its type");
             context.put(entry.get("ContextKeyName").asText(), values);
         }
         var resources = input.path("ResourceArns").valueStream().map(JsonNode::asText).toList();
@@ -479,7 +534,9 @@ public final class Iam implements LocalAws.Service {
             if (!action.asText().matches("[a-z0-9-]+:[A-Za-z0-9]+") || unknownToSimulator.contains(action.asText()))
                 throw new AwsError("InvalidInput", "Invalid Action: " + action.asText());
             var found = (resources.isEmpty() ? List.of("*") : resources).stream()
-                    .map(resource -> result(new Request(source, action.asText(), resource, context), identity, boundaries)).toList();
+                    .map(resource -> result(new Request(source, action.asText(), resource, context), identity,
+                            boundaries))
+                    .toList();
             if (simulatorGroupsResources) found.forEach(r -> found.get(0).withArray("ResourceSpecificResults")
                     .addAll(r == found.get(0) ? List.of() : r.path("ResourceSpecificResults").valueStream().toList()));
             results.addAll(simulatorGroupsResources ? found.subList(0, 1) : found);
@@ -489,13 +546,16 @@ public final class Iam implements LocalAws.Service {
 
     private static ObjectNode result(Request request, List<Policy> identity, List<Policy> boundaries) {
         var decided = PolicyEvaluator.decide(request, identity, null, boundaries);
-        var result = Models.JSON.createObjectNode().put("EvalActionName", request.action()).put("EvalResourceName", request.resource())
+        var result = Models.JSON.createObjectNode().put("EvalActionName", request.action())
+                .put("EvalResourceName", request.resource())
                 .put("EvalDecision", decided.decision().name());
         for (var match : new LinkedHashSet<>(decided.matched().stream().map(PolicyEvaluator.Match::policyId).toList()))
-            result.withArray("MatchedStatements").addObject().put("SourcePolicyId", match).put("SourcePolicyType", "IAM Policy");
+            result.withArray("MatchedStatements").addObject().put("SourcePolicyId", match).put("SourcePolicyType",
+                    "IAM Policy");
         if (!boundaries.isEmpty())
             result.putObject("PermissionsBoundaryDecisionDetail")
-                    .put("AllowedByPermissionsBoundary", PolicyEvaluator.evaluate(request, boundaries).decision() == Decision.allowed);
+                    .put("AllowedByPermissionsBoundary",
+                            PolicyEvaluator.evaluate(request, boundaries).decision() == Decision.allowed);
         if (request.resource().equals("*")) {
             decided.missingKeys().forEach(result.putArray("MissingContextValues")::add);
             return result;
@@ -514,7 +574,8 @@ public final class Iam implements LocalAws.Service {
             try {
                 checkPolicy(document.asText(), caller);
             } catch (AwsError e) {
-                throw new AwsError("InvalidInput", "Policy input " + (given.size() + 1) + " is not valid: " + e.getMessage());
+                throw new AwsError("InvalidInput",
+                        "Policy input " + (given.size() + 1) + " is not valid: " + e.getMessage());
             }
             given.add(Policy.of(list + "." + (given.size() + 1), document.asText()));
         }
@@ -532,17 +593,24 @@ public final class Iam implements LocalAws.Service {
         }
         var sids = new HashSet<String>();
         only(policy, "Version|Id|Statement");
-        if (!policy.path("Version").asText("2008-10-17").matches("2012-10-17|2008-10-17")) throw malformed("Syntax errors in policy.");
-        if (!policy.path("Statement").isContainerNode() || policy.get("Statement").isEmpty()) throw malformed("Syntax errors in policy.");
+        if (!policy.path("Version").asText("2008-10-17").matches("2012-10-17|2008-10-17"))
+            throw malformed("Syntax errors in policy.");
+        if (!policy.path("Statement").isContainerNode() || policy.get("Statement").isEmpty())
+            throw malformed("Syntax errors in policy.");
         for (var statement : Kms.list(policy.get("Statement"))) {
-            if (statement.has("Principal") || statement.has("NotPrincipal")) throw malformed("Policy document should not specify a principal.");
+            if (statement.has("Principal") || statement.has("NotPrincipal"))
+                throw malformed("Policy document should not specify a principal.");
             only(statement, "Sid|Effect|Action|NotAction|Resource|NotResource|Condition");
             if (!statement.path("Effect").asText().matches("Allow|Deny")) throw malformed("Syntax errors in policy.");
             var sid = statement.path("Sid").asText("");
-            if (!sid.matches("[0-9A-Za-z]*")) throw malformed("Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*");
-            if (!sid.isEmpty() && !sids.add(sid)) throw malformed("Statement IDs (SID) in a single policy must be unique.");
+            if (!sid.matches("[0-9A-Za-z]*")) throw malformed(
+                    "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular "
+                            + "expression [0-9A-Za-z]*");
+            if (!sid.isEmpty() && !sids.add(sid))
+                throw malformed("Statement IDs (SID) in a single policy must be unique.");
             for (var action : oneOf(statement, "Action", "actions"))
-                if (!action.equals("*") && !action.matches("[a-zA-Z0-9-]+:[\\w*?]+")) throw malformed("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.");
+                if (!action.equals("*") && !action.matches("[a-zA-Z0-9-]+:[\\w*?]+"))
+                    throw malformed("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.");
             for (var resource : oneOf(statement, "Resource", "resources")) checkResource(resource, caller);
             checkCondition(statement.path("Condition"));
         }
@@ -557,7 +625,8 @@ public final class Iam implements LocalAws.Service {
 
     /** The values of the element or of its negation, of which there must be one. */
     private static List<String> oneOf(JsonNode statement, String element, String what) {
-        if (statement.has(element) == statement.has("Not" + element)) throw malformed("Policy statement must contain " + what + ".");
+        if (statement.has(element) == statement.has("Not" + element))
+            throw malformed("Policy statement must contain " + what + ".");
         var values = Kms.list(statement.path(statement.has(element) ? element : "Not" + element));
         if (values.isEmpty()) throw malformed("Policy statement must contain " + what + ".");
         if (!values.stream().allMatch(JsonNode::isTextual)) throw malformed("Syntax errors in policy.");
@@ -567,22 +636,28 @@ public final class Iam implements LocalAws.Service {
     private static void checkResource(String resource, Caller caller) {
         if (resource.equals("*")) return;
         var parts = resource.split(":", 6);
-        if (!parts[0].equals("arn") || parts.length < 6) throw malformed("Resource " + resource + " must be in ARN format or \"*\".");
+        if (!parts[0].equals("arn") || parts.length < 6)
+            throw malformed("Resource " + resource + " must be in ARN format or \"*\".");
         if (!parts[1].equals("*") && !parts[1].equals(caller.partition()))
             throw malformed("Partition \"" + parts[1] + "\" is not valid for resource \"" + resource + "\".");
-        if (!parts[2].matches("[a-z0-9-]+")) throw malformed("Resource vendor must be fully qualified and cannot contain regexes.");
+        if (!parts[2].matches("[a-z0-9-]+"))
+            throw malformed("Resource vendor must be fully qualified and cannot contain regexes.");
     }
 
     private static void checkCondition(JsonNode condition) {
         if (condition.isMissingNode()) return;
         if (!condition.isObject()) throw malformed("Syntax errors in policy.");
         for (var operator : condition.properties()) {
-            if (!operator.getKey().matches("(For(All|Any)Values?:)?((String(Not)?(Equals(IgnoreCase)?|Like)|Arn(Not)?(Equals|Like)|(Numeric|Date)(NotEquals|Equals|(LessThan|GreaterThan)(Equals)?)"
-                    + "|Bool|BinaryEquals|(Not)?IpAddress)(IfExists)?|Null)")) throw malformed("Invalid Condition type : " + operator.getKey() + ".");
+            if (!operator.getKey().matches(
+                    "(For(All|Any)Values?:)?((String(Not)?(Equals(IgnoreCase)?|Like)|Arn(Not)?(Equals|Like)|(Numeric|Date)(NotEquals|Equals|(LessThan|GreaterThan)(Equals)?)"
+                            + "|Bool|BinaryEquals|(Not)?IpAddress)(IfExists)?|Null)"))
+                throw malformed("Invalid Condition type : " + operator.getKey() + ".");
             if (!operator.getValue().isObject()) throw malformed("Syntax errors in policy.");
             for (var key : operator.getValue().properties()) {
-                if (!key.getKey().matches("[a-zA-Z0-9-]+:.+")) throw malformed("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.");
-                if (Kms.list(key.getValue()).stream().anyMatch(value -> !value.isValueNode() || value.isNull())) throw malformed("Syntax errors in policy.");
+                if (!key.getKey().matches("[a-zA-Z0-9-]+:.+"))
+                    throw malformed("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.");
+                if (Kms.list(key.getValue()).stream().anyMatch(value -> !value.isValueNode() || value.isNull()))
+                    throw malformed("Syntax errors in policy.");
             }
         }
     }
@@ -592,7 +667,8 @@ public final class Iam implements LocalAws.Service {
     private static ObjectNode page(String name, List<? extends JsonNode> items, ObjectNode input, int size) {
         var from = 0;
         if (input.hasNonNull("Marker")) {
-            if (!input.get("Marker").asText().matches("AAF\\d{1,6}/=")) throw new AwsError("ValidationError", "Invalid Marker.");
+            if (!input.get("Marker").asText().matches("AAF\\d{1,6}/="))
+                throw new AwsError("ValidationError", "Invalid Marker.");
             from = Math.min(Integer.parseInt(input.get("Marker").asText().replaceAll("\\D", "")), items.size());
         }
         var to = Math.min(items.size(), from + Math.min(size, input.path("MaxItems").asInt(100)));
@@ -608,7 +684,8 @@ public final class Iam implements LocalAws.Service {
 
     /** As IAM gives documents back: percent-encoded by RFC 3986. */
     private static String encode(String document) {
-        return URLEncoder.encode(document, StandardCharsets.UTF_8).replace("+", "%20").replace("*", "%2A").replace("%7E", "~");
+        return URLEncoder.encode(document, StandardCharsets.UTF_8).replace("+", "%20").replace("*", "%2A")
+                .replace("%7E", "~");
     }
 
     private static ObjectNode node(String name, JsonNode value) {

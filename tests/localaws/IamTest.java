@@ -34,7 +34,8 @@ import software.amazon.awssdk.services.iam.model.Tag;
 
 /** IAM by AWS's own client: what it keeps, what it refuses and with which code, and what its simulator says. */
 class IamTest {
-    static final String ALLOW_ALL = "{\"Version\": \"2012-10-17\", \"Statement\": {\"Effect\": \"Allow\", \"Action\": \"*\", \"Resource\": \"*\"}}";
+    static final String ALLOW_ALL = "{\"Version\": \"2012-10-17\", \"Statement\": {\"Effect\": \"Allow\", "
+            + "\"Action\": \"*\", \"Resource\": \"*\"}}";
     static final String DENY_MAIN = """
             {"Version": "2012-10-17", "Statement": [{"Sid": "Main", "Effect": "Deny", "Action": ["codecommit:GitPush", "codecommit:CreateCommit"],
               "Resource": "arn:aws:codecommit:eu-west-1:111122223333:orders", "Condition": {"StringLikeIfExists": {"codecommit:References": "refs/heads/main"},
@@ -45,8 +46,11 @@ class IamTest {
     final IamClient iam = client("eu-west-1");
 
     IamClient client(String region) {
-        return IamClient.builder().endpointOverride(aws.endpoint()).region(Region.of(region)).httpClient(UrlConnectionHttpClient.create())
-                .credentialsProvider(StaticCredentialsProvider.create(AwsBasicCredentials.create(LocalAws.ACCESS_KEY_ID, LocalAws.SECRET_ACCESS_KEY))).build();
+        return IamClient.builder().endpointOverride(aws.endpoint()).region(Region.of(region))
+                .httpClient(UrlConnectionHttpClient.create())
+                .credentialsProvider(StaticCredentialsProvider
+                        .create(AwsBasicCredentials.create(LocalAws.ACCESS_KEY_ID, LocalAws.SECRET_ACCESS_KEY)))
+                .build();
     }
 
     @AfterEach
@@ -67,7 +71,8 @@ class IamTest {
     @Test
     void knowsItsPrincipalsByArnInAnyPartition() {
         aws.iam.createRole("team/Developer");
-        assertEquals("arn:aws:iam::111122223333:role/team/Developer", iam.getRole(r -> r.roleName("Developer")).role().arn());
+        assertEquals("arn:aws:iam::111122223333:role/team/Developer",
+                iam.getRole(r -> r.roleName("Developer")).role().arn());
         try (var china = client("cn-north-1")) {
             assertEquals("arn:aws-cn:iam::111122223333:user/operator", china.getUser().user().arn());
         }
@@ -86,7 +91,8 @@ class IamTest {
     @Test
     void aNewRoleIsNotVisibleToKmsAtOnce() {
         aws.iam.createRoleVisibleAfter("Developer", 2);
-        assertEquals(List.of(false, false, true, true), IntStream.range(0, 4).mapToObj(i -> aws.iam.visibleToKms(ROLE)).toList());
+        assertEquals(List.of(false, false, true, true),
+                IntStream.range(0, 4).mapToObj(i -> aws.iam.visibleToKms(ROLE)).toList());
         assertEquals("Developer", iam.getRole(r -> r.roleName("Developer")).role().roleName());
     }
 
@@ -106,7 +112,8 @@ class IamTest {
         assertEquals("alice", iam.getUserPolicy(r -> r.userName("alice").policyName("all")).userName());
         iam.putGroupPolicy(r -> r.groupName("Developers").policyName("all").policyDocument(document));
         assertEquals("Developers", iam.getGroupPolicy(r -> r.groupName("Developers").policyName("all")).groupName());
-        assertEquals("arn:aws:iam::111122223333:group/team/Developers", iam.getGroup(r -> r.groupName("Developers")).group().arn());
+        assertEquals("arn:aws:iam::111122223333:group/team/Developers",
+                iam.getGroup(r -> r.groupName("Developers")).group().arn());
         iam.deleteGroupPolicy(r -> r.groupName("Developers").policyName("all"));
         assertError("NoSuchEntity", () -> iam.deleteGroupPolicy(r -> r.groupName("Developers").policyName("all")));
         assertError("NoSuchEntity", () -> iam.getGroupPolicy(r -> r.groupName("Developers").policyName("all")));
@@ -131,18 +138,23 @@ class IamTest {
         }
         var first = iam.listRolePolicies(r -> r.roleName("Developer"));
         assertTrue(first.isTruncated() && first.policyNames().size() < 5);
-        assertEquals(List.of("p0", "p1", "p2", "p3", "p4"), iam.listRolePoliciesPaginator(r -> r.roleName("Developer")).policyNames().stream().toList());
         assertEquals(List.of("p0", "p1", "p2", "p3", "p4"),
-                iam.listAttachedRolePoliciesPaginator(r -> r.roleName("Developer")).attachedPolicies().stream().map(AttachedPolicy::policyName).toList());
-        assertEquals(5, iam.listAttachedUserPoliciesPaginator(r -> r.userName("user0")).attachedPolicies().stream().count());
-        assertEquals(0, iam.listAttachedGroupPoliciesPaginator(r -> r.groupName("Developers")).attachedPolicies().stream().count());
+                iam.listRolePoliciesPaginator(r -> r.roleName("Developer")).policyNames().stream().toList());
+        assertEquals(List.of("p0", "p1", "p2", "p3", "p4"),
+                iam.listAttachedRolePoliciesPaginator(r -> r.roleName("Developer")).attachedPolicies().stream()
+                        .map(AttachedPolicy::policyName).toList());
+        assertEquals(5,
+                iam.listAttachedUserPoliciesPaginator(r -> r.userName("user0")).attachedPolicies().stream().count());
+        assertEquals(0, iam.listAttachedGroupPoliciesPaginator(r -> r.groupName("Developers")).attachedPolicies()
+                .stream().count());
         assertEquals(5, iam.getGroupPaginator(r -> r.groupName("Developers")).users().stream().count());
         var arn = "arn:aws:iam::111122223333:policy/p0";
         iam.attachGroupPolicy(r -> r.groupName("Developers").policyArn(arn));
         aws.iam.createRole("Other");
         iam.attachRolePolicy(r -> r.roleName("Other").policyArn(arn));
         var entities = iam.listEntitiesForPolicyPaginator(r -> r.policyArn(arn));
-        assertEquals(Set.of("Developer", "Other"), entities.stream().flatMap(p -> p.policyRoles().stream()).map(r -> r.roleName()).collect(Collectors.toSet()));
+        assertEquals(Set.of("Developer", "Other"), entities.stream().flatMap(p -> p.policyRoles().stream())
+                .map(r -> r.roleName()).collect(Collectors.toSet()));
         assertEquals(1, entities.stream().flatMap(p -> p.policyUsers().stream()).count());
         assertEquals(1, entities.stream().flatMap(p -> p.policyGroups().stream()).count());
         assertError("ValidationError", () -> iam.listRolePolicies(r -> r.roleName("Developer").marker("x")));
@@ -151,7 +163,9 @@ class IamTest {
     @Test
     void managedPoliciesHaveVersions() {
         aws.iam.createRole("Developer");
-        var policy = iam.createPolicy(r -> r.policyName("deny").path("/team/").policyDocument(ALLOW_ALL).description("x").tags(tag("a", "b"))).policy();
+        var policy = iam.createPolicy(
+                r -> r.policyName("deny").path("/team/").policyDocument(ALLOW_ALL).description("x").tags(tag("a", "b")))
+                .policy();
         assertEquals("arn:aws:iam::111122223333:policy/team/deny", policy.arn());
         assertEquals("v1", policy.defaultVersionId());
         assertError("EntityAlreadyExists", () -> iam.createPolicy(r -> r.policyName("Deny").policyDocument(ALLOW_ALL)));
@@ -161,13 +175,18 @@ class IamTest {
         assertEquals(2, got.tags().size());
         for (var i = 2; i <= 5; i++) {
             var last = i == 5;
-            iam.createPolicyVersion(r -> r.policyArn(policy.arn()).policyDocument(last ? DENY_MAIN : ALLOW_ALL).setAsDefault(last));
+            iam.createPolicyVersion(
+                    r -> r.policyArn(policy.arn()).policyDocument(last ? DENY_MAIN : ALLOW_ALL).setAsDefault(last));
         }
-        assertError("LimitExceeded", () -> iam.createPolicyVersion(r -> r.policyArn(policy.arn()).policyDocument(ALLOW_ALL)));
+        assertError("LimitExceeded",
+                () -> iam.createPolicyVersion(r -> r.policyArn(policy.arn()).policyDocument(ALLOW_ALL)));
         assertEquals(List.of("v5", "v4", "v3", "v2", "v1"),
-                iam.listPolicyVersionsPaginator(r -> r.policyArn(policy.arn())).versions().stream().map(v -> v.versionId()).toList());
+                iam.listPolicyVersionsPaginator(r -> r.policyArn(policy.arn())).versions().stream()
+                        .map(v -> v.versionId()).toList());
         assertEquals("v5", iam.getPolicy(r -> r.policyArn(policy.arn())).policy().defaultVersionId());
-        assertEquals(DENY_MAIN, URLDecoder.decode(iam.getPolicyVersion(r -> r.policyArn(policy.arn()).versionId("v5")).policyVersion().document(),
+        assertEquals(DENY_MAIN,
+                URLDecoder.decode(
+                        iam.getPolicyVersion(r -> r.policyArn(policy.arn()).versionId("v5")).policyVersion().document(),
                 StandardCharsets.UTF_8));
         assertError("DeleteConflict", () -> iam.deletePolicyVersion(r -> r.policyArn(policy.arn()).versionId("v5")));
         assertError("NoSuchEntity", () -> iam.deletePolicyVersion(r -> r.policyArn(policy.arn()).versionId("v6")));
@@ -182,15 +201,19 @@ class IamTest {
         iam.detachRolePolicy(r -> r.roleName("Developer").policyArn(policy.arn()));
         assertError("NoSuchEntity", () -> iam.detachRolePolicy(r -> r.roleName("Developer").policyArn(policy.arn())));
         assertError("DeleteConflict", () -> iam.deletePolicy(r -> r.policyArn(policy.arn())));
-        for (var version : List.of("v1", "v2", "v3", "v4")) iam.deletePolicyVersion(r -> r.policyArn(policy.arn()).versionId(version));
-        assertEquals("v6", iam.createPolicyVersion(r -> r.policyArn(policy.arn()).policyDocument(ALLOW_ALL)).policyVersion().versionId(),
+        for (var version : List.of("v1", "v2", "v3", "v4"))
+            iam.deletePolicyVersion(r -> r.policyArn(policy.arn()).versionId(version));
+        assertEquals("v6",
+                iam.createPolicyVersion(r -> r.policyArn(policy.arn()).policyDocument(ALLOW_ALL)).policyVersion()
+                        .versionId(),
                 "numbers are not used twice");
         iam.deletePolicyVersion(r -> r.policyArn(policy.arn()).versionId("v6"));
         iam.deletePolicy(r -> r.policyArn(policy.arn()));
         assertNull(aws.iam.policy("policy/team/deny"));
         assertError("NoSuchEntity", () -> iam.getPolicy(r -> r.policyArn(policy.arn())));
         assertError("InvalidInput", () -> iam.getPolicy(r -> r.policyArn("arn:aws-cn:iam::111122223333:policy/deny")));
-        assertError("AccessDenied", () -> iam.createPolicyVersion(r -> r.policyArn("arn:aws:iam::aws:policy/AdministratorAccess").policyDocument(ALLOW_ALL)));
+        assertError("AccessDenied", () -> iam.createPolicyVersion(
+                r -> r.policyArn("arn:aws:iam::aws:policy/AdministratorAccess").policyDocument(ALLOW_ALL)));
     }
 
     @Test
@@ -198,22 +221,28 @@ class IamTest {
         aws.iam.createRole("Developer");
         aws.iam.createUser("alice");
         aws.iam.createGroup("Developers");
-        iam.putRolePolicy(r -> r.roleName("Developer").policyName("a").policyDocument(ofSize(10_000) + " ".repeat(5000)));
+        iam.putRolePolicy(
+                r -> r.roleName("Developer").policyName("a").policyDocument(ofSize(10_000) + " ".repeat(5000)));
         iam.putRolePolicy(r -> r.roleName("Developer").policyName("b").policyDocument(ofSize(240)));
-        assertError("LimitExceeded", () -> iam.putRolePolicy(r -> r.roleName("Developer").policyName("c").policyDocument(ofSize(200))));
+        assertError("LimitExceeded",
+                () -> iam.putRolePolicy(r -> r.roleName("Developer").policyName("c").policyDocument(ofSize(200))));
         iam.putRolePolicy(r -> r.roleName("Developer").policyName("a").policyDocument(ofSize(9_800)));
         iam.putRolePolicy(r -> r.roleName("Developer").policyName("c").policyDocument(ofSize(200)));
         iam.putUserPolicy(r -> r.userName("alice").policyName("a").policyDocument(ofSize(2048)));
-        assertError("LimitExceeded", () -> iam.putUserPolicy(r -> r.userName("alice").policyName("a").policyDocument(ofSize(2049))));
+        assertError("LimitExceeded",
+                () -> iam.putUserPolicy(r -> r.userName("alice").policyName("a").policyDocument(ofSize(2049))));
         iam.putGroupPolicy(r -> r.groupName("Developers").policyName("a").policyDocument(ofSize(5120)));
-        assertError("LimitExceeded", () -> iam.putGroupPolicy(r -> r.groupName("Developers").policyName("a").policyDocument(ofSize(5121))));
+        assertError("LimitExceeded",
+                () -> iam.putGroupPolicy(r -> r.groupName("Developers").policyName("a").policyDocument(ofSize(5121))));
         iam.createPolicy(r -> r.policyName("p").policyDocument(ofSize(6144)));
         assertError("LimitExceeded", () -> iam.createPolicy(r -> r.policyName("q").policyDocument(ofSize(6145))));
-        assertError("LimitExceeded", () -> iam.createPolicyVersion(r -> r.policyArn("arn:aws:iam::111122223333:policy/p").policyDocument(ofSize(6145))));
+        assertError("LimitExceeded", () -> iam.createPolicyVersion(
+                r -> r.policyArn("arn:aws:iam::111122223333:policy/p").policyDocument(ofSize(6145))));
         for (var i = 0; i < 11; i++) {
             var name = "n" + i;
             iam.createPolicy(r -> r.policyName(name).policyDocument(ALLOW_ALL));
-            Executable attach = () -> iam.attachUserPolicy(r -> r.userName("alice").policyArn("arn:aws:iam::111122223333:policy/" + name));
+            Executable attach = () -> iam
+                    .attachUserPolicy(r -> r.userName("alice").policyArn("arn:aws:iam::111122223333:policy/" + name));
             if (i < 10) assertDoesNotThrow(attach);
             else assertError("LimitExceeded", attach);
         }
@@ -221,7 +250,8 @@ class IamTest {
 
     /** A policy of so many characters that are not white space. */
     static String ofSize(int size) {
-        var empty = "{\"Version\": \"2012-10-17\", \"Statement\": {\"Effect\": \"Allow\", \"Action\": \"*\", \"Resource\": \"arn:aws:s3:::\"}}";
+        var empty = "{\"Version\": \"2012-10-17\", \"Statement\": {\"Effect\": \"Allow\", \"Action\": \"*\", "
+                + "\"Resource\": \"arn:aws:s3:::\"}}";
         return empty.replace(":::", ":::" + "x".repeat(size - empty.replaceAll("\\s", "").length()));
     }
 
@@ -232,53 +262,75 @@ class IamTest {
             "{'Version': '2012-10-17'}",
             "{'Version': '2020-01-01', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': '*'}}",
             "{'Version': '2012-10-17', 'Statements': {'Effect': 'Deny', 'Action': '*', 'Resource': '*'}}",
-            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': '*', 'Effekt': 'Deny'}}",
-            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': '*', 'Action': 's3:*'}}",
+            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': '*', 'Effekt': "
+                    + "'Deny'}}",
+            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': '*', 'Action': "
+                    + "'s3:*'}}",
             "{'Version': '2012-10-17', 'Statement': {'Effect': 'deny', 'Action': '*', 'Resource': '*'}}",
             "{'Version': '2012-10-17', 'Statement': {'Action': '*', 'Resource': '*'}}",
             "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*'}}",
             "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': []}}",
-            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': '*', 'NotResource': '*'}}",
+            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': '*', "
+                    + "'NotResource': '*'}}",
             "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Resource': '*'}}",
             "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': 'GitPush', 'Resource': '*'}}",
-            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': ['codecommit:Git Push'], 'Resource': '*'}}",
+            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': ['codecommit:Git Push'], "
+                    + "'Resource': '*'}}",
             "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': 'orders'}}",
-            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': 'arn:aws-cn:codecommit:cn-north-1:111122223333:orders'}}",
-            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': 'arn:aws:code*:eu-west-1:111122223333:orders'}}",
-            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': '*', 'Principal': '*'}}",
-            "{'Version': '2012-10-17', 'Statement': {'Sid': 'deny-main', 'Effect': 'Deny', 'Action': '*', 'Resource': '*'}}",
-            "{'Version': '2012-10-17', 'Statement': [{'Sid': 'A', 'Effect': 'Deny', 'Action': '*', 'Resource': '*'}, {'Sid': 'A', 'Effect': 'Deny', 'Action': 's3:*', 'Resource': '*'}]}",
-            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': '*', 'Condition': {'StringMatches': {'aws:x': 'y'}}}}",
-            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': '*', 'Condition': {'NullIfExists': {'aws:x': 'true'}}}}",
-            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': '*', 'Condition': {'StringLike': {'References': 'y'}}}}",
-            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': '*', 'Condition': {'StringLike': 'y'}}}",
+            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': "
+                    + "'arn:aws-cn:codecommit:cn-north-1:111122223333:orders'}}",
+            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': "
+                    + "'arn:aws:code*:eu-west-1:111122223333:orders'}}",
+            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': '*', 'Principal': "
+                    + "'*'}}",
+            "{'Version': '2012-10-17', 'Statement': {'Sid': 'deny-main', 'Effect': 'Deny', 'Action': '*', "
+                    + "'Resource': '*'}}",
+            "{'Version': '2012-10-17', 'Statement': [{'Sid': 'A', 'Effect': 'Deny', 'Action': '*', 'Resource': '*'}, "
+                    + "{'Sid': 'A', 'Effect': 'Deny', 'Action': 's3:*', 'Resource': '*'}]}",
+            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': '*', 'Condition': "
+                    + "{'StringMatches': {'aws:x': 'y'}}}}",
+            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': '*', 'Condition': "
+                    + "{'NullIfExists': {'aws:x': 'true'}}}}",
+            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': '*', 'Condition': "
+                    + "{'StringLike': {'References': 'y'}}}}",
+            "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': '*', 'Condition': "
+                    + "{'StringLike': 'y'}}}",
             "{'Version': '2012-10-17', 'Statement': {'Effect': 'Deny', 'Action': '*', 'Resource': '*'}} x"})
     void refusesWhatIsNoIdentityPolicy(String policy) {
         aws.iam.createRole("Developer");
         var document = policy.replace('\'', '"');
-        assertError("MalformedPolicyDocument", () -> iam.putRolePolicy(r -> r.roleName("Developer").policyName("p").policyDocument(document)));
+        assertError("MalformedPolicyDocument",
+                () -> iam.putRolePolicy(r -> r.roleName("Developer").policyName("p").policyDocument(document)));
         assertError("MalformedPolicyDocument", () -> iam.createPolicy(r -> r.policyName("p").policyDocument(document)));
-        assertError("InvalidInput", () -> iam.simulatePrincipalPolicy(r -> r.policySourceArn(ROLE).actionNames("s3:GetObject").policyInputList(document)));
+        assertError("InvalidInput", () -> iam.simulatePrincipalPolicy(
+                r -> r.policySourceArn(ROLE).actionNames("s3:GetObject").policyInputList(document)));
         assertTrue(aws.iam.find("role/Developer").inline.isEmpty());
     }
 
     @Test
     void refusesWhatTheModelRefuses() {
         aws.iam.createRole("Developer");
-        assertError("ValidationError", () -> iam.putRolePolicy(r -> r.roleName("Developer").policyName("a b").policyDocument(ALLOW_ALL)));
-        assertError("ValidationError", () -> iam.putRolePolicy(r -> r.roleName("Developer").policyName("x".repeat(129)).policyDocument(ALLOW_ALL)));
-        assertError("ValidationError", () -> iam.putRolePolicy(r -> r.roleName("Developer").policyName("p").policyDocument("{\"\u20ac\": 1}")));
-        assertError("ValidationError", () -> iam.createPolicy(r -> r.policyName("p").path("team").policyDocument(ALLOW_ALL)));
+        assertError("ValidationError",
+                () -> iam.putRolePolicy(r -> r.roleName("Developer").policyName("a b").policyDocument(ALLOW_ALL)));
+        assertError("ValidationError", () -> iam
+                .putRolePolicy(r -> r.roleName("Developer").policyName("x".repeat(129)).policyDocument(ALLOW_ALL)));
+        assertError("ValidationError", () -> iam
+                .putRolePolicy(r -> r.roleName("Developer").policyName("p").policyDocument("{\"\u20ac\": 1}")));
+        assertError("ValidationError",
+                () -> iam.createPolicy(r -> r.policyName("p").path("team").policyDocument(ALLOW_ALL)));
         assertError("ValidationError", () -> iam.listRolePolicies(r -> r.roleName("Developer").maxItems(0)));
         assertError("ValidationError", () -> iam.simulatePrincipalPolicy(r -> r.policySourceArn(ROLE)));
-        assertError("ValidationError", () -> iam.simulatePrincipalPolicy(r -> r.policySourceArn(ROLE).actionNames("s3:GetObject")
-                .contextEntries(ContextEntry.builder().contextKeyName("aws:x").contextKeyType("text").contextKeyValues("y").build())));
+        assertError("ValidationError",
+                () -> iam.simulatePrincipalPolicy(r -> r.policySourceArn(ROLE).actionNames("s3:GetObject")
+                        .contextEntries(ContextEntry.builder().contextKeyName("aws:x").contextKeyType("text")
+                                .contextKeyValues("y").build())));
     }
 
     @Test
     void aServiceLinkedRoleIsNotTouched() {
         aws.iam.createRole("aws-service-role/cloud9.amazonaws.com/AWSServiceRoleForAWSCloud9");
-        assertError("UnmodifiableEntity", () -> iam.putRolePolicy(r -> r.roleName("AWSServiceRoleForAWSCloud9").policyName("p").policyDocument(ALLOW_ALL)));
+        assertError("UnmodifiableEntity", () -> iam.putRolePolicy(
+                r -> r.roleName("AWSServiceRoleForAWSCloud9").policyName("p").policyDocument(ALLOW_ALL)));
         assertError("UnmodifiableEntity", () -> iam.attachRolePolicy(r -> r.roleName("AWSServiceRoleForAWSCloud9")
                 .policyArn("arn:aws:iam::aws:policy/AdministratorAccess")));
     }
@@ -292,7 +344,9 @@ class IamTest {
     static SimulatePrincipalPolicyRequest.Builder push(String source, String ref) {
         var request = SimulatePrincipalPolicyRequest.builder().policySourceArn(source).actionNames("codecommit:GitPush")
                 .resourceArns("arn:aws:codecommit:eu-west-1:111122223333:orders");
-        return ref == null ? request : request.contextEntries(ContextEntry.builder().contextKeyName("codecommit:References").contextKeyType("string")
+        return ref == null ? request
+                : request.contextEntries(
+                        ContextEntry.builder().contextKeyName("codecommit:References").contextKeyType("string")
                 .contextKeyValues(ref).build());
     }
 
@@ -302,17 +356,23 @@ class IamTest {
         iam.attachRolePolicy(r -> r.roleName("Developer").policyArn("arn:aws:iam::aws:policy/AdministratorAccess"));
         var main = simulate(push(ROLE, "refs/heads/main").policyInputList(DENY_MAIN)).get(0);
         assertEquals(PolicyEvaluationDecisionType.EXPLICIT_DENY, main.evalDecision());
-        assertEquals(List.of("PolicyInputList.1"), main.matchedStatements().stream().map(Statement::sourcePolicyId).toList());
-        assertEquals(PolicyEvaluationDecisionType.EXPLICIT_DENY, main.resourceSpecificResults().get(0).evalResourceDecision());
+        assertEquals(List.of("PolicyInputList.1"),
+                main.matchedStatements().stream().map(Statement::sourcePolicyId).toList());
+        assertEquals(PolicyEvaluationDecisionType.EXPLICIT_DENY,
+                main.resourceSpecificResults().get(0).evalResourceDecision());
         var other = simulate(push(ROLE, "refs/heads/x").policyInputList(DENY_MAIN)).get(0);
         assertEquals(PolicyEvaluationDecisionType.ALLOWED, other.evalDecision());
-        assertEquals(List.of("AdministratorAccess"), other.matchedStatements().stream().map(Statement::sourcePolicyId).toList());
+        assertEquals(List.of("AdministratorAccess"),
+                other.matchedStatements().stream().map(Statement::sourcePolicyId).toList());
         var none = simulate(push(ROLE, null).policyInputList(DENY_MAIN)).get(0);
         assertEquals(PolicyEvaluationDecisionType.ALLOWED, none.evalDecision());
         assertEquals(List.of("codecommit:References"), none.resourceSpecificResults().get(0).missingContextValues());
-        assertEquals(PolicyEvaluationDecisionType.ALLOWED, simulate(push(ROLE, "refs/heads/main")).get(0).evalDecision());
+        assertEquals(PolicyEvaluationDecisionType.ALLOWED,
+                simulate(push(ROLE, "refs/heads/main")).get(0).evalDecision());
         iam.putRolePolicy(r -> r.roleName("Developer").policyName("deny").policyDocument(DENY_MAIN));
-        assertEquals(List.of("role_Developer_deny"), simulate(push(ROLE, "refs/heads/main")).get(0).matchedStatements().stream().map(Statement::sourcePolicyId)
+        assertEquals(List.of("role_Developer_deny"),
+                simulate(push(ROLE, "refs/heads/main")).get(0).matchedStatements().stream()
+                        .map(Statement::sourcePolicyId)
                 .toList());
     }
 
@@ -324,14 +384,16 @@ class IamTest {
         assertEquals(PolicyEvaluationDecisionType.IMPLICIT_DENY, simulate(push(alice, null)).get(0).evalDecision());
         iam.putGroupPolicy(r -> r.groupName("Developers").policyName("all").policyDocument(ALLOW_ALL));
         assertEquals(PolicyEvaluationDecisionType.ALLOWED, simulate(push(alice, null)).get(0).evalDecision());
-        assertEquals(PolicyEvaluationDecisionType.ALLOWED, simulate(push("arn:aws:iam::111122223333:group/Developers", null)).get(0).evalDecision());
+        assertEquals(PolicyEvaluationDecisionType.ALLOWED,
+                simulate(push("arn:aws:iam::111122223333:group/Developers", null)).get(0).evalDecision());
         var reads = ALLOW_ALL.replace("\"Action\": \"*\"", "\"Action\": \"s3:Get*\"");
         var limited = simulate(push(alice, null).permissionsBoundaryPolicyInputList(reads)).get(0);
         assertEquals(PolicyEvaluationDecisionType.IMPLICIT_DENY, limited.evalDecision());
         assertFalse(limited.permissionsBoundaryDecisionDetail().allowedByPermissionsBoundary());
         iam.createPolicy(r -> r.policyName("reads").policyDocument(reads));
         aws.iam.find("user/alice").boundary = "policy/reads";
-        assertEquals("arn:aws:iam::111122223333:policy/reads", iam.getUser(r -> r.userName("alice")).user().permissionsBoundary().permissionsBoundaryArn());
+        assertEquals("arn:aws:iam::111122223333:policy/reads",
+                iam.getUser(r -> r.userName("alice")).user().permissionsBoundary().permissionsBoundaryArn());
         assertEquals(PolicyEvaluationDecisionType.IMPLICIT_DENY, simulate(push(alice, null)).get(0).evalDecision());
     }
 
@@ -340,7 +402,8 @@ class IamTest {
         aws.iam.createRole("Developer");
         var actions = IntStream.range(0, 7).mapToObj(i -> "codecommit:Action" + i).toList();
         var request = push(ROLE, null).actionNames(actions)
-                .resourceArns("arn:aws:codecommit:eu-west-1:111122223333:a", "arn:aws:codecommit:eu-west-1:111122223333:b");
+                .resourceArns("arn:aws:codecommit:eu-west-1:111122223333:a",
+                        "arn:aws:codecommit:eu-west-1:111122223333:b");
         assertTrue(iam.simulatePrincipalPolicy(request.build()).isTruncated());
         var results = simulate(request);
         assertEquals(14, results.size());
@@ -348,7 +411,8 @@ class IamTest {
         aws.iam.simulatorGroupsResources = true;
         results = simulate(request);
         assertEquals(7, results.size());
-        assertEquals(List.of("arn:aws:codecommit:eu-west-1:111122223333:a", "arn:aws:codecommit:eu-west-1:111122223333:b"),
+        assertEquals(
+                List.of("arn:aws:codecommit:eu-west-1:111122223333:a", "arn:aws:codecommit:eu-west-1:111122223333:b"),
                 results.get(3).resourceSpecificResults().stream().map(r -> r.evalResourceName()).toList());
         assertEquals("*", simulate(push(ROLE, null).resourceArns(List.of())).get(0).evalResourceName());
     }
@@ -360,10 +424,12 @@ class IamTest {
         aws.iam.simulatorLag = 2;
         iam.putRolePolicy(r -> r.roleName("Developer").policyName("deny").policyDocument(DENY_MAIN));
         assertEquals(List.of("allowed", "allowed", "explicitDeny"),
-                IntStream.range(0, 3).mapToObj(i -> simulate(push(ROLE, "refs/heads/main")).get(0).evalDecisionAsString()).toList());
+                IntStream.range(0, 3)
+                        .mapToObj(i -> simulate(push(ROLE, "refs/heads/main")).get(0).evalDecisionAsString()).toList());
         iam.deleteRolePolicy(r -> r.roleName("Developer").policyName("deny"));
         assertEquals(List.of("explicitDeny", "explicitDeny", "allowed"),
-                IntStream.range(0, 3).mapToObj(i -> simulate(push(ROLE, "refs/heads/main")).get(0).evalDecisionAsString()).toList());
+                IntStream.range(0, 3)
+                        .mapToObj(i -> simulate(push(ROLE, "refs/heads/main")).get(0).evalDecisionAsString()).toList());
     }
 
     @Test
@@ -375,7 +441,8 @@ class IamTest {
         assertError("InvalidInput", () -> simulate(push("arn:aws-cn:iam::111122223333:role/Developer", null)));
         assertError("InvalidInput", () -> simulate(push(ROLE, null).actionNames("codecommit:Git*")));
         assertError("InvalidInput", () -> simulate(push(ROLE, null)
-                .contextEntries(ContextEntry.builder().contextKeyName("codecommit:References").contextKeyType("string").contextKeyValues("a", "b").build())));
+                .contextEntries(ContextEntry.builder().contextKeyName("codecommit:References").contextKeyType("string")
+                        .contextKeyValues("a", "b").build())));
         aws.iam.unknownToSimulator.add("codecommit:GitPush");
         assertError("InvalidInput", () -> simulate(push(ROLE, null)));
     }

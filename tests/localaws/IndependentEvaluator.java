@@ -11,8 +11,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * npm's @cloud-copilot/iam-simulate in a process of its own, which its licence (AGPL) asks for. It is looked for in $IAM_SIMULATE/node_modules
- * and among npm's global packages; without it the test that asks is skipped.
+ * npm's @cloud-copilot/iam-simulate in a process of its own, which its licence (AGPL) asks for. It is looked for in
+ * $IAM_SIMULATE/node_modules and among npm's global packages; without it the test that asks is skipped.
  */
 public final class IndependentEvaluator {
     private static final String SCRIPT = """
@@ -32,16 +32,22 @@ public final class IndependentEvaluator {
     private IndependentEvaluator() {
     }
 
-    /** allowed, explicitDeny or implicitDeny for each simulation, in the form that iam-simulate documents; what it finds wrong instead, if it does. */
+    /**
+     * allowed, explicitDeny or implicitDeny for each simulation, in the form that iam-simulate documents; what it finds
+     * wrong instead, if it does.
+     */
     public static List<String> decide(List<? extends JsonNode> simulations) throws IOException, InterruptedException {
         var modules = modules();
-        assumeTrue(modules != null, "@cloud-copilot/iam-simulate is not installed (npm install -g @cloud-copilot/iam-simulate, or in the directory that IAM_SIMULATE names)");
+        assumeTrue(modules != null,
+                "@cloud-copilot/iam-simulate is not installed (npm install -g @cloud-copilot/iam-simulate, or in the "
+                        + "directory that IAM_SIMULATE names)");
         var directory = Files.createTempDirectory("iam-simulate");
         var script = Files.writeString(directory.resolve("simulate.cjs"), SCRIPT);
         var cases = directory.resolve("cases.json");
         try {
             Models.JSON.writeValue(cases.toFile(), simulations);
-            var node = new ProcessBuilder("node", script.toString(), modules.toString(), cases.toString()).redirectError(ProcessBuilder.Redirect.INHERIT)
+            var node = new ProcessBuilder("node", script.toString(), modules.toString(), cases.toString())
+                    .redirectError(ProcessBuilder.Redirect.INHERIT)
                     .start();
             var decisions = new ArrayList<String>();
             Models.JSON.readTree(node.getInputStream()).forEach(decision -> decisions.add(decision.asText()));
@@ -65,6 +71,7 @@ public final class IndependentEvaluator {
         } catch (IOException e) {
             return null; // without npm there is hardly node
         }
-        return places.stream().filter(place -> Files.isDirectory(place.resolve("@cloud-copilot/iam-simulate"))).findFirst().orElse(null);
+        return places.stream().filter(place -> Files.isDirectory(place.resolve("@cloud-copilot/iam-simulate")))
+                .findFirst().orElse(null);
     }
 }

@@ -16,7 +16,10 @@ import java.util.TreeSet;
 import java.util.UUID;
 import java.util.regex.Pattern;
 
-/** KMS: keys, their policies, rotation, tags and aliases. Rules from the KMS API Reference unless another source is named. */
+/**
+ * KMS: keys, their policies, rotation, tags and aliases. Rules from the KMS API Reference unless another source is
+ * named.
+ */
 public final class Kms implements LocalAws.Service {
     /** One key; tests may look at it and change it. */
     public static final class Key {
@@ -125,19 +128,27 @@ public final class Kms implements LocalAws.Service {
             case "CreateAlias" -> createAlias(input, caller);
             case "DeleteAlias" -> {
                 var name = aliasName(input);
-                if (regional(caller.region()).aliases.remove(name) == null) throw notFound("Alias " + caller.arn("kms", name) + " is not found.");
+                if (regional(caller.region()).aliases.remove(name) == null)
+                    throw notFound("Alias " + caller.arn("kms", name) + " is not found.");
                 yield null;
             }
             case "ListAliases" -> {
                 var key = input.hasNonNull("KeyId") ? key(input, caller, false) : null;
-                yield page("Aliases", regional(caller.region()).aliases.entrySet().stream().filter(alias -> key == null || alias.getValue().equals(key.keyId))
+                yield page("Aliases",
+                        regional(caller.region()).aliases.entrySet().stream()
+                                .filter(alias -> key == null || alias.getValue().equals(key.keyId))
                         .map(alias -> (JsonNode) Models.JSON.createObjectNode().put("AliasName", alias.getKey())
-                                .put("AliasArn", caller.arn("kms", alias.getKey())).put("TargetKeyId", alias.getValue())).toList(), input, 100);
+                                        .put("AliasArn", caller.arn("kms", alias.getKey()))
+                                        .put("TargetKeyId", alias.getValue()))
+                                .toList(),
+                        input, 100);
             }
             case "GetKeyPolicy" -> {
                 var key = key(input, caller, false);
-                if (!input.path("PolicyName").asText("default").equals("default")) throw notFound("No such policy exists");
-                yield Models.JSON.createObjectNode().put("Policy", rewritten(key.policy, caller)).put("PolicyName", "default");
+                if (!input.path("PolicyName").asText("default").equals("default"))
+                    throw notFound("No such policy exists");
+                yield Models.JSON.createObjectNode().put("Policy", rewritten(key.policy, caller)).put("PolicyName",
+                        "default");
             }
             case "PutKeyPolicy" -> putPolicy(input, caller);
             case "EnableKeyRotation" -> {
@@ -154,7 +165,8 @@ public final class Kms implements LocalAws.Service {
                 var rotates = key.rotationPeriod > 0 && !key.state.equals("PendingDeletion");
                 var status = Models.JSON.createObjectNode().put("KeyId", key.arn).put("KeyRotationEnabled", rotates);
                 yield rotates ? status.put("RotationPeriodInDays", key.rotationPeriod)
-                        .put("NextRotationDate", key.created.plus(Duration.ofDays(key.rotationPeriod)).getEpochSecond()) : status;
+                        .put("NextRotationDate", key.created.plus(Duration.ofDays(key.rotationPeriod)).getEpochSecond())
+                        : status;
             }
             case "UpdateKeyDescription" -> {
                 kept(customer(key(input, caller, false))).description = input.get("Description").asText();
@@ -171,20 +183,25 @@ public final class Kms implements LocalAws.Service {
             }
             case "ListResourceTags" -> {
                 var key = key(input, caller, false);
-                var tags = key.tags.entrySet().stream().map(t -> (JsonNode) Models.JSON.createObjectNode().put("TagKey", t.getKey())
+                var tags = key.tags.entrySet().stream()
+                        .map(t -> (JsonNode) Models.JSON.createObjectNode().put("TagKey", t.getKey())
                         .put("TagValue", t.getValue())).toList();
                 if (input.path("Limit").asInt(1) > 50) throw validation("Limit must be between 1 and 50");
                 yield page("Tags", tags, input, 50);
             }
             case "ListKeys" -> page("Keys", regional(caller.region()).keys.values().stream()
-                    .map(key -> (JsonNode) Models.JSON.createObjectNode().put("KeyId", key.keyId).put("KeyArn", key.arn)).toList(), input, 1000);
+                    .map(key -> (JsonNode) Models.JSON.createObjectNode().put("KeyId", key.keyId).put("KeyArn",
+                            key.arn))
+                    .toList(), input, 1000);
             case "ScheduleKeyDeletion" -> {
                 var key = kept(customer(key(input, caller, false)));
                 var days = input.path("PendingWindowInDays").asInt(30);
-                if (days < 7 || days > 30) throw validation("PendingWindowInDays must be between 7 and 30"); // the model says 1 to 365
+                // the model says 1 to 365
+                if (days < 7 || days > 30) throw validation("PendingWindowInDays must be between 7 and 30");
                 key.state = "PendingDeletion";
                 key.deletion = aws.now().plus(Duration.ofDays(days));
-                yield Models.JSON.createObjectNode().put("KeyId", key.arn).put("DeletionDate", key.deletion.getEpochSecond()).put("KeyState", key.state)
+                yield Models.JSON.createObjectNode().put("KeyId", key.arn)
+                        .put("DeletionDate", key.deletion.getEpochSecond()).put("KeyState", key.state)
                         .put("PendingWindowInDays", days);
             }
             default -> throw new AwsError("UnknownOperationException", operation);
@@ -192,8 +209,10 @@ public final class Kms implements LocalAws.Service {
     }
 
     private JsonNode create(ObjectNode input, Caller caller) {
-        for (var member : List.of("KeySpec", "CustomerMasterKeySpec", "KeyUsage", "Origin", "CustomKeyStoreId", "XksKeyId", "MultiRegion"))
-            if (input.hasNonNull(member)) throw new AwsError("UnsupportedOperationException", "The embedded AWS does not offer " + member);
+        for (var member : List.of("KeySpec", "CustomerMasterKeySpec", "KeyUsage", "Origin", "CustomKeyStoreId",
+                "XksKeyId", "MultiRegion"))
+            if (input.hasNonNull(member))
+                throw new AwsError("UnsupportedOperationException", "The embedded AWS does not offer " + member);
         var text = input.path("Policy").asText(null);
         if (text != null) checkPolicy(text, input.path("BypassPolicyLockoutSafetyCheck").asBoolean(), caller);
         var tags = withTags(Map.of(), input.path("Tags"));
@@ -205,10 +224,13 @@ public final class Kms implements LocalAws.Service {
     }
 
     private static ObjectNode metadata(Key key, Caller caller) {
-        var node = Models.JSON.createObjectNode().put("AWSAccountId", caller.account()).put("KeyId", key.keyId).put("Arn", key.arn)
-                .put("CreationDate", key.created.toEpochMilli() / 1000.0).put("Enabled", key.state.equals("Enabled")).put("Description", key.description)
+        var node = Models.JSON.createObjectNode().put("AWSAccountId", caller.account()).put("KeyId", key.keyId)
+                .put("Arn", key.arn)
+                .put("CreationDate", key.created.toEpochMilli() / 1000.0).put("Enabled", key.state.equals("Enabled"))
+                .put("Description", key.description)
                 .put("KeyUsage", key.usage)
-                .put("KeyState", key.state).put("Origin", "AWS_KMS").put("KeyManager", key.manager).put("CustomerMasterKeySpec", key.keySpec)
+                .put("KeyState", key.state).put("Origin", "AWS_KMS").put("KeyManager", key.manager)
+                .put("CustomerMasterKeySpec", key.keySpec)
                 .put("KeySpec", key.keySpec)
                 .put("MultiRegion", false);
         node.putArray("EncryptionAlgorithms").add("SYMMETRIC_DEFAULT");
@@ -218,11 +240,14 @@ public final class Kms implements LocalAws.Service {
 
     private JsonNode createAlias(ObjectNode input, Caller caller) {
         var name = aliasName(input);
-        if (input.get("TargetKeyId").asText().contains("alias/")) throw validation("Aliases must refer to keys. Not aliases");
+        if (input.get("TargetKeyId").asText().contains("alias/"))
+            throw validation("Aliases must refer to keys. Not aliases");
         var key = kept(customer(key(input.get("TargetKeyId").asText(), caller)));
         var aliases = regional(caller.region()).aliases;
-        if (aliases.containsKey(name)) throw new AwsError("AlreadyExistsException", "An alias with the name " + caller.arn("kms", name) + " already exists");
-        if (aliases.values().stream().filter(key.keyId::equals).count() >= 50) throw new AwsError("LimitExceededException", "Alias limit exceeded");
+        if (aliases.containsKey(name)) throw new AwsError("AlreadyExistsException",
+                "An alias with the name " + caller.arn("kms", name) + " already exists");
+        if (aliases.values().stream().filter(key.keyId::equals).count() >= 50)
+            throw new AwsError("LimitExceededException", "Alias limit exceeded");
         aliases.put(name, key.keyId);
         return null;
     }
@@ -230,8 +255,10 @@ public final class Kms implements LocalAws.Service {
     private static String aliasName(ObjectNode input) {
         var name = input.get("AliasName").asText();
         if (!name.startsWith("alias/")) throw validation("Alias must start with the prefix \"alias/\".");
-        if (name.startsWith("alias/aws/")) throw new AwsError("NotAuthorizedException", "Alias " + name + " is reserved");
-        if (!name.matches("alias/[a-zA-Z0-9/_-]+")) throw new AwsError("InvalidAliasNameException", name + " is not a valid alias name");
+        if (name.startsWith("alias/aws/"))
+            throw new AwsError("NotAuthorizedException", "Alias " + name + " is reserved");
+        if (!name.matches("alias/[a-zA-Z0-9/_-]+"))
+            throw new AwsError("InvalidAliasNameException", name + " is not a valid alias name");
         return name;
     }
 
@@ -244,7 +271,8 @@ public final class Kms implements LocalAws.Service {
     }
 
     private void checkPolicy(String text, boolean bypassLockoutCheck, Caller caller) {
-        if (text.length() > 32768) throw new AwsError("LimitExceededException", "The policy exceeds 32768 bytes"); // quota "Key policy document size"
+        // quota "Key policy document size"
+        if (text.length() > 32768) throw new AwsError("LimitExceededException", "The policy exceeds 32768 bytes");
         JsonNode policy;
         try {
             policy = Models.JSON.readTree(text);
@@ -252,26 +280,36 @@ public final class Kms implements LocalAws.Service {
             throw malformed("Policy is not valid JSON");
         }
         only(policy, "Version|Id|Statement");
-        if (!policy.path("Version").asText().matches("2012-10-17|2008-10-17")) throw malformed("Policy has no valid Version");
-        if (!policy.path("Statement").isContainerNode() || policy.get("Statement").isEmpty()) throw malformed("Policy must contain a statement");
+        if (!policy.path("Version").asText().matches("2012-10-17|2008-10-17"))
+            throw malformed("Policy has no valid Version");
+        if (!policy.path("Statement").isContainerNode() || policy.get("Statement").isEmpty())
+            throw malformed("Policy must contain a statement");
         for (var statement : list(policy.get("Statement"))) {
             only(statement, "Sid|Effect|Principal|NotPrincipal|Action|NotAction|Resource|NotResource|Condition");
-            if (!statement.path("Effect").asText().matches("Allow|Deny")) throw malformed("Policy statement must have Effect");
+            if (!statement.path("Effect").asText().matches("Allow|Deny"))
+                throw malformed("Policy statement must have Effect");
             checkPrincipals(oneOf(statement, "Principal", "a principal"), caller);
             for (var action : list(oneOf(statement, "Action", "actions")))
-                if (!action.asText().matches("\\*|[a-zA-Z0-9-]+:[\\w*?]+")) throw malformed("Policy contains an invalid action: " + action.asText());
+                if (!action.asText().matches("\\*|[a-zA-Z0-9-]+:[\\w*?]+"))
+                    throw malformed("Policy contains an invalid action: " + action.asText());
             for (var resource : list(oneOf(statement, "Resource", "resources")))
-                if (!resource.asText().matches("\\*|arn:.+")) throw malformed("Policy contains an invalid resource: " + resource.asText());
+                if (!resource.asText().matches("\\*|arn:.+"))
+                    throw malformed("Policy contains an invalid resource: " + resource.asText());
             for (var operator : statement.path("Condition").properties()) {
-                if (!operator.getKey().matches(CONDITION_OPERATOR)) throw malformed("Policy contains an invalid condition operator: " + operator.getKey());
+                if (!operator.getKey().matches(CONDITION_OPERATOR))
+                    throw malformed("Policy contains an invalid condition operator: " + operator.getKey());
                 if (!operator.getValue().isObject()) throw malformed("Policy contains an invalid condition");
             }
         }
         if (bypassLockoutCheck) return;
-        var again = new PolicyEvaluator.Request(caller.arn(), "kms:PutKeyPolicy", caller.arn("kms", "key/" + UUID.randomUUID()),
-                Map.of("aws:PrincipalAccount", List.of(caller.account()), "kms:CallerAccount", List.of(caller.account())));
-        var identity = PolicyEvaluator.Policy.of("identity", "{\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"*\"}}");
-        var result = PolicyEvaluator.decide(again, List.of(identity), new PolicyEvaluator.Policy("key", policy), List.of());
+        var again = new PolicyEvaluator.Request(caller.arn(), "kms:PutKeyPolicy",
+                caller.arn("kms", "key/" + UUID.randomUUID()),
+                Map.of("aws:PrincipalAccount", List.of(caller.account()), "kms:CallerAccount",
+                        List.of(caller.account())));
+        var identity = PolicyEvaluator.Policy.of("identity",
+                "{\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"*\"}}");
+        var result = PolicyEvaluator.decide(again, List.of(identity), new PolicyEvaluator.Policy("key", policy),
+                List.of());
         if (result.decision() != PolicyEvaluator.Decision.allowed)
             throw malformed("The new key policy will not allow you to update the key policy in the future.");
     }
@@ -309,13 +347,19 @@ public final class Kms implements LocalAws.Service {
         }
     }
 
-    /** Whether a policy may name it: of this account's users and roles, those that exist and that KMS can see already. Groups and patterns never. */
+    /**
+     * Whether a policy may name it: of this account's users and roles, those that exist and that KMS can see already.
+     * Groups and patterns never.
+     */
     private boolean isPrincipal(String arn, Caller caller) {
         if (arn.equals("*") || arn.matches("\\d{12}")) return true;
-        var parts = Pattern.compile("arn:" + caller.partition() + ":(?:iam|sts)::(\\d{12}):(root|(?:user|role|assumed-role|federated-user)/[\\w+=,.@/-]+)")
+        var parts = Pattern
+                .compile("arn:" + caller.partition()
+                        + ":(?:iam|sts)::(\\d{12}):(root|(?:user|role|assumed-role|federated-user)/[\\w+=,.@/-]+)")
                 .matcher(arn);
         if (!parts.matches()) return false;
-        if (!parts.group(1).equals(caller.account()) || parts.group(2).equals("root") || arn.equals(caller.arn())) return true;
+        if (!parts.group(1).equals(caller.account()) || parts.group(2).equals("root") || arn.equals(caller.arn()))
+            return true;
         var resource = parts.group(2).replaceFirst("^assumed-role/([^/]+)/.*", "role/$1");
         var iam = "arn:" + caller.partition() + ":iam::" + caller.account() + ":" + resource;
         return aws.iam.exists(iam) && aws.iam.visibleToKms(iam);
@@ -329,7 +373,8 @@ public final class Kms implements LocalAws.Service {
 
     private static Key symmetric(Key key) {
         if (!key.keySpec.equals("SYMMETRIC_DEFAULT"))
-            throw new AwsError("UnsupportedOperationException", key.arn + " key spec is " + key.keySpec + " which is not valid for this operation.");
+            throw new AwsError("UnsupportedOperationException",
+                    key.arn + " key spec is " + key.keySpec + " which is not valid for this operation.");
         return key;
     }
 
@@ -340,12 +385,14 @@ public final class Kms implements LocalAws.Service {
     }
 
     private static Key usable(Key key) {
-        if (!key.state.equals("Enabled")) throw key.state.equals("Disabled") ? new AwsError("DisabledException", key.arn + " is disabled.") : state(key);
+        if (!key.state.equals("Enabled")) throw key.state.equals("Disabled")
+                ? new AwsError("DisabledException", key.arn + " is disabled.") : state(key);
         return key;
     }
 
     private static Key customer(Key key) {
-        if (!key.manager.equals("CUSTOMER")) throw new AwsError("AccessDeniedException", key.arn + " is managed by AWS");
+        if (!key.manager.equals("CUSTOMER"))
+            throw new AwsError("AccessDeniedException", key.arn + " is managed by AWS");
         return key;
     }
 
@@ -362,7 +409,8 @@ public final class Kms implements LocalAws.Service {
                     + " or a resource-based policy explicitly denies access");
         var key = find(id, caller.region());
         if (key == null || key.looksInVain-- > 0)
-            throw notFound(id.contains("alias/") ? "Alias " + caller.arn("kms", id.substring(id.indexOf("alias/"))) + " is not found."
+            throw notFound(id.contains("alias/")
+                    ? "Alias " + caller.arn("kms", id.substring(id.indexOf("alias/"))) + " is not found."
                     : "Key '" + (id.startsWith("arn:") ? id : caller.arn("kms", "key/" + id)) + "' does not exist");
         return key;
     }
@@ -376,7 +424,8 @@ public final class Kms implements LocalAws.Service {
         var given = new TreeSet<String>();
         for (var tag : tags) {
             var name = tag.get("TagKey").asText();
-            if (name.toLowerCase(Locale.ROOT).startsWith("aws:")) throw new AwsError("TagException", "Tag keys must not begin with aws:");
+            if (name.toLowerCase(Locale.ROOT).startsWith("aws:"))
+                throw new AwsError("TagException", "Tag keys must not begin with aws:");
             if (!(name + tag.get("TagValue").asText()).matches("[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*"))
                 throw new AwsError("TagException", "Tags must match [\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*");
             if (!given.add(name)) throw new AwsError("TagException", "Duplicate tag keys");
@@ -409,7 +458,10 @@ public final class Kms implements LocalAws.Service {
         return oneOrMore.isArray() ? oneOrMore.valueStream().toList() : List.of(oneOrMore);
     }
 
-    /** A policy as AWS may give it back: lists in another order, lists of one as that one, accounts as the ARNs of their root. */
+    /**
+     * A policy as AWS may give it back: lists in another order, lists of one as that one, accounts as the ARNs of their
+     * root.
+     */
     private static String rewritten(String policy, Caller caller) {
         try {
             return rewritten(Models.JSON.readTree(policy), caller, false).toPrettyString();
@@ -421,7 +473,8 @@ public final class Kms implements LocalAws.Service {
     private static JsonNode rewritten(JsonNode node, Caller caller, boolean principal) {
         if (node instanceof ObjectNode object) {
             var out = Models.JSON.createObjectNode();
-            object.properties().forEach(e -> out.set(e.getKey(), rewritten(e.getValue(), caller, e.getKey().equals("AWS"))));
+            object.properties()
+                    .forEach(e -> out.set(e.getKey(), rewritten(e.getValue(), caller, e.getKey().equals("AWS"))));
             return out;
         }
         if (node instanceof ArrayNode array) {
@@ -446,6 +499,7 @@ public final class Kms implements LocalAws.Service {
     }
 
     private static AwsError state(Key key) {
-        return new AwsError("KMSInvalidStateException", key.arn + (key.state.equals("PendingDeletion") ? " is pending deletion." : " is " + key.state));
+        return new AwsError("KMSInvalidStateException",
+                key.arn + (key.state.equals("PendingDeletion") ? " is pending deletion." : " is " + key.state));
     }
 }

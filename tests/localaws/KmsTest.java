@@ -78,7 +78,8 @@ class KmsTest {
     }
 
     static KmsClient client(URI endpoint, String region, AwsCredentials credentials) {
-        return KmsClient.builder().endpointOverride(endpoint).region(Region.of(region)).credentialsProvider(StaticCredentialsProvider.create(credentials))
+        return KmsClient.builder().endpointOverride(endpoint).region(Region.of(region))
+                .credentialsProvider(StaticCredentialsProvider.create(credentials))
                 .httpClient(UrlConnectionHttpClient.create()).build();
     }
 
@@ -105,7 +106,8 @@ class KmsTest {
 
     /** A key policy of the account's statement and this one. */
     static String policy(String statement) {
-        return "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Sid\":\"Root\",\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"" + ROOT
+        return "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Sid\":\"Root\",\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\""
+                + ROOT
                 + "\"},\"Action\":\"kms:*\",\"Resource\":\"*\"}," + statement.replace('\'', '"') + "]}";
     }
 
@@ -133,11 +135,14 @@ class KmsTest {
         kms.createAlias(r -> r.aliasName(alias).targetKeyId(key.arn));
         for (var id : List.of(key.keyId, key.arn, alias, "arn:aws:kms:eu-west-1:111122223333:" + alias))
             assertEquals(key.arn, kms.describeKey(r -> r.keyId(id)).keyMetadata().arn());
-        for (var id : List.of("nothing", key.arn + "x", "alias/nothing", "arn:aws:kms:eu-west-2:111122223333:key/" + key.keyId,
+        for (var id : List.of("nothing", key.arn + "x", "alias/nothing",
+                "arn:aws:kms:eu-west-2:111122223333:key/" + key.keyId,
                 "arn:aws-cn:kms:eu-west-1:111122223333:key/" + key.keyId))
             assertError("NotFoundException", () -> kms.describeKey(r -> r.keyId(id)));
-        assertError("AccessDeniedException", () -> kms.describeKey(r -> r.keyId("arn:aws:kms:eu-west-1:444455556666:key/" + key.keyId)));
-        try (var elsewhere = client("eu-west-2", AwsBasicCredentials.create(LocalAws.ACCESS_KEY_ID, LocalAws.SECRET_ACCESS_KEY))) {
+        assertError("AccessDeniedException",
+                () -> kms.describeKey(r -> r.keyId("arn:aws:kms:eu-west-1:444455556666:key/" + key.keyId)));
+        try (var elsewhere = client("eu-west-2",
+                AwsBasicCredentials.create(LocalAws.ACCESS_KEY_ID, LocalAws.SECRET_ACCESS_KEY))) {
             assertError("NotFoundException", () -> elsewhere.describeKey(r -> r.keyId(key.keyId)));
         }
     }
@@ -156,7 +161,8 @@ class KmsTest {
         var managed = kms.describeKey(r -> r.keyId("alias/aws/codecommit")).keyMetadata();
         assertEquals(KeyManagerType.AWS, managed.keyManager());
         assertEquals(365, kms.getKeyRotationStatus(r -> r.keyId(managed.keyId())).rotationPeriodInDays());
-        assertTrue(kms.getKeyPolicy(r -> r.keyId(managed.keyId())).policy().contains("codecommit.eu-west-1.amazonaws.com"));
+        assertTrue(kms.getKeyPolicy(r -> r.keyId(managed.keyId())).policy()
+                .contains("codecommit.eu-west-1.amazonaws.com"));
         assertEquals(List.of(), kms.listResourceTags(r -> r.keyId(managed.keyId())).tags());
         List<Runnable> changes = List.of(
                 () -> kms.putKeyPolicy(r -> r.keyId(managed.keyId())
@@ -173,26 +179,31 @@ class KmsTest {
     @Test
     void anAliasIsTakenOnceForAKeyThatStays() {
         kms.createAlias(r -> r.aliasName(alias).targetKeyId(key.keyId));
-        assertError("AlreadyExistsException", () -> kms.createAlias(r -> r.aliasName(alias).targetKeyId(aws.kms.createKey(REGION).keyId)));
+        assertError("AlreadyExistsException",
+                () -> kms.createAlias(r -> r.aliasName(alias).targetKeyId(aws.kms.createKey(REGION).keyId)));
         assertError("NotFoundException", () -> kms.createAlias(r -> r.aliasName(alias + "x").targetKeyId("nothing")));
         assertError("ValidationException", () -> kms.createAlias(r -> r.aliasName(alias + "x").targetKeyId(alias)));
-        assertEquals(List.of(alias), kms.listAliases(r -> r.keyId(key.arn)).aliases().stream().map(AliasListEntry::aliasName).toList());
+        assertEquals(List.of(alias),
+                kms.listAliases(r -> r.keyId(key.arn)).aliases().stream().map(AliasListEntry::aliasName).toList());
         kms.deleteAlias(r -> r.aliasName(alias));
         assertError("NotFoundException", () -> kms.deleteAlias(r -> r.aliasName(alias)));
         for (var i = 0; i < 50; i++) aws.kms.createAlias(REGION, alias + "-" + i, key);
         assertError("LimitExceededException", () -> kms.createAlias(r -> r.aliasName(alias).targetKeyId(key.keyId)));
         var deleted = aws.kms.createKey(REGION);
         deleted.state = "PendingDeletion";
-        assertError("KMSInvalidStateException", () -> kms.createAlias(r -> r.aliasName(alias).targetKeyId(deleted.keyId)));
+        assertError("KMSInvalidStateException",
+                () -> kms.createAlias(r -> r.aliasName(alias).targetKeyId(deleted.keyId)));
     }
 
     @ParameterizedTest
-    @CsvSource({"codecommit, ValidationException", "alias/, InvalidAliasNameException", "alias/a:b, InvalidAliasNameException",
+    @CsvSource({"codecommit, ValidationException", "alias/, InvalidAliasNameException",
+            "alias/a:b, InvalidAliasNameException",
             "alias/a.b, ValidationException", "'alias/a b', ValidationException",
             "alias/aws/codecommit, NotAuthorizedException", "alias/aws/x, NotAuthorizedException"})
     void anAliasHasAnAllowedName(String name, String code) {
         assertError(code, () -> kms.createAlias(r -> r.aliasName(name).targetKeyId(key.keyId)));
-        assertError("ValidationException", () -> kms.createAlias(r -> r.aliasName("alias/" + "x".repeat(251)).targetKeyId(key.keyId)));
+        assertError("ValidationException",
+                () -> kms.createAlias(r -> r.aliasName("alias/" + "x".repeat(251)).targetKeyId(key.keyId)));
     }
 
     @Test
@@ -206,7 +217,8 @@ class KmsTest {
         kms.disableKeyRotation(r -> r.keyId(key.keyId));
         assertFalse(kms.getKeyRotationStatus(r -> r.keyId(key.keyId)).keyRotationEnabled());
         for (var days : List.of(0, 89, 2561))
-            assertError("ValidationException", () -> kms.enableKeyRotation(r -> r.keyId(key.keyId).rotationPeriodInDays(days)));
+            assertError("ValidationException",
+                    () -> kms.enableKeyRotation(r -> r.keyId(key.keyId).rotationPeriodInDays(days)));
         kms.createAlias(r -> r.aliasName(alias).targetKeyId(key.keyId));
         assertError("NotFoundException", () -> kms.enableKeyRotation(r -> r.keyId(alias)));
         key.keySpec = "RSA_2048";
@@ -217,9 +229,11 @@ class KmsTest {
     @Test
     void onlyDescribeKeyTakesAnAlias() {
         kms.createAlias(r -> r.aliasName(alias).targetKeyId(key.keyId));
-        List<Consumer<String>> calls = List.of(id -> kms.getKeyPolicy(r -> r.keyId(id)), id -> kms.putKeyPolicy(r -> r.keyId(id).policy(key.policy)),
+        List<Consumer<String>> calls = List.of(id -> kms.getKeyPolicy(r -> r.keyId(id)),
+                id -> kms.putKeyPolicy(r -> r.keyId(id).policy(key.policy)),
                 id -> kms.getKeyRotationStatus(r -> r.keyId(id)), id -> kms.disableKeyRotation(r -> r.keyId(id)),
-                id -> kms.updateKeyDescription(r -> r.keyId(id).description("x")), id -> kms.tagResource(r -> r.keyId(id).tags(tag("a", "b"))),
+                id -> kms.updateKeyDescription(r -> r.keyId(id).description("x")),
+                id -> kms.tagResource(r -> r.keyId(id).tags(tag("a", "b"))),
                 id -> kms.untagResource(r -> r.keyId(id).tagKeys("a")), id -> kms.listResourceTags(r -> r.keyId(id)),
                 id -> kms.scheduleKeyDeletion(r -> r.keyId(id)));
         for (var call : calls) assertError("NotFoundException", () -> call.accept(alias));
@@ -245,12 +259,16 @@ class KmsTest {
         assertEquals(answer.deletionDate(), kms.describeKey(r -> r.keyId(key.keyId)).keyMetadata().deletionDate());
         key.rotationPeriod = 365;
         assertFalse(kms.getKeyRotationStatus(r -> r.keyId(key.keyId)).keyRotationEnabled());
-        List<Runnable> changes = List.of(() -> kms.scheduleKeyDeletion(r -> r.keyId(key.keyId)), () -> kms.enableKeyRotation(r -> r.keyId(key.keyId)),
-                () -> kms.updateKeyDescription(r -> r.keyId(key.keyId).description("x")), () -> kms.tagResource(r -> r.keyId(key.keyId).tags(tag("a", "b"))),
-                () -> kms.untagResource(r -> r.keyId(key.keyId).tagKeys("a")), () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(key.policy)));
+        List<Runnable> changes = List.of(() -> kms.scheduleKeyDeletion(r -> r.keyId(key.keyId)),
+                () -> kms.enableKeyRotation(r -> r.keyId(key.keyId)),
+                () -> kms.updateKeyDescription(r -> r.keyId(key.keyId).description("x")),
+                () -> kms.tagResource(r -> r.keyId(key.keyId).tags(tag("a", "b"))),
+                () -> kms.untagResource(r -> r.keyId(key.keyId).tagKeys("a")),
+                () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(key.policy)));
         for (var change : changes) assertError("KMSInvalidStateException", change);
         for (var days : List.of(1, 6, 31, 400))
-            assertError("ValidationException", () -> kms.scheduleKeyDeletion(r -> r.keyId(aws.kms.createKey(REGION).keyId).pendingWindowInDays(days)));
+            assertError("ValidationException", () -> kms
+                    .scheduleKeyDeletion(r -> r.keyId(aws.kms.createKey(REGION).keyId).pendingWindowInDays(days)));
     }
 
     @Test
@@ -258,11 +276,15 @@ class KmsTest {
         kms.tagResource(r -> r.keyId(key.keyId).tags(tag("Cost Center", "a+b=c_d.e:f/g@h-ü"), tag("empty", "")));
         kms.untagResource(r -> r.keyId(key.keyId).tagKeys("empty", "never there"));
         assertEquals("{Cost Center=a+b=c_d.e:f/g@h-ü}", key.tags.toString());
-        assertError("TagException", () -> kms.tagResource(r -> r.keyId(key.keyId).tags(tag("Compliance", "SOC2,GDPR"))));
+        assertError("TagException",
+                () -> kms.tagResource(r -> r.keyId(key.keyId).tags(tag("Compliance", "SOC2,GDPR"))));
         assertError("TagException", () -> kms.tagResource(r -> r.keyId(key.keyId).tags(tag("aws:owner", "x"))));
-        assertError("TagException", () -> kms.tagResource(r -> r.keyId(key.keyId).tags(tag("twice", "x"), tag("twice", "y"))));
-        assertError("ValidationException", () -> kms.tagResource(r -> r.keyId(key.keyId).tags(tag("k".repeat(129), "x"))));
-        assertError("ValidationException", () -> kms.tagResource(r -> r.keyId(key.keyId).tags(tag("k", "x".repeat(257)))));
+        assertError("TagException",
+                () -> kms.tagResource(r -> r.keyId(key.keyId).tags(tag("twice", "x"), tag("twice", "y"))));
+        assertError("ValidationException",
+                () -> kms.tagResource(r -> r.keyId(key.keyId).tags(tag("k".repeat(129), "x"))));
+        assertError("ValidationException",
+                () -> kms.tagResource(r -> r.keyId(key.keyId).tags(tag("k", "x".repeat(257)))));
         var fifty = IntStream.range(0, 50).mapToObj(i -> tag("t" + i, "x")).toList();
         assertError("TagException", () -> kms.tagResource(r -> r.keyId(key.keyId).tags(fifty)));
         assertEquals(1, key.tags.size(), "nothing of it was done");
@@ -285,7 +307,8 @@ class KmsTest {
         assertEquals(aws.kms.keys(REGION).size() + 1, keys.stream().distinct().count(), "and the one that AWS manages");
         assertEquals(keys.size(), keys.stream().distinct().count());
         assertEquals(7, kms.listResourceTagsPaginator(r -> r.keyId(key.keyId)).tags().stream().distinct().count());
-        assertEquals(aws.kms.aliases(REGION).keySet(), kms.listAliasesPaginator().aliases().stream().map(AliasListEntry::aliasName)
+        assertEquals(aws.kms.aliases(REGION).keySet(),
+                kms.listAliasesPaginator().aliases().stream().map(AliasListEntry::aliasName)
                 .collect(Collectors.toSet()));
         assertEquals(1, kms.listKeys(r -> r.limit(1)).keys().size());
         assertError("ValidationException", () -> kms.listKeys(r -> r.limit(1001)));
@@ -296,23 +319,29 @@ class KmsTest {
 
     @Test
     void aPolicyComesBackInOtherWordsThatMeanTheSame() throws Exception {
-        var put = policy("{'Sid':'Use','Effect':'Allow','Principal':{'AWS':['444455556666','arn:aws:iam::111122223333:role/Developer']},"
-                + "'Action':['kms:Encrypt','kms:Decrypt'],'Resource':['*'],'Condition':{'StringEquals':{'kms:CallerAccount':['111122223333']}}}");
+        var put = policy(
+                "{'Sid':'Use','Effect':'Allow','Principal':{'AWS':['444455556666','arn:aws:iam::111122223333:role/Developer']},"
+                        + "'Action':['kms:Encrypt','kms:Decrypt'],'Resource':['*'],'Condition':{'StringEquals':{'kms:CallerAccount':['111122223333']}}}");
         kms.putKeyPolicy(r -> r.keyId(key.keyId).policyName("default").policy(put));
         var answer = kms.getKeyPolicy(r -> r.keyId(key.keyId).policyName("default"));
         assertEquals("default", answer.policyName());
         assertNotEquals(put, answer.policy());
         var use = Models.JSON.readTree(answer.policy()).at("/Statement/0");
-        assertEquals("[\"arn:aws:iam::111122223333:role/Developer\",\"arn:aws:iam::444455556666:root\"]", use.at("/Principal/AWS").toString());
+        assertEquals("[\"arn:aws:iam::111122223333:role/Developer\",\"arn:aws:iam::444455556666:root\"]",
+                use.at("/Principal/AWS").toString());
         assertEquals("[\"kms:Decrypt\",\"kms:Encrypt\"]", use.path("Action").toString());
         assertEquals("*", use.path("Resource").asText());
-        assertEquals("111122223333", use.at("/Condition/StringEquals/kms:CallerAccount").asText(), "an account id that is no principal stays one");
+        assertEquals("111122223333", use.at("/Condition/StringEquals/kms:CallerAccount").asText(),
+                "an account id that is no principal stays one");
         assertError("NotFoundException", () -> kms.getKeyPolicy(r -> r.keyId(key.keyId).policyName("other")));
-        assertError("NotFoundException", () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policyName("other").policy(put)));
+        assertError("NotFoundException",
+                () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policyName("other").policy(put)));
         var chinese = aws.kms.createKey("cn-north-1");
         chinese.policy = policy("{}").replace(ROOT, "111122223333").replace(",{}", "");
-        try (var china = client("cn-north-1", AwsBasicCredentials.create(LocalAws.ACCESS_KEY_ID, LocalAws.SECRET_ACCESS_KEY))) {
-            assertEquals("arn:aws-cn:iam::111122223333:root", Models.JSON.readTree(china.getKeyPolicy(r -> r.keyId(chinese.keyId)).policy())
+        try (var china = client("cn-north-1",
+                AwsBasicCredentials.create(LocalAws.ACCESS_KEY_ID, LocalAws.SECRET_ACCESS_KEY))) {
+            assertEquals("arn:aws-cn:iam::111122223333:root",
+                    Models.JSON.readTree(china.getKeyPolicy(r -> r.keyId(chinese.keyId)).policy())
                     .at("/Statement/Principal/AWS").asText());
         }
     }
@@ -324,7 +353,8 @@ class KmsTest {
                 "{'Effect':'Allow','Principal':{'AWS':'arn:aws:sts::111122223333:assumed-role/Developer/me'},'Action':'kms:Decrypt','Resource':'*'}",
                 "{'Effect':'Allow','Principal':{'AWS':['444455556666','arn:aws:iam::444455556666:role/Theirs']},'Action':'kms:Decrypt','Resource':'*'}",
                 "{'Effect':'Allow','Principal':{'Service':'logs.eu-west-1.amazonaws.com'},'Action':'kms:Decrypt','Resource':'*'}",
-                "{'Effect':'Deny','NotPrincipal':{'AWS':'" + ROOT + "'},'Action':'kms:ScheduleKeyDeletion','Resource':'*'}",
+                "{'Effect':'Deny','NotPrincipal':{'AWS':'" + ROOT
+                        + "'},'Action':'kms:ScheduleKeyDeletion','Resource':'*'}",
                 "{'Effect':'Allow','Principal':'*','Action':'kms:Decrypt','Resource':'*','Condition':{'StringEquals':{'kms:CallerAccount':'111122223333'}}}",
                 "{'Effect':'Deny','Principal':'*','NotAction':'kms:*','Resource':'*'}");
     }
@@ -372,7 +402,8 @@ class KmsTest {
     @MethodSource("wrongStatements")
     void refusesAPolicyThatIsWrong(String statement) {
         var before = key.policy;
-        assertError("MalformedPolicyDocumentException", () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(policy(statement))));
+        assertError("MalformedPolicyDocumentException",
+                () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(policy(statement))));
         assertEquals(before, key.policy);
         var keys = aws.kms.keys(REGION).size();
         assertError("MalformedPolicyDocumentException", () -> kms.createKey(r -> r.policy(policy(statement))));
@@ -380,7 +411,8 @@ class KmsTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"not JSON", "[]", "{}", "{\"Version\":\"2012-10-17\"}", "{\"Version\":\"2012-10-17\",\"Statement\":[]}",
+    @ValueSource(strings = {"not JSON", "[]", "{}", "{\"Version\":\"2012-10-17\"}",
+            "{\"Version\":\"2012-10-17\",\"Statement\":[]}",
             "{\"Version\":\"2024-01-01\",\"Statement\":[]}",
             "{\"Version\":\"2012-10-17\",\"Statement\":[],\"Statements\":[]}"})
     void refusesWhatIsNoPolicy(String text) {
@@ -389,7 +421,8 @@ class KmsTest {
 
     @Test
     void aPolicyHasItsLength() {
-        assertError("LimitExceededException", () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(policy("{'Sid':'" + "x".repeat(32768) + "'}"))));
+        assertError("LimitExceededException",
+                () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(policy("{'Sid':'" + "x".repeat(32768) + "'}"))));
         assertError("ValidationException", () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(" ".repeat(131073))));
         assertError("ValidationException", () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policy("{\"Sid\":\"€\"}")));
         assertError("ValidationException", () -> kms.createKey(r -> r.description("x".repeat(8193))));
@@ -398,28 +431,34 @@ class KmsTest {
     @Test
     void nobodyLocksHimselfOutUnlessHeSaysSo() {
         var without = policy("{}").replace(ROOT, "arn:aws:iam::111122223333:role/Developer").replace(",{}", "");
-        assertError("MalformedPolicyDocumentException", () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(without)));
+        assertError("MalformedPolicyDocumentException",
+                () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(without)));
         assertError("MalformedPolicyDocumentException", () -> kms.putKeyPolicy(r -> r.keyId(key.keyId)
                 .policy(without.replace("kms:*", "kms:Decrypt").replace("role/Developer", "root"))));
-        aws.addCredentials("ASIAIOSFODNN7EXAMPLE", "secret", "token", "assumed-role/Developer/me", Instant.now().plusSeconds(60));
+        aws.addCredentials("ASIAIOSFODNN7EXAMPLE", "secret", "token", "assumed-role/Developer/me",
+                Instant.now().plusSeconds(60));
         try (var developer = client(REGION, AwsSessionCredentials.create("ASIAIOSFODNN7EXAMPLE", "secret", "token"))) {
             developer.putKeyPolicy(r -> r.keyId(key.keyId).policy(without));
         }
-        kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(without.replace("kms:*", "kms:Decrypt")).bypassPolicyLockoutSafetyCheck(true));
+        kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(without.replace("kms:*", "kms:Decrypt"))
+                .bypassPolicyLockoutSafetyCheck(true));
         assertTrue(key.policy.contains("kms:Decrypt"));
     }
 
     @Test
     void aNewRoleIsNoPrincipalAtOnce() {
         aws.iam.createRoleVisibleAfter("Fresh", 2);
-        var policy = policy("{'Effect':'Allow','Principal':{'AWS':'arn:aws:iam::111122223333:role/Fresh'},'Action':'kms:Decrypt','Resource':'*'}");
-        for (var i = 0; i < 2; i++) assertError("MalformedPolicyDocumentException", () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(policy)));
+        var policy = policy(
+                "{'Effect':'Allow','Principal':{'AWS':'arn:aws:iam::111122223333:role/Fresh'},'Action':'kms:Decrypt','Resource':'*'}");
+        for (var i = 0; i < 2; i++) assertError("MalformedPolicyDocumentException",
+                () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(policy)));
         kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(policy));
     }
 
     @Test
     void saysWhatItDoesNotOffer() {
-        List<Consumer<CreateKeyRequest.Builder>> unknown = List.of(r -> r.keySpec(KeySpec.RSA_2048), r -> r.multiRegion(true),
+        List<Consumer<CreateKeyRequest.Builder>> unknown = List.of(r -> r.keySpec(KeySpec.RSA_2048),
+                r -> r.multiRegion(true),
                 r -> r.origin(OriginType.EXTERNAL));
         for (var request : unknown) assertError("UnsupportedOperationException", () -> kms.createKey(request));
         assertError("UnknownOperationException", () -> kms.enableKey(r -> r.keyId(key.keyId)));
@@ -456,32 +495,38 @@ class KmsTest {
 
     static boolean runs(String... command) throws InterruptedException {
         try {
-            return new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(ProcessBuilder.Redirect.DISCARD).start().waitFor() == 0;
+            return new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(ProcessBuilder.Redirect.DISCARD)
+                    .start().waitFor() == 0;
         } catch (IOException e) {
             return false;
         }
     }
 
     static Ran cli(String... arguments) throws Exception {
-        var command = new ArrayList<>(List.of("aws", "--endpoint-url", aws.endpoint().toString(), "--output", "json", "kms"));
+        var command = new ArrayList<>(
+                List.of("aws", "--endpoint-url", aws.endpoint().toString(), "--output", "json", "kms"));
         command.addAll(List.of(arguments));
-        return run(new TreeMap<>(Map.of("AWS_ACCESS_KEY_ID", LocalAws.ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY", LocalAws.SECRET_ACCESS_KEY,
+        return run(new TreeMap<>(Map.of("AWS_ACCESS_KEY_ID", LocalAws.ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY",
+                LocalAws.SECRET_ACCESS_KEY,
                 "AWS_DEFAULT_REGION", REGION, "AWS_CONFIG_FILE", "/dev/null",
-                "AWS_SHARED_CREDENTIALS_FILE", "/dev/null", "AWS_EC2_METADATA_DISABLED", "true", "AWS_PAGER", "")), command.toArray(String[]::new));
+                "AWS_SHARED_CREDENTIALS_FILE", "/dev/null", "AWS_EC2_METADATA_DISABLED", "true", "AWS_PAGER", "")),
+                command.toArray(String[]::new));
     }
 
     @Test
     void theAwsCliSeesTheSame() throws Exception {
         assumeTrue(runs("aws", "--version"), "the AWS CLI is missing");
         var statement = "{'Sid':'Use','Effect':'Allow','Principal':{'AWS':'arn:aws:iam::111122223333:role/Developer'},'Action':'kms:Decrypt','Resource':'*'}";
-        var made = cli("create-key", "--description", "by the CLI", "--policy", policy(statement), "--tags", "TagKey=Team,TagValue=Payments");
+        var made = cli("create-key", "--description", "by the CLI", "--policy", policy(statement), "--tags",
+                "TagKey=Team,TagValue=Payments");
         assertEquals(0, made.exitCode(), made.err());
         var id = made.json().at("/KeyMetadata/KeyId").asText();
         assertEquals("by the CLI", aws.kms.find(id, REGION).description);
         assertEquals(0, cli("create-alias", "--alias-name", alias, "--target-key-id", id).exitCode());
         assertEquals(id, cli("describe-key", "--key-id", alias).json().at("/KeyMetadata/KeyId").asText());
         for (var i = 0; i < 5; i++) aws.kms.createKey(REGION);
-        assertEquals(aws.kms.keys(REGION).size() + 1, cli("list-keys").json().path("Keys").size(), "the CLI follows the pages");
+        assertEquals(aws.kms.keys(REGION).size() + 1, cli("list-keys").json().path("Keys").size(),
+                "the CLI follows the pages");
         var refused = cli("schedule-key-deletion", "--key-id", id, "--pending-window-in-days", "5");
         assertNotEquals(0, refused.exitCode());
         assertTrue(refused.err().contains("(ValidationException)"), refused.err());
@@ -494,16 +539,20 @@ class KmsTest {
         calls.put("unknown alias", kms -> kms.describeKey(r -> r.keyId("alias/nothing")));
         calls.put("alias without prefix", kms -> kms.createAlias(r -> r.aliasName("codecommit").targetKeyId(keyId)));
         calls.put("alias with a dot", kms -> kms.createAlias(r -> r.aliasName("alias/a.b").targetKeyId(keyId)));
-        calls.put("alias of an unknown key", kms -> kms.createAlias(r -> r.aliasName("alias/new").targetKeyId("1234abcd-12ab-34cd-56ef-1234567890ab")));
+        calls.put("alias of an unknown key", kms -> kms
+                .createAlias(r -> r.aliasName("alias/new").targetKeyId("1234abcd-12ab-34cd-56ef-1234567890ab")));
         calls.put("alias that is taken", kms -> {
             kms.createAlias(r -> r.aliasName("alias/taken-" + keyId).targetKeyId(keyId));
             kms.createAlias(r -> r.aliasName("alias/taken-" + keyId).targetKeyId(keyId));
         });
-        calls.put("alias of an alias", kms -> kms.createAlias(r -> r.aliasName("alias/second-" + keyId).targetKeyId("alias/taken-" + keyId)));
+        calls.put("alias of an alias",
+                kms -> kms.createAlias(r -> r.aliasName("alias/second-" + keyId).targetKeyId("alias/taken-" + keyId)));
         calls.put("rotation by alias", kms -> kms.enableKeyRotation(r -> r.keyId("alias/taken-" + keyId)));
         calls.put("rotation too often", kms -> kms.enableKeyRotation(r -> r.keyId(keyId).rotationPeriodInDays(89)));
-        calls.put("policy of another name", kms -> kms.putKeyPolicy(r -> r.keyId(keyId).policyName("other").policy("{}")));
-        calls.put("tags of an unknown key", kms -> kms.listResourceTags(r -> r.keyId("1234abcd-12ab-34cd-56ef-1234567890ab")));
+        calls.put("policy of another name",
+                kms -> kms.putKeyPolicy(r -> r.keyId(keyId).policyName("other").policy("{}")));
+        calls.put("tags of an unknown key",
+                kms -> kms.listResourceTags(r -> r.keyId("1234abcd-12ab-34cd-56ef-1234567890ab")));
         calls.put("deletion by alias", kms -> kms.scheduleKeyDeletion(r -> r.keyId("alias/taken-" + keyId)));
         calls.put("deletion in a year", kms -> kms.scheduleKeyDeletion(r -> r.keyId(keyId).pendingWindowInDays(366)));
         return calls;
@@ -518,7 +567,8 @@ class KmsTest {
             port = free.getLocalPort();
         }
         var log = Files.createTempFile(temp, "moto", "").toFile();
-        var moto = new ProcessBuilder("python3", "-m", "moto.server", "-H", "127.0.0.1", "-p", String.valueOf(port)).redirectErrorStream(true)
+        var moto = new ProcessBuilder("python3", "-m", "moto.server", "-H", "127.0.0.1", "-p", String.valueOf(port))
+                .redirectErrorStream(true)
                 .redirectOutput(log).start();
         try (var other = client(URI.create("http://127.0.0.1:" + port), REGION,
                 AwsBasicCredentials.create(LocalAws.ACCESS_KEY_ID, LocalAws.SECRET_ACCESS_KEY))) {

@@ -52,9 +52,10 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 
 /**
- * A small, strict AWS in this process, on a random loopback port: STS, KMS, CodeCommit with Git over HTTP, EC2, IAM and S3, as much of them
- * as the scripts call. Requests are authenticated (Signature Version 4) and checked against AWS's service models; what the models do not
- * know, each service's class does. It is a stand-in for tests and the sandbox: what it allows, AWS may still refuse.
+ * A small, strict AWS in this process, on a random loopback port: STS, KMS, CodeCommit with Git over HTTP, EC2, IAM and
+ * S3, as much of them as the scripts call. Requests are authenticated (Signature Version 4) and checked against AWS's
+ * service models; what the models do not know, each service's class does. It is a stand-in for tests and the sandbox:
+ * what it allows, AWS may still refuse.
  *
  * <p>{@link #inject} makes it misbehave, {@link #calls} says what it was asked.
  */
@@ -69,7 +70,8 @@ public final class LocalAws implements AutoCloseable {
 
         /** The error for requests that break the model. */
         default AwsError invalid(String operation, List<Models.Violation> violations) {
-            var text = new StringBuilder(violations.size() + " validation error" + (violations.size() == 1 ? "" : "s") + " detected: ");
+            var text = new StringBuilder(
+                    violations.size() + " validation error" + (violations.size() == 1 ? "" : "s") + " detected: ");
             violations.forEach(v -> text.append(v.text()).append("; "));
             return new AwsError("ValidationException", text.substring(0, text.length() - 2));
         }
@@ -100,7 +102,8 @@ public final class LocalAws implements AutoCloseable {
     private final Map<String, Service> services;
 
     private LocalAws() throws IOException {
-        System.setProperty("sun.net.httpserver.nodelay", "true"); // else each answer waits 40 ms for the client's acknowledgement
+        // else each answer waits 40 ms for the client's acknowledgement
+        System.setProperty("sun.net.httpserver.nodelay", "true");
         server = HttpServer.create(new InetSocketAddress(InetAddress.getByName("127.0.0.1"), 0), 0);
         server.setExecutor(workers);
         server.createContext("/", this::handle);
@@ -130,15 +133,18 @@ public final class LocalAws implements AutoCloseable {
     }
 
     /** Another access key of the account, for an IAM resource such as {@code role/Backup/session} or {@code user/x}. */
-    public void addCredentials(String accessKeyId, String secretAccessKey, String sessionToken, String resource, Instant expiry) {
+    public void addCredentials(String accessKeyId, String secretAccessKey, String sessionToken, String resource,
+            Instant expiry) {
         credentials.add(accessKeyId, secretAccessKey, sessionToken, resource, ACCOUNT, expiry);
     }
 
     /** The Authorization header with which Git may reach a repository of eu-west-1 here, for 15 minutes. */
     public String gitAuthorization(String repositoryName) {
         var time = Credentials.TIME.format(Instant.now()).replace("Z", "");
-        var password = time + "Z" + GitHttp.signature(SECRET_ACCESS_KEY, endpoint().getHost(), "/v1/repos/" + repositoryName, "eu-west-1", time);
-        return "Basic " + Base64.getEncoder().encodeToString((ACCESS_KEY_ID + ":" + password).getBytes(StandardCharsets.UTF_8));
+        var password = time + "Z" + GitHttp.signature(SECRET_ACCESS_KEY, endpoint().getHost(),
+                "/v1/repos/" + repositoryName, "eu-west-1", time);
+        return "Basic "
+                + Base64.getEncoder().encodeToString((ACCESS_KEY_ID + ":" + password).getBytes(StandardCharsets.UTF_8));
     }
 
     public void inject(Fault fault) {
@@ -149,7 +155,10 @@ public final class LocalAws implements AutoCloseable {
         faults.clear();
     }
 
-    /** All calls so far, oldest first. Waits for those under way: a client may have its answer before the call is logged. */
+    /**
+     * All calls so far, oldest first. Waits for those under way: a client may have its answer before the call is
+     * logged.
+     */
     public List<Call> calls() {
         settle();
         return List.copyOf(calls);
@@ -251,8 +260,8 @@ public final class LocalAws implements AutoCloseable {
     }
 
     /**
-     * The JDK's body stream ignores Content-Length in skip(), and JGit's protocol parser drains with skip(): it would wait for ever.
-     * InputStream's own skip() reads.
+     * The JDK's body stream ignores Content-Length in skip(), and JGit's protocol parser drains with skip(): it would
+     * wait for ever. InputStream's own skip() reads.
      */
     private static final class ReadOnlyByReading extends InputStream {
         private final InputStream in;
@@ -289,7 +298,8 @@ public final class LocalAws implements AutoCloseable {
             if (!(e instanceof IOException)) e.printStackTrace();
             throw new IOException(e); // the JDK's server closes the connection on an exception, and only then
         } finally {
-            var call = new Call(now(), request.name, request.caller == null ? "" : request.caller.region(), request.caller == null ? "" : request.caller.arn(),
+            var call = new Call(now(), request.name, request.caller == null ? "" : request.caller.region(),
+                    request.caller == null ? "" : request.caller.arn(),
                     request.input, request.status, request.error);
             calls.add(call);
             listener.accept(call);
@@ -306,17 +316,22 @@ public final class LocalAws implements AutoCloseable {
         var json = model != null && model.path("protocol").asText().equals("json");
         try {
             var body = request.body.readAllBytes();
-            if (model == null) throw new AwsError("UnknownService", "The embedded AWS does not offer '" + service + "'");
+            if (model == null)
+                throw new AwsError("UnknownService", "The embedded AWS does not offer '" + service + "'");
             request.caller = credentials.verify(request, scope, body, now());
             Map<String, String> form = json ? Map.of() : parameters(new String(body, StandardCharsets.UTF_8));
             var target = request.header("X-Amz-Target");
-            var operation = json && target != null ? target.substring(target.indexOf('.') + 1) : form.getOrDefault("Action", "");
+            var operation = json && target != null ? target.substring(target.indexOf('.') + 1)
+                    : form.getOrDefault("Action", "");
             if (Models.operation(service, operation).isMissingNode())
-                throw new AwsError(json ? "UnknownOperationException" : "InvalidAction", "The embedded AWS does not offer " + service + ":" + operation);
-            if (json && !target.startsWith(model.path("targetPrefix").asText() + ".")) throw new AwsError("UnknownOperationException", target);
+                throw new AwsError(json ? "UnknownOperationException" : "InvalidAction",
+                        "The embedded AWS does not offer " + service + ":" + operation);
+            if (json && !target.startsWith(model.path("targetPrefix").asText() + "."))
+                throw new AwsError("UnknownOperationException", target);
             ObjectNode input;
             try {
-                input = json ? (ObjectNode) Models.JSON.readTree(body.length == 0 ? "{}".getBytes() : body) : Models.decode(service, operation, form);
+                input = json ? (ObjectNode) Models.JSON.readTree(body.length == 0 ? "{}".getBytes() : body)
+                        : Models.decode(service, operation, form);
             } catch (JsonProcessingException | ClassCastException e) {
                 throw new AwsError("SerializationException", "the body is not a JSON object");
             }
@@ -329,18 +344,23 @@ public final class LocalAws implements AutoCloseable {
                 answer = services.get(service).answer(operation, input, request.caller);
             }
             if (json) request.answer(200, "application/x-amz-json-1.1", answer == null ? "" : answer.toString());
-            else request.answer(200, "text/xml", Models.encode(service, operation, answer == null ? Models.JSON.createObjectNode() : answer, id));
+            else request.answer(200, "text/xml",
+                    Models.encode(service, operation, answer == null ? Models.JSON.createObjectNode() : answer, id));
         } catch (AwsError e) {
             request.error = e.code;
             if (json) {
                 var error = Models.JSON.createObjectNode().put("__type", e.code).put("message", e.getMessage());
                 request.answer(e.status, "application/x-amz-json-1.1", error.toString());
             } else if (service.equals("ec2")) {
-                request.answer(e.status, "text/xml", "<Response><Errors><Error><Code>" + e.code + "</Code><Message>" + Models.escape(e.getMessage())
+                request.answer(e.status, "text/xml",
+                        "<Response><Errors><Error><Code>" + e.code + "</Code><Message>" + Models.escape(e.getMessage())
                         + "</Message></Error></Errors><RequestID>" + id + "</RequestID></Response>");
             } else {
-                request.answer(e.status, "text/xml", "<ErrorResponse><Error><Type>" + (e.status < 500 ? "Sender" : "Receiver") + "</Type><Code>" + e.code
-                        + "</Code><Message>" + Models.escape(e.getMessage()) + "</Message></Error><RequestId>" + id + "</RequestId></ErrorResponse>");
+                request.answer(e.status, "text/xml",
+                        "<ErrorResponse><Error><Type>" + (e.status < 500 ? "Sender" : "Receiver") + "</Type><Code>"
+                                + e.code
+                                + "</Code><Message>" + Models.escape(e.getMessage()) + "</Message></Error><RequestId>"
+                                + id + "</RequestId></ErrorResponse>");
             }
         }
     }
@@ -358,7 +378,8 @@ public final class LocalAws implements AutoCloseable {
         if (encoded == null || encoded.isEmpty()) return decoded;
         for (var pair : encoded.split("&")) {
             var equals = pair.indexOf('=');
-            decoded.put(decode(equals < 0 ? pair : pair.substring(0, equals)), equals < 0 ? "" : decode(pair.substring(equals + 1)));
+            decoded.put(decode(equals < 0 ? pair : pair.substring(0, equals)),
+                    equals < 0 ? "" : decode(pair.substring(equals + 1)));
         }
         return decoded;
     }

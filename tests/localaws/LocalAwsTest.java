@@ -35,10 +35,12 @@ class LocalAwsTest {
 
     static StsClient sts(URI endpoint, AwsCredentials credentials) {
         return StsClient.builder().endpointOverride(endpoint).region(Region.of("cn-north-1"))
-                .credentialsProvider(StaticCredentialsProvider.create(credentials)).httpClient(UrlConnectionHttpClient.create()).build();
+                .credentialsProvider(StaticCredentialsProvider.create(credentials))
+                .httpClient(UrlConnectionHttpClient.create()).build();
     }
 
-    static final AwsBasicCredentials RIGHT = AwsBasicCredentials.create(LocalAws.ACCESS_KEY_ID, LocalAws.SECRET_ACCESS_KEY);
+    static final AwsBasicCredentials RIGHT = AwsBasicCredentials.create(LocalAws.ACCESS_KEY_ID,
+            LocalAws.SECRET_ACCESS_KEY);
 
     @Test
     void answersWhoSignedInTheRegionsPartition() {
@@ -51,7 +53,8 @@ class LocalAwsTest {
 
     @Test
     void refusesAWrongSecretAnUnknownKeyAndAnExpiredToken() {
-        aws.addCredentials("ASIAEXPIRED", "secret", "token", "assumed-role/Backup/night", Instant.now().minusSeconds(1));
+        aws.addCredentials("ASIAEXPIRED", "secret", "token", "assumed-role/Backup/night",
+                Instant.now().minusSeconds(1));
         assertError("SignatureDoesNotMatch", AwsBasicCredentials.create(LocalAws.ACCESS_KEY_ID, "wrong"));
         assertError("InvalidClientTokenId", AwsBasicCredentials.create("AKIANOBODY", "wrong"));
         assertError("ExpiredToken", AwsSessionCredentials.create("ASIAEXPIRED", "secret", "token"));
@@ -60,7 +63,8 @@ class LocalAwsTest {
 
     private static void assertError(String code, AwsCredentials credentials) {
         try (var sts = sts(aws.endpoint(), credentials)) {
-            assertEquals(code, assertThrows(AwsServiceException.class, sts::getCallerIdentity).awsErrorDetails().errorCode());
+            assertEquals(code,
+                    assertThrows(AwsServiceException.class, sts::getCallerIdentity).awsErrorDetails().errorCode());
         }
     }
 

@@ -15,8 +15,8 @@ import java.util.Set;
 import java.util.regex.Pattern;
 
 /**
- * AWS's own service models: what a request may hold (required, length, range, pattern, enum), how Query and EC2 requests become a tree,
- * and how an answer becomes XML. models/models.json is made by DistilModels.java beside it.
+ * AWS's own service models: what a request may hold (required, length, range, pattern, enum), how Query and EC2
+ * requests become a tree, and how an answer becomes XML. models/models.json is made by DistilModels.java beside it.
  */
 final class Models {
     static final ObjectMapper JSON = new ObjectMapper();
@@ -75,14 +75,18 @@ final class Models {
                 }
                 for (var required : shape.path("required"))
                     if (!value.hasNonNull(required.asText()))
-                        found.add(new Violation(path + "." + required.asText(), shape.at("/members/" + required.asText() + "/shape").asText(), Rule.REQUIRED,
-                                "Value null at '" + (path + "." + required.asText()).substring(1) + "' failed to satisfy constraint: Member must not be null"));
+                        found.add(new Violation(path + "." + required.asText(),
+                                shape.at("/members/" + required.asText() + "/shape").asText(), Rule.REQUIRED,
+                                "Value null at '" + (path + "." + required.asText()).substring(1)
+                                        + "' failed to satisfy constraint: Member must not be null"));
                 value.properties().forEach(member -> {
                     var known = shape.path("members").path(member.getKey());
                     if (known.isMissingNode())
-                        found.add(new Violation(path + "." + member.getKey(), "", Rule.UNKNOWN, "Unknown member '" + (path + "." + member.getKey()).substring(1) + "'"));
+                        found.add(new Violation(path + "." + member.getKey(), "", Rule.UNKNOWN,
+                                "Unknown member '" + (path + "." + member.getKey()).substring(1) + "'"));
                     else if (!member.getValue().isNull())
-                        check(service, known.get("shape").asText(), member.getValue(), path + "." + member.getKey(), found);
+                        check(service, known.get("shape").asText(), member.getValue(), path + "." + member.getKey(),
+                                found);
                 });
             }
             case "list" -> {
@@ -91,13 +95,16 @@ final class Models {
                     return;
                 }
                 length(shape, name, value.size(), value, path, found);
-                for (var i = 0; i < value.size(); i++) check(service, shape.at("/member/shape").asText(), value.get(i), path + "." + (i + 1) + ".member", found);
+                for (var i = 0; i < value.size(); i++) check(service, shape.at("/member/shape").asText(), value.get(i),
+                        path + "." + (i + 1) + ".member", found);
             }
             case "map" -> {
                 length(shape, name, value.size(), value, path, found);
                 value.properties().forEach(entry -> {
-                    check(service, shape.at("/key/shape").asText(), JSON.getNodeFactory().textNode(entry.getKey()), path + ".key", found);
-                    check(service, shape.at("/value/shape").asText(), entry.getValue(), path + "." + entry.getKey() + ".member", found);
+                    check(service, shape.at("/key/shape").asText(), JSON.getNodeFactory().textNode(entry.getKey()),
+                            path + ".key", found);
+                    check(service, shape.at("/value/shape").asText(), entry.getValue(),
+                            path + "." + entry.getKey() + ".member", found);
                 });
             }
             case "string" -> {
@@ -105,19 +112,27 @@ final class Models {
                     found.add(new Violation(path, name, Rule.TYPE, "Expected a string at '" + path + "'"));
                     return;
                 }
-                length(shape, name, value.textValue().codePointCount(0, value.textValue().length()), value, path, found);
-                if (shape.has("pattern") && !Pattern.compile(shape.get("pattern").textValue()).matcher(value.textValue()).matches())
-                    found.add(new Violation(path, name, Rule.PATTERN, constraint(value, path, "Member must satisfy regular expression pattern: " + shape.get("pattern").textValue())));
+                length(shape, name, value.textValue().codePointCount(0, value.textValue().length()), value, path,
+                        found);
+                if (shape.has("pattern")
+                        && !Pattern.compile(shape.get("pattern").textValue()).matcher(value.textValue()).matches())
+                    found.add(new Violation(path, name, Rule.PATTERN, constraint(value, path,
+                            "Member must satisfy regular expression pattern: " + shape.get("pattern").textValue())));
                 if (shape.has("enum") && !contains(shape.get("enum"), value))
-                    found.add(new Violation(path, name, Rule.ENUM, constraint(value, path, "Member must satisfy enum value set: " + shape.get("enum"))));
+                    found.add(new Violation(path, name, Rule.ENUM,
+                            constraint(value, path, "Member must satisfy enum value set: " + shape.get("enum"))));
             }
             case "integer", "long" -> {
-                if (!value.isIntegralNumber()) found.add(new Violation(path, name, Rule.TYPE, "Expected an integer at '" + path + "'"));
-                else if (shape.has("min") && value.longValue() < shape.get("min").longValue() || shape.has("max") && value.longValue() > shape.get("max").longValue())
-                    found.add(new Violation(path, name, Rule.RANGE, constraint(value, path, "Member must have value between " + shape.path("min") + " and " + shape.path("max"))));
+                if (!value.isIntegralNumber())
+                    found.add(new Violation(path, name, Rule.TYPE, "Expected an integer at '" + path + "'"));
+                else if (shape.has("min") && value.longValue() < shape.get("min").longValue()
+                        || shape.has("max") && value.longValue() > shape.get("max").longValue())
+                    found.add(new Violation(path, name, Rule.RANGE, constraint(value, path,
+                            "Member must have value between " + shape.path("min") + " and " + shape.path("max"))));
             }
             case "boolean" -> {
-                if (!value.isBoolean()) found.add(new Violation(path, name, Rule.TYPE, "Expected a boolean at '" + path + "'"));
+                if (!value.isBoolean())
+                    found.add(new Violation(path, name, Rule.TYPE, "Expected a boolean at '" + path + "'"));
             }
             default -> { }
         }
@@ -128,29 +143,38 @@ final class Models {
         return false;
     }
 
-    private static void length(JsonNode shape, String name, int length, JsonNode value, String path, List<Violation> found) {
+    private static void length(JsonNode shape, String name, int length, JsonNode value, String path,
+            List<Violation> found) {
         if (shape.has("min") && length < shape.get("min").intValue())
-            found.add(new Violation(path, name, Rule.LENGTH, constraint(value, path, "Member must have length greater than or equal to " + shape.get("min"))));
+            found.add(new Violation(path, name, Rule.LENGTH,
+                    constraint(value, path, "Member must have length greater than or equal to " + shape.get("min"))));
         if (shape.has("max") && length > shape.get("max").longValue())
-            found.add(new Violation(path, name, Rule.LENGTH, constraint(value, path, "Member must have length less than or equal to " + shape.get("max"))));
+            found.add(new Violation(path, name, Rule.LENGTH,
+                    constraint(value, path, "Member must have length less than or equal to " + shape.get("max"))));
     }
 
     private static String constraint(JsonNode value, String path, String rule) {
-        return "Value '" + (value.isTextual() ? value.textValue() : value.toString()) + "' at '" + (path.isEmpty() ? "" : path.substring(1))
+        return "Value '" + (value.isTextual() ? value.textValue() : value.toString()) + "' at '"
+                + (path.isEmpty() ? "" : path.substring(1))
                 + "' failed to satisfy constraint: " + rule;
     }
 
-    /** The tree that the form parameters of a Query or EC2 request stand for; parameters that the model does not know are an error. */
+    /**
+     * The tree that the form parameters of a Query or EC2 request stand for; parameters that the model does not know
+     * are an error.
+     */
     static ObjectNode decode(String service, String operation, Map<String, String> form) {
         var rest = new HashSet<>(form.keySet());
         rest.removeAll(Set.of("Action", "Version"));
         var shape = operation(service, operation).path("input").asText();
         var tree = shape.isEmpty() ? JSON.createObjectNode() : (ObjectNode) decode(service, shape, "", form, rest);
-        if (!rest.isEmpty()) throw new AwsError("UnknownParameter", "The parameter " + rest.iterator().next() + " is not recognized");
+        if (!rest.isEmpty())
+            throw new AwsError("UnknownParameter", "The parameter " + rest.iterator().next() + " is not recognized");
         return tree;
     }
 
-    private static JsonNode decode(String service, String name, String prefix, Map<String, String> form, Set<String> rest) {
+    private static JsonNode decode(String service, String name, String prefix, Map<String, String> form,
+            Set<String> rest) {
         var shape = shape(service, name);
         var nodes = JSON.getNodeFactory();
         var ec2 = service.equals("ec2");
@@ -160,7 +184,8 @@ final class Models {
                 shape.path("members").properties().forEach(member -> {
                     var key = prefix + parameter(ec2, member.getKey(), member.getValue());
                     if (form.keySet().stream().anyMatch(k -> k.equals(key) || k.startsWith(key + ".")))
-                        tree.set(member.getKey(), decode(service, member.getValue().get("shape").asText(), key + ".", form, rest));
+                        tree.set(member.getKey(),
+                                decode(service, member.getValue().get("shape").asText(), key + ".", form, rest));
                 });
                 return tree;
             }
@@ -180,8 +205,10 @@ final class Models {
                 rest.remove(key);
                 var text = form.get(key);
                 return switch (shape.path("type").asText()) {
-                    case "boolean" -> text.equals("true") || text.equals("false") ? nodes.booleanNode(text.equals("true")) : nodes.textNode(text);
-                    case "integer", "long" -> text.matches("-?\\d+") ? nodes.numberNode(Long.parseLong(text)) : nodes.textNode(text);
+                    case "boolean" -> text.equals("true") || text.equals("false")
+                            ? nodes.booleanNode(text.equals("true")) : nodes.textNode(text);
+                    case "integer", "long" ->
+                        text.matches("-?\\d+") ? nodes.numberNode(Long.parseLong(text)) : nodes.textNode(text);
                     default -> nodes.textNode(text);
                 };
             }
@@ -200,12 +227,16 @@ final class Models {
         var shape = operation(service, operation).path("output").asText();
         var body = new StringBuilder();
         if (!shape.isEmpty()) encode(service, shape, answer, body);
-        var namespace = service.equals("ec2") ? "http://ec2.amazonaws.com/doc/" + model(service).path("apiVersion").asText() + "/" : model(service).path("xmlNamespace").asText();
+        var namespace = service.equals("ec2")
+                ? "http://ec2.amazonaws.com/doc/" + model(service).path("apiVersion").asText() + "/"
+                : model(service).path("xmlNamespace").asText();
         if (service.equals("ec2"))
-            return "<" + operation + "Response xmlns=\"" + namespace + "\"><requestId>" + requestId + "</requestId>" + body + "</" + operation + "Response>";
+            return "<" + operation + "Response xmlns=\"" + namespace + "\"><requestId>" + requestId + "</requestId>"
+                    + body + "</" + operation + "Response>";
         return "<" + operation + "Response xmlns=\"" + namespace + "\">"
                 + (shape.isEmpty() ? "" : "<" + operation + "Result>" + body + "</" + operation + "Result>")
-                + "<ResponseMetadata><RequestId>" + requestId + "</RequestId></ResponseMetadata></" + operation + "Response>";
+                + "<ResponseMetadata><RequestId>" + requestId + "</RequestId></ResponseMetadata></" + operation
+                + "Response>";
     }
 
     private static void encode(String service, String name, JsonNode value, StringBuilder xml) {
@@ -214,7 +245,8 @@ final class Models {
             case "structure" -> {
                 value.properties().forEach(member -> {
                     if (!shape.path("members").has(member.getKey()))
-                        throw new IllegalStateException("the embedded AWS answers with " + name + "." + member.getKey() + ", which the model does not know");
+                        throw new IllegalStateException("the embedded AWS answers with " + name + "." + member.getKey()
+                                + ", which the model does not know");
                 });
                 shape.path("members").properties().forEach(member -> {
                     if (!value.hasNonNull(member.getKey())) return;
@@ -232,12 +264,14 @@ final class Models {
                     xml.append("</").append(element).append('>');
                 }
             }
-            case "timestamp" -> xml.append(value.isNumber() ? Instant.ofEpochSecond(value.longValue()).toString() : value.asText());
+            case "timestamp" ->
+                xml.append(value.isNumber() ? Instant.ofEpochSecond(value.longValue()).toString() : value.asText());
             default -> xml.append(escape(value.asText()));
         }
     }
 
     static String escape(String text) {
-        return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\"", "&quot;").replace("\r", "&#13;");
+        return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\"", "&quot;")
+                .replace("\r", "&#13;");
     }
 }

@@ -24,8 +24,9 @@ import java.util.function.BiPredicate;
 import java.util.regex.Pattern;
 
 /**
- * Decides requests as IAM does: an explicit deny beats everything, and what nothing allows is denied. Rules are those of the IAM User Guide
- * (policy grammar, condition operators, variables, evaluation logic); PolicyEvaluatorTest compares them with an independent evaluator.
+ * Decides requests as IAM does: an explicit deny beats everything, and what nothing allows is denied. Rules are those
+ * of the IAM User Guide (policy grammar, condition operators, variables, evaluation logic); PolicyEvaluatorTest
+ * compares them with an independent evaluator.
  */
 public final class PolicyEvaluator {
     /** As the simulator spells it. */
@@ -43,7 +44,8 @@ public final class PolicyEvaluator {
     }
 
     /**
-     * @param principal the ARN of a user, a role or an assumed role's session, an account's root ARN, or a service such as codebuild.amazonaws.com
+     * @param principal the ARN of a user, a role or an assumed role's session, an account's root ARN, or a service such
+     *                  as codebuild.amazonaws.com
      * @param resource  an ARN, or {@code *} for actions that have no resource
      * @param context   values by condition key; the letter case of keys does not matter, no value is as good as no key
      */
@@ -64,7 +66,10 @@ public final class PolicyEvaluator {
     /** A statement that applies; the Sid is "" where it has none. */
     public record Match(String policyId, String sid) { }
 
-    /** @param missingKeys the condition keys that a statement for this action and resource asks for and the request does not have */
+    /**
+     * @param missingKeys the condition keys that a statement for this action and resource asks for and the request does
+     *                    not have
+     */
     public record Result(Decision decision, List<Match> matched, Set<String> missingKeys) { }
 
     /** How near a statement's Principal comes to who asks; a whole account's grant still needs an identity policy's. */
@@ -78,7 +83,10 @@ public final class PolicyEvaluator {
         this.request = request;
     }
 
-    /** What these policies say by themselves, a Principal of theirs included: identity policies, an endpoint's policy, one key policy. */
+    /**
+     * What these policies say by themselves, a Principal of theirs included: identity policies, an endpoint's policy,
+     * one key policy.
+     */
     public static Result evaluate(Request request, List<Policy> policies) {
         var evaluator = new PolicyEvaluator(request);
         var allows = evaluator.allows(policies);
@@ -89,9 +97,11 @@ public final class PolicyEvaluator {
      * What they say together.
      *
      * @param resourcePolicy of the resource (bucket, key), or null
-     * @param boundaries     the principal's permissions boundary: nothing but what one of these allows; empty for no boundary
+     * @param boundaries     the principal's permissions boundary: nothing but what one of these allows; empty for no
+     *                       boundary
      */
-    public static Result decide(Request request, List<Policy> identity, Policy resourcePolicy, List<Policy> boundaries) {
+    public static Result decide(Request request, List<Policy> identity, Policy resourcePolicy,
+            List<Policy> boundaries) {
         var evaluator = new PolicyEvaluator(request);
         var own = evaluator.allows(identity);
         var bounds = evaluator.allows(boundaries);
@@ -104,7 +114,8 @@ public final class PolicyEvaluator {
         var byResource = reach == Reach.SELF || reach == Reach.ROLE && inBounds;
         boolean allowed;
         if (!evaluator.sameAccount()) allowed = byIdentity && reach != Reach.NONE;
-        else if (resourcePolicy != null && part(request.resource, 2).equals("kms")) allowed = byResource || byIdentity && reach == Reach.ACCOUNT;
+        else if (resourcePolicy != null && part(request.resource, 2).equals("kms"))
+            allowed = byResource || byIdentity && reach == Reach.ACCOUNT;
         else allowed = byResource || byIdentity;
         var matched = new ArrayList<>(own.keySet());
         matched.addAll(others.keySet());
@@ -113,7 +124,8 @@ public final class PolicyEvaluator {
 
     private Result result(boolean allowed, Collection<Match> allows) {
         if (!denies.isEmpty()) return new Result(Decision.explicitDeny, denies, missing);
-        return allowed ? new Result(Decision.allowed, List.copyOf(allows), missing) : new Result(Decision.implicitDeny, List.of(), missing);
+        return allowed ? new Result(Decision.allowed, List.copyOf(allows), missing)
+                : new Result(Decision.implicitDeny, List.of(), missing);
     }
 
     private boolean sameAccount() {
@@ -129,7 +141,9 @@ public final class PolicyEvaluator {
             for (var statement : list(policy.document.path("Statement"))) {
                 var deny = statement.path("Effect").asText().equals("Deny");
                 var reach = reach(statement, deny);
-                if (reach == Reach.NONE || !action(statement) || !resource(statement, variables) || !conditions(statement, variables)) continue;
+                if (reach == Reach.NONE || !action(statement) || !resource(statement, variables)
+                        || !conditions(statement, variables))
+                    continue;
                 var match = new Match(policy.id, statement.path("Sid").asText());
                 if (deny) denies.add(match);
                 else allows.merge(match, reach, (a, b) -> a.compareTo(b) > 0 ? a : b);
@@ -147,7 +161,8 @@ public final class PolicyEvaluator {
         // A deny spares only whom it names together with his account and, for a session, his role.
         var spared = list(statement.get("NotPrincipal").path("AWS")).stream().map(JsonNode::asText).toList();
         var all = request.principal.startsWith("arn:")
-                ? spared.contains("*") || spared.contains(request.principal) && (spared.contains(account()) || spared.contains(root()))
+                ? spared.contains("*")
+                        || spared.contains(request.principal) && (spared.contains(account()) || spared.contains(root()))
                         && (!session() || spared.contains(role()))
                 : reach(statement.get("NotPrincipal")) != Reach.NONE;
         return all ? Reach.NONE : Reach.SELF;
@@ -158,7 +173,8 @@ public final class PolicyEvaluator {
         var best = Reach.NONE;
         for (var type : principal.properties())
             for (var name : list(type.getValue())) {
-                var reach = type.getKey().equals("AWS") ? reach(name.asText()) : name.asText().equals(request.principal) ? Reach.SELF : Reach.NONE;
+                var reach = type.getKey().equals("AWS") ? reach(name.asText())
+                        : name.asText().equals(request.principal) ? Reach.SELF : Reach.NONE;
                 if (reach.compareTo(best) > 0) best = reach;
             }
         return best;
@@ -187,28 +203,39 @@ public final class PolicyEvaluator {
     /** A session's ARN does not have its role's path, aws:PrincipalArn does. */
     private String role() {
         return request.values("aws:PrincipalArn").stream().findFirst()
-                .orElseGet(() -> "arn:" + part(request.principal, 1) + ":iam::" + account() + ":role/" + request.principal.split("/")[1]);
+                .orElseGet(() -> "arn:" + part(request.principal, 1) + ":iam::" + account() + ":role/"
+                        + request.principal.split("/")[1]);
     }
 
     // Action, Resource
 
-    /** A simulation asks for the same few actions again and again; to compile their patterns anew takes most of its time. */
+    /**
+     * A simulation asks for the same few actions again and again; to compile their patterns anew takes most of its
+     * time.
+     */
     private static final Map<String, Pattern> ACTIONS = new ConcurrentHashMap<>();
 
     private boolean action(JsonNode statement) {
         var not = statement.has("NotAction");
         return list(statement.path(not ? "NotAction" : "Action")).stream()
-                .anyMatch(a -> ACTIONS.computeIfAbsent(a.asText(), text -> glob(Text.of(text), ".*", Pattern.CASE_INSENSITIVE)).matcher(request.action).matches()) != not;
+                .anyMatch(a -> ACTIONS
+                        .computeIfAbsent(a.asText(), text -> glob(Text.of(text), ".*", Pattern.CASE_INSENSITIVE))
+                        .matcher(request.action).matches())
+                != not;
     }
 
     private boolean resource(JsonNode statement, boolean variables) {
-        if (!statement.has("Resource") && !statement.has("NotResource")) return true; // endpoint policies may leave it out
+        // endpoint policies may leave it out
+        if (!statement.has("Resource") && !statement.has("NotResource")) return true;
         var not = statement.has("NotResource");
         return list(statement.path(not ? "NotResource" : "Resource")).stream().map(r -> text(r.asText(), variables))
                 .anyMatch(text -> text != null && resource(text).matcher(request.resource).matches()) != not;
     }
 
-    /** A * at the end of one of an ARN's fields reaches beyond it, another one does not; fields that are left out match everything. */
+    /**
+     * A * at the end of one of an ARN's fields reaches beyond it, another one does not; fields that are left out match
+     * everything.
+     */
     private static Pattern resource(Text text) {
         var regex = new StringBuilder();
         var field = 0;
@@ -228,7 +255,8 @@ public final class PolicyEvaluator {
         var all = true;
         for (var operator : statement.path("Condition").properties())
             for (var condition : operator.getValue().properties())
-                all &= condition(operator.getKey(), condition.getKey(), list(condition.getValue()).stream().map(JsonNode::asText).toList(), variables);
+                all &= condition(operator.getKey(), condition.getKey(),
+                        list(condition.getValue()).stream().map(JsonNode::asText).toList(), variables);
         return all;
     }
 
@@ -238,7 +266,8 @@ public final class PolicyEvaluator {
         if (operator.equals("Null")) return wanted.contains(String.valueOf(given.isEmpty()));
         var set = operator.contains(":") ? operator.substring(0, operator.indexOf(':')) : "";
         var ifExists = operator.endsWith("IfExists");
-        var name = operator.substring(set.isEmpty() ? 0 : set.length() + 1, operator.length() - (ifExists ? "IfExists".length() : 0));
+        var name = operator.substring(set.isEmpty() ? 0 : set.length() + 1,
+                operator.length() - (ifExists ? "IfExists".length() : 0));
         var negated = name.contains("Not");
         var compare = comparison(name.replace("Not", ""));
         if (given.isEmpty()) return ifExists || set.equals("ForAllValues") || set.isEmpty() && negated;
@@ -314,11 +343,13 @@ public final class PolicyEvaluator {
         var given = bytes(address);
         var bits = slash < 0 ? network.length * 8 : Integer.parseInt(cidr.substring(slash + 1));
         var drop = network.length * 8 - bits;
-        return given.length == network.length && new BigInteger(1, given).shiftRight(drop).equals(new BigInteger(1, network).shiftRight(drop));
+        return given.length == network.length
+                && new BigInteger(1, given).shiftRight(drop).equals(new BigInteger(1, network).shiftRight(drop));
     }
 
     private static byte[] bytes(String address) {
-        if (!address.matches("[0-9.]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")) throw new IllegalArgumentException(address); // a name would be looked up
+        // a name would be looked up
+        if (!address.matches("[0-9.]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")) throw new IllegalArgumentException(address);
         try {
             return InetAddress.getByName(address).getAddress();
         } catch (UnknownHostException e) {
@@ -360,7 +391,9 @@ public final class PolicyEvaluator {
 
     private static final Pattern VARIABLE = Pattern.compile("\\$\\{([*?$]|([^},]+?)\\s*(?:,\\s*'([^']*)')?)}");
 
-    /** The text with its variables filled in, null when the request has no single value for one and it has no default. */
+    /**
+     * The text with its variables filled in, null when the request has no single value for one and it has no default.
+     */
     private Text text(String text, boolean variables) {
         if (!variables) return Text.of(text);
         var chars = new ArrayList<Char>();

@@ -23,21 +23,32 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** What IAM's documentation says of each element and operator, and then a few hundred random cases beside an independent evaluator. */
+/**
+ * What IAM's documentation says of each element and operator, and then a few hundred random cases beside an independent
+ * evaluator.
+ */
 class PolicyEvaluatorTest {
     static final String USER = "arn:aws:iam::111122223333:user/alice";
     static final String SESSION = "arn:aws:sts::111122223333:assumed-role/Backup/night";
     static final String ROLE = "arn:aws:iam::111122223333:role/Backup";
     static final String REPOSITORY = "arn:aws:codecommit:eu-west-1:111122223333:orders";
 
-    /** One Allow statement for GitPush on any repository, with this condition (' for ", ` for '), and no other context than this. */
+    /**
+     * One Allow statement for GitPush on any repository, with this condition (' for ", ` for '), and no other context
+     * than this.
+     */
     private static boolean holds(String condition, Map<String, List<String>> context) {
-        var policy = "{'Version': '2012-10-17', 'Statement': {'Effect': 'Allow', 'Action': '*', 'Resource': '*', 'Condition': " + condition + "}}";
+        var policy = "{'Version': '2012-10-17', 'Statement': {'Effect': 'Allow', 'Action': '*', 'Resource': '*', "
+                + "'Condition': "
+                + condition + "}}";
         return evaluate(new Request(USER, "codecommit:GitPush", REPOSITORY, context), policy) == Decision.allowed;
     }
 
     private static Decision evaluate(Request request, String... policies) {
-        return PolicyEvaluator.evaluate(request, java.util.Arrays.stream(policies).map(p -> Policy.of("p", p.replace('\'', '"').replace('`', '\''))).toList())
+        return PolicyEvaluator
+                .evaluate(request,
+                        java.util.Arrays.stream(policies)
+                                .map(p -> Policy.of("p", p.replace('\'', '"').replace('`', '\''))).toList())
                 .decision();
     }
 
@@ -100,7 +111,8 @@ class PolicyEvaluatorTest {
             "IpAddress,                2001:db8::/32,         10.0.0.1,              false",
             "IpAddress,                10.0.0.1,              10.0.0.1,              true"})
     void comparesByType(String operator, String wanted, String given, boolean holds) {
-        assertEquals(holds, holds("{'" + operator + "': {'aws:x': '" + wanted + "'}}", Map.of("aws:x", List.of(given))));
+        assertEquals(holds,
+                holds("{'" + operator + "': {'aws:x': '" + wanted + "'}}", Map.of("aws:x", List.of(given))));
     }
 
     @Test
@@ -114,33 +126,46 @@ class PolicyEvaluatorTest {
 
     @Test
     void aVariableMayHaveADefault() {
-        var policy = "{'Version': '2012-10-17', 'Statement': {'Effect': 'Allow', 'Action': '*', 'Resource': 'arn:aws:s3:::backup/${aws:PrincipalTag/team, `all`}/*'}}";
-        assertEquals(Decision.allowed, evaluate(new Request(USER, "s3:GetObject", "arn:aws:s3:::backup/all/1", Map.of()), policy));
+        var policy = "{'Version': '2012-10-17', 'Statement': {'Effect': 'Allow', 'Action': '*', 'Resource': "
+                + "'arn:aws:s3:::backup/${aws:PrincipalTag/team, `all`}/*'}}";
+        assertEquals(Decision.allowed,
+                evaluate(new Request(USER, "s3:GetObject", "arn:aws:s3:::backup/all/1", Map.of()), policy));
         assertEquals(Decision.implicitDeny, evaluate(new Request(USER, "s3:GetObject", "arn:aws:s3:::backup/all/1",
                 Map.of("aws:PrincipalTag/team", List.of("x"))), policy));
-        assertEquals(Decision.allowed, evaluate(new Request(USER, "s3:GetObject", "arn:aws:s3:::backup/x/1", Map.of("aws:PrincipalTag/team", List.of("x"))),
+        assertEquals(Decision.allowed,
+                evaluate(
+                        new Request(USER, "s3:GetObject", "arn:aws:s3:::backup/x/1",
+                                Map.of("aws:PrincipalTag/team", List.of("x"))),
                 policy));
     }
 
     @Test
     void allConditionsMustHoldAndAnyOfTheirValues() {
-        var condition = "{'StringLike': {'codecommit:References': ['refs/heads/main', 'refs/heads/r*'], 'aws:x': '1'}, 'Bool': {'aws:y': 'true'}}";
-        assertTrue(holds(condition, Map.of("codecommit:References", List.of("refs/heads/r1"), "aws:x", List.of("1"), "aws:y", List.of("true"))));
-        assertTrue(!holds(condition, Map.of("codecommit:References", List.of("refs/heads/r1"), "aws:x", List.of("2"), "aws:y", List.of("true"))));
+        var condition = "{'StringLike': {'codecommit:References': ['refs/heads/main', 'refs/heads/r*'], 'aws:x': "
+                + "'1'}, 'Bool': {'aws:y': 'true'}}";
+        assertTrue(holds(condition, Map.of("codecommit:References", List.of("refs/heads/r1"), "aws:x", List.of("1"),
+                "aws:y", List.of("true"))));
+        assertTrue(!holds(condition, Map.of("codecommit:References", List.of("refs/heads/r1"), "aws:x", List.of("2"),
+                "aws:y", List.of("true"))));
         assertTrue(!holds(condition, Map.of("codecommit:References", List.of("refs/heads/r1"), "aws:x", List.of("1"))));
     }
 
     @Test
     void fillsVariablesAndTakesTheirTextLiterally() {
         var name = Map.of("aws:username", List.of("a*"));
-        assertTrue(holds("{'StringLike': {'aws:x': '${aws:username}/*'}}", Map.of("aws:username", List.of("a"), "aws:x", List.of("a/b"))));
-        assertTrue(!holds("{'StringLike': {'aws:x': '${aws:username}'}}", Map.of("aws:username", name.get("aws:username"), "aws:x", List.of("ab"))));
+        assertTrue(holds("{'StringLike': {'aws:x': '${aws:username}/*'}}",
+                Map.of("aws:username", List.of("a"), "aws:x", List.of("a/b"))));
+        assertTrue(!holds("{'StringLike': {'aws:x': '${aws:username}'}}",
+                Map.of("aws:username", name.get("aws:username"), "aws:x", List.of("ab"))));
         assertTrue(holds("{'StringLike': {'aws:x': 'a${*}'}}", Map.of("aws:x", List.of("a*"))));
         assertTrue(!holds("{'StringLike': {'aws:x': 'a${*}'}}", Map.of("aws:x", List.of("ab"))));
         assertTrue(!holds("{'StringEquals': {'aws:x': '${aws:username}'}}", Map.of("aws:x", List.of("a"))));
-        assertTrue(holds("{'StringEquals': {'aws:x': '${aws:PrincipalTag/team, `none`}'}}", Map.of("aws:x", List.of("none"))));
-        var old = "{'Version': '2008-10-17', 'Statement': {'Effect': 'Allow', 'Action': '*', 'Resource': '*', 'Condition': {'StringEquals': {'aws:x': '${aws:username}'}}}}";
-        assertEquals(Decision.allowed, evaluate(new Request(USER, "s3:GetObject", "*", Map.of("aws:x", List.of("${aws:username}"))), old));
+        assertTrue(holds("{'StringEquals': {'aws:x': '${aws:PrincipalTag/team, `none`}'}}",
+                Map.of("aws:x", List.of("none"))));
+        var old = "{'Version': '2008-10-17', 'Statement': {'Effect': 'Allow', 'Action': '*', 'Resource': '*', "
+                + "'Condition': {'StringEquals': {'aws:x': '${aws:username}'}}}}";
+        assertEquals(Decision.allowed,
+                evaluate(new Request(USER, "s3:GetObject", "*", Map.of("aws:x", List.of("${aws:username}"))), old));
     }
 
     @ParameterizedTest(name = "{0} {1}: {2}")
@@ -158,48 +183,76 @@ class PolicyEvaluatorTest {
             "*,                                                 *, true"})
     void matchesResources(String pattern, String resource, boolean matches) {
         var request = new Request(USER, "codecommit:GitPull", resource, Map.of());
-        var policy = "{'Version': '2012-10-17', 'Statement': [{'Effect': 'Allow', 'Action': 'codecommit:git*', '%s': ['arn:aws:s3:::x', '" + pattern + "']}]}";
-        assertEquals(matches ? Decision.allowed : Decision.implicitDeny, evaluate(request, policy.formatted("Resource")));
-        assertEquals(matches ? Decision.implicitDeny : Decision.allowed, evaluate(request, policy.formatted("NotResource")));
+        var policy = "{'Version': '2012-10-17', 'Statement': [{'Effect': 'Allow', 'Action': 'codecommit:git*', '%s': "
+                + "['arn:aws:s3:::x', '"
+                + pattern + "']}]}";
+        assertEquals(matches ? Decision.allowed : Decision.implicitDeny,
+                evaluate(request, policy.formatted("Resource")));
+        assertEquals(matches ? Decision.implicitDeny : Decision.allowed,
+                evaluate(request, policy.formatted("NotResource")));
     }
 
     @Test
     void aDenyBeatsEveryAllowAndIsTheOnlyOneNamed() {
-        var allow = Policy.of("allow", "{\"Statement\": {\"Sid\": \"All\", \"Effect\": \"Allow\", \"Action\": \"*\", \"Resource\": \"*\"}}");
+        var allow = Policy.of("allow",
+                "{\"Statement\": {\"Sid\": \"All\", \"Effect\": \"Allow\", \"Action\": \"*\", \"Resource\": \"*\"}}");
         var deny = Policy.of("deny", """
                 {"Version": "2012-10-17", "Statement": [
                   {"Sid": "Main", "Effect": "Deny", "NotAction": ["codecommit:Get*", "codecommit:GitPull"], "Resource": "*",
                    "Condition": {"StringEquals": {"codecommit:References": "refs/heads/main"}}}]}""");
-        var main = PolicyEvaluator.evaluate(new Request(USER, "codecommit:GitPush", REPOSITORY, Map.of("codecommit:References", List.of("refs/heads/main"))),
+        var main = PolicyEvaluator.evaluate(
+                new Request(USER, "codecommit:GitPush", REPOSITORY,
+                        Map.of("codecommit:References", List.of("refs/heads/main"))),
                 List.of(allow, deny));
-        assertEquals(new PolicyEvaluator.Result(Decision.explicitDeny, List.of(new Match("deny", "Main")), Set.of()), main);
-        var none = PolicyEvaluator.evaluate(new Request(USER, "codecommit:GitPush", REPOSITORY, Map.of()), List.of(allow, deny));
-        assertEquals(new PolicyEvaluator.Result(Decision.allowed, List.of(new Match("allow", "All")), Set.of("codecommit:References")), none);
+        assertEquals(new PolicyEvaluator.Result(Decision.explicitDeny, List.of(new Match("deny", "Main")), Set.of()),
+                main);
+        var none = PolicyEvaluator.evaluate(new Request(USER, "codecommit:GitPush", REPOSITORY, Map.of()),
+                List.of(allow, deny));
+        assertEquals(new PolicyEvaluator.Result(Decision.allowed, List.of(new Match("allow", "All")),
+                Set.of("codecommit:References")), none);
         assertEquals(Decision.allowed, PolicyEvaluator.evaluate(new Request(USER, "codecommit:gitpull", REPOSITORY,
                 Map.of("codecommit:References", List.of("refs/heads/main"))),
                 List.of(allow, deny)).decision());
-        assertEquals(Decision.implicitDeny, PolicyEvaluator.evaluate(new Request(USER, "codecommit:GitPull", REPOSITORY, Map.of()), List.of(deny)).decision());
+        assertEquals(Decision.implicitDeny, PolicyEvaluator
+                .evaluate(new Request(USER, "codecommit:GitPull", REPOSITORY, Map.of()), List.of(deny)).decision());
     }
 
     @ParameterizedTest(name = "{0} by {1}: {2} by itself, {3} beside an identity policy")
     @CsvSource(quoteCharacter = '|', value = {
-            "{'AWS': '111122223333'},                                               arn:aws:iam::111122223333:user/alice,              implicitDeny, allowed",
-            "{'AWS': 'arn:aws:iam::111122223333:root'},                             arn:aws:sts::111122223333:assumed-role/Backup/night, implicitDeny, allowed",
-            "{'AWS': 'arn:aws:iam::111122223333:role/Backup'},                      arn:aws:sts::111122223333:assumed-role/Backup/night, allowed, allowed",
-            "{'AWS': 'arn:aws:iam::111122223333:role/Backup'},                      arn:aws:sts::111122223333:assumed-role/Other/night, implicitDeny, implicitDeny",
-            "{'AWS': 'arn:aws:sts::111122223333:assumed-role/Backup/night'},        arn:aws:sts::111122223333:assumed-role/Backup/night, allowed, allowed",
-            "{'AWS': 'arn:aws:sts::111122223333:assumed-role/Backup/*'},            arn:aws:sts::111122223333:assumed-role/Backup/night, implicitDeny, implicitDeny",
-            "{'AWS': 'arn:aws:iam::111122223333:user/alice'},                       arn:aws:iam::111122223333:user/alice,              allowed, allowed",
-            "{'AWS': 'arn:aws:iam::444455556666:root'},                             arn:aws:iam::444455556666:user/eve,                implicitDeny, allowed",
-            "{'AWS': 'arn:aws:iam::444455556666:user/eve'},                         arn:aws:iam::444455556666:user/eve,                implicitDeny, allowed",
-            "{'AWS': 'arn:aws:iam::444455556666:user/eve'},                         arn:aws:iam::444455556666:user/mallory,            implicitDeny, implicitDeny",
-            "'*',                                                                   arn:aws:iam::111122223333:user/alice,              allowed, allowed",
-            "{'Service': 'codebuild.amazonaws.com'},                                codebuild.amazonaws.com,                           allowed, allowed",
-            "{'Service': 'codebuild.amazonaws.com'},                                events.amazonaws.com,                              implicitDeny, implicitDeny",
-            "{'Federated': 'cognito-identity.amazonaws.com'},                       arn:aws:iam::111122223333:user/alice,              implicitDeny, implicitDeny"})
-    void keyPoliciesNeedAPrincipalAndAccountsAnIdentityPolicyToo(String principal, String who, Decision alone, Decision together) {
+            "{'AWS': '111122223333'},                                               "
+                    + "arn:aws:iam::111122223333:user/alice,              implicitDeny, allowed",
+            "{'AWS': 'arn:aws:iam::111122223333:root'},                             "
+                    + "arn:aws:sts::111122223333:assumed-role/Backup/night, implicitDeny, allowed",
+            "{'AWS': 'arn:aws:iam::111122223333:role/Backup'},                      "
+                    + "arn:aws:sts::111122223333:assumed-role/Backup/night, allowed, allowed",
+            "{'AWS': 'arn:aws:iam::111122223333:role/Backup'},                      "
+                    + "arn:aws:sts::111122223333:assumed-role/Other/night, implicitDeny, implicitDeny",
+            "{'AWS': 'arn:aws:sts::111122223333:assumed-role/Backup/night'},        "
+                    + "arn:aws:sts::111122223333:assumed-role/Backup/night, allowed, allowed",
+            "{'AWS': 'arn:aws:sts::111122223333:assumed-role/Backup/*'},            "
+                    + "arn:aws:sts::111122223333:assumed-role/Backup/night, implicitDeny, implicitDeny",
+            "{'AWS': 'arn:aws:iam::111122223333:user/alice'},                       "
+                    + "arn:aws:iam::111122223333:user/alice,              allowed, allowed",
+            "{'AWS': 'arn:aws:iam::444455556666:root'},                             "
+                    + "arn:aws:iam::444455556666:user/eve,                implicitDeny, allowed",
+            "{'AWS': 'arn:aws:iam::444455556666:user/eve'},                         "
+                    + "arn:aws:iam::444455556666:user/eve,                implicitDeny, allowed",
+            "{'AWS': 'arn:aws:iam::444455556666:user/eve'},                         "
+                    + "arn:aws:iam::444455556666:user/mallory,            implicitDeny, implicitDeny",
+            "'*',                                                                   "
+                    + "arn:aws:iam::111122223333:user/alice,              allowed, allowed",
+            "{'Service': 'codebuild.amazonaws.com'},                                codebuild.amazonaws.com,         "
+                    + "                  allowed, allowed",
+            "{'Service': 'codebuild.amazonaws.com'},                                events.amazonaws.com,            "
+                    + "                  implicitDeny, implicitDeny",
+            "{'Federated': 'cognito-identity.amazonaws.com'},                       "
+                    + "arn:aws:iam::111122223333:user/alice,              implicitDeny, implicitDeny"})
+    void keyPoliciesNeedAPrincipalAndAccountsAnIdentityPolicyToo(String principal, String who, Decision alone,
+            Decision together) {
         var request = new Request(who, "kms:Decrypt", "arn:aws:kms:eu-west-1:111122223333:key/1", Map.of());
-        var key = Policy.of("key", ("{'Statement': {'Effect': 'Allow', 'Action': 'kms:*', 'Resource': '*', 'Principal': " + principal + "}}")
+        var key = Policy.of("key",
+                ("{'Statement': {'Effect': 'Allow', 'Action': 'kms:*', 'Resource': '*', 'Principal': " + principal
+                        + "}}")
                 .replace('\'', '"'));
         var all = Policy.of("all", "{\"Statement\": {\"Effect\": \"Allow\", \"Action\": \"*\", \"Resource\": \"*\"}}");
         assertEquals(alone, PolicyEvaluator.decide(request, List.of(), key, List.of()).decision());
@@ -209,44 +262,60 @@ class PolicyEvaluatorTest {
     @Test
     void boundariesLimitIdentityPoliciesAndGrantsToRolesButNotToUsersAndSessions() {
         var all = Policy.of("all", "{\"Statement\": {\"Effect\": \"Allow\", \"Action\": \"*\", \"Resource\": \"*\"}}");
-        var reads = Policy.of("reads", "{\"Statement\": {\"Effect\": \"Allow\", \"Action\": \"s3:GetObject\", \"Resource\": \"*\"}}");
+        var reads = Policy.of("reads",
+                "{\"Statement\": {\"Effect\": \"Allow\", \"Action\": \"s3:GetObject\", \"Resource\": \"*\"}}");
         var write = new Request(SESSION, "s3:PutObject", "arn:aws:s3:::backup/a", Map.of());
-        assertEquals(Decision.implicitDeny, PolicyEvaluator.decide(write, List.of(all), null, List.of(reads)).decision());
-        assertEquals(Decision.allowed, PolicyEvaluator.decide(write, List.of(all), null, List.of(reads, all)).decision());
-        assertEquals(Decision.implicitDeny, PolicyEvaluator.decide(write, List.of(), bucket(ROLE), List.of(reads)).decision());
-        assertEquals(Decision.allowed, PolicyEvaluator.decide(write, List.of(), bucket(SESSION), List.of(reads)).decision());
+        assertEquals(Decision.implicitDeny,
+                PolicyEvaluator.decide(write, List.of(all), null, List.of(reads)).decision());
+        assertEquals(Decision.allowed,
+                PolicyEvaluator.decide(write, List.of(all), null, List.of(reads, all)).decision());
+        assertEquals(Decision.implicitDeny,
+                PolicyEvaluator.decide(write, List.of(), bucket(ROLE), List.of(reads)).decision());
+        assertEquals(Decision.allowed,
+                PolicyEvaluator.decide(write, List.of(), bucket(SESSION), List.of(reads)).decision());
         assertEquals(Decision.allowed, PolicyEvaluator.decide(write, List.of(), bucket(ROLE), List.of()).decision());
     }
 
     private static Policy bucket(String principal) {
-        return Policy.of("bucket", "{\"Statement\": {\"Effect\": \"Allow\", \"Action\": \"s3:*\", \"Resource\": \"*\", \"Principal\": {\"AWS\": \"" + principal
+        return Policy.of("bucket",
+                "{\"Statement\": {\"Effect\": \"Allow\", \"Action\": \"s3:*\", \"Resource\": \"*\", \"Principal\": "
+                        + "{\"AWS\": \""
+                        + principal
                 + "\"}}}");
     }
 
     @Test
     void anotherAccountNeedsBothPolicies() {
         var all = Policy.of("all", "{\"Statement\": {\"Effect\": \"Allow\", \"Action\": \"*\", \"Resource\": \"*\"}}");
-        var request = new Request(SESSION, "s3:PutObject", "arn:aws:s3:::backup/a", Map.of("aws:ResourceAccount", List.of("444455556666")));
-        assertEquals(Decision.implicitDeny, PolicyEvaluator.decide(request, List.of(), bucket(ROLE), List.of()).decision());
-        assertEquals(Decision.implicitDeny, PolicyEvaluator.decide(request, List.of(all), bucket(USER), List.of()).decision());
-        assertEquals(Decision.allowed, PolicyEvaluator.decide(request, List.of(all), bucket(ROLE), List.of()).decision());
+        var request = new Request(SESSION, "s3:PutObject", "arn:aws:s3:::backup/a",
+                Map.of("aws:ResourceAccount", List.of("444455556666")));
+        assertEquals(Decision.implicitDeny,
+                PolicyEvaluator.decide(request, List.of(), bucket(ROLE), List.of()).decision());
+        assertEquals(Decision.implicitDeny,
+                PolicyEvaluator.decide(request, List.of(all), bucket(USER), List.of()).decision());
+        assertEquals(Decision.allowed,
+                PolicyEvaluator.decide(request, List.of(all), bucket(ROLE), List.of()).decision());
     }
 
     @Test
     void notPrincipalSparesASessionOnlyWithItsRoleAndAccount() {
-        var policy = "{'Statement': [{'Effect': 'Allow', 'Principal': '*', 'Action': '*', 'Resource': '*'}, {'Effect': 'Deny', 'NotPrincipal': {'AWS': %s}, 'Action': '*', 'Resource': '*'}]}";
+        var policy = "{'Statement': [{'Effect': 'Allow', 'Principal': '*', 'Action': '*', 'Resource': '*'}, "
+                + "{'Effect': 'Deny', 'NotPrincipal': {'AWS': %s}, 'Action': '*', 'Resource': '*'}]}";
         var request = new Request(SESSION, "s3:PutObject", "arn:aws:s3:::backup/a", Map.of());
         assertEquals(Decision.explicitDeny, evaluate(request, policy.formatted("'" + ROLE + "'")));
         assertEquals(Decision.explicitDeny, evaluate(request, policy.formatted("['" + ROLE + "', '" + SESSION + "']")));
-        assertEquals(Decision.allowed, evaluate(request, policy.formatted("['" + ROLE + "', '" + SESSION + "', '111122223333']")));
+        assertEquals(Decision.allowed,
+                evaluate(request, policy.formatted("['" + ROLE + "', '" + SESSION + "', '111122223333']")));
         assertEquals(Decision.allowed, evaluate(new Request(USER, "s3:PutObject", "arn:aws:s3:::backup/a", Map.of()),
                 policy.formatted("['" + USER + "', '111122223333']")));
     }
 
     @Test
     void anOperatorThatIsNoneIsAnError() {
-        assertThrows(IllegalArgumentException.class, () -> holds("{'StringMatches': {'aws:x': 'y'}}", Map.of("aws:x", List.of("y"))));
-        assertThrows(IllegalArgumentException.class, () -> holds("{'ForSomeValues:StringLike': {'aws:x': 'y'}}", Map.of("aws:x", List.of("y"))));
+        assertThrows(IllegalArgumentException.class,
+                () -> holds("{'StringMatches': {'aws:x': 'y'}}", Map.of("aws:x", List.of("y"))));
+        assertThrows(IllegalArgumentException.class,
+                () -> holds("{'ForSomeValues:StringLike': {'aws:x': 'y'}}", Map.of("aws:x", List.of("y"))));
     }
 
     // The independent evaluator
@@ -262,12 +331,14 @@ class PolicyEvaluatorTest {
         for (var i = 0; i < cases.size(); i++) {
             var ours = decide(cases.get(i)).name();
             seen.merge(ours, 1, Integer::sum);
-            if (!ours.equals(decisions.get(i))) differences.add("here " + ours + ", there " + decisions.get(i) + ": " + cases.get(i));
+            if (!ours.equals(decisions.get(i)))
+                differences.add("here " + ours + ", there " + decisions.get(i) + ": " + cases.get(i));
         }
         differences.sort(Comparator.comparing(String::length));
         assertEquals(List.of(), differences.subList(0, Math.min(3, differences.size())),
                 differences.size() + " differ of " + cases.size() + " with tests.seed=" + seed);
-        assertTrue(seen.values().stream().allMatch(n -> n > cases.size() / 20) && seen.size() == 3, "a mixture: " + seen);
+        assertTrue(seen.values().stream().allMatch(n -> n > cases.size() / 20) && seen.size() == 3,
+                "a mixture: " + seen);
     }
 
     private static Decision decide(JsonNode simulation) {
@@ -275,7 +346,8 @@ class PolicyEvaluatorTest {
         var context = new LinkedHashMap<String, List<String>>();
         request.get("contextVariables").properties().forEach(e -> context.put(e.getKey(), values(e.getValue())));
         context.put("aws:ResourceAccount", List.of(request.at("/resource/accountId").asText()));
-        var asked = new Request(request.get("principal").asText(), request.get("action").asText(), request.at("/resource/resource").asText(), context);
+        var asked = new Request(request.get("principal").asText(), request.get("action").asText(),
+                request.at("/resource/resource").asText(), context);
         var decision = PolicyEvaluator.decide(asked, policies(simulation.get("identityPolicies")),
                 simulation.has("resourcePolicy") ? new Policy("resource", simulation.get("resourcePolicy")) : null,
                         policies(simulation.path("permissionBoundaryPolicies"))).decision();
@@ -297,44 +369,67 @@ class PolicyEvaluatorTest {
         return policies;
     }
 
-    /** Requests that often meet their policies, and policies of every element and operator, each key with the operators of its type. */
+    /**
+     * Requests that often meet their policies, and policies of every element and operator, each key with the operators
+     * of its type.
+     */
     static final class Cases {
         private static final Map<String, List<String>> ACTIONS = Map.of(
-                "codecommit", List.of("codecommit:GitPush", "codecommit:GitPull", "codecommit:CreateCommit", "codecommit:DeleteBranch"),
+                "codecommit",
+                List.of("codecommit:GitPush", "codecommit:GitPull", "codecommit:CreateCommit",
+                        "codecommit:DeleteBranch"),
                 "s3", List.of("s3:PutObject", "s3:GetObject", "s3:DeleteObject"),
                 "kms", List.of("kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey"));
         private static final Map<String, List<String>> RESOURCES = Map.of(
-                "codecommit", List.of("arn:aws:codecommit:eu-west-1:111122223333:orders", "arn:aws:codecommit:eu-west-1:111122223333:billing"),
+                "codecommit",
+                List.of("arn:aws:codecommit:eu-west-1:111122223333:orders",
+                        "arn:aws:codecommit:eu-west-1:111122223333:billing"),
                 "s3", List.of("arn:aws:s3:::backup/orders/main.bundle", "arn:aws:s3:::other/file"),
                 "kms", List.of("arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"));
-        private static final List<String> RESOURCE_PATTERNS = List.of("*", "arn:aws:codecommit:eu-west-1:111122223333:orders", "arn:aws:codecommit:*:111122223333:*",
-                "arn:aws:codecommit:eu-west-1:*:b?lling", "arn:aws:s3:::backup/*", "arn:aws:s3:::*/file", "arn:aws:s3:::backup/${aws:PrincipalTag/team}/*",
+        private static final List<String> RESOURCE_PATTERNS = List.of("*",
+                "arn:aws:codecommit:eu-west-1:111122223333:orders", "arn:aws:codecommit:*:111122223333:*",
+                "arn:aws:codecommit:eu-west-1:*:b?lling", "arn:aws:s3:::backup/*", "arn:aws:s3:::*/file",
+                "arn:aws:s3:::backup/${aws:PrincipalTag/team}/*",
                 "arn:aws:kms:*:111122223333:key/*");
-        private static final List<String> PRINCIPALS = List.of(USER, "arn:aws:iam::111122223333:user/bob", SESSION, "arn:aws:sts::111122223333:assumed-role/Other/day",
+        private static final List<String> PRINCIPALS = List.of(USER, "arn:aws:iam::111122223333:user/bob", SESSION,
+                "arn:aws:sts::111122223333:assumed-role/Other/day",
                 "arn:aws:sts::444455556666:assumed-role/Backup/night");
-        private static final List<String> PRINCIPAL_PATTERNS = List.of("*", "111122223333", "arn:aws:iam::111122223333:root", "444455556666", USER, ROLE, SESSION,
+        private static final List<String> PRINCIPAL_PATTERNS = List.of("*", "111122223333",
+                "arn:aws:iam::111122223333:root", "444455556666", USER, ROLE, SESSION,
                 "arn:aws:iam::444455556666:role/Backup");
         private static final Map<String, List<String>> OPERATORS = Map.of(
-                "String", List.of("StringEquals", "StringNotEquals", "StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase", "StringLike", "StringNotLike"),
+                "String",
+                List.of("StringEquals", "StringNotEquals", "StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase",
+                        "StringLike", "StringNotLike"),
                 "Arn", List.of("ArnEquals", "ArnNotEquals", "ArnLike", "ArnNotLike"),
                 "Bool", List.of("Bool"),
-                "Numeric", List.of("NumericEquals", "NumericNotEquals", "NumericLessThan", "NumericLessThanEquals", "NumericGreaterThan", "NumericGreaterThanEquals"),
-                "Date", List.of("DateEquals", "DateNotEquals", "DateLessThan", "DateLessThanEquals", "DateGreaterThan", "DateGreaterThanEquals"),
+                "Numeric",
+                List.of("NumericEquals", "NumericNotEquals", "NumericLessThan", "NumericLessThanEquals",
+                        "NumericGreaterThan", "NumericGreaterThanEquals"),
+                "Date",
+                List.of("DateEquals", "DateNotEquals", "DateLessThan", "DateLessThanEquals", "DateGreaterThan",
+                        "DateGreaterThanEquals"),
                 "IpAddress", List.of("IpAddress", "NotIpAddress"));
 
         private record Key(String name, String type, boolean several, List<String> given, List<String> wanted) { }
 
         private static final List<Key> KEYS = List.of(
-                new Key("codecommit:References", "String", false, List.of("refs/heads/main", "refs/heads/release/1", "refs/heads/x"),
-                        List.of("refs/heads/main", "refs/heads/release/*", "REFS/heads/MAIN", "refs/heads/?", "refs/heads/${aws:PrincipalTag/team, 'main'}")),
-                new Key("aws:PrincipalTag/team", "String", false, List.of("orders", "ops"), List.of("orders", "o*", "${aws:PrincipalTag/team}", "OPS")),
+                new Key("codecommit:References", "String", false,
+                        List.of("refs/heads/main", "refs/heads/release/1", "refs/heads/x"),
+                        List.of("refs/heads/main", "refs/heads/release/*", "REFS/heads/MAIN", "refs/heads/?",
+                                "refs/heads/${aws:PrincipalTag/team, 'main'}")),
+                new Key("aws:PrincipalTag/team", "String", false, List.of("orders", "ops"),
+                        List.of("orders", "o*", "${aws:PrincipalTag/team}", "OPS")),
                 new Key("aws:PrincipalOrgPaths", "String", true, List.of("o-a/r-1/ou-1/", "o-a/r-1/ou-2/", "o-b/r-2/"),
                         List.of("o-a/r-1/ou-1/", "o-a/*", "o-b/r-?/")),
-                new Key("aws:CalledVia", "String", true, List.of("athena.amazonaws.com", "kms.amazonaws.com"), List.of("kms.amazonaws.com", "athena.*", "x")),
+                new Key("aws:CalledVia", "String", true, List.of("athena.amazonaws.com", "kms.amazonaws.com"),
+                        List.of("kms.amazonaws.com", "athena.*", "x")),
                 new Key("aws:PrincipalArn", "Arn", false, List.of(ROLE, USER),
-                        List.of(ROLE, "arn:aws:iam::*:role/*", "arn:aws:iam::111122223333:user/a????", "arn:aws:iam::444455556666:role/Backup")),
+                        List.of(ROLE, "arn:aws:iam::*:role/*", "arn:aws:iam::111122223333:user/a????",
+                                "arn:aws:iam::444455556666:role/Backup")),
                 new Key("aws:SecureTransport", "Bool", false, List.of("true", "false"), List.of("true", "false")),
-                new Key("aws:MultiFactorAuthAge", "Numeric", false, List.of("10", "3600", "7200"), List.of("10", "3600", "5000")),
+                new Key("aws:MultiFactorAuthAge", "Numeric", false, List.of("10", "3600", "7200"),
+                        List.of("10", "3600", "5000")),
                 new Key("aws:CurrentTime", "Date", false, List.of("2026-11-21T04:00:00Z", "2026-12-24T18:00:00Z"),
                         List.of("2026-11-21T04:00:00Z", "2026-12-01T00:00:00Z")),
                 new Key("aws:SourceIp", "IpAddress", false, List.of("10.1.2.3", "192.0.2.7", "2001:db8::1"),
@@ -368,7 +463,8 @@ class PolicyEvaluatorTest {
             var simulation = Models.JSON.createObjectNode();
             var service = one(List.of("codecommit", "codecommit", "s3", "kms"));
             var request = simulation.putObject("request");
-            request.put("principal", one(service.equals("codecommit") ? PRINCIPALS.subList(0, 4) : PRINCIPALS)).put("action", one(ACTIONS.get(service)));
+            request.put("principal", one(service.equals("codecommit") ? PRINCIPALS.subList(0, 4) : PRINCIPALS))
+                    .put("action", one(ACTIONS.get(service)));
             request.putObject("resource").put("resource", one(RESOURCES.get(service))).put("accountId", "111122223333");
             var context = request.putObject("contextVariables");
             for (var key : KEYS)
@@ -377,15 +473,20 @@ class PolicyEvaluatorTest {
                     if (key.several) context.set(key.name, several(key.given));
                     else context.put(key.name, one(key.given));
                 }
-            if (context.has("aws:PrincipalArn")) context.put("aws:PrincipalArn", roleOf(request.get("principal").asText()));
+            if (context.has("aws:PrincipalArn"))
+                context.put("aws:PrincipalArn", roleOf(request.get("principal").asText()));
             var identity = simulation.putArray("identityPolicies");
-            for (var i = random.nextInt(3); i >= 0; i--) identity.addObject().put("name", "identity" + i).set("policy", policy(service, false));
+            for (var i = random.nextInt(3); i >= 0; i--)
+                identity.addObject().put("name", "identity" + i).set("policy", policy(service, false));
             simulation.putArray("serviceControlPolicies");
             simulation.putArray("resourceControlPolicies");
-            if (service.equals("kms") || service.equals("s3") && random.nextBoolean()) simulation.set("resourcePolicy", policy(service, true));
+            if (service.equals("kms") || service.equals("s3") && random.nextBoolean())
+                simulation.set("resourcePolicy", policy(service, true));
             if (random.nextInt(5) == 0)
-                simulation.putArray("permissionBoundaryPolicies").addObject().put("name", "boundary").set("policy", policy(service, false));
-            if (random.nextInt(5) == 0) simulation.putArray("vpcEndpointPolicies").addObject().put("name", "endpoint").set("policy", endpointPolicy(service));
+                simulation.putArray("permissionBoundaryPolicies").addObject().put("name", "boundary").set("policy",
+                        policy(service, false));
+            if (random.nextInt(5) == 0) simulation.putArray("vpcEndpointPolicies").addObject().put("name", "endpoint")
+                    .set("policy", endpointPolicy(service));
             return simulation;
         }
 
@@ -403,8 +504,10 @@ class PolicyEvaluatorTest {
             var policy = Models.JSON.createObjectNode().put("Version", "2012-10-17");
             var statements = policy.putArray("Statement");
             for (var i = random.nextInt(3); i >= 0; i--) {
-                var statement = statements.addObject().put("Sid", "S" + i).put("Effect", random.nextInt(3) == 0 ? "Deny" : "Allow");
-                // NotPrincipal is left out: the guide says that it must name account, role and session, the other evaluator is content with one.
+                var statement = statements.addObject().put("Sid", "S" + i).put("Effect",
+                        random.nextInt(3) == 0 ? "Deny" : "Allow");
+                // NotPrincipal is left out: the guide says that it must name account, role and session, the other
+                // evaluator is content with one.
                 if (principal) statement.putObject("Principal").set("AWS", several(PRINCIPAL_PATTERNS));
                 var actions = new ArrayList<>(ACTIONS.get(service));
                 actions.addAll(List.of("*", service + ":*", service + ":D*", service + ":Git????"));
@@ -413,7 +516,8 @@ class PolicyEvaluatorTest {
                 if (service.equals("s3")) resources.remove("*");
                 if (service.equals("s3")) resources.add("arn:aws:s3:::*");
                 var not = random.nextInt(8) == 0 && !principal;
-                if (not) resources.removeIf(r -> r.contains("${")); // the guide does not say what NotResource makes of a variable without a value
+                // the guide does not say what NotResource makes of a variable without a value
+                if (not) resources.removeIf(r -> r.contains("${"));
                 statement.set(not ? "NotResource" : "Resource", several(resources));
                 for (var c = random.nextInt(3); c > 0; c--) condition(statement, service);
             }
@@ -423,7 +527,8 @@ class PolicyEvaluatorTest {
         private void condition(ObjectNode statement, String service) {
             var key = one(service.equals("codecommit") ? KEYS : KEYS.subList(1, KEYS.size()));
             if (random.nextInt(8) == 0) {
-                statement.withObject("/Condition").withObject("/Null").put(key.name, random.nextBoolean() ? "true" : "false");
+                statement.withObject("/Condition").withObject("/Null").put(key.name,
+                        random.nextBoolean() ? "true" : "false");
                 return;
             }
             var operator = one(OPERATORS.get(key.type));

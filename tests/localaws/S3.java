@@ -34,13 +34,15 @@ import org.w3c.dom.Element;
 import org.xml.sax.SAXException;
 
 /**
- * S3, addressed by path: objects, multipart uploads, listings. Buckets are made by {@link #createBucket}. Each object's newest version is a
- * file, {@link Bucket#file}, as long as this embedded AWS runs. Rules are those of S3's API reference and of the user guide's pages on
- * checksums, conditional writes and multipart uploads.
+ * S3, addressed by path: objects, multipart uploads, listings. Buckets are made by {@link #createBucket}. Each object's
+ * newest version is a file, {@link Bucket#file}, as long as this embedded AWS runs. Rules are those of S3's API
+ * reference and of the user guide's pages on checksums, conditional writes and multipart uploads.
  */
 public final class S3 {
-    private static final DateTimeFormatter HTTP_DATE = DateTimeFormatter.ofPattern("EEE, dd MMM yyyy HH:mm:ss 'GMT'", Locale.US).withZone(ZoneOffset.UTC);
-    private static final DateTimeFormatter MILLIS = DateTimeFormatter.ofPattern("yyyy-MM-dd'T'HH:mm:ss.SSS'Z'").withZone(ZoneOffset.UTC);
+    private static final DateTimeFormatter HTTP_DATE = DateTimeFormatter
+            .ofPattern("EEE, dd MMM yyyy HH:mm:ss 'GMT'", Locale.US).withZone(ZoneOffset.UTC);
+    private static final DateTimeFormatter MILLIS = DateTimeFormatter.ofPattern("yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")
+            .withZone(ZoneOffset.UTC);
     private static final String XML = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
     private static final String XMLNS = " xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"";
     private static final PolicyEvaluator.Policy ALLOW_ALL = PolicyEvaluator.Policy.of("identity",
@@ -90,12 +92,14 @@ public final class S3 {
     }
 
     /** One version of an object; headers are those that GetObject answers with besides the ETag. */
-    private record Version(String id, Path file, long size, String etag, Instant modified, Map<String, String> headers, Map<String, String> checksum) { }
+    private record Version(String id, Path file, long size, String etag, Instant modified, Map<String, String> headers,
+            Map<String, String> checksum) {}
 
     private record Part(Path file, long size, String etag, String checksum, Instant modified) { }
 
     /** @param named whether the client named the checksum's algorithm, or S3 took its own */
-    private record Upload(String id, String key, Instant started, Map<String, String> headers, boolean named, String algorithm, String type,
+    private record Upload(String id, String key, Instant started, Map<String, String> headers, boolean named,
+            String algorithm, String type,
             TreeMap<Integer, Part> parts) {
         boolean fullObject() {
             return "FULL_OBJECT".equals(type);
@@ -176,7 +180,10 @@ public final class S3 {
             }
         }
 
-        /** What GetObject's answer has in its headers: encryption, content type, metadata and, in lower case, the checksum. */
+        /**
+         * What GetObject's answer has in its headers: encryption, content type, metadata and, in lower case, the
+         * checksum.
+         */
         public Map<String, String> headers(String key) {
             var all = new TreeMap<>(newest(key).headers);
             all.putAll(newest(key).checksum);
@@ -202,7 +209,9 @@ public final class S3 {
             }
         }
 
-        /** Flips the lowest bit of a byte of the object, as a broken disk would: size and checksum stay what they were. */
+        /**
+         * Flips the lowest bit of a byte of the object, as a broken disk would: size and checksum stay what they were.
+         */
         public void corrupt(String key, long at) {
             try (var file = new java.io.RandomAccessFile(file(key).toFile(), "rw")) {
                 file.seek(at);
@@ -216,7 +225,8 @@ public final class S3 {
 
         private Version newest(String key) {
             synchronized (S3.this) {
-                if (!objects.containsKey(key)) throw new IllegalArgumentException("s3://" + name + "/" + key + " does not exist, but " + objects.keySet());
+                if (!objects.containsKey(key)) throw new IllegalArgumentException(
+                        "s3://" + name + "/" + key + " does not exist, but " + objects.keySet());
                 return objects.get(key).get(objects.get(key).size() - 1);
             }
         }
@@ -232,10 +242,13 @@ public final class S3 {
     }
 
     private static final String CONDITIONS = "if-match if-none-match";
-    private static final String SUMS = "content-md5 x-amz-sdk-checksum-algorithm x-amz-checksum-" + String.join(" x-amz-checksum-", S3Body.ALGORITHMS);
-    private static final String NEW = "x-amz-server-side-encryption x-amz-server-side-encryption-aws-kms-key-id x-amz-server-side-encryption-bucket-key-enabled";
+    private static final String SUMS = "content-md5 x-amz-sdk-checksum-algorithm x-amz-checksum-"
+            + String.join(" x-amz-checksum-", S3Body.ALGORITHMS);
+    private static final String NEW = "x-amz-server-side-encryption x-amz-server-side-encryption-aws-kms-key-id "
+            + "x-amz-server-side-encryption-bucket-key-enabled";
     /** What every request may have. */
-    private static final Set<String> ANYWHERE = Set.of("x-amz-content-sha256", "x-amz-date", "x-amz-security-token", "x-amz-expected-bucket-owner",
+    private static final Set<String> ANYWHERE = Set.of("x-amz-content-sha256", "x-amz-date", "x-amz-security-token",
+            "x-amz-expected-bucket-owner",
             "x-amz-decoded-content-length", "x-amz-trailer", "x-amz-user-agent");
 
     private static final Map<String, Operation> OPERATIONS = new TreeMap<>();
@@ -244,15 +257,19 @@ public final class S3 {
         for (var operation : List.of(
                 new Operation("PutObject", "s3:PutObject", "", NEW + " " + SUMS + " if-none-match"),
                 // With GetObject the Java SDK sends the checksum of no body, and x-amz-te, which need not be heeded.
-                new Operation("GetObject", "s3:GetObject", "versionId", CONDITIONS + " " + SUMS + " range x-amz-te x-amz-checksum-mode"),
+                new Operation("GetObject", "s3:GetObject", "versionId",
+                        CONDITIONS + " " + SUMS + " range x-amz-te x-amz-checksum-mode"),
                 new Operation("HeadObject", "s3:GetObject", "versionId", CONDITIONS + " x-amz-checksum-mode"),
-                new Operation("ListObjectsV2", "s3:ListBucket", "list-type prefix delimiter continuation-token max-keys encoding-type start-after", ""),
+                new Operation("ListObjectsV2", "s3:ListBucket",
+                        "list-type prefix delimiter continuation-token max-keys encoding-type start-after", ""),
                 new Operation("HeadBucket", "s3:ListBucket", "", ""),
                 new Operation("GetBucketLocation", "s3:GetBucketLocation", "location", ""),
                 new Operation("GetBucketLifecycleConfiguration", "s3:GetLifecycleConfiguration", "lifecycle", ""),
-                new Operation("CreateMultipartUpload", "s3:PutObject", "uploads", NEW + " x-amz-checksum-algorithm x-amz-checksum-type"),
+                new Operation("CreateMultipartUpload", "s3:PutObject", "uploads",
+                        NEW + " x-amz-checksum-algorithm x-amz-checksum-type"),
                 new Operation("UploadPart", "s3:PutObject", "partNumber uploadId", SUMS),
-                new Operation("CompleteMultipartUpload", "s3:PutObject", "uploadId", SUMS + " if-none-match x-amz-checksum-type x-amz-mp-object-size"),
+                new Operation("CompleteMultipartUpload", "s3:PutObject", "uploadId",
+                        SUMS + " if-none-match x-amz-checksum-type x-amz-mp-object-size"),
                 new Operation("AbortMultipartUpload", "s3:AbortMultipartUpload", "uploadId", ""),
                 new Operation("ListMultipartUploads", "s3:ListBucketMultipartUploads",
                         "uploads prefix key-marker upload-id-marker max-uploads encoding-type delimiter", ""),
@@ -266,7 +283,8 @@ public final class S3 {
     }
 
     /** One request for a bucket or an object, while it is answered. */
-    private record Ask(LocalAws.Request request, Credentials.Scope scope, Caller caller, Operation operation, Bucket bucket, String key) {
+    private record Ask(LocalAws.Request request, Credentials.Scope scope, Caller caller, Operation operation,
+            Bucket bucket, String key) {
         String header(String name) {
             return request.header(name);
         }
@@ -278,7 +296,8 @@ public final class S3 {
         int number(String name, int otherwise) {
             var text = parameter(name);
             if (text == null) return otherwise;
-            if (!text.matches("\\d{1,9}")) throw new AwsError("InvalidArgument", "Provided " + name + " not an integer or within integer range");
+            if (!text.matches("\\d{1,9}"))
+                throw new AwsError("InvalidArgument", "Provided " + name + " not an integer or within integer range");
             return Integer.parseInt(text);
         }
 
@@ -308,19 +327,27 @@ public final class S3 {
             request.exchange.getResponseHeaders().set("x-amz-bucket-region", bucket.region);
             if (!bucket.region.equals(request.caller.region())) throw scope.region().equals("us-east-1")
                     ? new AwsError(400, "AuthorizationHeaderMalformed",
-                            "The authorization header is malformed; the region 'us-east-1' is wrong; expecting '" + bucket.region + "'")
-                    : new AwsError(301, "PermanentRedirect", "The bucket you are attempting to access must be addressed using the specified endpoint.");
+                            "The authorization header is malformed; the region 'us-east-1' is wrong; expecting '"
+                                    + bucket.region + "'")
+                    : new AwsError(301, "PermanentRedirect",
+                            "The bucket you are attempting to access must be addressed using the specified endpoint.");
             var owner = request.header("x-amz-expected-bucket-owner");
             if (owner != null && !owner.matches("\\d{12}"))
-                throw new AwsError("InvalidBucketOwnerAWSAccountID", "The value of the expected bucket owner parameter must be an AWS account ID.");
-            if (owner != null && !owner.equals(bucket.account)) throw new AwsError(403, "AccessDenied", "Access Denied");
-            if (key.getBytes(StandardCharsets.UTF_8).length > 1024) throw new AwsError("KeyTooLongError", "Your key is too long");
+                throw new AwsError("InvalidBucketOwnerAWSAccountID",
+                        "The value of the expected bucket owner parameter must be an AWS account ID.");
+            if (owner != null && !owner.equals(bucket.account))
+                throw new AwsError(403, "AccessDenied", "Access Denied");
+            if (key.getBytes(StandardCharsets.UTF_8).length > 1024)
+                throw new AwsError("KeyTooLongError", "Your key is too long");
             answer(new Ask(request, scope, request.caller, operation, bucket, key));
         } catch (AwsError e) {
             request.error = e.code;
-            request.body.transferTo(OutputStream.nullOutputStream()); // a client that is still sending would not read the answer
-            request.answer(e.status, "application/xml", XML + "<Error>" + element("Code", e.code) + element("Message", e.getMessage())
-                    + element("Resource", request.path()) + element("RequestId", id) + element("HostId", id + "=") + "</Error>");
+            // a client that is still sending would not read the answer
+            request.body.transferTo(OutputStream.nullOutputStream());
+            request.answer(e.status, "application/xml",
+                    XML + "<Error>" + element("Code", e.code) + element("Message", e.getMessage())
+                            + element("Resource", request.path()) + element("RequestId", id)
+                            + element("HostId", id + "=") + "</Error>");
         }
     }
 
@@ -335,20 +362,24 @@ public final class S3 {
     private static Operation operation(LocalAws.Request request, boolean bucket) {
         var query = request.query.keySet();
         var name = bucket ? switch (request.method()) {
-            case "GET" -> query.contains("list-type") ? "ListObjectsV2" : query.contains("uploads") ? "ListMultipartUploads"
-                    : query.contains("location") ? "GetBucketLocation" : query.contains("lifecycle") ? "GetBucketLifecycleConfiguration" : "";
+            case "GET" -> query.contains("list-type") ? "ListObjectsV2"
+                    : query.contains("uploads") ? "ListMultipartUploads"
+                            : query.contains("location") ? "GetBucketLocation"
+                                    : query.contains("lifecycle") ? "GetBucketLifecycleConfiguration" : "";
             case "HEAD" -> "HeadBucket";
             default -> "";
         } : switch (request.method()) {
             case "GET" -> query.contains("uploadId") ? "ListParts" : "GetObject";
             case "HEAD" -> "HeadObject";
             case "PUT" -> query.contains("uploadId") ? "UploadPart" : "PutObject";
-            case "POST" -> query.contains("uploads") ? "CreateMultipartUpload" : query.contains("uploadId") ? "CompleteMultipartUpload" : "";
+            case "POST" -> query.contains("uploads") ? "CreateMultipartUpload"
+                    : query.contains("uploadId") ? "CompleteMultipartUpload" : "";
             case "DELETE" -> query.contains("uploadId") ? "AbortMultipartUpload" : "";
             default -> "";
         };
         if (!OPERATIONS.containsKey(name))
-            throw new AwsError(501, "NotImplemented", "The embedded AWS does not offer " + request.method() + " " + request.exchange.getRequestURI());
+            throw new AwsError(501, "NotImplemented",
+                    "The embedded AWS does not offer " + request.method() + " " + request.exchange.getRequestURI());
         return OPERATIONS.get(name);
     }
 
@@ -359,9 +390,11 @@ public final class S3 {
                 throw new AwsError(501, "NotImplemented", operation.name + " does not know the parameter " + parameter);
         for (var header : request.exchange.getRequestHeaders().keySet()) {
             var name = header.toLowerCase(Locale.ROOT);
-            if ((name.startsWith("x-amz-") && !name.startsWith("x-amz-meta-") || name.startsWith("if-") || name.equals("range")) && !ANYWHERE.contains(name)
+            if ((name.startsWith("x-amz-") && !name.startsWith("x-amz-meta-") || name.startsWith("if-")
+                    || name.equals("range")) && !ANYWHERE.contains(name)
                     && !operation.headers.contains(name))
-                throw new AwsError(501, "NotImplemented", "A header you provided implies functionality that is not implemented: " + header);
+                throw new AwsError(501, "NotImplemented",
+                        "A header you provided implies functionality that is not implemented: " + header);
         }
     }
 
@@ -372,7 +405,8 @@ public final class S3 {
         request.query.forEach((name, value) -> input.put(pascal(name), value));
         request.exchange.getRequestHeaders().forEach((name, values) -> {
             var lower = name.toLowerCase(Locale.ROOT);
-            if (lower.matches("(?!x-amz-(date|security-token|content-sha256|user-agent|trailer|decoded-content-length))x-amz-.*|if-.*|range|content-type|content-length"))
+            if (lower.matches(
+                    "(?!x-amz-(date|security-token|content-sha256|user-agent|trailer|decoded-content-length))x-amz-.*|if-.*|range|content-type|content-length"))
                 input.put(pascal(lower.replaceFirst("^x-amz-", "")), values.get(0));
         });
         return input;
@@ -380,7 +414,8 @@ public final class S3 {
 
     private static String pascal(String name) {
         var pascal = new StringBuilder();
-        for (var word : name.split("-")) pascal.append(word.substring(0, 1).toUpperCase(Locale.ROOT)).append(word.substring(1));
+        for (var word : name.split("-"))
+            pascal.append(word.substring(0, 1).toUpperCase(Locale.ROOT)).append(word.substring(1));
         return pascal.toString();
     }
 
@@ -391,23 +426,30 @@ public final class S3 {
         context.put("aws:SecureTransport", List.of("true"));
         context.put("aws:ResourceAccount", List.of(ask.bucket.account));
         context.put("aws:PrincipalAccount", List.of(ask.caller.account()));
-        context.put("aws:PrincipalArn", List.of(ask.caller.arn().replaceAll(":sts::(\\d+):assumed-role/([^/]+)/.*", ":iam::$1:role/$2")));
+        context.put("aws:PrincipalArn",
+                List.of(ask.caller.arn().replaceAll(":sts::(\\d+):assumed-role/([^/]+)/.*", ":iam::$1:role/$2")));
         if (ask.parameter("prefix") != null) context.put("s3:prefix", List.of(ask.parameter("prefix")));
-        for (var header : List.of("if-none-match", "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id"))
+        for (var header : List.of("if-none-match", "x-amz-server-side-encryption",
+                "x-amz-server-side-encryption-aws-kms-key-id"))
             if (ask.header(header) != null) context.put("s3:" + header, List.of(ask.header(header)));
         if (action.equals("s3:PutObject")) context.put("s3:ObjectCreationOperation",
                 List.of(String.valueOf(ask.operation.name.matches("PutObject|CompleteMultipartUpload"))));
         var ofBucket = action.matches("s3:(List.*Bucket.*|GetBucketLocation|GetLifecycleConfiguration)");
-        var request = new PolicyEvaluator.Request(ask.caller.arn(), action, ask.bucket.arn() + (ofBucket ? "" : "/" + ask.key), context);
+        var request = new PolicyEvaluator.Request(ask.caller.arn(), action,
+                ask.bucket.arn() + (ofBucket ? "" : "/" + ask.key), context);
         var policy = ask.bucket.policy;
         if (policy == null) policy = PolicyEvaluator.Policy.of("none", "{\"Statement\":[]}");
-        return PolicyEvaluator.decide(request, List.of(ALLOW_ALL), policy, List.of()).decision() == PolicyEvaluator.Decision.allowed;
+        return PolicyEvaluator.decide(request, List.of(ALLOW_ALL), policy, List.of()).decision()
+                == PolicyEvaluator.Decision.allowed;
     }
 
     private void answer(Ask ask) throws IOException {
         if (!allowed(ask, ask.operation.action))
-            throw new AwsError(403, "AccessDenied", "User: " + ask.caller.arn() + " is not authorized to perform: " + ask.operation.action + " on resource: \""
-                    + ask.bucket.arn() + (ask.key.isEmpty() ? "" : "/" + ask.key) + "\" because no resource-based policy allows the action, or one denies it");
+            throw new AwsError(403, "AccessDenied",
+                    "User: " + ask.caller.arn() + " is not authorized to perform: " + ask.operation.action
+                            + " on resource: \""
+                            + ask.bucket.arn() + (ask.key.isEmpty() ? "" : "/" + ask.key)
+                            + "\" because no resource-based policy allows the action, or one denies it");
         switch (ask.operation.name) {
             case "PutObject" -> putObject(ask);
             case "GetObject", "HeadObject" -> getObject(ask);
@@ -416,8 +458,10 @@ public final class S3 {
             case "GetBucketLocation" -> xml(ask, Map.of(), "<LocationConstraint" + XMLNS + ">"
                     + (ask.bucket.region.equals("us-east-1") ? "" : ask.bucket.region) + "</LocationConstraint>");
             case "GetBucketLifecycleConfiguration" -> {
-                if (ask.bucket.lifecycle == null) throw new AwsError(404, "NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist");
-                xml(ask, Map.of(), "<LifecycleConfiguration" + XMLNS + ">" + ask.bucket.lifecycle + "</LifecycleConfiguration>");
+                if (ask.bucket.lifecycle == null) throw new AwsError(404, "NoSuchLifecycleConfiguration",
+                        "The lifecycle configuration does not exist");
+                xml(ask, Map.of(),
+                        "<LifecycleConfiguration" + XMLNS + ">" + ask.bucket.lifecycle + "</LifecycleConfiguration>");
             }
             case "CreateMultipartUpload" -> createUpload(ask);
             case "UploadPart" -> uploadPart(ask);
@@ -466,7 +510,8 @@ public final class S3 {
         var condition = ask.header("if-none-match");
         if (condition == null) return false;
         if (!condition.equals("*"))
-            throw new AwsError(501, "NotImplemented", "A header you provided implies functionality that is not implemented: If-None-Match: " + condition);
+            throw new AwsError(501, "NotImplemented",
+                    "A header you provided implies functionality that is not implemented: If-None-Match: " + condition);
         synchronized (this) {
             if (!conditional.add(ask.bucket.name + "/" + ask.key))
                 throw new AwsError(409, "ConditionalRequestConflict",
@@ -491,19 +536,23 @@ public final class S3 {
             throw new AwsError("InvalidArgument", "The encryption method specified is not supported");
         if (key != null && !"aws:kms".equals(encryption))
             throw new AwsError("InvalidArgument",
-                    "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms");
+                    "Server Side Encryption with AWS KMS managed key requires HTTP header "
+                            + "x-amz-server-side-encryption : aws:kms");
         if (key != null && !key.matches("arn:[a-z-]+:kms:" + ask.bucket.region + ":\\d{12}:key/[A-Za-z0-9-]+"))
             throw new AwsError("KMS.NotFoundException", "Invalid keyId '" + key
                     + "': another account's key is named by its ARN, and it is in the bucket's Region");
-        if (encryption != null && encryption.equals("aws:kms") && key == null && !ask.caller.account().equals(ask.bucket.account))
+        if (encryption != null && encryption.equals("aws:kms") && key == null
+                && !ask.caller.account().equals(ask.bucket.account))
             throw new AwsError(403, "AccessDenied", "The key aws/s3 cannot be used by other accounts");
         headers.put("x-amz-server-side-encryption", encryption == null ? "AES256" : encryption);
         if (key != null) headers.put("x-amz-server-side-encryption-aws-kms-key-id", key);
         var bucketKey = "x-amz-server-side-encryption-bucket-key-enabled";
         if ("true".equals(ask.header(bucketKey))) headers.put(bucketKey, "true");
-        headers.put("Content-Type", ask.header("content-type") == null ? "binary/octet-stream" : ask.header("content-type"));
+        headers.put("Content-Type",
+                ask.header("content-type") == null ? "binary/octet-stream" : ask.header("content-type"));
         ask.request.exchange.getRequestHeaders().forEach((name, values) -> {
-            if (name.toLowerCase(Locale.ROOT).startsWith("x-amz-meta-")) headers.put(name.toLowerCase(Locale.ROOT), values.get(0));
+            if (name.toLowerCase(Locale.ROOT).startsWith("x-amz-meta-"))
+                headers.put(name.toLowerCase(Locale.ROOT), values.get(0));
         });
         return headers;
     }
@@ -513,13 +562,15 @@ public final class S3 {
                 Map.of("x-amz-checksum-" + body.algorithm, body.checksum, "x-amz-checksum-type", "FULL_OBJECT"));
     }
 
-    private Version store(Bucket bucket, String key, Path file, long size, String etag, Map<String, String> headers, Map<String, String> checksum)
+    private Version store(Bucket bucket, String key, Path file, long size, String etag, Map<String, String> headers,
+            Map<String, String> checksum)
             throws IOException {
         var versions = bucket.objects.computeIfAbsent(key, k -> new ArrayList<>());
         if (!versions.isEmpty()) {
             var old = versions.remove(versions.size() - 1);
             if (bucket.versioned)
-                versions.add(new Version(old.id, Files.move(old.file, temporary()), old.size, old.etag, old.modified, old.headers, old.checksum));
+                versions.add(new Version(old.id, Files.move(old.file, temporary()), old.size, old.etag, old.modified,
+                        old.headers, old.checksum));
             else Files.delete(old.file);
         }
         var id = bucket.versioned ? UUID.randomUUID().toString().replace("-", "") : null;
@@ -528,7 +579,9 @@ public final class S3 {
         return version;
     }
 
-    /** Moves a file to bucket/key; where a key is no path (a//b, ../a, or a file a beside a/b), it stays where it is. */
+    /**
+     * Moves a file to bucket/key; where a key is no path (a//b, ../a, or a file a beside a/b), it stays where it is.
+     */
     private Path place(String bucket, String key, Path file) throws IOException {
         try {
             var path = directory().resolve(bucket).resolve(key);
@@ -561,14 +614,17 @@ public final class S3 {
             var versions = ask.bucket.objects.getOrDefault(ask.key, List.of());
             var id = ask.parameter("versionId");
             version = versions.stream().filter(v -> id == null || id.equals(v.id)).reduce((a, b) -> b).orElse(null);
-            if (version == null && !allowed(ask, "s3:ListBucket")) throw new AwsError(403, "AccessDenied", "Access Denied");
+            if (version == null && !allowed(ask, "s3:ListBucket"))
+                throw new AwsError(403, "AccessDenied", "Access Denied");
             if (version == null)
                 throw id == null ? new AwsError(404, "NoSuchKey", "The specified key does not exist.")
                         : new AwsError(404, "NoSuchVersion", "The specified version does not exist.");
         }
         if (ask.header("if-match") != null && !ask.header("if-match").equals(version.etag)) throw failed();
-        if (ask.header("if-none-match") != null && ask.header("if-none-match").equals(version.etag)) throw new AwsError(304, "NotModified", "Not Modified");
-        var headers = answerHeaders(ask.bucket, version, "ENABLED".equals(ask.header("x-amz-checksum-mode")) && ask.header("range") == null);
+        if (ask.header("if-none-match") != null && ask.header("if-none-match").equals(version.etag))
+            throw new AwsError(304, "NotModified", "Not Modified");
+        var headers = answerHeaders(ask.bucket, version,
+                "ENABLED".equals(ask.header("x-amz-checksum-mode")) && ask.header("range") == null);
         headers.putAll(version.headers);
         headers.put("Last-Modified", HTTP_DATE.format(version.modified));
         headers.put("Accept-Ranges", "bytes");
@@ -576,14 +632,19 @@ public final class S3 {
         var end = version.size;
         if (ask.header("range") != null) {
             var range = Pattern.compile("bytes=(\\d*)-(\\d*)").matcher(ask.header("range"));
-            if (!range.matches() || range.group().equals("bytes=-")) throw new AwsError("InvalidArgument", "The range is not valid");
-            from = range.group(1).isEmpty() ? Math.max(0, end - Long.parseLong(range.group(2))) : Long.parseLong(range.group(1));
-            if (!range.group(1).isEmpty() && !range.group(2).isEmpty()) end = Math.min(end, Long.parseLong(range.group(2)) + 1);
-            if (from >= version.size || from >= end) throw new AwsError(416, "InvalidRange", "The requested range is not satisfiable");
+            if (!range.matches() || range.group().equals("bytes=-"))
+                throw new AwsError("InvalidArgument", "The range is not valid");
+            from = range.group(1).isEmpty() ? Math.max(0, end - Long.parseLong(range.group(2)))
+                    : Long.parseLong(range.group(1));
+            if (!range.group(1).isEmpty() && !range.group(2).isEmpty())
+                end = Math.min(end, Long.parseLong(range.group(2)) + 1);
+            if (from >= version.size || from >= end)
+                throw new AwsError(416, "InvalidRange", "The requested range is not satisfiable");
             headers.put("Content-Range", "bytes " + from + "-" + (end - 1) + "/" + version.size);
         }
         headers.put("Content-Length", String.valueOf(end - from));
-        try (var in = Files.newInputStream(version.file); var out = ask.request.answer(ask.header("range") == null ? 200 : 206, headers, end - from)) {
+        try (var in = Files.newInputStream(version.file);
+                var out = ask.request.answer(ask.header("range") == null ? 200 : 206, headers, end - from)) {
             if (ask.operation.name.equals("HeadObject")) return;
             in.skipNBytes(from);
             var buffer = new byte[64 << 10];
@@ -603,7 +664,8 @@ public final class S3 {
         var most = Math.min(ask.number("max-keys", 1000), 1000);
         var page = Math.min(most, pageSize);
         var token = ask.parameter("continuation-token");
-        if (!"2".equals(ask.parameter("list-type"))) throw new AwsError("InvalidArgument", "Invalid List Type specified in Request");
+        if (!"2".equals(ask.parameter("list-type")))
+            throw new AwsError("InvalidArgument", "Invalid List Type specified in Request");
         String after;
         try {
             after = token == null ? ask.request.query.getOrDefault("start-after", "")
@@ -635,24 +697,32 @@ public final class S3 {
                 if (group != null) groups.add(group);
                 else {
                     var version = entry.getValue().get(entry.getValue().size() - 1);
-                    contents.append("<Contents>").append(element("Key", encode(key, url))).append(element("LastModified", MILLIS.format(version.modified)))
-                            .append(element("ETag", version.etag)).append(element("ChecksumAlgorithm", algorithm(version)))
+                    contents.append("<Contents>").append(element("Key", encode(key, url)))
+                            .append(element("LastModified", MILLIS.format(version.modified)))
+                            .append(element("ETag", version.etag))
+                            .append(element("ChecksumAlgorithm", algorithm(version)))
                             .append(element("ChecksumType", version.checksum.get("x-amz-checksum-type")))
-                            .append(element("Size", version.size)).append(element("StorageClass", "STANDARD")).append("</Contents>");
+                            .append(element("Size", version.size)).append(element("StorageClass", "STANDARD"))
+                            .append("</Contents>");
                 }
             }
         }
-        groups.forEach(g -> contents.append("<CommonPrefixes>").append(element("Prefix", encode(g, url))).append("</CommonPrefixes>"));
-        xml(ask, Map.of(), "<ListBucketResult" + XMLNS + ">" + element("Name", ask.bucket.name) + element("Prefix", encode(prefix, url))
+        groups.forEach(g -> contents.append("<CommonPrefixes>").append(element("Prefix", encode(g, url)))
+                .append("</CommonPrefixes>"));
+        xml(ask, Map.of(), "<ListBucketResult" + XMLNS + ">" + element("Name", ask.bucket.name)
+                + element("Prefix", encode(prefix, url))
                 + (delimiter.isEmpty() ? "" : element("Delimiter", encode(delimiter, url))) + element("MaxKeys", most)
-                + (url ? element("EncodingType", "url") : "") + element("KeyCount", count) + element("ContinuationToken", token) + element("StartAfter", ask.parameter("start-after"))
+                + (url ? element("EncodingType", "url") : "") + element("KeyCount", count)
+                + element("ContinuationToken", token) + element("StartAfter", ask.parameter("start-after"))
                 + element("IsTruncated", truncated)
-                + (truncated ? element("NextContinuationToken", Base64.getUrlEncoder().encodeToString(last.getBytes(StandardCharsets.UTF_8))) : "")
+                + (truncated ? element("NextContinuationToken",
+                        Base64.getUrlEncoder().encodeToString(last.getBytes(StandardCharsets.UTF_8))) : "")
                 + contents + "</ListBucketResult>");
     }
 
     private static String algorithm(Version version) {
-        return version.checksum.keySet().stream().filter(k -> !k.endsWith("-type")).map(k -> k.substring(15).toUpperCase(Locale.ROOT)).findFirst().orElse(null);
+        return version.checksum.keySet().stream().filter(k -> !k.endsWith("-type"))
+                .map(k -> k.substring(15).toUpperCase(Locale.ROOT)).findFirst().orElse(null);
     }
 
     // ---- Multipart uploads
@@ -663,14 +733,18 @@ public final class S3 {
         var algorithm = named == null ? "crc64nvme" : named.toLowerCase(Locale.ROOT);
         if (!S3Body.ALGORITHMS.contains(algorithm))
             throw new AwsError("InvalidRequest",
-                    "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]");
+                    "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
+                            + "[CRC32, CRC32C, CRC64NVME, SHA1, SHA256]");
         var type = ask.header("x-amz-checksum-type");
         if (type == null) type = algorithm.equals("crc64nvme") ? "FULL_OBJECT" : "COMPOSITE";
         if (named == null && ask.header("x-amz-checksum-type") != null)
-            throw new AwsError("InvalidRequest", "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.");
-        if (!type.equals(algorithm.startsWith("sha") ? "COMPOSITE" : algorithm.equals("crc64nvme") ? "FULL_OBJECT" : type)
+            throw new AwsError("InvalidRequest",
+                    "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.");
+        if (!type.equals(
+                algorithm.startsWith("sha") ? "COMPOSITE" : algorithm.equals("crc64nvme") ? "FULL_OBJECT" : type)
                 || !type.matches("COMPOSITE|FULL_OBJECT"))
-            throw new AwsError("InvalidRequest", "The " + type + " checksum type cannot be used with the " + algorithm + " checksum algorithm.");
+            throw new AwsError("InvalidRequest",
+                    "The " + type + " checksum type cannot be used with the " + algorithm + " checksum algorithm.");
         var id = UUID.randomUUID().toString().replace("-", "") + ".";
         var upload = new Upload(id, ask.key, aws.now(), headers, named != null, algorithm, type, new TreeMap<>());
         synchronized (this) {
@@ -679,7 +753,9 @@ public final class S3 {
         var answer = new TreeMap<>(headers);
         answer.keySet().removeIf(name -> !name.startsWith("x-amz-server-side-"));
         if (named != null) answer.putAll(Map.of("x-amz-checksum-algorithm", named, "x-amz-checksum-type", type));
-        xml(ask, answer, "<InitiateMultipartUploadResult" + XMLNS + ">" + element("Bucket", ask.bucket.name) + element("Key", ask.key)
+        xml(ask, answer,
+                "<InitiateMultipartUploadResult" + XMLNS + ">" + element("Bucket", ask.bucket.name)
+                        + element("Key", ask.key)
                 + element("UploadId", upload.id) + "</InitiateMultipartUploadResult>");
     }
 
@@ -687,28 +763,34 @@ public final class S3 {
         var upload = ask.bucket.uploads.get(ask.parameter("uploadId"));
         if (upload == null || !upload.key.equals(ask.key))
             throw new AwsError(404, "NoSuchUpload",
-                    "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.");
+                    "The specified upload does not exist. The upload ID may be invalid, or the upload may have been "
+                            + "aborted or completed.");
         return upload;
     }
 
     private void uploadPart(Ask ask) throws IOException {
         var number = ask.number("partNumber", 0);
-        if (number < 1 || number > 10_000) throw new AwsError("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive");
+        if (number < 1 || number > 10_000)
+            throw new AwsError("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive");
         var upload = upload(ask);
         var body = body(ask);
         body.read(ask.request.body());
         if (body.given != null && !body.given.equals(upload.algorithm) || body.given == null && !upload.fullObject())
-            throw new AwsError("InvalidRequest", "Checksum Type mismatch occurred, expected checksum Type: " + (upload.named ? upload.algorithm : null)
+            throw new AwsError("InvalidRequest",
+                    "Checksum Type mismatch occurred, expected checksum Type: "
+                            + (upload.named ? upload.algorithm : null)
                     + ", actual checksum Type: " + body.given);
         Part part;
         synchronized (this) {
             upload(ask); // it may have been aborted meanwhile
-            var checksum = body.algorithm.equals(upload.algorithm) ? body.checksum : S3Body.checksum(upload.algorithm, body.file);
+            var checksum = body.algorithm.equals(upload.algorithm) ? body.checksum
+                    : S3Body.checksum(upload.algorithm, body.file);
             part = new Part(body.file, body.size, "\"" + body.md5 + "\"", checksum, aws.now());
             var before = upload.parts.put(number, part);
             if (before != null) Files.deleteIfExists(before.file);
         }
-        var headers = new TreeMap<String, String>(Map.of("ETag", part.etag, "x-amz-checksum-" + upload.algorithm, part.checksum));
+        var headers = new TreeMap<String, String>(
+                Map.of("ETag", part.etag, "x-amz-checksum-" + upload.algorithm, part.checksum));
         upload.headers.forEach((name, value) -> {
             if (name.startsWith("x-amz-server-side-")) headers.put(name, value);
         });
@@ -730,9 +812,12 @@ public final class S3 {
             }
             var checksum = new StringBuilder();
             version.checksum.forEach((name, value) ->
-                    checksum.append(element("Checksum" + (name.endsWith("-type") ? "Type" : name.substring(15).toUpperCase(Locale.ROOT)), value)));
+            checksum.append(element(
+                    "Checksum" + (name.endsWith("-type") ? "Type" : name.substring(15).toUpperCase(Locale.ROOT)),
+                    value)));
             xml(ask, answerHeaders(ask.bucket, version, false), "<CompleteMultipartUploadResult" + XMLNS + ">"
-                    + element("Location", aws.endpoint() + ask.request.path()) + element("Bucket", ask.bucket.name) + element("Key", ask.key)
+                    + element("Location", aws.endpoint() + ask.request.path()) + element("Bucket", ask.bucket.name)
+                    + element("Key", ask.key)
                     + element("ETag", version.etag) + checksum + "</CompleteMultipartUploadResult>");
         } finally {
             if (once) end(ask);
@@ -752,7 +837,8 @@ public final class S3 {
     }
 
     private static AwsError malformed() {
-        return new AwsError("MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema");
+        return new AwsError("MalformedXML",
+                "The XML you provided was not well-formed or did not validate against our published schema");
     }
 
     /** The parts that the request lists, each checked against the part that was uploaded. */
@@ -768,22 +854,27 @@ public final class S3 {
             var etag = text(element, "ETag");
             if (number == null || etag == null || !number.matches("\\d{1,5}")) throw malformed();
             if (Integer.parseInt(number) <= last)
-                throw new AwsError("InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number.");
+                throw new AwsError("InvalidPartOrder",
+                        "The list of parts was not in ascending order. Parts must be ordered by part number.");
             consecutive &= Integer.parseInt(number) == last + 1;
             last = Integer.parseInt(number);
             var part = upload.parts.get(last);
             var checksum = text(element, "Checksum" + upload.algorithm.toUpperCase(Locale.ROOT));
-            if (part == null || !part.etag.replace("\"", "").equals(etag.replace("\"", "")) || checksum != null && !checksum.equals(part.checksum))
+            if (part == null || !part.etag.replace("\"", "").equals(etag.replace("\"", ""))
+                    || checksum != null && !checksum.equals(part.checksum))
                 throw new AwsError("InvalidPart",
-                        "One or more of the specified parts could not be found. The part may not have been uploaded, or its entity tag or checksum does not match.");
+                        "One or more of the specified parts could not be found. The part may not have been uploaded, "
+                                + "or its entity tag or checksum does not match.");
             if (checksum == null && !upload.fullObject()) throw new AwsError("InvalidRequest",
-                    "The upload was created using a " + upload.algorithm + " checksum. The complete request must include the checksum for each part. "
+                    "The upload was created using a " + upload.algorithm
+                            + " checksum. The complete request must include the checksum for each part. "
                             + "It was missing for part " + last + " in the request.");
             if (!parts.isEmpty() && parts.get(parts.size() - 1).size < smallestPart)
                 throw new AwsError("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size");
             parts.add(part);
         }
-        if (!consecutive) throw new AwsError(500, "InternalError", "Part numbers of an upload with checksums must be consecutive and begin with 1.");
+        if (!consecutive) throw new AwsError(500, "InternalError",
+                "Part numbers of an upload with checksums must be consecutive and begin with 1.");
         return parts;
     }
 
@@ -795,7 +886,8 @@ public final class S3 {
     private Version join(Ask ask, Upload upload, List<Part> parts) throws IOException {
         var type = ask.header("x-amz-checksum-type");
         if (type != null && !type.equals(upload.type))
-            throw new AwsError("InvalidRequest", "The upload was created with the checksum type " + upload.type + ", not " + type + ".");
+            throw new AwsError("InvalidRequest",
+                    "The upload was created with the checksum type " + upload.type + ", not " + type + ".");
         var file = temporary();
         var size = 0L;
         var etags = S3Body.digest("MD5");
@@ -813,14 +905,17 @@ public final class S3 {
         var given = ask.header("x-amz-checksum-" + upload.algorithm);
         AwsError wrong = null;
         if (given != null && !given.equals(checksum) && !(given + "-" + parts.size()).equals(checksum))
-            wrong = new AwsError("BadDigest", "The " + upload.algorithm + " you specified did not match the calculated checksum.");
+            wrong = new AwsError("BadDigest",
+                    "The " + upload.algorithm + " you specified did not match the calculated checksum.");
         if (ask.header("x-amz-mp-object-size") != null && Long.parseLong(ask.header("x-amz-mp-object-size")) != size)
-            wrong = new AwsError("InvalidRequest", "The provided 'x-amz-mp-object-size' header value does not match what was computed.");
+            wrong = new AwsError("InvalidRequest",
+                    "The provided 'x-amz-mp-object-size' header value does not match what was computed.");
         if (wrong != null) {
             Files.delete(file);
             throw wrong;
         }
-        return store(ask.bucket, upload.key, file, size, "\"" + Credentials.hex(etags.digest()) + "-" + parts.size() + "\"", upload.headers,
+        return store(ask.bucket, upload.key, file, size,
+                "\"" + Credentials.hex(etags.digest()) + "-" + parts.size() + "\"", upload.headers,
                 Map.of("x-amz-checksum-" + upload.algorithm, checksum, "x-amz-checksum-type", upload.type));
     }
 
@@ -838,22 +933,29 @@ public final class S3 {
         var most = Math.min(ask.number("max-uploads", 1000), pageSize);
         var url = ask.url();
         if (ask.parameter("delimiter") != null) throw new AwsError(501, "NotImplemented", "delimiter");
-        var after = ask.request.query.getOrDefault("key-marker", "") + "\0" + ask.request.query.getOrDefault("upload-id-marker", "");
+        var after = ask.request.query.getOrDefault("key-marker", "") + "\0"
+                + ask.request.query.getOrDefault("upload-id-marker", "");
         List<Upload> found;
         synchronized (this) {
-            found = ask.bucket.uploads.values().stream().filter(u -> u.key.startsWith(prefix)).filter(u -> (u.key + "\0" + u.id).compareTo(after) > 0)
+            found = ask.bucket.uploads.values().stream().filter(u -> u.key.startsWith(prefix))
+                    .filter(u -> (u.key + "\0" + u.id).compareTo(after) > 0)
                     .sorted(Comparator.comparing(u -> u.key + "\0" + u.id)).toList();
         }
         var xml = new StringBuilder();
         for (var upload : found.subList(0, Math.min(most, found.size())))
-            xml.append("<Upload>").append(element("Key", encode(upload.key, url))).append(element("UploadId", upload.id)).append(element("StorageClass", "STANDARD"))
-                    .append(element("Initiated", MILLIS.format(upload.started))).append(element("ChecksumAlgorithm", upload.algorithm.toUpperCase(Locale.ROOT)))
+            xml.append("<Upload>").append(element("Key", encode(upload.key, url)))
+                    .append(element("UploadId", upload.id)).append(element("StorageClass", "STANDARD"))
+                    .append(element("Initiated", MILLIS.format(upload.started)))
+                    .append(element("ChecksumAlgorithm", upload.algorithm.toUpperCase(Locale.ROOT)))
                     .append(element("ChecksumType", upload.type)).append("</Upload>");
         var truncated = found.size() > most;
-        xml(ask, Map.of(), "<ListMultipartUploadsResult" + XMLNS + ">" + element("Bucket", ask.bucket.name) + element("Prefix", encode(prefix, url))
+        xml(ask, Map.of(),
+                "<ListMultipartUploadsResult" + XMLNS + ">" + element("Bucket", ask.bucket.name)
+                        + element("Prefix", encode(prefix, url))
                 + (url ? element("EncodingType", "url") : "")
                 + element("MaxUploads", most) + element("IsTruncated", truncated)
-                + (truncated ? element("NextKeyMarker", encode(found.get(most - 1).key, url)) + element("NextUploadIdMarker", found.get(most - 1).id) : "")
+                        + (truncated ? element("NextKeyMarker", encode(found.get(most - 1).key, url))
+                                + element("NextUploadIdMarker", found.get(most - 1).id) : "")
                 + xml + "</ListMultipartUploadsResult>");
     }
 
@@ -871,23 +973,31 @@ public final class S3 {
             for (var entry : rest.entrySet().stream().limit(most).toList()) {
                 var part = entry.getValue();
                 last = entry.getKey();
-                xml.append("<Part>").append(element("PartNumber", last)).append(element("LastModified", MILLIS.format(part.modified)))
+                xml.append("<Part>").append(element("PartNumber", last))
+                        .append(element("LastModified", MILLIS.format(part.modified)))
                         .append(element("ETag", part.etag)).append(element("Size", part.size))
-                        .append(element("Checksum" + upload.algorithm.toUpperCase(Locale.ROOT), part.checksum)).append("</Part>");
+                        .append(element("Checksum" + upload.algorithm.toUpperCase(Locale.ROOT), part.checksum))
+                        .append("</Part>");
             }
         }
-        xml(ask, Map.of(), "<ListPartsResult" + XMLNS + ">" + element("Bucket", ask.bucket.name) + element("Key", ask.key) + element("UploadId", upload.id)
-                + element("PartNumberMarker", after) + (truncated ? element("NextPartNumberMarker", last) : "") + element("MaxParts", most)
+        xml(ask, Map.of(),
+                "<ListPartsResult" + XMLNS + ">" + element("Bucket", ask.bucket.name) + element("Key", ask.key)
+                        + element("UploadId", upload.id)
+                        + element("PartNumberMarker", after) + (truncated ? element("NextPartNumberMarker", last) : "")
+                        + element("MaxParts", most)
                 + element("IsTruncated", truncated)
-                + element("ChecksumAlgorithm", upload.algorithm.toUpperCase(Locale.ROOT)) + element("ChecksumType", upload.type) + xml + "</ListPartsResult>");
+                        + element("ChecksumAlgorithm", upload.algorithm.toUpperCase(Locale.ROOT))
+                        + element("ChecksumType", upload.type) + xml + "</ListPartsResult>");
     }
 
     /** The request's body on its way into a file. */
     private S3Body body(Ask ask) throws IOException {
         var headers = new TreeMap<String, String>();
-        ask.request.exchange.getRequestHeaders().forEach((name, values) -> headers.put(name.toLowerCase(Locale.ROOT), values.get(0)));
+        ask.request.exchange.getRequestHeaders()
+                .forEach((name, values) -> headers.put(name.toLowerCase(Locale.ROOT), values.get(0)));
         var scope = ask.scope;
         var secret = aws.credentials.get(scope.accessKeyId()).secret();
-        return new S3Body(headers, scope, text -> Credentials.signText(secret, scope.date(), scope.region(), "s3", text), temporary());
+        return new S3Body(headers, scope,
+                text -> Credentials.signText(secret, scope.date(), scope.region(), "s3", text), temporary());
     }
 }

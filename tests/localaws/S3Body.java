@@ -20,14 +20,20 @@ import java.util.zip.CRC32;
 import java.util.zip.CRC32C;
 import java.util.zip.Checksum;
 
-/** What a client sends as an object or a part: out of its chunks into a file, with all that headers, chunks and trailer say of it checked. */
+/**
+ * What a client sends as an object or a part: out of its chunks into a file, with all that headers, chunks and trailer
+ * say of it checked.
+ */
 final class S3Body {
     /** The checksums that S3 knows, by the end of their header's name. */
     static final List<String> ALGORITHMS = List.of("crc32", "crc32c", "crc64nvme", "sha1", "sha256");
     private static final long LARGEST = 5L << 30;
-    private static final AwsError TRUNCATED = new AwsError("IncompleteBody", "The request body terminated unexpectedly");
+    private static final AwsError TRUNCATED = new AwsError("IncompleteBody",
+            "The request body terminated unexpectedly");
     private static final AwsError BAD_TRAILER =
-            new AwsError("MalformedTrailerError", "The request contained trailing data that was not well-formed or did not conform to our published schema.");
+            new AwsError("MalformedTrailerError",
+                    "The request contained trailing data that was not well-formed or did not conform to our "
+                            + "published schema.");
 
     private final Map<String, String> headers;
     private final Credentials.Scope scope;
@@ -48,10 +54,12 @@ final class S3Body {
         this.scope = scope;
         this.sign = sign;
         this.file = file;
-        var sums = headers.keySet().stream().filter(name -> name.startsWith("x-amz-checksum-") && ALGORITHMS.contains(name.substring(15))).toList();
+        var sums = headers.keySet().stream()
+                .filter(name -> name.startsWith("x-amz-checksum-") && ALGORITHMS.contains(name.substring(15))).toList();
         var trailer = headers.get("x-amz-trailer");
         if (sums.size() + (trailer == null ? 0 : 1) > 1)
-            throw new AwsError("InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.");
+            throw new AwsError("InvalidRequest",
+                    "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.");
         named = sums.isEmpty() ? trailer : sums.get(0);
         given = named == null ? null : named.replace("x-amz-checksum-", "");
         if (given != null && !ALGORITHMS.contains(given))
@@ -60,17 +68,21 @@ final class S3Body {
         var announced = headers.get("x-amz-sdk-checksum-algorithm");
         if (announced != null && !announced.equalsIgnoreCase(given))
             throw new AwsError("InvalidRequest",
-                    "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.");
+                    "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer "
+                            + "headers were found.");
     }
 
     void read(InputStream in) throws IOException {
         var hash = headers.getOrDefault("x-amz-content-sha256", "");
         var chunked = hash.startsWith("STREAMING-");
         var length = headers.get(chunked ? "x-amz-decoded-content-length" : "content-length");
-        if (length == null) throw new AwsError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.");
-        if (Long.parseLong(length) > LARGEST) throw new AwsError("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size");
+        if (length == null)
+            throw new AwsError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.");
+        if (Long.parseLong(length) > LARGEST)
+            throw new AwsError("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size");
         var sums = new LinkedHashMap<String, Sum>();
-        for (var name : List.of("md5", hash.length() == 64 ? "sha256" : algorithm, algorithm)) sums.computeIfAbsent(name, S3Body::sum);
+        for (var name : List.of("md5", hash.length() == 64 ? "sha256" : algorithm, algorithm))
+            sums.computeIfAbsent(name, S3Body::sum);
         var done = false;
         try {
             var expected = named == null ? null : headers.get(named);
@@ -95,16 +107,21 @@ final class S3Body {
 
     private void check(String hash, String length, String expected, Map<String, byte[]> own) {
         if (size != Long.parseLong(length))
-            throw new AwsError("IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header");
+            throw new AwsError("IncompleteBody",
+                    "You did not provide the number of bytes specified by the Content-Length HTTP header");
         if (hash.matches("[0-9a-f]{64}") && !hash.equals(Credentials.hex(own.get("sha256"))))
-            throw new AwsError("XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.");
+            throw new AwsError("XAmzContentSHA256Mismatch",
+                    "The provided 'x-amz-content-sha256' header does not match what was computed.");
         var contentMd5 = headers.get("content-md5");
-        if (contentMd5 != null && !contentMd5.matches("[A-Za-z0-9+/]{22}==")) throw new AwsError("InvalidDigest", "The Content-MD5 you specified was invalid.");
+        if (contentMd5 != null && !contentMd5.matches("[A-Za-z0-9+/]{22}=="))
+            throw new AwsError("InvalidDigest", "The Content-MD5 you specified was invalid.");
         if (contentMd5 != null && !contentMd5.equals(base64(own.get("md5"))))
             throw new AwsError("BadDigest", "The Content-MD5 you specified did not match what we received.");
-        if (expected != null && expected.length() != checksum.length()) throw new AwsError("InvalidRequest", "Value for " + named + " header is invalid.");
+        if (expected != null && expected.length() != checksum.length())
+            throw new AwsError("InvalidRequest", "Value for " + named + " header is invalid.");
         if (expected != null && !expected.equals(checksum))
-            throw new AwsError("BadDigest", "The " + given.toUpperCase(Locale.ROOT) + " you specified did not match the calculated checksum.");
+            throw new AwsError("BadDigest",
+                    "The " + given.toUpperCase(Locale.ROOT) + " you specified did not match the calculated checksum.");
     }
 
     /** Into the file and every sum. */
@@ -155,7 +172,8 @@ final class S3Body {
             for (;;) {
                 var head = line().split(";chunk-signature=");
                 if (!head[0].matches("[0-9a-fA-F]{1,7}") || signed != (head.length == 2))
-                    throw new AwsError("InvalidChunkSizeError", "Only the last chunk is allowed to have a size less than 8192 bytes");
+                    throw new AwsError("InvalidChunkSizeError",
+                            "Only the last chunk is allowed to have a size less than 8192 bytes");
                 var bytes = in.readNBytes(Integer.parseInt(head[0], 16));
                 if (bytes.length < Integer.parseInt(head[0], 16)) throw TRUNCATED;
                 if (signed) verify("AWS4-HMAC-SHA256-PAYLOAD", hash(new byte[0]) + "\n" + hash(bytes), head[1]);
@@ -182,9 +200,11 @@ final class S3Body {
 
         private void verify(String kind, String hashes, String given) {
             var area = scope.date() + "/" + scope.region() + "/s3/aws4_request";
-            signature = sign.apply(kind + "\n" + headers.get("x-amz-date") + "\n" + area + "\n" + signature + "\n" + hashes);
+            signature = sign
+                    .apply(kind + "\n" + headers.get("x-amz-date") + "\n" + area + "\n" + signature + "\n" + hashes);
             if (!signature.equals(given))
-                throw new AwsError(403, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided.");
+                throw new AwsError(403, "SignatureDoesNotMatch",
+                        "The request signature we calculated does not match the signature you provided.");
         }
 
         private static String hash(byte[] bytes) {

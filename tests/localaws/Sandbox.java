@@ -40,14 +40,18 @@ import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
 /**
- * Starts the embedded AWS, puts something into it, and runs the tour, or another command, in an environment in which the AWS CLI, SDKs, git
- * and the scripts see that AWS and no other: AWS_ENDPOINT_URL, credentials that are good for nothing else, no configuration files, and a
- * credential helper for git. When the command ends, or at Ctrl-C, all of it is gone.
+ * Starts the embedded AWS, puts something into it, and runs the tour, or another command, in an environment in which
+ * the AWS CLI, SDKs, git and the scripts see that AWS and no other: AWS_ENDPOINT_URL, credentials that are good for
+ * nothing else, no configuration files, and a credential helper for git. When the command ends, or at Ctrl-C, all of it
+ * is gone.
  */
 @Command(name = "sandbox", mixinStandardHelpOptions = true, sortOptions = false,
-        description = {"Starts an embedded AWS and runs a tour of the scripts, or any command, in it. No AWS account is needed.",
+        description = {
+                "Starts an embedded AWS and runs a tour of the scripts, or any command, in it. No AWS account is "
+                        + "needed.",
                 "What is allowed here AWS may still refuse."},
-        footerHeading = "%nExamples:%n", footer = {"  sandbox", "  sandbox -- bash", "  sandbox --git-dir ~/projects/shop -- git clone http://...",
+        footerHeading = "%nExamples:%n",
+        footer = {"  sandbox", "  sandbox -- bash", "  sandbox --git-dir ~/projects/shop -- git clone http://...",
                 "", "The command finds in its environment, besides what the AWS CLI and git need:",
                 "  BACKUP_BUCKET   a bucket", "  VPC_ID          a VPC with subnets in three zones",
                 "  SANDBOX_S3      a directory that shows the objects of all buckets, as BUCKET/KEY"})
@@ -55,7 +59,8 @@ public final class Sandbox implements Callable<Integer> {
     static final String REGION = "eu-west-1";
     static final String BUCKET = "codecommit-backups";
 
-    @Option(names = "--git-dir", paramLabel = "DIR", description = "Puts this Git repository in, under the name of its directory. It is only read.")
+    @Option(names = "--git-dir", paramLabel = "DIR",
+            description = "Puts this Git repository in, under the name of its directory. It is only read.")
     Path gitDir;
 
     @Option(names = {"-v", "--verbose"}, description = "Prints every call that the embedded AWS answers, to stderr.")
@@ -74,7 +79,8 @@ public final class Sandbox implements Callable<Integer> {
     private boolean stopped;
 
     public static void main(String[] args) {
-        System.exit(new CommandLine(new Sandbox()).setStopAtPositional(true).setExecutionExceptionHandler((e, line, parsed) -> {
+        System.exit(new CommandLine(new Sandbox()).setStopAtPositional(true)
+                .setExecutionExceptionHandler((e, line, parsed) -> {
             line.getErr().println("sandbox: " + (e.getMessage() == null ? e : e.getMessage()));
             return 1;
         }).execute(args));
@@ -86,7 +92,8 @@ public final class Sandbox implements Callable<Integer> {
         Runtime.getRuntime().addShutdownHook(new Thread(this::stop));
         directory = Files.createTempDirectory("sandbox-");
         aws = LocalAws.start();
-        if (verbose) aws.onCall(call -> note(call.name() + " " + (call.error() == null ? call.status() : call.status() + " " + call.error())));
+        if (verbose) aws.onCall(call -> note(
+                call.name() + " " + (call.error() == null ? call.status() : call.status() + " " + call.error())));
         var environment = new HashMap<>(seed());
         if (gitDir != null) {
             borrow(gitDir);
@@ -116,35 +123,47 @@ public final class Sandbox implements Callable<Integer> {
 
     /** What is there before the command begins, and the variables that name it. */
     private Map<String, String> seed() throws IOException {
-        var payments = aws.codecommit.createRepository("payments").description("Takes and refunds payments").tag("Team", "Payments")
-                .commit("refs/heads/main", "README.md", "# Payments\n").commit("refs/heads/main", "src/Pay.java", "class Pay {\n}\n").annotatedTag("v1.0", "refs/heads/main")
-                .commit("refs/heads/main", "src/Pay.java", "class Pay {\n    int cents;\n}\n").annotatedTag("v1.1", "refs/heads/main").ref("refs/heads/release/1", "refs/tags/v1.0^{commit}")
-                .ref("refs/heads/refunds", "refs/heads/main").commit("refs/heads/refunds", "src/Refund.java", "class Refund {\n}\n");
+        var payments = aws.codecommit.createRepository("payments").description("Takes and refunds payments")
+                .tag("Team", "Payments")
+                .commit("refs/heads/main", "README.md", "# Payments\n")
+                .commit("refs/heads/main", "src/Pay.java", "class Pay {\n}\n").annotatedTag("v1.0", "refs/heads/main")
+                .commit("refs/heads/main", "src/Pay.java", "class Pay {\n    int cents;\n}\n")
+                .annotatedTag("v1.1", "refs/heads/main").ref("refs/heads/release/1", "refs/tags/v1.0^{commit}")
+                .ref("refs/heads/refunds", "refs/heads/main")
+                .commit("refs/heads/refunds", "src/Refund.java", "class Refund {\n}\n");
         var refunds = payments.pullRequest("Pay money back", "refunds", "main");
         payments.commentOnFile(refunds, "What about refunds in part?", "src/Refund.java", 1);
         payments.approve(refunds, "arn:aws:iam::" + LocalAws.ACCOUNT + ":user/alice");
-        aws.codecommit.createRepository("website").description("What customers see").commit("refs/heads/main", "index.html", "<h1>Shop</h1>\n").ref("refs/tags/live", "refs/heads/main");
+        aws.codecommit.createRepository("website").description("What customers see")
+                .commit("refs/heads/main", "index.html", "<h1>Shop</h1>\n").ref("refs/tags/live", "refs/heads/main");
         aws.codecommit.createRepository("ideas").description("Nothing yet");
         for (var role : List.of("Administrator", "Developer", "Backup")) aws.iam.createRole(role);
         aws.iam.createUser("alice");
         aws.iam.createGroup("Developers", "alice");
         var vpc = aws.ec2.createVpc(REGION, "10.0.0.0/16");
         var block = 0;
-        for (var zone : List.of("a", "b", "c", "a")) aws.ec2.createSubnet(vpc, REGION + zone, "10.0." + block++ + ".0/24");
+        for (var zone : List.of("a", "b", "c", "a"))
+            aws.ec2.createSubnet(vpc, REGION + zone, "10.0." + block++ + ".0/24");
         aws.s3.createBucket(BUCKET, REGION);
         return Map.of("BACKUP_BUCKET", BUCKET, "VPC_ID", vpc, "SANDBOX_S3", aws.s3.directory().toString());
     }
 
     /** Puts a repository of the user's in. */
     private void borrow(Path path) throws IOException, InterruptedException {
-        if (!Files.isDirectory(path)) throw new CommandLine.ParameterException(spec.commandLine(), "--git-dir '" + path + "': give the directory of a Git repository");
-        var facts = git(path, "rev-parse", "--absolute-git-dir", "--is-shallow-repository", "--show-object-format", "--git-path", "objects").lines().toList();
+        if (!Files.isDirectory(path)) throw new CommandLine.ParameterException(spec.commandLine(),
+                "--git-dir '" + path + "': give the directory of a Git repository");
+        var facts = git(path, "rev-parse", "--absolute-git-dir", "--is-shallow-repository", "--show-object-format",
+                "--git-path", "objects").lines().toList();
         if (facts.size() < 4) throw new IOException("--git-dir '" + path + "': no Git repository");
-        if (facts.get(1).equals("true")) throw new IOException("--git-dir '" + path + "' is a shallow clone, which lacks part of its history; complete it with: git fetch --unshallow");
-        if (!facts.get(2).equals("sha1")) throw new IOException("--git-dir '" + path + "' uses " + facts.get(2) + " ids; CodeCommit knows SHA-1 only");
-        if (!git(path, "config", "--get", "extensions.partialClone").isEmpty()) throw new IOException("--git-dir '" + path + "' is a partial clone, which lacks part of its objects");
+        if (facts.get(1).equals("true")) throw new IOException("--git-dir '" + path
+                + "' is a shallow clone, which lacks part of its history; complete it with: git fetch --unshallow");
+        if (!facts.get(2).equals("sha1")) throw new IOException(
+                "--git-dir '" + path + "' uses " + facts.get(2) + " ids; CodeCommit knows SHA-1 only");
+        if (!git(path, "config", "--get", "extensions.partialClone").isEmpty())
+            throw new IOException("--git-dir '" + path + "' is a partial clone, which lacks part of its objects");
         var refs = new TreeMap<String, String>();
-        git(path, "for-each-ref", "--format=%(objectname) %(refname)").lines().map(line -> line.split(" ", 2)).filter(ref -> !ref[1].matches("refs/(remotes|stash|bisect|original)(/.*)?"))
+        git(path, "for-each-ref", "--format=%(objectname) %(refname)").lines().map(line -> line.split(" ", 2))
+                .filter(ref -> !ref[1].matches("refs/(remotes|stash|bisect|original)(/.*)?"))
                 .forEach(ref -> refs.put(ref[1], ref[0]));
         var home = Path.of(facts.get(0));
         var folder = home.endsWith(".git") ? home.getParent() : home;
@@ -164,7 +183,10 @@ public final class Sandbox implements Callable<Integer> {
         return out;
     }
 
-    /** The tour lies in the toolkit's clone, which ./jbang names; JBang itself does not tell a script where it comes from. */
+    /**
+     * The tour lies in the toolkit's clone, which ./jbang names; JBang itself does not tell a script where it comes
+     * from.
+     */
     private static Path tour() throws IOException {
         var places = new ArrayList<Path>();
         if (System.getenv("TOOLKIT_HOME") != null) places.add(Path.of(System.getenv("TOOLKIT_HOME")));
@@ -175,10 +197,14 @@ public final class Sandbox implements Callable<Integer> {
 
     /** Takes everything from an environment that could lead to a real account, and puts the way to this AWS in. */
     private void isolate(Map<String, String> environment) throws IOException {
-        environment.keySet().removeIf(name -> name.startsWith("AWS_") || name.matches("GIT_(DIR|WORK_TREE|INDEX_FILE|PREFIX|COMMON_DIR|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|NAMESPACE)"));
-        environment.putAll(Map.of("AWS_ENDPOINT_URL", aws.endpoint().toString(), "AWS_ACCESS_KEY_ID", LocalAws.ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY", LocalAws.SECRET_ACCESS_KEY,
-                "AWS_REGION", REGION, "AWS_DEFAULT_REGION", REGION, "AWS_EC2_METADATA_DISABLED", "true", "AWS_CONFIG_FILE", "/dev/null", "AWS_SHARED_CREDENTIALS_FILE", "/dev/null", "AWS_PAGER", ""));
-        for (var name : List.of("NO_PROXY", "no_proxy")) environment.merge(name, "127.0.0.1", (old, mine) -> old.isEmpty() ? mine : old + "," + mine);
+        environment.keySet().removeIf(name -> name.startsWith("AWS_") || name.matches(
+                "GIT_(DIR|WORK_TREE|INDEX_FILE|PREFIX|COMMON_DIR|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|NAMESPACE)"));
+        environment.putAll(Map.of("AWS_ENDPOINT_URL", aws.endpoint().toString(), "AWS_ACCESS_KEY_ID",
+                LocalAws.ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY", LocalAws.SECRET_ACCESS_KEY,
+                "AWS_REGION", REGION, "AWS_DEFAULT_REGION", REGION, "AWS_EC2_METADATA_DISABLED", "true",
+                "AWS_CONFIG_FILE", "/dev/null", "AWS_SHARED_CREDENTIALS_FILE", "/dev/null", "AWS_PAGER", ""));
+        for (var name : List.of("NO_PROXY", "no_proxy"))
+            environment.merge(name, "127.0.0.1", (old, mine) -> old.isEmpty() ? mine : old + "," + mine);
         passwords = new ServerSocket(0, 50, InetAddress.getByName("127.0.0.1"));
         var server = new Thread(this::servePasswords, "passwords");
         server.setDaemon(true);
@@ -190,8 +216,11 @@ public final class Sandbox implements Callable<Integer> {
                 { cat; echo; } >&3
                 cat <&3
                 """.formatted(passwords.getLocalPort()));
-        var count = environment.getOrDefault("GIT_CONFIG_COUNT", "").matches("\\d+") ? Integer.parseInt(environment.get("GIT_CONFIG_COUNT")) : 0;
-        for (var setting : List.of(List.of("credential", "helper", ""), List.of("credential", "helper", "!bash '" + helper + "'"), List.of("credential", "useHttpPath", "true"), List.of("http", "proxy", ""))) {
+        var count = environment.getOrDefault("GIT_CONFIG_COUNT", "").matches("\\d+")
+                ? Integer.parseInt(environment.get("GIT_CONFIG_COUNT")) : 0;
+        for (var setting : List.of(List.of("credential", "helper", ""),
+                List.of("credential", "helper", "!bash '" + helper + "'"), List.of("credential", "useHttpPath", "true"),
+                List.of("http", "proxy", ""))) {
             environment.put("GIT_CONFIG_KEY_" + count, setting.get(0) + "." + aws.endpoint() + "." + setting.get(1));
             environment.put("GIT_CONFIG_VALUE_" + count++, setting.get(2));
         }
@@ -206,8 +235,10 @@ public final class Sandbox implements Callable<Integer> {
                 var asked = new HashMap<String, String>();
                 var lines = new BufferedReader(new InputStreamReader(socket.getInputStream(), StandardCharsets.UTF_8));
                 for (var line = lines.readLine(); line != null && !line.isEmpty(); line = lines.readLine())
-                    if (line.contains("=")) asked.put(line.substring(0, line.indexOf('=')), line.substring(line.indexOf('=') + 1));
-                answer(socket, asked.getOrDefault("host", "").replaceFirst(":\\d+$", ""), "/" + asked.getOrDefault("path", ""));
+                    if (line.contains("="))
+                        asked.put(line.substring(0, line.indexOf('=')), line.substring(line.indexOf('=') + 1));
+                answer(socket, asked.getOrDefault("host", "").replaceFirst(":\\d+$", ""),
+                        "/" + asked.getOrDefault("path", ""));
             } catch (IOException e) {
                 if (!passwords.isClosed()) note("git's sign-in: " + e.getMessage());
             }
@@ -215,14 +246,19 @@ public final class Sandbox implements Callable<Integer> {
 
     private void answer(Socket socket, String host, String path) throws IOException {
         var name = path.replaceFirst("^/v1/repos/", "");
-        var region = software.amazon.awssdk.regions.Region.regions().stream().map(Object::toString).filter(r -> !r.equals(REGION) && aws.codecommit.repository(r, name) != null).findFirst()
+        var region = software.amazon.awssdk.regions.Region.regions().stream().map(Object::toString)
+                .filter(r -> !r.equals(REGION) && aws.codecommit.repository(r, name) != null).findFirst()
                 .filter(r -> aws.codecommit.repository(REGION, name) == null).orElse(REGION);
         var time = Credentials.TIME.format(Instant.now()).replace("Z", "");
         var password = time + "Z" + GitHttp.signature(LocalAws.SECRET_ACCESS_KEY, host, path, region, time);
-        socket.getOutputStream().write(("username=" + LocalAws.ACCESS_KEY_ID + "\npassword=" + password + "\n").getBytes(StandardCharsets.UTF_8));
+        socket.getOutputStream().write(("username=" + LocalAws.ACCESS_KEY_ID + "\npassword=" + password + "\n")
+                .getBytes(StandardCharsets.UTF_8));
     }
 
-    /** Ends what the command started and is still there, and deletes what was made. Runs once, at the end or when interrupted. */
+    /**
+     * Ends what the command started and is still there, and deletes what was made. Runs once, at the end or when
+     * interrupted.
+     */
     private synchronized void stop() {
         if (stopped) return;
         stopped = true;
@@ -273,7 +309,8 @@ public final class Sandbox implements Callable<Integer> {
 
                 @Override
                 public long getTimeUnit(String section, String subsection, String name, long otherwise, TimeUnit unit) {
-                    return section.equals("filesystem") ? unit.convert(2, TimeUnit.SECONDS) : otherwise; // it would be measured, in seconds
+                    // it would be measured, in seconds
+                    return section.equals("filesystem") ? unit.convert(2, TimeUnit.SECONDS) : otherwise;
                 }
             };
         }

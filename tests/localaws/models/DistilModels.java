@@ -17,9 +17,9 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 
 /**
- * Writes tests/localaws/models/models.json: {@code ./jbang tests/localaws/models/DistilModels.java}, from the repository's root.
- * To offer one more operation, name it below and run this again. Documentation is dropped; constraints are kept for what
- * requests are made of; the shapes of answers keep only what their XML needs.
+ * Writes tests/localaws/models/models.json: {@code ./jbang tests/localaws/models/DistilModels.java}, from the
+ * repository's root. To offer one more operation, name it below and run this again. Documentation is dropped;
+ * constraints are kept for what requests are made of; the shapes of answers keep only what their XML needs.
  */
 class DistilModels {
     static final ObjectMapper JSON = new ObjectMapper().enable(SerializationFeature.ORDER_MAP_ENTRIES_BY_KEYS);
@@ -33,30 +33,46 @@ class DistilModels {
 
     static final Map<String, List<String>> OPERATIONS = Map.of(
             "sts", List.of("AssumeRole", "GetCallerIdentity"),
-            "kms", List.of("CreateAlias", "CreateKey", "DeleteAlias", "DescribeKey", "DisableKeyRotation", "EnableKeyRotation",
-                    "GetKeyPolicy", "GetKeyRotationStatus", "ListAliases", "ListKeys", "ListResourceTags", "PutKeyPolicy",
+            "kms",
+            List.of("CreateAlias", "CreateKey", "DeleteAlias", "DescribeKey", "DisableKeyRotation", "EnableKeyRotation",
+                    "GetKeyPolicy", "GetKeyRotationStatus", "ListAliases", "ListKeys", "ListResourceTags",
+                    "PutKeyPolicy",
                     "ScheduleKeyDeletion", "TagResource", "UntagResource", "UpdateKeyDescription"),
-            "codecommit", List.of("BatchGetRepositories", "CreateRepository", "DeleteRepository", "GetRepository", "ListRepositories",
-                    "ListTagsForResource", "TagResource", "UntagResource", "UpdateDefaultBranch", "UpdateRepositoryDescription",
-                    "UpdateRepositoryEncryptionKey", "DescribePullRequestEvents", "GetCommentsForPullRequest", "GetFile", "GetPullRequest",
-                    "GetPullRequestApprovalStates", "GetPullRequestOverrideState", "ListPullRequests", "AssociateApprovalRuleTemplateWithRepository",
+            "codecommit",
+            List.of("BatchGetRepositories", "CreateRepository", "DeleteRepository", "GetRepository", "ListRepositories",
+                    "ListTagsForResource", "TagResource", "UntagResource", "UpdateDefaultBranch",
+                    "UpdateRepositoryDescription",
+                    "UpdateRepositoryEncryptionKey", "DescribePullRequestEvents", "GetCommentsForPullRequest",
+                    "GetFile", "GetPullRequest",
+                    "GetPullRequestApprovalStates", "GetPullRequestOverrideState", "ListPullRequests",
+                    "AssociateApprovalRuleTemplateWithRepository",
                     "CreateApprovalRuleTemplate", "GetApprovalRuleTemplate", "GetRepositoryTriggers",
                     "ListAssociatedApprovalRuleTemplatesForRepository", "PutRepositoryTriggers"),
-            "ec2", List.of("AuthorizeSecurityGroupIngress", "CreateSecurityGroup", "CreateTags", "CreateVpcEndpoint", "DeleteSecurityGroup",
-                    "DeleteTags", "DeleteVpcEndpoints", "DescribeSecurityGroups", "DescribeSubnets", "DescribeVpcAttribute",
+            "ec2",
+            List.of("AuthorizeSecurityGroupIngress", "CreateSecurityGroup", "CreateTags", "CreateVpcEndpoint",
+                    "DeleteSecurityGroup",
+                    "DeleteTags", "DeleteVpcEndpoints", "DescribeSecurityGroups", "DescribeSubnets",
+                    "DescribeVpcAttribute",
                     "DescribeVpcEndpointServices", "DescribeVpcEndpoints", "DescribeVpcs", "ModifyVpcEndpoint",
                     "RevokeSecurityGroupIngress"),
-            "iam", List.of("AttachGroupPolicy", "AttachRolePolicy", "AttachUserPolicy", "CreatePolicy", "CreatePolicyVersion",
+            "iam",
+            List.of("AttachGroupPolicy", "AttachRolePolicy", "AttachUserPolicy", "CreatePolicy", "CreatePolicyVersion",
                     "DeleteGroupPolicy", "DeletePolicy", "DeletePolicyVersion", "DeleteRolePolicy", "DeleteUserPolicy",
-                    "DetachGroupPolicy", "DetachRolePolicy", "DetachUserPolicy", "GetGroup", "GetGroupPolicy", "GetPolicy",
-                    "GetPolicyVersion", "GetRole", "GetRolePolicy", "GetUser", "GetUserPolicy", "ListAttachedGroupPolicies",
-                    "ListAttachedRolePolicies", "ListAttachedUserPolicies", "ListEntitiesForPolicy", "ListGroupPolicies",
-                    "ListPolicyVersions", "ListRolePolicies", "ListUserPolicies", "PutGroupPolicy", "PutRolePolicy", "PutUserPolicy",
+                    "DetachGroupPolicy", "DetachRolePolicy", "DetachUserPolicy", "GetGroup", "GetGroupPolicy",
+                    "GetPolicy",
+                    "GetPolicyVersion", "GetRole", "GetRolePolicy", "GetUser", "GetUserPolicy",
+                    "ListAttachedGroupPolicies",
+                    "ListAttachedRolePolicies", "ListAttachedUserPolicies", "ListEntitiesForPolicy",
+                    "ListGroupPolicies",
+                    "ListPolicyVersions", "ListRolePolicies", "ListUserPolicies", "PutGroupPolicy", "PutRolePolicy",
+                    "PutUserPolicy",
                     "SetDefaultPolicyVersion", "SimulatePrincipalPolicy", "TagPolicy"));
 
     public static void main(String[] args) throws Exception {
         var out = JSON.createObjectNode();
-        out.put("_source", "Distilled from com.amazonaws:aws-java-sdk-models:1.12.797, Copyright Amazon.com, Inc. or its affiliates, "
+        out.put("_source",
+                "Distilled from com.amazonaws:aws-java-sdk-models:1.12.797, Copyright Amazon.com, Inc. or its "
+                        + "affiliates, "
                 + "Apache License 2.0, by tests/localaws/models/DistilModels.java");
         for (var source : SOURCES.entrySet()) {
             JsonNode model;
@@ -87,7 +103,8 @@ class DistilModels {
             }
             if (operation.has("output")) {
                 kept.put("output", operation.at("/output/shape").asText());
-                if (operation.at("/output/resultWrapper").isTextual()) kept.put("resultWrapper", operation.at("/output/resultWrapper").asText());
+                if (operation.at("/output/resultWrapper").isTextual())
+                    kept.put("resultWrapper", operation.at("/output/resultWrapper").asText());
                 outputs.add(operation.at("/output/shape").asText());
             }
             for (var error : operation.path("errors")) kept.withArray("errors").add(error.get("shape").asText());
