@@ -9,10 +9,14 @@
 //DEPS org.slf4j:slf4j-nop:2.0.17
 //DEPS org.yaml:snakeyaml:2.5
 //SOURCES ../scripts/*.java
-//SOURCES *Test.java
 //SOURCES Script.java
-//SOURCES bench/*.java
+//SOURCES scripts/*.java
+//SOURCES contract/*.java
+//SOURCES process/*.java
+//SOURCES campaigns/*.java
+//SOURCES witnesses/*.java
 //SOURCES localaws/*.java
+//SOURCES bench/*.java
 //COMPILE_OPTIONS -J-XX:TieredStopAtLevel=1 -J-XX:+UseSerialGC
 //RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx1g -Xmn32m -Dsun.net.http.retryPost=false
 
