@@ -8,8 +8,6 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
@@ -67,6 +65,11 @@ final class Script {
         assertEquals(List.of(), aws.calls());
     }
 
+    /** That nothing was called that changes anything. */
+    static void assertReadsOnly(LocalAws aws) {
+        assertEquals(List.of(), aws.calls().stream().filter(call -> !call.readOnly()).map(Call::name).toList());
+    }
+
     /**
      * That the IAM actions in a script's Javadoc are those of the calls it made, no fewer and no more; the implied ones
      * need a permission without being a call of their own (tags given at creation). sts:GetCallerIdentity needs none.
@@ -92,12 +95,8 @@ final class Script {
     }
 
     static String javadoc(String script) {
-        try {
-            var source = Files.readString(Path.of("scripts", script + ".java"));
-            return source.substring(source.indexOf("/**"), source.indexOf("*/"));
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
+        var source = Toolkit.source(script);
+        return source.substring(source.indexOf("/**"), source.indexOf("*/"));
     }
 
     /**
@@ -122,6 +121,14 @@ final class Script {
                 "AWS_EC2_METADATA_DISABLED", "true",
                 "AWS_CONFIG_FILE", "/dev/null",
                 "AWS_SHARED_CREDENTIALS_FILE", "/dev/null"));
+    }
+
+    /** Lets a process see this embedded AWS, and no AWS account, proxy or Java option of this machine. */
+    static ProcessBuilder within(LocalAws aws, ProcessBuilder process) {
+        process.environment().keySet()
+                .removeIf(name -> name.matches("(?i)AWS_.*|.*_PROXY|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS"));
+        process.environment().putAll(environment(aws));
+        return process;
     }
 
     /**

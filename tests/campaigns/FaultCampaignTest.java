@@ -12,13 +12,11 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import java.util.TreeMap;
-import java.util.TreeSet;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
@@ -42,8 +40,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 /**
  * Backups, verifications and restores while one thing or several go wrong, at any call and any byte: nothing that was
  * saved gets lost, nothing is claimed that is not so, and a run without faults makes it good. Trials are made from
- * seeds, 300 of them in {@code ./jbang test --long}, 30 in {@code ./jbang test}; FAULT_SEED=N takes that one alone. One
- * that fails is tried again with fewer faults, and can then be kept in {@link #ONCE_FAILED}.
+ * seeds, 30 of them in {@code ./jbang test}, 300 fresh ones in {@code ./jbang test --long}. One that fails is tried again
+ * with fewer faults, and can then be kept in {@link #ONCE_FAILED}.
  *
  * <p>Bits are flipped only where something in the scripts must see it: in packs, in what S3 is sent, and in what it
  * keeps. Everywhere else TLS makes a cut of it.
@@ -105,10 +103,7 @@ class FaultCampaignTest {
     }
 
     static Stream<String> trials() {
-        var seed = System.getenv("FAULT_SEED");
-        if (seed != null) return Stream.of(seed);
-        return Stream.concat(ONCE_FAILED.stream(),
-                Stream.iterate(1, n -> n + 1).limit(Boolean.getBoolean("tests.long") ? 300 : 30).map(String::valueOf));
+        return Campaign.trials(FaultCampaignTest.class, ONCE_FAILED, 30, 300);
     }
 
     @ParameterizedTest
@@ -128,7 +123,7 @@ class FaultCampaignTest {
     static void run(long seed, List<Trouble> troubles, Check check) {
         var failure = failure(seed, troubles, check);
         if (failure == null) return;
-        var least = RandomHistoriesTest.shrunk(troubles, fewer -> failure(seed, fewer, check) != null);
+        var least = Campaign.shrunk(troubles, fewer -> failure(seed, fewer, check) != null);
         var again = failure(seed, least, check);
         throw new AssertionError(
                 "fails with " + troubles.size() + " faults, and with these too: " + seed + ": "
@@ -212,7 +207,6 @@ class FaultCampaignTest {
     static class Trial implements AutoCloseable {
         final LocalAws aws = LocalAws.start();
         final S3.Bucket bucket = aws.s3.createBucket("backups", "eu-west-1");
-        final BackupToS3Test tests = new BackupToS3Test();
         final long seed;
         final Random random;
         final List<Trouble> troubles;
@@ -236,11 +230,10 @@ class FaultCampaignTest {
             this.troubles = troubles;
             random = new Random(seed);
             Script.use(aws);
-            aws.s3.smallestPart = BackupToS3Test.SMALL_PART;
-            tests.aws = aws;
-            tests.largeAtFirst("a-large");
-            tests.small("b-small");
-            tests.small("c-odd").commit("refs/heads/main", "bulk", BackupToS3Test.bulk(20_000))
+            aws.s3.smallestPart = SampleRepositories.SMALL_PART;
+            SampleRepositories.largeAtFirst(aws, "a-large");
+            SampleRepositories.small(aws, "b-small");
+            SampleRepositories.small(aws, "c-odd").commit("refs/heads/main", "bulk", SampleRepositories.bulk(20_000))
                     .commit("refs/heads/ümläut/\"日本\"", "x", "x").ref("refs/tags/blob", "refs/heads/main:a.txt")
                     .ref("refs/tags/tree", "refs/heads/main^{tree}").annotatedTag("of-a-tag", "refs/tags/v1");
             saved();
@@ -252,8 +245,8 @@ class FaultCampaignTest {
         }
 
         Script.Run backUp(String... args) {
-            return BackupToS3Test.run(script -> {
-                script.partSize = BackupToS3Test.SMALL_PART;
+            return Backups.run(script -> {
+                script.partSize = SampleRepositories.SMALL_PART;
                 if (hurried) script.gitTimeout = 1;
             }, args);
         }
@@ -263,7 +256,7 @@ class FaultCampaignTest {
             var run = backUp();
             assertEquals(0, run.exitCode(), run.err());
             for (var name : NAMES) if (!gone.contains(name)) remember(name, keys(name).get(keys(name).size() - 1));
-            for (var key : bucket.keys()) old.put(key, BackupToS3Test.sha("SHA-1", bucket.get(key)));
+            for (var key : bucket.keys()) old.put(key, Backups.sha("SHA-1", bucket.get(key)));
         }
 
         void remember(String name, String manifest) throws IOException {
@@ -277,18 +270,17 @@ class FaultCampaignTest {
         }
 
         String state(String name) throws IOException {
-            return RandomHistoriesTest.state(repository(name).directory(), true);
+            return Git.state(repository(name).directory(), true);
         }
 
         /** The keys of its manifests. */
         List<String> keys(String name) {
-            return bucket.keys().stream().filter(key -> key.startsWith(BackupToS3Test.ROOT + "eu-west-1/" + name + "/")
-                    && key.endsWith(".manifest.json.gz")).toList();
+            return Backups.manifests(bucket, name);
         }
 
         void change(String name) throws Exception {
             if (name.equals("a-large")) repository(name).ref("refs/heads/main",
-                    BackupToS3Test.git(BackupToS3Test.large(), "rev-parse", "main").strip());
+                    Git.run(SampleRepositories.large(), "rev-parse", "main").strip());
             else repository(name).commit("refs/heads/main", "more.txt", "more " + random.nextInt())
                     .commit("refs/heads/new", "n.txt", "new").annotatedTag("v2", "refs/heads/new");
             states.get(name).clear();
@@ -357,7 +349,7 @@ class FaultCampaignTest {
 
         /** A link of the newest chain is lost, or half of it. */
         void unlink(Trouble trouble) {
-            var key = BackupToS3Test.document(bucket, keys(name(trouble)).get(0)).at("/chain/0/key").asText();
+            var key = Backups.document(bucket, keys(name(trouble)).get(0)).at("/chain/0/key").asText();
             if (trouble.at % 2 == 0) bucket.delete(key);
             else bucket.put(key, Arrays.copyOf(bucket.get(key), (int) bucket.size(key) / 2));
             old.remove(key);
@@ -386,10 +378,9 @@ class FaultCampaignTest {
                     states.get(name).add(state(name)); // a backup may see it between any two of these steps
                     repository.ref("refs/heads/main", "refs/heads/rewritten");
                     states.get(name).add(state(name));
-                    for (var line : BackupToS3Test.refs(repository.directory()).lines().toList()) {
-                        var ref = line.split(" ", 2)[1];
+                    for (var ref : Git.refs(repository.directory()).keySet()) {
                         if (!ref.matches("refs/(heads/(?!main).*|tags/.*)")) continue;
-                        BackupToS3Test.remove(repository, Pattern.quote(ref));
+                        SampleRepositories.deleteRefs(repository, Pattern.quote(ref));
                         states.get(name).add(state(name));
                     }
                 }
@@ -412,7 +403,7 @@ class FaultCampaignTest {
             var shown = run.json().path("repositories");
             assertEquals(run.exitCode() == 0, shown.valueStream().noneMatch(repository -> repository.has("error")),
                     run.out());
-            for (var name : NAMES) if (!gone.contains(name)) assertNotNull(BackupToS3Test.repository(run.json(), name));
+            for (var name : NAMES) if (!gone.contains(name)) assertNotNull(Backups.repository(run.json(), name));
             for (var repository : shown) {
                 var name = repository.path("repositoryName").asText();
                 if (repository.has("error")) {
@@ -427,7 +418,7 @@ class FaultCampaignTest {
                 if (!NAMES.contains(name)) continue; // the new name of one that was renamed
                 var manifest = repository.path("status").asText().equals("created")
                         ? repository.at("/keys").valueStream().map(JsonNode::asText).reduce("", (a, b) -> b)
-                        : BackupToS3Test.document(bucket, run.json().path("run").asText()).path("repositories")
+                        : Backups.document(bucket, run.json().path("run").asText()).path("repositories")
                                 .path(name).path("manifest").asText();
                 var state = restored(manifest);
                 assertTrue(states.get(name).contains(state),
@@ -447,17 +438,13 @@ class FaultCampaignTest {
 
         /** That all that was there is there as it was, and that what has come is whole. */
         void checkObjects() {
-            old.forEach((key, hash) -> assertEquals(hash, BackupToS3Test.sha("SHA-1", bucket.get(key)), key));
+            old.forEach((key, hash) -> assertEquals(hash, Backups.sha("SHA-1", bucket.get(key)), key));
             for (var key : bucket.keys()) {
                 if (old.containsKey(key)) continue;
                 if (key.endsWith(".manifest.json.gz"))
-                    BackupToS3Test.assertVerified(bucket, BackupToS3Test.document(bucket, key));
+                    Backups.assertVerified(bucket, Backups.document(bucket, key));
                 if (!key.endsWith(".bundle") || key.equals(unlinked)) continue;
-                var bytes = bucket.get(key);
-                assertEquals(
-                        BackupToS3Test.sha("SHA-1",
-                                Arrays.copyOfRange(bytes, BackupToS3Test.pack(bytes), bytes.length - 20)),
-                        HexFormat.of().formatHex(bytes, bytes.length - 20, bytes.length), key);
+                Backups.assertWhole(key, bucket.get(key));
             }
         }
 
@@ -513,8 +500,8 @@ class FaultCampaignTest {
             var directory = Files.createTempDirectory("trial-");
             var run = restore(new RestoreFromS3(), "no git here", manifest, directory.resolve("r.git"));
             assertEquals(0, run.exitCode(), run.err());
-            var state = RandomHistoriesTest.state(directory.resolve("r.git"), true);
-            BackupToS3Test.delete(directory);
+            var state = Git.state(directory.resolve("r.git"), true);
+            Directories.delete(directory);
             return state;
         }
 
@@ -532,7 +519,7 @@ class FaultCampaignTest {
             saved();
             var key = List.copyOf(points.keySet()).get(random.nextInt(points.size()));
             var damaged = random.nextInt(3) == 0 && !troubles.isEmpty();
-            var chain = BackupToS3Test.document(bucket, key).path("chain");
+            var chain = Backups.document(bucket, key).path("chain");
             if (damaged) {
                 var bundle = chain.get(random.nextInt(chain.size())).path("key").asText();
                 if (random.nextBoolean()) bucket.delete(bundle);
@@ -544,7 +531,7 @@ class FaultCampaignTest {
                     directory.resolve("r.git"));
             repair();
             checkRestored(run, directory, damaged ? null : points.get(key));
-            BackupToS3Test.delete(directory);
+            Directories.delete(directory);
         }
 
         /** Whatever comes over the line: the same command again does the rest, and nothing else. */
@@ -580,8 +567,8 @@ class FaultCampaignTest {
             assertTrue(run.exitCode() == 0 && state != null || run.exitCode() == 1, run.exitCode() + " " + run.err());
             assertTrue(run.err().lines().allMatch(line -> line.startsWith("restore-from-s3: ")), run.err());
             if (run.exitCode() == 0) {
-                assertEquals(state, RandomHistoriesTest.state(directory.resolve("r.git"), true));
-                assertEquals("", BackupToS3Test.git(directory.resolve("r.git"), "fsck", "--strict", "--no-dangling"));
+                assertEquals(state, Git.state(directory.resolve("r.git"), true));
+                assertEquals("", Git.fsck(directory.resolve("r.git")));
             } else {
                 assertEquals("", run.out());
                 assertEquals(List.of(), RestoreFromS3.entries(directory), run.err());
@@ -592,32 +579,26 @@ class FaultCampaignTest {
 
     // ---- Processes
 
-    static Stream<Integer> few(int inShort, int inLong) {
-        return Stream.iterate(1, n -> n + 1).limit(Boolean.getBoolean("tests.long") ? inLong : inShort);
-    }
-
-    static Stream<Integer> kills() {
-        return few(2, 20);
+    static Stream<Long> kills() {
+        return Campaign.seeds(FaultCampaignTest.class, 2, 20);
     }
 
     /** Of three parts of 8 MiB, made once. */
     static Path huge;
 
     static synchronized Path huge() throws Exception {
-        if (huge == null)
-            try (var maker = LocalAws.start()) {
-                var repository = maker.codecommit.createRepository("huge");
-                BackupToS3Test.generate(repository, 20, 1 << 20, 3);
-                huge = Files.createTempDirectory("huge-");
-                BackupToS3Test.git(huge, "clone", "-q", "--mirror", repository.directory().toString(), "huge.git");
-            }
+        if (huge == null) {
+            huge = Files.createTempDirectory("huge-");
+            Git.run(huge, "init", "-q", "--bare", "-b", "main", "huge.git");
+            Repositories.addBlobs(huge.resolve("huge.git"), 1, 20, 1 << 20, 3);
+        }
         return huge.resolve("huge.git");
     }
 
     @AfterAll
     static void deleteRepositories() throws IOException {
-        if (huge != null) BackupToS3Test.delete(huge);
-        BackupToS3Test.deleteLarge();
+        if (huge != null) Directories.delete(huge);
+        SampleRepositories.deleteLarge();
     }
 
     /**
@@ -626,22 +607,18 @@ class FaultCampaignTest {
      */
     @ParameterizedTest
     @MethodSource("kills")
-    void aBackupThatIsKilledLosesNothing(int seed, @TempDir Path directory) throws Exception {
+    void aBackupThatIsKilledLosesNothing(long seed, @TempDir Path directory) throws Exception {
         try (var trial = new Trial(seed, List.of())) {
             for (var name : NAMES) trial.change(name);
-            var refs = new TreeMap<String, String>();
-            BackupToS3Test.refs(huge()).lines().forEach(line -> refs.put(line.split(" ", 2)[1], line.split(" ", 2)[0]));
-            var large = trial.aws.codecommit.createRepository("d-huge").borrow(huge().resolve("objects"), refs)
-                    .defaultBranch("main");
+            var large = trial.aws.codecommit.createRepository("d-huge")
+                    .borrow(huge().resolve("objects"), Git.refs(huge())).defaultBranch("main");
             var random = new Random(seed);
             var last = 1 + random.nextInt(25);
             var command = List.of(Path.of("jbang").toAbsolutePath().toString(), "-R=-Xmx128m",
                     Path.of("scripts/BackupToS3.java").toAbsolutePath().toString(), "--bucket", "backups");
             var builder = new ProcessBuilder(command).directory(directory.toFile())
                     .redirectOutput(directory.resolve("out").toFile()).redirectError(directory.resolve("err").toFile());
-            builder.environment().keySet()
-                    .removeIf(name -> name.matches("(?i)AWS_.*|.*_PROXY|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS"));
-            builder.environment().putAll(Script.environment(trial.aws));
+            Script.within(trial.aws, builder);
             var called = new CountDownLatch(last);
             trial.aws.onCall(call -> called.countDown());
             var process = builder.start();
@@ -656,14 +633,14 @@ class FaultCampaignTest {
             trial.saved();
             for (var name : NAMES) assertEquals(trial.state(name),
                     trial.restored(trial.keys(name).get(trial.keys(name).size() - 1)), name);
-            BackupToS3Test.assertRestores(trial.bucket, large);
+            Backups.assertRestores(trial.bucket, large);
             var verify = trial.verify("--all");
             assertEquals(0, verify.exitCode(), verify.err());
         }
     }
 
-    static Stream<Integer> disks() {
-        return few(4, 24);
+    static Stream<Long> disks() {
+        return Campaign.seeds(FaultCampaignTest.class, 4, 24);
     }
 
     /**
@@ -672,7 +649,7 @@ class FaultCampaignTest {
      */
     @ParameterizedTest
     @MethodSource("disks")
-    void withoutRoomThereIsNoDirectoryAndNoFinding(int seed, @TempDir Path directory) throws Exception {
+    void withoutRoomThereIsNoDirectoryAndNoFinding(long seed, @TempDir Path directory) throws Exception {
         try (var trial = new Trial(seed, List.of())) {
             trial.change("a-large");
             trial.saved();
@@ -687,7 +664,7 @@ class FaultCampaignTest {
                     target.resolve("r.git").toString()));
             var builder = new ProcessBuilder(command).redirectOutput(directory.resolve("out").toFile())
                     .redirectError(directory.resolve("err").toFile());
-            builder.environment().putAll(Script.environment(trial.aws));
+            Script.within(trial.aws, builder);
             if (seed % 2 == 0) builder.environment().put("PATH", directory.toString()); // no git there
             var run = new Script.Run(builder.start().waitFor(), Files.readString(directory.resolve("out")),
                     Files.readString(directory.resolve("err")));

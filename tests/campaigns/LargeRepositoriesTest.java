@@ -55,7 +55,7 @@ class LargeRepositoriesTest {
     }
 
     private void serve(String name, Path source) throws Exception {
-        aws.codecommit.createRepository(name).borrow(source.resolve("objects"), Repositories.refs(source))
+        aws.codecommit.createRepository(name).borrow(source.resolve("objects"), Git.refs(source))
                 .defaultBranch("main");
     }
 
@@ -63,7 +63,7 @@ class LargeRepositoriesTest {
     void savesMoreThanAGigabyteInLittleMemoryWithoutDisk() throws Exception {
         var repositories = new Repositories(directory);
         var huge = repositories.blobs("huge", 1_100);
-        Repositories.git(huge, "tag", "v1", "main~500");
+        Git.run(huge, "tag", "v1", "main~500");
         serve("a-huge", huge);
         var other = repositories.blobs("other", 40);
         for (var i = 0; i < 8; i++) serve("other" + i, other); // so that all four jobs are busy
@@ -77,11 +77,11 @@ class LargeRepositoriesTest {
                 .orElseThrow();
         assertTrue(bucket.size(key) > 1_100L << 20, key + " has " + bucket.size(key) + " bytes");
         var restored = directory.resolve("restored.git");
-        Repositories.run("git", "init", "-q", "--bare", restored.toString());
+        Git.run(directory, "init", "-q", "--bare", restored.toString());
         // git index-pack, and that all refs are connected
-        Repositories.git(restored, "fetch", "-q", bucket.file(key).toString(), "refs/*:refs/*");
-        assertEquals(Repositories.refs(huge), Repositories.refs(restored));
-        assertEquals(2, Repositories.refs(restored).size());
+        Git.run(restored, "fetch", "-q", bucket.file(key).toString(), "refs/*:refs/*");
+        assertEquals(Git.refs(huge), Git.refs(restored));
+        assertEquals(2, Git.refs(restored).size());
     }
 
     @Test

@@ -6,7 +6,6 @@ import static org.junit.jupiter.api.Assertions.fail;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
-import java.nio.file.Path;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
@@ -19,7 +18,6 @@ import java.util.Map;
 import java.util.Random;
 import java.util.TreeMap;
 import java.util.TreeSet;
-import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import localaws.CodeCommit;
@@ -45,8 +43,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 /**
  * Whatever happens to a repository, every restore point brings back the refs and HEAD of its time. Histories are made
- * from seeds, 200 of them in {@code ./jbang test --long}, 20 in {@code ./jbang test}; HISTORY_SEED=N takes that one
- * alone. A history that fails is made as short as it gets, and can then be kept in {@link #ONCE_FAILED}.
+ * from seeds, 20 of them in {@code ./jbang test}, 200 fresh ones in {@code ./jbang test --long}. A history that fails is
+ * made as short as it gets, and can then be kept in {@link #ONCE_FAILED}.
  */
 @Timeout(600)
 class RandomHistoriesTest {
@@ -96,23 +94,19 @@ class RandomHistoriesTest {
                 .map(step -> new Step(Kind.valueOf(step[0]), Integer.parseInt(step[1]))).toList();
     }
 
-    /** How a restore point is brought back: gives HEAD and refs, as {@link #state} does. */
+    /** How a restore point is brought back: gives HEAD and refs, as {@link Git#state} does. */
     interface Restore {
         String state(S3.Bucket bucket, String manifest, boolean hasHead, int turn) throws Exception;
     }
 
     static Stream<String> histories() {
-        var seed = System.getenv("HISTORY_SEED");
-        if (seed != null) return Stream.of("seed " + seed);
-        var seeds = Stream.iterate(1, n -> n + 1).limit(Boolean.getBoolean("tests.long") ? 200 : 20)
-                .map(n -> "seed " + n);
-        return Stream.concat(ONCE_FAILED.stream(), seeds);
+        return Campaign.trials(RandomHistoriesTest.class, ONCE_FAILED, 20, 200);
     }
 
     @ParameterizedTest
     @MethodSource("histories")
     void everyRestorePointRestores(String history) throws Exception {
-        var steps = history.startsWith("seed ") ? history(Long.parseLong(history.substring(5))) : steps(history);
+        var steps = history.contains(" ") ? steps(history) : history(Long.parseLong(history));
         run(history, steps, RandomHistoriesTest::restored);
     }
 
@@ -120,7 +114,7 @@ class RandomHistoriesTest {
     static void run(String name, List<Step> steps, Restore restore) {
         var failure = failure(steps, restore);
         if (failure == null) return;
-        var least = shrunk(steps, fewer -> failure(fewer, restore) != null);
+        var least = Campaign.shrunk(steps, fewer -> failure(fewer, restore) != null);
         throw new AssertionError(name + " fails, with these steps of " + steps.size() + " too: "
                 + least.stream().map(Step::toString).collect(Collectors.joining(", ")), failure(least, restore));
     }
@@ -134,35 +128,11 @@ class RandomHistoriesTest {
         }
     }
 
-    /**
-     * Leaves out halves, quarters, and at last single ones, as long as what is left still fails; for two minutes at the
-     * most.
-     */
-    static <T> List<T> shrunk(List<T> failing, Predicate<List<T>> fails) {
-        var end = System.nanoTime() + Duration.ofMinutes(2).toNanos();
-        var least = failing;
-        for (var size = Math.max(1, least.size() / 2); ; size = Math.max(1, size / 2)) {
-            var before = least.size();
-            for (var from = 0; from < least.size() && System.nanoTime() < end; ) {
-                var fewer = new ArrayList<>(least);
-                fewer.subList(from, Math.min(from + size, least.size())).clear();
-                if (fails.test(fewer)) least = fewer;
-                else from += size;
-            }
-            if (size == 1 && least.size() == before) return least;
-        }
-    }
-
-    /** HEAD and all refs, as git sees them. */
-    static String state(Path repository, boolean hasHead) throws IOException {
-        return (hasHead ? Files.readString(repository.resolve("HEAD")) : "") + BackupToS3Test.refs(repository);
-    }
-
     /** By turns with plain git alone, with the script and git, and with the script and JGit. */
     static String restored(S3.Bucket bucket, String manifest, boolean hasHead, int turn) throws Exception {
         var directory = Files.createTempDirectory("history-");
         var repository = directory.resolve("r.git");
-        if (turn % 4 == 0) BackupToS3Test.restore(bucket, BackupToS3Test.document(bucket, manifest), repository);
+        if (turn % 4 == 0) Backups.restore(bucket, Backups.document(bucket, manifest), repository);
         else {
             var script = new RestoreFromS3();
             script.backOff = Duration.ofMillis(1);
@@ -171,10 +141,9 @@ class RandomHistoriesTest {
                     repository.toString());
             assertEquals(0, run.exitCode(), run.err());
         }
-        var state = state(repository, hasHead);
-        assertEquals("",
-                BackupToS3Test.git(repository, "fsck", "--strict", "--no-dangling").replaceAll("notice: .*\n", ""));
-        BackupToS3Test.delete(directory);
+        var state = Git.state(repository, hasHead);
+        assertEquals("", Git.fsck(repository));
+        Directories.delete(directory);
         return state;
     }
 
@@ -342,7 +311,7 @@ class RandomHistoriesTest {
                     if (chance(2)) for (var ref : refs("")) delete(ref);
                 }
                 case GC -> {
-                    BackupToS3Test.git(repo.directory(), "gc", "-q", "--prune=now");
+                    Git.run(repo.directory(), "gc", "-q", "--prune=now");
                     git.getObjectDatabase().close(); // JGit remembers loose objects
                     commits.removeIf(commit -> !has(commit));
                 }
@@ -360,9 +329,9 @@ class RandomHistoriesTest {
 
         String backUp(String every) throws Exception {
             var hasHead = repo.defaultBranch() != null;
-            var state = state(repo.directory(), hasHead);
+            var state = Git.state(repo.directory(), hasHead);
             var last = then.values().stream().reduce((a, b) -> b).orElse(null);
-            var run = BackupToS3Test.run(script -> script.clock = Clock.offset(Clock.systemUTC(), later),
+            var run = Backups.run(script -> script.clock = Clock.offset(Clock.systemUTC(), later),
                     "--full-every", every);
             assertEquals(0, run.exitCode(), run.err());
             var shown = run.json().at("/repositories/0");
@@ -377,8 +346,8 @@ class RandomHistoriesTest {
             assertEquals(fresh.isEmpty() ? "unchanged" : "created", shown.path("status").asText());
             for (var key : fresh) {
                 then.put(key, state);
-                var manifest = BackupToS3Test.document(bucket, key);
-                BackupToS3Test.assertVerified(bucket, manifest);
+                var manifest = Backups.document(bucket, key);
+                Backups.assertVerified(bucket, manifest);
                 if (manifest.at("/chain").isEmpty() || shown.path("kind").asText().equals("full")) full = later;
             }
             return shown.path("status").asText();
@@ -468,7 +437,7 @@ class RandomHistoriesTest {
                 for (var i = random.nextInt(4); i > 0; i--) paths.add(any(
                         List.of("a", "b", "dir/b", "dir/sub/c", "ümläut", "with space", "x/" + random.nextInt(50))));
                 if (bulk > 0) edit(editor, "bulk", FileMode.REGULAR_FILE, inserter.insert(Constants.OBJ_BLOB,
-                        BackupToS3Test.bulk(bulk + random.nextInt(1000)).getBytes(StandardCharsets.UTF_8)));
+                        SampleRepositories.bulk(bulk + random.nextInt(1000)).getBytes(StandardCharsets.UTF_8)));
                 for (var path : paths) {
                     if (chance(6)) editor.add(new DirCacheEditor.DeletePath(path));
                     else edit(editor, path, chance(5) ? FileMode.EXECUTABLE_FILE : FileMode.REGULAR_FILE,
@@ -549,7 +518,7 @@ class RandomHistoriesTest {
             life.put("refs/tags/empty", empty);
             life.live(steps("BACKUP 1, REWRITE 1, BACKUP 2, REWRITE 2"));
             assertEquals(List.of("full", "incr", "incr"),
-                    BackupToS3Test.manifest(life.bucket, "r").path("chain").findValuesAsText("kind"));
+                    Backups.manifest(life.bucket, "r").path("chain").findValuesAsText("kind"));
         }
     }
 
@@ -560,11 +529,11 @@ class RandomHistoriesTest {
     @Test
     void findsTheFewestStepsThatShowAFault() {
         Restore forgetful = (bucket, manifest, hasHead, turn) -> {
-            var document = BackupToS3Test.document(bucket, manifest);
+            var document = Backups.document(bucket, manifest);
             var refs = new TreeMap<String, String>();
             for (var bundle : document.path("chain")) {
                 var bytes = bucket.get(bundle.get("key").asText());
-                new String(bytes, 0, BackupToS3Test.pack(bytes), StandardCharsets.UTF_8).lines()
+                new String(bytes, 0, Backups.pack(bytes), StandardCharsets.UTF_8).lines()
                         .filter(line -> line.contains(" refs/"))
                         .forEach(line -> refs.put(line.split(" ", 2)[1], line.split(" ", 2)[0]));
             }

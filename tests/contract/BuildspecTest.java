@@ -30,14 +30,11 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.yaml.snakeyaml.LoaderOptions;
-import org.yaml.snakeyaml.Yaml;
 
 /** The scheduled job: its phases, run as CodeBuild would, and what a build's colour tells. */
 @Timeout(600) // three starts of JBang at the most, on a busy machine
 class BuildspecTest {
     static final ObjectMapper JSON = new ObjectMapper();
-    static final Path FILE = Path.of("buildspec.yml");
     static final List<String> PHASES = List.of("install", "pre_build", "build", "post_build");
     /** The runtimes of the Amazon Linux 2023 standard images. */
     static final Set<String> JAVA = Set.of("corretto8", "corretto11", "corretto17", "corretto21", "corretto25");
@@ -82,16 +79,6 @@ class BuildspecTest {
         }
     }
 
-    static JsonNode buildspec(String yaml) {
-        var options = new LoaderOptions();
-        options.setAllowDuplicateKeys(false);
-        return JSON.valueToTree(new Yaml(options).load(yaml));
-    }
-
-    static JsonNode buildspec() {
-        return buildspec(ContractTest.read(FILE.toString()));
-    }
-
     /**
      * As much of CodeBuild as a buildspec without on-failure needs: one shell for all commands (version 0.2); the
      * project's variables before those of the file; a phase ends at the first command that fails, then come its finally
@@ -101,10 +88,8 @@ class BuildspecTest {
         var err = directory.resolve("err");
         var builder = new ProcessBuilder(buildspec.at("/env/shell").asText("sh")).redirectError(err.toFile());
         var environment = builder.environment();
-        environment.keySet().removeIf(
-                name -> name.matches("(?i)(AWS|GIT|CODEBUILD|BACKUP)_.*|.*_PROXY|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS"));
-        List.of("TASK", "SHARD", "DEADLINE").forEach(environment::remove);
-        environment.putAll(Script.environment(aws));
+        Script.within(aws, builder);
+        environment.keySet().removeIf(name -> name.matches("(GIT|CODEBUILD|BACKUP)_.*|TASK|SHARD|DEADLINE"));
         environment.put("CODEBUILD_SRC_DIR", Path.of("").toAbsolutePath().toString());
         buildspec.at("/env/variables").properties()
                 .forEach(variable -> environment.put(variable.getKey(), variable.getValue().asText()));
@@ -152,7 +137,7 @@ class BuildspecTest {
     Build job(String... variables) throws Exception {
         var all = new TreeMap<>(Map.of("BACKUP_BUCKET", "backups", "BACKUP_BUCKET_OWNER", LocalAws.ACCOUNT));
         for (var i = 0; i < variables.length; i += 2) all.put(variables[i], variables[i + 1]);
-        return build(buildspec(), all);
+        return build(Toolkit.buildspec(), all);
     }
 
     private void repositories(String... names) {
@@ -274,7 +259,7 @@ class BuildspecTest {
         var variables = new TreeMap<>(Map.of("TASK", task, "SHARD", shard));
         if (name != null) variables.put("BACKUP_BUCKET", name);
         if (owner != null) variables.put("BACKUP_BUCKET_OWNER", owner);
-        var build = build(buildspec(), variables);
+        var build = build(Toolkit.buildspec(), variables);
         assertFalse(build.succeeded());
         assertEquals(List.of("install", "pre_build"), build.phases());
         var lines = build.err().lines().filter(line -> line.startsWith("buildspec.yml: ")).toList();
@@ -313,7 +298,7 @@ class BuildspecTest {
     /** CodeBuild ignores what it does not know, so that a misspelt key would be found on the first bad night. */
     @Test
     void hasNoKeyThatCodeBuildDoesNotKnow() {
-        var buildspec = buildspec();
+        var buildspec = Toolkit.buildspec();
         assertEquals("0.2", buildspec.path("version").asText());
         assertEquals("bash", buildspec.at("/env/shell").asText());
         var unknown = new TreeSet<String>();
@@ -349,7 +334,7 @@ class BuildspecTest {
     @Test
     void hidesNoFailure() {
         for (var name : PHASES) {
-            var phase = buildspec().path("phases").path(name);
+            var phase = Toolkit.buildspec().path("phases").path(name);
             assertFalse(phase.has("on-failure"),
                     name + ": ABORT would keep the verification from running, CONTINUE says too little");
             for (var command : phase.path("commands")) {
@@ -366,17 +351,17 @@ class BuildspecTest {
     /** What ./jbang and JBang keep between runs lies in CodeBuild's home, and is taken with all that is in it. */
     @Test
     void cachesWhatTheReadmeNames() {
-        var paths = buildspec().at("/cache/paths").valueStream().map(JsonNode::asText).toList();
+        var paths = Toolkit.buildspec().at("/cache/paths").valueStream().map(JsonNode::asText).toList();
         assertEquals(List.of("/root/.m2/**/*", "/root/.jbang/cache/**/*", "/root/.cache/jbang-cli/**/*"), paths);
-        for (var path : paths) assertTrue(ContractTest.read("README.md").contains("`" + path + "`"), path);
-        assertTrue(ContractTest.read("jbang").contains("lib=${XDG_CACHE_HOME:-$HOME/.cache}/jbang-cli/"));
+        for (var path : paths) assertTrue(Toolkit.read("README.md").contains("`" + path + "`"), path);
+        assertTrue(Toolkit.read("jbang").contains("lib=${XDG_CACHE_HOME:-$HOME/.cache}/jbang-cli/"));
     }
 
     // The runner itself, so that a green build above means something
 
     @Test
     void theRunnerKeepsOneShellAndEndsAPhaseAtTheFirstFailure() throws Exception {
-        var build = build(buildspec("""
+        var build = build(Toolkit.yaml("""
                 version: 0.2
                 env: {variables: {A: file, B: file}}
                 phases:
@@ -399,10 +384,10 @@ class BuildspecTest {
         var yaml = PHASES.stream()
                 .map(name -> "  " + name + ": {commands: ['" + (name.equals(failing) ? "false" : "true") + "']}")
                 .collect(Collectors.joining("\n"));
-        var build = build(buildspec("version: 0.2\nphases:\n" + yaml), Map.of());
+        var build = build(Toolkit.yaml("version: 0.2\nphases:\n" + yaml), Map.of());
         assertEquals(run, String.join(" ", build.phases()));
         assertEquals(failing.equals("none"), build.succeeded());
-        var other = buildspec("phases: {install: {on-failure: CONTINUE, commands: ['true']}}");
+        var other = Toolkit.yaml("phases: {install: {on-failure: CONTINUE, commands: ['true']}}");
         assertThrows(IllegalArgumentException.class, () -> build(other, Map.of()));
     }
 }

@@ -5,10 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.charset.CharacterCodingException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -35,8 +33,6 @@ import picocli.CommandLine.Model.OptionSpec;
  */
 class ContractTest {
     static final ObjectMapper JSON = new ObjectMapper();
-    /** Scripts that change nothing in AWS and so have no --dry-run. */
-    static final Set<String> READING = Set.of("VerifyBackups");
     /** Options that mean another thing in another script, by "script --option"; the others have one text everywhere. */
     static final Set<String> OWN_MEANING = Set.of("backup-to-s3 --repository-names",
             "create-vpc-endpoint --repository-names", "restore-from-s3 --repository-name",
@@ -55,72 +51,10 @@ class ContractTest {
                     "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=10000 "
                             + "-XX:Tier4CompileThreshold=100000 -XX:Tier4BackEdgeThreshold=400000")));
 
-    static List<String> scripts() {
-        return list("scripts", ".java").stream().map(name -> name.replace(".java", "")).toList();
-    }
-
-    static List<String> policies() {
-        return list("policies", ".json");
-    }
-
-    static List<String> list(String folder, String ending) {
-        try (var files = Files.list(Path.of(folder))) {
-            return files.map(file -> file.getFileName().toString()).filter(name -> name.endsWith(ending)).sorted()
-                    .toList();
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-    }
-
-    static String read(String file) {
-        try {
-            return Files.readString(Path.of(file));
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-    }
-
-    static String source(String script) {
-        return read("scripts/" + script + ".java");
-    }
-
-    /** What stands behind each //DIRECTIVE of this name. */
-    static List<String> directives(String script, String name) {
-        return source(script).lines().filter(line -> line.startsWith("//" + name + " "))
-                .map(line -> line.substring(name.length() + 3)).toList();
-    }
-
-    /** A new instance's command line. */
-    static CommandLine command(String script) {
-        try {
-            var type = Class.forName(script);
-            var constructor = type.getDeclaredConstructor();
-            var commandLine = type.getDeclaredMethod("commandLine");
-            constructor.setAccessible(true);
-            commandLine.setAccessible(true);
-            return (CommandLine) commandLine.invoke(constructor.newInstance());
-        } catch (ReflectiveOperationException e) {
-            throw new AssertionError(script + " has no commandLine() to test it by", e);
-        }
-    }
-
-    static String kebab(String script) {
-        return script.replaceAll("(?<=.)([A-Z])", "-$1").toLowerCase();
-    }
-
-    static Map<String, JsonNode> aliases() {
-        try {
-            return JSON.readTree(read("jbang-catalog.json")).path("aliases").properties().stream()
-                    .collect(Collectors.toMap(Map.Entry::getKey, Map.Entry::getValue, (a, b) -> a, TreeMap::new));
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-    }
-
     @ParameterizedTest
-    @MethodSource("scripts")
+    @MethodSource("Toolkit#scripts")
     void beginsAsJBangWants(String script) {
-        var lines = source(script).lines().toList();
+        var lines = Toolkit.source(script).lines().toList();
         assertEquals("///usr/bin/env jbang \"$0\" \"$@\" ; exit $?", lines.get(0));
         assertTrue(Files.isExecutable(Path.of("scripts", script + ".java")), "has no run bit");
         var head = lines.subList(1, lines.indexOf(""));
@@ -133,21 +67,21 @@ class ContractTest {
                 "directives below the head");
         assertEquals(
                 Stream.of("DESCRIPTION", "JAVA", "DEPS", "FILES", "RUNTIME_OPTIONS")
-                        .filter(name -> !directives(script, name).isEmpty()).toList(),
+                        .filter(name -> !Toolkit.directives(script, name).isEmpty()).toList(),
                 head.stream().map(line -> line.substring(2, line.indexOf(' '))).distinct().toList(),
                 "the order of the directives");
-        assertEquals(List.of("17+"), directives(script, "JAVA"));
+        assertEquals(List.of("17+"), Toolkit.directives(script, "JAVA"));
         assertEquals(RUNTIME_OPTIONS.getOrDefault(script, List.of("-XX:+UseSerialGC -Xmn16m -XX:TieredStopAtLevel=1")),
-                directives(script, "RUNTIME_OPTIONS"));
-        assertEquals(1, directives(script, "DESCRIPTION").size());
-        assertTrue(directives(script, "DESCRIPTION").get(0).matches("[A-Z].*[a-z0-9]\\."),
+                Toolkit.directives(script, "RUNTIME_OPTIONS"));
+        assertEquals(1, Toolkit.directives(script, "DESCRIPTION").size());
+        assertTrue(Toolkit.directives(script, "DESCRIPTION").get(0).matches("[A-Z].*[a-z0-9]\\."),
                 "the description is not a sentence");
     }
 
     @ParameterizedTest
-    @MethodSource("scripts")
+    @MethodSource("Toolkit#scripts")
     void dependsOnPinnedVersions(String script) {
-        var dependencies = directives(script, "DEPS");
+        var dependencies = Toolkit.directives(script, "DEPS");
         assertTrue(dependencies.get(0).matches("software\\.amazon\\.awssdk:bom:[\\d.]+@pom"),
                 "the AWS BOM is not the first: " + dependencies.get(0));
         for (var dependency : dependencies.subList(1, dependencies.size()))
@@ -162,9 +96,9 @@ class ContractTest {
     @Test
     void dependsOnTheSameVersionsEverywhere() {
         var versions = new TreeMap<String, Set<String>>();
-        var files = Stream.concat(scripts().stream().map(script -> "scripts/" + script + ".java"),
+        var files = Stream.concat(Toolkit.scripts().stream().map(script -> "scripts/" + script + ".java"),
                 Stream.of("tests/RunTests.java"));
-        files.flatMap(file -> read(file).lines()).filter(line -> line.startsWith("//DEPS "))
+        files.flatMap(file -> Toolkit.read(file).lines()).filter(line -> line.startsWith("//DEPS "))
                 .map(line -> line.substring(7).split(":"))
                 .filter(parts -> parts.length == 3)
                 .forEach(parts -> versions.computeIfAbsent(parts[0] + ":" + parts[1], name -> new TreeSet<>())
@@ -173,13 +107,13 @@ class ContractTest {
     }
 
     @ParameterizedTest
-    @MethodSource("scripts")
+    @MethodSource("Toolkit#scripts")
     void bringsTheTemplatesThatItNamesAndNoOthers(String script) {
-        var code = source(script).lines().filter(line -> !line.startsWith("//")).collect(Collectors.joining("\n"));
+        var code = Toolkit.source(script).lines().filter(line -> !line.startsWith("//")).collect(Collectors.joining("\n"));
         var named = Pattern.compile("\"([\\w-]+\\.json)\"").matcher(code).results().map(found -> found.group(1))
                 .collect(Collectors.toCollection(TreeSet::new));
         var brought = new TreeSet<String>();
-        for (var line : directives(script, "FILES")) {
+        for (var line : Toolkit.directives(script, "FILES")) {
             var file = Pattern.compile("policies/([\\w-]+\\.json)=\\.\\./policies/\\1").matcher(line);
             assertTrue(file.matches(), "//FILES policies/x.json=../policies/x.json, not " + line);
             assertTrue(Files.exists(Path.of("policies", file.group(1))), file.group(1) + " does not exist");
@@ -189,28 +123,28 @@ class ContractTest {
     }
 
     @ParameterizedTest
-    @MethodSource("scripts")
+    @MethodSource("Toolkit#scripts")
     void hasOneNameInEveryPlace(String script) {
         assertTrue(script.matches("([A-Z][a-z0-9]+){2,}"), "not VerbNoun");
-        var alias = kebab(script);
-        assertEquals(alias, command(script).getCommandName());
-        assertNotNull(aliases().get(alias), "no such alias in jbang-catalog.json: " + alias);
-        assertEquals("scripts/" + script + ".java", aliases().get(alias).path("script-ref").asText());
-        assertEquals(directives(script, "DESCRIPTION").get(0), aliases().get(alias).path("description").asText());
-        assertTrue(Files.exists(Path.of("tests", script + "Test.java")), "has no test class");
+        var alias = Toolkit.kebab(script);
+        assertEquals(alias, Toolkit.command(script).getCommandName());
+        assertNotNull(Toolkit.aliases().get(alias), "no such alias in jbang-catalog.json: " + alias);
+        assertEquals("scripts/" + script + ".java", Toolkit.aliases().get(alias).path("script-ref").asText());
+        assertEquals(Toolkit.directives(script, "DESCRIPTION").get(0), Toolkit.aliases().get(alias).path("description").asText());
+        assertTrue(Files.exists(Path.of("tests/scripts", script + "Test.java")), "has no test class");
         assertEquals(1,
-                source(script).lines()
+                Toolkit.source(script).lines()
                         .filter(line -> line.matches("(public )?(final )?(class|record|interface|enum) .*")).count(),
                 "helpers are nested: top-level ones clash in the tests");
         assertEquals(List.of(),
-                source(script).lines().filter(line -> line.matches("import static .*\\*;|package .*")).toList());
-        assertEquals(List.of(), source(script).lines().filter(line -> line.length() > 160).toList(),
+                Toolkit.source(script).lines().filter(line -> line.matches("import static .*\\*;|package .*")).toList());
+        assertEquals(List.of(), Toolkit.source(script).lines().filter(line -> line.length() > 160).toList(),
                 "longer than 160 characters (.editorconfig)");
     }
 
     @Test
     void everyAliasLeadsToAFile() {
-        var files = aliases().values().stream().map(alias -> alias.path("script-ref").asText());
+        var files = Toolkit.aliases().values().stream().map(alias -> alias.path("script-ref").asText());
         assertEquals(List.of(), files.filter(file -> !Files.exists(Path.of(file))).toList());
     }
 
@@ -218,18 +152,18 @@ class ContractTest {
             .compile("(?ms)^ *// ---- (The same in every script.*?) ----$\n(.*?)^ *// ----$");
 
     static Map<String, String> blocks(String script) {
-        return BLOCK.matcher(source(script)).results()
+        return BLOCK.matcher(Toolkit.source(script)).results()
                 .collect(Collectors.toMap(block -> block.group(1), block -> block.group(2)));
     }
 
     @Test
     void theCopiesAreTheSame() {
         var copies = new TreeMap<String, Map<String, List<String>>>();
-        for (var script : scripts()) {
-            assertEquals(source(script).lines().filter(line -> line.contains("// ---- The same")).count(),
+        for (var script : Toolkit.scripts()) {
+            assertEquals(Toolkit.source(script).lines().filter(line -> line.contains("// ---- The same")).count(),
                     blocks(script).size(),
                     script + " has a block that does not end with // ----");
-            assertEquals(source(script).lines().filter(line -> line.contains("// ----")).count(),
+            assertEquals(Toolkit.source(script).lines().filter(line -> line.contains("// ----")).count(),
                     2L * blocks(script).size(),
                     script + " has a // ---- that belongs to no block");
             assertTrue(
@@ -258,13 +192,13 @@ class ContractTest {
     }
 
     @ParameterizedTest
-    @MethodSource("scripts")
+    @MethodSource("Toolkit#scripts")
     void hasTheOptionsThatAllHave(String script) {
-        var spec = command(script).getCommandSpec();
+        var spec = Toolkit.command(script).getCommandSpec();
         for (var name : List.of("--region", "--profile", "--print", "-v", "--verbose", "-h", "--help", "-V",
                 "--version"))
             assertNotNull(spec.findOption(name), name);
-        assertEquals(!READING.contains(script), spec.findOption("--dry-run") != null, "--dry-run");
+        assertEquals(!Toolkit.READING.contains(script), spec.findOption("--dry-run") != null, "--dry-run");
         for (var option : spec.options()) {
             for (var name : option.names())
                 assertTrue(name.matches("--[a-z]+(-[a-z0-9]+)*|-[vhV]"), name + " is not kebab-case");
@@ -283,9 +217,9 @@ class ContractTest {
     @Test
     void theSameOptionIsTheSameEverywhere() {
         var texts = new TreeMap<String, Map<String, Set<String>>>();
-        for (var script : scripts())
-            for (var option : command(script).getCommandSpec().options())
-                if (!OWN_MEANING.contains(kebab(script) + " " + option.longestName()))
+        for (var script : Toolkit.scripts())
+            for (var option : Toolkit.command(script).getCommandSpec().options())
+                if (!OWN_MEANING.contains(Toolkit.kebab(script) + " " + option.longestName()))
                     texts.computeIfAbsent(option.longestName(), name -> new TreeMap<>())
                             .computeIfAbsent(says(option), text -> new TreeSet<>()).add(script);
         texts.forEach((name, found) -> assertEquals(1, found.size(), name + " is not the same everywhere: " + found));
@@ -298,9 +232,9 @@ class ContractTest {
     }
 
     @ParameterizedTest
-    @MethodSource("scripts")
+    @MethodSource("Toolkit#scripts")
     void helpListsTheExitCodes(String script) {
-        var codes = command(script).getCommandSpec().usageMessage().exitCodeList();
+        var codes = Toolkit.command(script).getCommandSpec().usageMessage().exitCodeList();
         assertEquals("done, or already so", codes.get("0"));
         assertEquals("failed", codes.get("1"));
         assertEquals("wrong usage", codes.get("2"));
@@ -313,55 +247,46 @@ class ContractTest {
     }
 
     static String help(String script) {
-        var command = command(script);
+        var command = Toolkit.command(script);
         command.getCommandSpec().usageMessage().autoWidth(false).width(80);
         return command.getUsageMessage(CommandLine.Help.Ansi.OFF);
     }
 
     @ParameterizedTest
-    @MethodSource("scripts")
+    @MethodSource("Toolkit#scripts")
     void helpFitsATerminal(String script) {
         var lines = help(script).lines().toList();
         assertEquals(List.of(), lines.stream().filter(line -> line.length() > 80).toList());
         assertTrue(lines.stream().noneMatch(line -> line.contains("${") || line.contains("@|")),
                 "a variable that nobody filled");
-        for (var line : command(script).getCommandSpec().usageMessage().footer())
+        for (var line : Toolkit.command(script).getCommandSpec().usageMessage().footer())
             assertTrue(lines.contains(line), "the example is wrapped: " + line);
-        assertEquals(String.join(" ", command(script).getCommandSpec().usageMessage().description()),
-                directives(script, "DESCRIPTION").get(0));
+        assertEquals(String.join(" ", Toolkit.command(script).getCommandSpec().usageMessage().description()),
+                Toolkit.directives(script, "DESCRIPTION").get(0));
     }
 
     /** The commands of a script's --help, continued lines joined. */
     static List<String> examples(String script) {
-        return String.join("\n", command(script).getCommandSpec().usageMessage().footer())
+        return String.join("\n", Toolkit.command(script).getCommandSpec().usageMessage().footer())
                 .replaceAll("\\s*\\\\\n\\s*", " ").lines().map(String::strip)
                 .toList();
     }
 
-    /** The words that bash makes of a command, without running it. */
-    static List<String> words(String command) throws Exception {
-        var bash = new ProcessBuilder("bash", "-f", "-c", "printf '%s\\0' " + command).redirectErrorStream(true)
-                .start();
-        var words = new String(bash.getInputStream().readAllBytes());
-        assertEquals(0, bash.waitFor(), words);
-        return Arrays.asList(words.split("\0"));
-    }
-
     @ParameterizedTest
-    @MethodSource("scripts")
+    @MethodSource("Toolkit#scripts")
     void itsExamplesAreCommandsThatItTakes(String script) throws Exception {
         assertEquals(2, examples(script).size(), examples(script).toString());
         try (var aws = LocalAws.start()) {
             Script.use(aws);
             for (var example : examples(script)) {
                 assertFalse(example.matches(".*[|;&<>`].*|.*\\$\\(.*"), "more than one command: " + example);
-                var words = new ArrayList<>(words(example));
+                var words = new ArrayList<>(Toolkit.words(example));
                 if (words.get(0).equals("./jbang")) words.remove(0);
-                assertEquals(kebab(script), words.remove(0), example);
-                command(script).parseArgs(words.toArray(String[]::new));
-                if (!words.contains("--dry-run") && !READING.contains(script)) words.add("--dry-run");
+                assertEquals(Toolkit.kebab(script), words.remove(0), example);
+                Toolkit.command(script).parseArgs(words.toArray(String[]::new));
+                if (!words.contains("--dry-run") && !Toolkit.READING.contains(script)) words.add("--dry-run");
                 // the options are checked after the parser, too
-                var run = Script.run(command(script), words.toArray(String[]::new));
+                var run = Script.run(Toolkit.command(script), words.toArray(String[]::new));
                 assertNotEquals(2, run.exitCode(), run.err());
             }
         }
@@ -369,13 +294,13 @@ class ContractTest {
 
     @Test
     void allAreOfOneVersion() {
-        var versions = scripts().stream().map(script -> Script.run(command(script), "-V")).toList();
+        var versions = Toolkit.scripts().stream().map(script -> Script.run(Toolkit.command(script), "-V")).toList();
         assertEquals(1, versions.stream().map(Script.Run::out).distinct().count(), versions.toString());
         assertTrue(versions.get(0).out().matches("codecommit-toolkit \\d+\\.\\d+\\.\\d+\n"), versions.get(0).out());
     }
 
     @ParameterizedTest
-    @MethodSource("scripts")
+    @MethodSource("Toolkit#scripts")
     void itsJavadocNamesWhatItNeedsAndWhatASecondRunDoes(String script) {
         var javadoc = Script.javadoc(script);
         assertTrue(javadoc.contains("IAM actions:"), "the Javadoc does not list the IAM actions");
@@ -385,14 +310,14 @@ class ContractTest {
     }
 
     @ParameterizedTest
-    @MethodSource("policies")
+    @MethodSource("Toolkit#policies")
     void aPolicyIsUsedAndItsStatementsAreNamedAndNotOpenToAll(String policy) throws IOException {
         assertTrue(
-                scripts().stream()
-                        .anyMatch(script -> directives(script, "FILES").stream()
+                Toolkit.scripts().stream()
+                        .anyMatch(script -> Toolkit.directives(script, "FILES").stream()
                                 .anyMatch(line -> line.startsWith("policies/" + policy + "="))),
                 "no script uses it");
-        var root = JSON.readTree(read("policies/" + policy));
+        var root = JSON.readTree(Toolkit.read("policies/" + policy));
         assertEquals("2012-10-17", root.path("Version").asText());
         assertTrue(root.path("Statement").isArray() && !root.path("Statement").isEmpty());
         var sids = new HashSet<String>();
@@ -461,7 +386,7 @@ class ContractTest {
 
     static String readme() {
         assumeTrue(Files.exists(Path.of("README.md")), "README.md does not exist yet");
-        return read("README.md");
+        return Toolkit.read("README.md");
     }
 
     /** The rows of the README's tables. */
@@ -472,17 +397,17 @@ class ContractTest {
     @Test
     void everyScriptAndAliasStandsInTheReadmesTable() {
         var readme = readme();
-        assertEquals(List.of(), aliases().keySet().stream().filter(alias -> !readme.contains(alias)).toList(),
+        assertEquals(List.of(), Toolkit.aliases().keySet().stream().filter(alias -> !readme.contains(alias)).toList(),
                 "aliases that README.md does not name");
         assertEquals(List.of(),
-                scripts().stream()
+                Toolkit.scripts().stream()
                         .filter(script -> rows().stream().noneMatch(row -> row.contains(script) && names(row, script)))
                         .toList(),
                 "scripts without a table row of the script's and the command's name");
     }
 
     static boolean names(String row, String script) {
-        return Pattern.compile("(?<![\\w-])" + kebab(script) + "(?![\\w-])").matcher(row).find();
+        return Pattern.compile("(?<![\\w-])" + Toolkit.kebab(script) + "(?![\\w-])").matcher(row).find();
     }
 
     /**
@@ -490,11 +415,11 @@ class ContractTest {
      * {@code | create-kms-key | kms:CreateKey, kms:CreateAlias |}.
      */
     @ParameterizedTest
-    @MethodSource("scripts")
+    @MethodSource("Toolkit#scripts")
     void theReadmeListsTheSameIamActionsAsTheJavadoc(String script) {
         var actions = rows().stream().filter(row -> names(row, script)).map(Script::actions)
                 .filter(found -> !found.isEmpty()).toList();
-        assertEquals(1, actions.size(), "README.md needs one row with the IAM actions of " + kebab(script));
+        assertEquals(1, actions.size(), "README.md needs one row with the IAM actions of " + Toolkit.kebab(script));
         assertEquals(String.join("\n", Script.iamActions(script)), String.join("\n", actions.get(0)));
     }
 }

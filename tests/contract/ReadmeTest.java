@@ -10,7 +10,6 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.regex.Pattern;
@@ -29,7 +28,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** What README.md tells an operator to paste: its commands, policies and rules, and the requests that it counts. */
 class ReadmeTest {
     static final ObjectMapper JSON = new ObjectMapper();
-    static final String README = ContractTest.read("README.md");
+    static final String README = Toolkit.read("README.md");
 
     static List<String> blocks(String language) {
         return Pattern.compile("(?ms)^```" + language + "\n(.*?)^```$").matcher(README).results()
@@ -71,29 +70,19 @@ class ReadmeTest {
     static final String JOB = "arn:aws:sts::111122223333:assumed-role/codecommit-backup/AWSCodeBuild-1";
     static final String KEY = "arn:aws:kms:eu-west-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab";
     static final String OBJECT = "arn:aws:s3:::my-backups/projects/codecommit-backup/111122223333/eu-west-1/payments/x.full.bundle";
-    /**
-     * What a bucket and its objects know, of the Service Authorization Reference; enough of it to find a grant that is
-     * too wide.
-     */
-    static final Set<String> S3 = PolicyDecisionsTest.words("""
-            AbortMultipartUpload BypassGovernanceRetention CreateBucket DeleteBucket DeleteBucketPolicy DeleteObject DeleteObjectVersion GetBucketAcl
-            GetBucketPolicy GetLifecycleConfiguration GetObject GetObjectAcl GetObjectAttributes GetObjectVersion ListBucket ListBucketMultipartUploads
-            ListBucketVersions ListMultipartUploadParts PutBucketPolicy PutBucketVersioning PutLifecycleConfiguration PutObject PutObjectAcl
-            PutObjectLegalHold PutObjectRetention PutObjectTagging RestoreObject""");
-
     /** Asks for every action in the place where the job needs it. */
     @Test
     void theJobsRoleMayDoWhatItsScriptsCallAndNothingElse() throws IOException {
         var policy = document("permissions.json");
         var allowed = new TreeSet<String>();
-        for (var action : PolicyDecisionsTest.codecommit())
+        for (var action : Actions.CODECOMMIT)
             for (var resource : List.of("*", "arn:aws:codecommit:eu-west-1:111122223333:payments"))
                 if (decide(policy, JOB, "codecommit:" + action, resource) == Decision.allowed)
                     allowed.add("codecommit:" + action);
-        for (var action : S3)
+        for (var action : Actions.S3)
             for (var resource : List.of("arn:aws:s3:::my-backups", OBJECT))
                 if (decide(policy, JOB, "s3:" + action, resource) == Decision.allowed) allowed.add("s3:" + action);
-        for (var action : PolicyDecisionsTest.KMS)
+        for (var action : Actions.KMS)
             if (decide(policy, JOB, "kms:" + action, KEY, "kms:ViaService", "s3.eu-west-1.amazonaws.com")
                     == Decision.allowed)
                 allowed.add("kms:" + action);
@@ -165,12 +154,12 @@ class ReadmeTest {
         var set = project.at("/environment/environmentVariables").valueStream()
                 .map(v -> v.path("name").asText() + "=" + v.path("value").asText()).toList();
         assertEquals(List.of("BACKUP_BUCKET=my-backups", "BACKUP_BUCKET_OWNER=444455556666"), set);
-        var deadline = BuildspecTest.buildspec().at("/env/variables/DEADLINE").asText();
+        var deadline = Toolkit.buildspec().at("/env/variables/DEADLINE").asText();
         assertTrue(
                 deadline.matches("\\d+m")
                         && Integer.parseInt(deadline.replace("m", "")) <= project.path("timeoutInMinutes").asInt() - 15,
                 deadline);
-        for (var variable : BuildspecTest.buildspec().at("/env/variables").properties())
+        for (var variable : Toolkit.buildspec().at("/env/variables").properties())
             assertTrue(README.lines().anyMatch(line -> line.startsWith("| `" + variable.getKey() + "` |")
                     && line.contains("Default: `" + variable.getValue().asText() + "`")), variable.toString());
     }
@@ -209,14 +198,14 @@ class ReadmeTest {
     /** Whatever the README calls a script with, the script takes. */
     @Test
     void itsCommandsAreOnesThatTheScriptsTake() throws Exception {
-        var scripts = ContractTest.scripts().stream().collect(Collectors.toMap(ContractTest::kebab, script -> script));
+        var scripts = Toolkit.scripts().stream().collect(Collectors.toMap(Toolkit::kebab, script -> script));
         var commands = Pattern.compile("\\./jbang ((?:" + String.join("|", scripts.keySet()) + ")"
                 + "(?: (?:\"[^\"]*\"|'[^']*'|[\\w$./:=*-]+))+)").matcher(README).results()
                 .map(m -> m.group(1)).toList();
         assertTrue(commands.size() > 15, commands.toString());
         for (var command : commands) {
-            var words = ContractTest.words(command.replaceAll("\\$\\w+", "x").replaceAll("\\s*\\\\\n\\s*", " "));
-            ContractTest.command(scripts.get(words.get(0)))
+            var words = Toolkit.words(command.replaceAll("\\$\\w+", "x").replaceAll("\\s*\\\\\n\\s*", " "));
+            Toolkit.command(scripts.get(words.get(0)))
                     .parseArgs(words.subList(1, words.size()).toArray(String[]::new));
         }
     }

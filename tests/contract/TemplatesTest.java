@@ -359,7 +359,7 @@ class TemplatesTest {
         assertEquals("would-create", run.status(), run.err());
         var policies = new TreeMap<String, String>();
         for (var endpoint : run.json().path("endpoints")) policies.put(endpoint.path("serviceName").asText(),
-                ConformanceTest.meaning(endpoint.required("policy")).toPrettyString());
+                Meaning.of(endpoint.required("policy")).toPrettyString());
         return policies;
     }
 
@@ -369,7 +369,7 @@ class TemplatesTest {
         var policies = new TreeMap<String, String>();
         for (var endpoint : stack.resources("AWS::EC2::VPCEndpoint").values())
             policies.put(endpoint.path("ServiceName").asText(),
-                    ConformanceTest.meaning(endpoint.required("PolicyDocument")).toPrettyString());
+                    Meaning.of(endpoint.required("PolicyDocument")).toPrettyString());
         return policies;
     }
 
@@ -377,7 +377,7 @@ class TemplatesTest {
     @Test
     void repositoriesAloneLetNobodyElseThrough() throws IOException {
         for (var policy : policies(REPOSITORIES).values()) {
-            var statements = ConformanceTest.parse(policy).path("Statement");
+            var statements = Meaning.parse(policy).path("Statement");
             for (var statement : statements.isArray() ? statements : JSON.createArrayNode().add(statements)) {
                 assertEquals("{\"StringEquals\":{\"aws:PrincipalAccount\":\"arn:aws:iam::111122223333:root\"}}",
                         statement.path("Condition").toString(), "as a root ARN only to compare");
@@ -444,7 +444,7 @@ class TemplatesTest {
 
     @Test
     void cfnLintFindsNothing() throws IOException {
-        ConformanceTest.needs("cfn-lint", "cfn-lint", "--version");
+        Program.needs("cfn-lint", "cfn-lint", "--version");
         String[] files;
         try (var all = Files.list(Path.of("templates"))) {
             files = Stream
@@ -453,7 +453,7 @@ class TemplatesTest {
                     .toArray(String[]::new);
         }
         assertTrue(files.length > 1);
-        var lint = ConformanceTest.run(Path.of("."), Map.of(), files);
+        var lint = Program.run(Path.of("."), Map.of(), files);
         assertEquals("", lint.out() + lint.err());
         assertEquals(0, lint.exitCode());
     }

@@ -1,5 +1,3 @@
-package localaws;
-
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -31,8 +29,6 @@ class SandboxTest {
         theirTemp = Files.createDirectory(temp.resolve("their temp"));
     }
 
-    record Run(int exitCode, String out, String err) { }
-
     ProcessBuilder sandbox(String... arguments) {
         var command = new ArrayList<>(List.of(Path.of("jbang").toAbsolutePath().toString(), "sandbox"));
         command.addAll(List.of(arguments));
@@ -45,7 +41,7 @@ class SandboxTest {
         return builder;
     }
 
-    Run run(String... arguments) throws Exception {
+    Script.Run run(String... arguments) throws Exception {
         var out = Files.createTempFile(temp, "out", "");
         var err = Files.createTempFile(temp, "err", "");
         var process = sandbox(arguments).redirectOutput(out.toFile()).redirectError(err.toFile()).start();
@@ -53,7 +49,7 @@ class SandboxTest {
             process.destroy();
             throw new AssertionError("the sandbox does not end: " + Files.readString(out) + Files.readString(err));
         }
-        var run = new Run(process.exitValue(), Files.readString(out), Files.readString(err));
+        var run = new Script.Run(process.exitValue(), Files.readString(out), Files.readString(err));
         assertNothingLeft();
         return run;
     }
@@ -72,23 +68,13 @@ class SandboxTest {
         return run.out();
     }
 
-    static String git(Path directory, String... arguments) throws Exception {
-        var command = new ArrayList<>(
-                List.of("git", "-C", directory.toString(), "-c", "user.name=Ada", "-c", "user.email=ada@example.com"));
-        command.addAll(List.of(arguments));
-        var git = new ProcessBuilder(command).redirectErrorStream(true).start();
-        var out = new String(git.getInputStream().readAllBytes());
-        assertEquals(0, git.waitFor(), out);
-        return out;
-    }
-
     Path repository() throws Exception {
         var repository = Files.createDirectory(temp.resolve("shop"));
-        git(repository, "init", "-q", "-b", "trunk");
-        git(repository, "commit", "-q", "--allow-empty", "-m", "first");
-        git(repository, "tag", "-a", "-m", "one", "v1");
-        git(repository, "branch", "odd/\"ünï\"");
-        git(repository, "update-ref", "refs/remotes/origin/trunk", "HEAD");
+        Git.run(repository, "init", "-q", "-b", "trunk");
+        Git.run(repository, "commit", "-q", "--allow-empty", "-m", "first");
+        Git.run(repository, "tag", "-a", "-m", "one", "v1");
+        Git.run(repository, "branch", "odd/\"ünï\"");
+        Git.run(repository, "update-ref", "refs/remotes/origin/trunk", "HEAD");
         return repository;
     }
 
@@ -207,51 +193,27 @@ class SandboxTest {
         var own = temp.resolve("own");
         assumeTrue(new ProcessBuilder("git", "rev-parse", "--verify", "-q", "HEAD").start().waitFor() == 0,
                 "these sources are in no Git repository");
-        assumeTrue(git(Path.of("."), "rev-parse", "--is-shallow-repository").strip().equals("false"),
+        assumeTrue(Git.run(Path.of("."), "rev-parse", "--is-shallow-repository").strip().equals("false"),
                 "these sources are in a shallow clone");
-        git(temp, "clone", "-q", "--no-hardlinks", Path.of("").toAbsolutePath().toString(), "own");
-        git(own, "checkout", "-q", "-B", "main");
-        git(own, "update-ref", "--no-deref", "-d", "refs/remotes/origin/HEAD");
-        git(own, "tag", "-a", "-m", "as it is", "now");
+        Git.run(temp, "clone", "-q", "--no-hardlinks", Path.of("").toAbsolutePath().toString(), "own");
+        Git.run(own, "checkout", "-q", "-B", "main");
+        Git.run(own, "update-ref", "--no-deref", "-d", "refs/remotes/origin/HEAD");
+        Git.run(own, "tag", "-a", "-m", "as it is", "now");
         return own;
     }
 
     /** More than 50 MB that cannot be compressed, and more than 1,000 refs. */
     Path large() throws Exception {
         var large = Files.createDirectory(temp.resolve("large"));
-        git(large, "init", "-q", "-b", "main");
-        var random = new java.util.Random(7);
-        var importer = new ProcessBuilder("git", "-C", large.toString(), "fast-import", "--quiet")
-                .redirectErrorStream(true).start();
-        try (var out = new java.io.BufferedOutputStream(importer.getOutputStream())) {
-            for (var i = 1; i <= 1_000; i++) {
-                var data = new byte[52_000];
-                random.nextBytes(data);
-                out.write(("commit refs/heads/main\nmark :" + i + "\ncommitter Ada <ada@example.com> "
-                        + (1_700_000_000 + i) + " +0000\ndata 2\nc\n"
-                        + (i == 1 ? "" : "from :" + (i - 1) + "\n") + "M 100644 inline dir" + i % 40 + "/file" + i % 300
-                        + "\ndata " + data.length + "\n").getBytes());
-                out.write(data);
-                out.write(("\nreset refs/" + (i % 2 == 0 ? "heads/branch" : "tags/tag") + i + "\nfrom :" + i + "\n\n")
-                        .getBytes());
-            }
-        }
-        assertEquals(0, importer.waitFor(), () -> new String(read(importer)));
+        Git.run(large, "init", "-q", "-b", "main");
+        Repositories.addBlobs(large, 7, 1_000, 52_000, 1_000);
         return large;
-    }
-
-    private static byte[] read(Process process) {
-        try {
-            return process.getInputStream().readAllBytes();
-        } catch (IOException e) {
-            throw new java.io.UncheckedIOException(e);
-        }
     }
 
     @Test
     void aRepositoryOfTheUsersIsThereAndOnlyRead() throws Exception {
         var shop = repository();
-        var refs = git(shop, "for-each-ref");
+        var refs = Git.run(shop, "for-each-ref");
         var run = run("--git-dir", shop.toString(), "--", "bash", "-euc",
                 "cd \"$TMPDIR\"; git clone -q $AWS_ENDPOINT_URL/v1/repos/shop s; cd s; git branch --show-current; "
                         + "git ls-remote origin"
@@ -259,18 +221,18 @@ class SandboxTest {
                         + "push -q origin trunk :refs/tags/v1; git ls-remote origin; cd ..; rm -rf s");
         assertEquals(0, run.exitCode(), run.err());
         assertEquals("trunk", run.out().lines().findFirst().orElse(""));
-        var head = git(shop, "rev-parse", "HEAD").strip();
+        var head = Git.run(shop, "rev-parse", "HEAD").strip();
         assertTrue(run.out().contains(head + "\trefs/heads/odd/\"ünï\"\n")
                 && run.out().contains(head + "\trefs/tags/v1^{}\n"), run.out());
         assertFalse(run.out().contains("refs/remotes"), run.out());
-        assertEquals(refs, git(shop, "for-each-ref"));
-        assertEquals("", git(shop, "status", "--porcelain"));
-        assertEquals("1", git(shop, "rev-list", "--count", "--all").strip());
+        assertEquals(refs, Git.run(shop, "for-each-ref"));
+        assertEquals("", Git.run(shop, "status", "--porcelain"));
+        assertEquals("1", Git.run(shop, "rev-list", "--count", "--all").strip());
     }
 
     @Test
     void refusesARepositoryThatIsNotWhole() throws Exception {
-        git(temp, "clone", "-q", "--depth", "1", "file://" + repository(), "shallow");
+        Git.run(temp, "clone", "-q", "--depth", "1", "file://" + repository(), "shallow");
         var shallow = run("--git-dir", temp.resolve("shallow").toString(), "--", "true");
         assertEquals(1, shallow.exitCode());
         assertTrue(shallow.err().contains("git fetch --unshallow"), shallow.err());

@@ -56,9 +56,7 @@ class BackupToS3ProcessTest {
         command.addAll(List.of(args));
         var builder = new ProcessBuilder(command).directory(directory.toFile())
                 .redirectOutput(directory.resolve("out").toFile()).redirectError(directory.resolve("err").toFile());
-        builder.environment().keySet()
-                .removeIf(name -> name.matches("(?i)AWS_.*|.*_PROXY|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS"));
-        builder.environment().putAll(Script.environment(aws));
+        Script.within(aws, builder);
         builder.environment().putAll(environment);
         return builder.start();
     }
@@ -92,8 +90,8 @@ class BackupToS3ProcessTest {
     @Test
     void saves50MegabytesAnd1000RefsWithALittleMemoryAndNoDisk() throws Exception {
         assumeTrue(Files.exists(Path.of("/proc/self/io")), "memory and disk of a process are read from Linux's /proc");
-        var repository = aws.codecommit.createRepository("large");
-        BackupToS3Test.generate(repository, 550, 100_000, 1_000);
+        var repository = aws.codecommit.createRepository("large").defaultBranch("main");
+        Repositories.addBlobs(repository.directory(), 1, 550, 100_000, 1_000);
         var warm = start(Map.of(), "--dry-run"); // JBang compiles the script, which takes disk
         assertEquals(0, warm.waitFor(), err());
         var process = start(Map.of());
@@ -113,7 +111,7 @@ class BackupToS3ProcessTest {
         assertTrue(memory > 50_000 && memory < 256 << 10, memory + " KiB");
         assertTrue(written - before <= 16 << 10,
                 written - before + " bytes were written to disk, where the files of its output are two pages");
-        BackupToS3Test.assertRestores(bucket, repository);
+        Backups.assertRestores(bucket, repository);
     }
 
     /** What is begun is taken back, what is done is recorded. */
@@ -122,8 +120,8 @@ class BackupToS3ProcessTest {
     void leavesNoUploadWhenItIsInterrupted(String signal, int exitCode) throws Exception {
         assumeTrue(Files.isExecutable(Path.of("/bin/kill")) || Files.isExecutable(Path.of("/usr/bin/kill")),
                 "there is no kill");
-        var large = aws.codecommit.createRepository("large");
-        BackupToS3Test.generate(large, 20, 1 << 20, 3);
+        var large = aws.codecommit.createRepository("large").defaultBranch("main");
+        Repositories.addBlobs(large.directory(), 1, 20, 1 << 20, 3);
         aws.codecommit.createRepository("small").commit("refs/heads/main", "a", "a");
         aws.inject(Fault.on("s3:UploadPart").after(1).always().delay(Duration.ofSeconds(60)));
         var process = start(Map.of());
@@ -138,9 +136,9 @@ class BackupToS3ProcessTest {
         assertEquals(1, bucket.keys().stream().filter(key -> key.contains("/runs/")).count());
         aws.clearFaults();
         Script.use(aws);
-        var next = BackupToS3Test.saved();
+        var next = Backups.saved();
         assertEquals(List.of("created", "unchanged"), next.path("repositories").findValuesAsText("status"));
-        BackupToS3Test.assertRestores(bucket, large);
+        Backups.assertRestores(bucket, large);
     }
 
     /**
@@ -166,7 +164,7 @@ class BackupToS3ProcessTest {
             command.addAll(List.of(words.split(" ")).subList(1, words.split(" ").length));
             var builder = new ProcessBuilder(command).directory(directory.toFile()).redirectErrorStream(true)
                     .redirectOutput(directory.resolve("err").toFile());
-            builder.environment().putAll(Script.environment(aws));
+            Script.within(aws, builder);
             builder.environment().merge("PATH", path + ":", (those, first) -> first + those);
             assertEquals(0, builder.start().waitFor(), err());
             assertEquals(List.of(".gitconfig"), Stream.of(home.toFile().list()).toList(), words);

@@ -134,9 +134,8 @@ class ProcessTest {
                     Stream.concat(Stream.of("bash", "-c", command, "bash"), Stream.of(arguments)).toList())
                     .directory(elsewhere.toFile());
             var environment = builder.environment();
-            environment.keySet().removeIf(name -> name
-                    .matches("(?i)(AWS|JBANG|GIT)_.*|.*_PROXY|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS|LANG|LC_.*"));
-            environment.putAll(Script.environment(aws));
+            Script.within(aws, builder);
+            environment.keySet().removeIf(name -> name.matches("(JBANG|GIT)_.*|LANG|LC_.*"));
             environment.put("JBANG_DIR", jbangDirectory.toString());
             environment.put("JBANG", ROOT.resolve("jbang").toString());
         }
@@ -197,7 +196,7 @@ class ProcessTest {
     }
 
     static List<String> scripts() {
-        return ContractTest.scripts().stream()
+        return Toolkit.scripts().stream()
                 .filter(script -> Files.isExecutable(Path.of("scripts", script + ".java"))).toList();
     }
 
@@ -234,7 +233,7 @@ class ProcessTest {
     static Shell script(String script, List<String> arguments) {
         var directory = System.getenv().getOrDefault("JBANG_DIR", System.getProperty("user.home") + "/.jbang");
         return new Shell("exec \"$JBANG\" \"$@\"",
-                Stream.concat(Stream.of(ContractTest.kebab(script)), arguments.stream()).toArray(String[]::new))
+                Stream.concat(Stream.of(Toolkit.kebab(script)), arguments.stream()).toArray(String[]::new))
                 .with("JBANG_CACHE_DIR", System.getenv().getOrDefault("JBANG_CACHE_DIR", directory + "/cache"));
     }
 
@@ -245,7 +244,7 @@ class ProcessTest {
         arguments.addAll(List.of("--print", "/status"));
         var run = script(script, arguments).run();
         assertEquals(0, run.exitCode(), run.err());
-        assertEquals(ContractTest.READING.contains(script) ? "verified\n" : "created\n", run.out());
+        assertEquals(Toolkit.READING.contains(script) ? "verified\n" : "created\n", run.out());
     }
 
     @Test
@@ -377,7 +376,7 @@ class ProcessTest {
             Files.writeString(copy.resolve(source), text);
         }
         assertEquals("unchanged\n", startAlone(copy, arguments).run().out());
-        BackupToS3Test.delete(copy.resolve("cache/jars"));
+        Directories.delete(copy.resolve("cache/jars"));
         assertAsksJBang(startAlone(copy, arguments));
     }
 

@@ -91,10 +91,6 @@ class ApplyBranchDenyTest {
         return Set.copyOf(texts(actions).stream().map(action -> action.replace("codecommit:", "")).toList());
     }
 
-    void assertReadsOnly() {
-        assertEquals(List.of(), aws.calls().stream().filter(call -> !call.readOnly()).map(Call::name).toList());
-    }
-
     static JsonNode simulated(Script.Run run, String reference) {
         return run.json().at("/policies/0/simulated").valueStream()
                 .filter(c -> c.path("reference").asText().equals(reference) && !c.has("repository"))
@@ -147,7 +143,7 @@ class ApplyBranchDenyTest {
             assertEquals(0, second.json().path("changes").size());
             assertFalse(second.json().has("undo"));
             assertEquals(WRITES, names(simulated(second, "refs/heads/main").path("explicitDeny")));
-            assertReadsOnly();
+            Script.assertReadsOnly(aws);
         }
     }
 
@@ -163,7 +159,7 @@ class ApplyBranchDenyTest {
         assertEquals(WRITES, names(simulated(run, "refs/heads/main").path("explicitDeny")));
         assertEquals(WRITES, names(simulated(run, "refs/heads/unprotected").path("allowed")));
         assertFalse(run.json().has("undo"));
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
         apply(more.isEmpty() ? new String[0] : new String[] {more});
         aws.clearCalls();
         assertEquals("unchanged", apply(arguments).status());
@@ -173,7 +169,7 @@ class ApplyBranchDenyTest {
                 .toArray(String[]::new));
         assertEquals("would-update", update.status());
         assertEquals("would-delete", apply("--remove", "--dry-run").status());
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
     }
 
     @Test
@@ -297,7 +293,7 @@ class ApplyBranchDenyTest {
         assertNull(aws.iam.policy(MANAGED));
         aws.clearCalls();
         assertEquals("unchanged", run("--remove", "--role-names", "Visitor", "Developer").status());
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
     }
 
     @Test
@@ -340,7 +336,7 @@ class ApplyBranchDenyTest {
                         + "most 2048: give --managed\n"),
                 run.err());
         assertEquals("", run.out());
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
         assertEquals("created",
                 run("--branches", "main", "--repository-names", "payments", "--user-names", "alice", "--managed")
                         .status());
@@ -502,7 +498,7 @@ class ApplyBranchDenyTest {
             assertEquals(1, run.exitCode(), run.out());
             assertTrue(run.err().contains("role/Developer: nothing was attached, because with the policy codecommit:")
                     && run.err().contains(fault), run.err());
-            assertReadsOnly();
+            Script.assertReadsOnly(aws);
         }
     }
 
@@ -560,7 +556,7 @@ class ApplyBranchDenyTest {
         var run = run("--branches", "main", "--repository-names", "payments", "paiments", "--role-names", "Developer");
         assertEquals(1, run.exitCode());
         assertEquals("apply-branch-deny: no such repository in eu-west-1: paiments\n", run.err());
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
     }
 
     @Test

@@ -7,29 +7,24 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.sun.net.httpserver.HttpServer;
-import java.io.BufferedOutputStream;
 import java.io.ByteArrayInputStream;
-import java.io.ByteArrayOutputStream;
 import java.io.FilterInputStream;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.MessageDigest;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
-import java.util.Comparator;
-import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Random;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.UUID;
@@ -41,8 +36,6 @@ import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
-import java.util.zip.GZIPInputStream;
-import java.util.zip.GZIPOutputStream;
 import localaws.Call;
 import localaws.CodeCommit;
 import localaws.Fault;
@@ -52,7 +45,10 @@ import org.eclipse.jgit.lib.Constants;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.MethodOrderer;
+import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestMethodOrder;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -60,14 +56,11 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
 import software.amazon.awssdk.auth.credentials.AwsSessionCredentials;
-import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
-import software.amazon.awssdk.services.codecommit.CodeCommitClient;
 
 /** The backup against the embedded AWS: Git, S3, and what plain git makes of the bundles. */
-@Timeout(120)
+@TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class BackupToS3Test {
     static final ObjectMapper JSON = new ObjectMapper();
-    static final String ROOT = "projects/codecommit-backup/111122223333/";
     static final String KEY = "arn:aws:kms:eu-west-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab";
     /** All calls of this class's runs, for the list of IAM actions. */
     static final Collection<Call> made = new ConcurrentLinkedQueue<>();
@@ -84,14 +77,19 @@ class BackupToS3Test {
 
     @AfterEach
     void stop() {
-        // the test's own
-        aws.calls().stream().filter(c -> !c.name().equals("codecommit:DeleteRepository")).forEach(made::add);
+        made.addAll(aws.calls());
         aws.close();
         System.clearProperty("aws.sessionToken");
     }
 
     @AfterAll
-    static void namesItsIamActions() {
+    static void deleteLarge() throws IOException {
+        SampleRepositories.deleteLarge();
+    }
+
+    @Test
+    @Order(Integer.MAX_VALUE)
+    void callsWhatItsJavadocNames() {
         // S3 itself uses the key that the objects are encrypted under, in the name of the caller.
         Script.assertIamActions("BackupToS3", made, Set.of("kms:GenerateDataKey", "kms:Decrypt"));
     }
@@ -99,32 +97,27 @@ class BackupToS3Test {
     // ---- Helpers
 
     static Script.Run run(String... args) {
-        return run(script -> { }, args);
+        return Backups.run(args);
     }
 
     static Script.Run run(Consumer<BackupToS3> settings, String... args) {
-        var script = new BackupToS3();
-        script.backOff = Duration.ofMillis(1);
-        settings.accept(script);
-        var all = new ArrayList<>(List.of(args));
-        if (!all.contains("--bucket")) all.addAll(0, List.of("--bucket", "backups"));
-        return Script.run(script.commandLine(), all.toArray(String[]::new));
+        return Backups.run(settings, args);
     }
 
-    /** A run that must succeed. */
     static JsonNode saved(String... args) {
-        var run = run(args);
-        assertEquals(0, run.exitCode(), run.err());
-        return run.json();
+        return Backups.saved(args);
     }
 
     static JsonNode repository(JsonNode result, String name) {
-        return result.path("repositories").valueStream().filter(r -> r.path("repositoryName").asText().equals(name))
-                .findFirst().orElseThrow();
+        return Backups.repository(result, name);
+    }
+
+    CodeCommit.Repo small(String name) {
+        return SampleRepositories.small(aws, name);
     }
 
     void assertRestores(CodeCommit.Repo source) throws IOException {
-        assertRestores(bucket, source);
+        Backups.assertRestores(bucket, source);
     }
 
     List<String> keys(String end) {
@@ -132,171 +125,16 @@ class BackupToS3Test {
     }
 
     JsonNode document(String key) {
-        return document(bucket, key);
-    }
-
-    static JsonNode document(S3.Bucket bucket, String key) {
-        try (var in = new GZIPInputStream(new ByteArrayInputStream(bucket.get(key)))) {
-            return JSON.readTree(in);
-        } catch (IOException e) {
-            throw new IllegalStateException(key, e);
-        }
+        return Backups.document(bucket, key);
     }
 
     /** The newest manifest of a repository. */
     JsonNode manifest(String repository) {
-        return manifest(bucket, repository);
-    }
-
-    static JsonNode manifest(S3.Bucket bucket, String repository) {
-        var keys = bucket.keys().stream().filter(
-                key -> key.startsWith(ROOT + "eu-west-1/" + repository + "/") && key.endsWith(".manifest.json.gz"))
-                .toList();
-        return document(bucket, keys.get(keys.size() - 1));
+        return Backups.manifest(bucket, repository);
     }
 
     List<String> calls(String name) {
         return aws.calls().stream().map(Call::name).filter(name::equals).toList();
-    }
-
-    static String git(Path directory, String... command) {
-        return gitWith("", directory, command);
-    }
-
-    /** The output of a git command that must succeed, with none of this machine's settings. */
-    static String gitWith(String input, Path directory, String... command) {
-        try {
-            var all = new ArrayList<>(List.of("git", "-C", directory.toString()));
-            all.addAll(Arrays.asList(command));
-            var builder = new ProcessBuilder(all).redirectErrorStream(true);
-            builder.environment()
-                    .putAll(Map.of("GIT_CONFIG_GLOBAL", "/dev/null", "GIT_CONFIG_NOSYSTEM", "1", "LC_ALL", "C.UTF-8"));
-            var process = builder.start();
-            try (var in = process.getOutputStream()) {
-                in.write(input.getBytes(StandardCharsets.UTF_8));
-            }
-            var output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-            assertEquals(0, process.waitFor(), all + "\n" + output);
-            return output;
-        } catch (IOException | InterruptedException e) {
-            throw new IllegalStateException(e);
-        }
-    }
-
-    static String refs(Path repository) {
-        return git(repository, "for-each-ref", "--format=%(objectname) %(refname)");
-    }
-
-    /**
-     * Restores a manifest by plain git: as in the README's recipe, the objects come under names of each bundle's own,
-     * since a branch may have become a folder.
-     */
-    static void restore(S3.Bucket bucket, JsonNode manifest, Path repository) throws IOException {
-        git(repository.getParent(), "init", "-q", "--bare", repository.toString());
-        var n = 0;
-        for (var bundle : manifest.get("chain"))
-            git(repository, "-c", "maintenance.auto=false", "fetch", "-q", "--no-tags",
-                    bucket.file(bundle.get("key").asText()).toString(), "refs/*:refs/bundles/" + n++ + "/*");
-        if (n > 0) delete(repository.resolve("refs/bundles"));
-        var packed = new StringBuilder();
-        manifest.get("refs").properties()
-                .forEach(ref -> packed.append(ref.getValue().asText()).append(' ').append(ref.getKey()).append('\n'));
-        Files.writeString(repository.resolve("packed-refs"), packed);
-        var head = manifest.get("head").asText("refs/heads/main");
-        Files.writeString(repository.resolve("HEAD"), (head.startsWith("refs/") ? "ref: " : "") + head + "\n");
-    }
-
-    static Path restore(S3.Bucket bucket, JsonNode manifest) throws IOException {
-        var repository = Files.createTempDirectory("restored-").resolve("r.git");
-        restore(bucket, manifest, repository);
-        return repository;
-    }
-
-    /** That the newest restore point of a repository is what the repository is now. */
-    static void assertRestores(S3.Bucket bucket, CodeCommit.Repo source) throws IOException {
-        var manifest = manifest(bucket, source.name);
-        var restored = restore(bucket, manifest);
-        assertEquals(refs(source.directory()), refs(restored));
-        if (source.defaultBranch() != null) assertEquals(Files.readString(source.directory().resolve("HEAD")),
-                Files.readString(restored.resolve("HEAD")));
-        assertEquals("", git(restored, "fsck", "--strict", "--full", "--no-dangling").replaceAll("notice: .*\n", ""));
-        assertVerified(bucket, manifest);
-        delete(restored.getParent());
-    }
-
-    /** That the bundles of a manifest are what it says they are. */
-    static void assertVerified(S3.Bucket bucket, JsonNode manifest) {
-        for (var bundle : manifest.get("chain")) {
-            var key = bundle.get("key").asText();
-            var bytes = bucket.get(key);
-            assertEquals(bundle.get("size").asLong(), bytes.length);
-            assertEquals(bundle.get("sha256").asText(), sha("SHA-256", bytes));
-            assertEquals(bundle.get("crc32").asText(), bucket.headers(key).get("x-amz-checksum-crc32"));
-            assertEquals("FULL_OBJECT", bucket.headers(key).get("x-amz-checksum-type"));
-            var pack = pack(bytes);
-            assertEquals(bundle.get("pack").asText(), sha("SHA-1", Arrays.copyOfRange(bytes, pack, bytes.length - 20)));
-            assertEquals(bundle.get("pack").asText(), HexFormat.of().formatHex(bytes, bytes.length - 20, bytes.length));
-            assertEquals(bundle.get("objects").asLong(), java.nio.ByteBuffer.wrap(bytes).getInt(pack + 8));
-        }
-    }
-
-    /** Where the pack begins: behind the header's empty line. */
-    static int pack(byte[] bundle) {
-        var i = 0;
-        while (bundle[i] != '\n' || bundle[i + 1] != '\n') i++;
-        return i + 2;
-    }
-
-    static String sha(String algorithm, byte[] bytes) {
-        try {
-            return HexFormat.of().formatHex(MessageDigest.getInstance(algorithm).digest(bytes));
-        } catch (java.security.NoSuchAlgorithmException e) {
-            throw new IllegalStateException(e);
-        }
-    }
-
-    static void delete(Path directory) throws IOException {
-        try (var files = Files.walk(directory)) {
-            for (var file : files.sorted(Comparator.reverseOrder()).toList()) Files.delete(file);
-        }
-    }
-
-    /**
-     * Commits of one file each, of random bytes that do not get smaller in a pack, on main; more refs point at them in
-     * turn.
-     */
-    static void generate(CodeCommit.Repo repository, int commits, int size, int refs) throws Exception {
-        var git = new ProcessBuilder("git", "-C", repository.directory().toString(), "fast-import", "--quiet")
-                .redirectErrorStream(true).start();
-        var random = new Random(1);
-        try (var out = new BufferedOutputStream(git.getOutputStream(), 1 << 20)) {
-            for (var i = 0; i < commits; i++) {
-                var bytes = new byte[size];
-                random.nextBytes(bytes);
-                out.write(("commit refs/heads/main\nmark :" + (i + 1) + "\ncommitter Ada <ada@example.com> "
-                        + (1767225600 + 60 * i) + " +0000\ndata 2\nx\nM 100644 inline f" + i % 50
-                        + "\ndata " + size + "\n").getBytes());
-                out.write(bytes);
-                out.write('\n');
-            }
-            for (var i = 0; i < refs; i++) out.write(("reset refs/" + (i % 2 == 0 ? "heads" : "tags") + "/r" + i
-                    + "\nfrom :" + (i % commits + 1) + "\n\n").getBytes());
-        }
-        assertEquals("", new String(git.getInputStream().readAllBytes()));
-        assertEquals(0, git.waitFor());
-        repository.defaultBranch("main");
-    }
-
-    CodeCommit.Repo small(String name) {
-        return aws.codecommit.createRepository(name).commit("refs/heads/main", "README.md", "# " + name + "\n")
-                .commit("refs/heads/main", "a.txt", "a\n")
-                .commit("refs/heads/feature", "b.txt", "b\n").annotatedTag("v1", "refs/heads/main");
-    }
-
-    static void deleteRepository(String name) {
-        try (var codecommit = CodeCommitClient.builder().httpClientBuilder(UrlConnectionHttpClient.builder()).build()) {
-            codecommit.deleteRepository(r -> r.repositoryName(name));
-        }
     }
 
     // ---- What a run does
@@ -316,9 +154,9 @@ class BackupToS3Test {
         var keys = shown.path("keys").valueStream().map(JsonNode::asText).toList();
         assertEquals(bucket.size(keys.get(0)) + bucket.size(keys.get(1)), shown.path("bytes").asLong());
         var stamp = "\\d{8}T\\d{9}Z-[0-9a-f]{8}";
-        assertTrue(keys.get(0).matches(ROOT + "eu-west-1/app/" + stamp + "\\.full\\.bundle"), keys.get(0));
-        assertTrue(keys.get(1).matches(ROOT + "eu-west-1/app/" + stamp + "\\.manifest\\.json\\.gz"), keys.get(1));
-        assertTrue(result.path("run").asText().matches(ROOT + "runs/eu-west-1/" + stamp + "\\.json\\.gz"),
+        assertTrue(keys.get(0).matches(Backups.ROOT + "eu-west-1/app/" + stamp + "\\.full\\.bundle"), keys.get(0));
+        assertTrue(keys.get(1).matches(Backups.ROOT + "eu-west-1/app/" + stamp + "\\.manifest\\.json\\.gz"), keys.get(1));
+        assertTrue(result.path("run").asText().matches(Backups.ROOT + "runs/eu-west-1/" + stamp + "\\.json\\.gz"),
                 result.toString());
         assertEquals(4, bucket.keys().size());
         assertRestores(app);
@@ -398,7 +236,7 @@ class BackupToS3Test {
         assertEquals("unchanged", saved("--dry-run").path("status").asText());
         app.ref("refs/heads/new", "refs/heads/main");
         assertEquals("refs", repository(saved("--dry-run"), "app").path("kind").asText());
-        app.commit("refs/heads/new", "c.txt", bulk(5_000));
+        app.commit("refs/heads/new", "c.txt", SampleRepositories.bulk(5_000));
         var planned = saved("--dry-run");
         assertEquals("incr", repository(planned, "app").path("kind").asText());
         assertFalse(repository(planned, "app").has("keys"), planned.toString());
@@ -411,22 +249,17 @@ class BackupToS3Test {
         return repository(result, "app").path("bytes").asLong();
     }
 
-    /** Text that does not get smaller in a pack, so that a few commits are small against the full bundle. */
-    static String bulk(int size) {
-        return new Random(size).ints(size, ' ', '~').mapToObj(Character::toString).collect(Collectors.joining());
-    }
-
     List<String> header(String key) {
         var bytes = bucket.get(key);
-        return new String(bytes, 0, pack(bytes) - 2, StandardCharsets.UTF_8).lines().toList();
+        return new String(bytes, 0, Backups.pack(bytes) - 2, StandardCharsets.UTF_8).lines().toList();
     }
 
     @Test
     void aChangedRepositoryGetsAnIncrementAndTheOldRestorePointsStay() throws Exception {
-        var app = small("app").commit("refs/heads/main", "bulk", bulk(10_000));
+        var app = small("app").commit("refs/heads/main", "bulk", SampleRepositories.bulk(10_000));
         saved();
         var old = manifest("app");
-        var oldRefs = refs(app.directory());
+        var oldState = Git.state(app.directory(), true);
         var main = app.resolve("refs/heads/main").name();
         var feature = app.resolve("refs/heads/feature").name();
         app.commit("refs/heads/main", "c.txt", "c\n").commit("refs/heads/zzz", "z.txt", "z\n").annotatedTag("v2",
@@ -457,22 +290,8 @@ class BackupToS3Test {
         assertEquals(old.at("/chain/0"), manifest.at("/chain/0"));
         assertEquals(7, manifest.at("/chain/1/objects").asInt(), "two commits, two trees, two files, a tag");
         assertRestores(app);
-        var restored = restore(bucket, old);
-        assertEquals(oldRefs, refs(restored));
-        delete(restored.getParent());
+        Backups.assertRestores(bucket, old, oldState);
         assertEquals("unchanged", saved().path("status").asText());
-    }
-
-    /** Deletes the refs whose whole names fit. */
-    static void remove(CodeCommit.Repo repository, String pattern) {
-        repository.work(git -> {
-            for (var ref : git.getRefDatabase().getRefsByPrefix("refs/")) {
-                if (!ref.getName().matches(pattern)) continue;
-                var update = git.updateRef(ref.getName());
-                update.setForceUpdate(true);
-                update.delete();
-            }
-        });
     }
 
     /** A step in a repository's life, and what the backup after it must be. */
@@ -494,7 +313,7 @@ class BackupToS3Test {
                 new Step("incr",
                         r -> r.commit("refs/heads/other-root", "x", "x").ref(main, "refs/heads/other-root").commit(main,
                                 "y", "y")),
-                new Step("refs", r -> remove(r, "refs/heads/hotfix|refs/tags/tree|refs/tags/of-a-blob")),
+                new Step("refs", r -> SampleRepositories.deleteRefs(r, "refs/heads/hotfix|refs/tags/tree|refs/tags/of-a-blob")),
                 new Step("refs", r -> r.ref("refs/heads/again", "refs/heads/feature").defaultBranch("again")),
                 new Step("incr", r -> r.commit("refs/heads/feature", "g", "g")),
                 // its prerequisites: also what only "again" holds
@@ -512,18 +331,18 @@ class BackupToS3Test {
                         update.update();
                     }
                 })),
-                new Step("refs", r -> remove(r, ".*")),
+                new Step("refs", r -> SampleRepositories.deleteRefs(r, ".*")),
                 new Step("full", r -> r.commit(main, "l", "l")));
     }
 
     /** After every step all restore points so far bring back the refs of their time. */
     @Test
     void everyStepOfARepositorysLifeRestores() throws Exception {
-        var app = small("app").commit("refs/heads/main", "bulk", bulk(20_000));
+        var app = small("app").commit("refs/heads/main", "bulk", SampleRepositories.bulk(20_000));
         saved();
         var then = new LinkedHashMap<JsonNode, String>();
         for (var step : steps().toList()) {
-            then.put(manifest("app"), refs(app.directory()));
+            then.put(manifest("app"), Git.state(app.directory(), true));
             step.change.accept(app);
             var place = "step " + then.size();
             assertEquals(step.kind, repository(saved(), "app").path("kind").asText(), place);
@@ -533,16 +352,12 @@ class BackupToS3Test {
                 throw new AssertionError(place, e);
             }
         }
-        for (var point : then.entrySet()) {
-            var restored = restore(bucket, point.getKey());
-            assertEquals(point.getValue(), refs(restored));
-            delete(restored.getParent());
-        }
+        for (var point : then.entrySet()) Backups.assertRestores(bucket, point.getKey(), point.getValue());
     }
 
     @Test
     void aDetachedHeadIsSavedWithItsCommits() throws Exception {
-        var app = aws.codecommit.createRepository("app").commit("refs/notes/first", "bulk", bulk(5_000)).ref("HEAD",
+        var app = aws.codecommit.createRepository("app").commit("refs/notes/first", "bulk", SampleRepositories.bulk(5_000)).ref("HEAD",
                 "refs/notes/first");
         saved();
         assertEquals(app.resolve("HEAD").name(), manifest("app").path("head").asText());
@@ -556,7 +371,7 @@ class BackupToS3Test {
 
     @Test
     void continuesOnlyAChainThatIsWhole() throws Exception {
-        var app = small("app").commit("refs/heads/main", "bulk", bulk(10_000));
+        var app = small("app").commit("refs/heads/main", "bulk", SampleRepositories.bulk(10_000));
         saved();
         for (var spoil : List.<Consumer<String>>of(key -> bucket.delete(key),
                 key -> bucket.put(key, Arrays.copyOf(bucket.get(key), 100)))) {
@@ -576,7 +391,7 @@ class BackupToS3Test {
 
     @Test
     void renewsTheFullBundleInTimeEvenIfNothingChanged() throws Exception {
-        var app = small("app").commit("refs/heads/main", "bulk", bulk(10_000));
+        var app = small("app").commit("refs/heads/main", "bulk", SampleRepositories.bulk(10_000));
         aws.codecommit.createRepository("empty");
         saved();
         var last = JSON.createObjectNode().put("id", app.id).put("full", Instant.now().toString());
@@ -636,9 +451,9 @@ class BackupToS3Test {
         assertFalse(BackupToS3
                 .isLong(JSON.createArrayNode().add(chain.get(0)).add(JSON.createObjectNode().put("size", 500))));
 
-        var app = small("app").commit("refs/heads/main", "bulk", bulk(10_000));
+        var app = small("app").commit("refs/heads/main", "bulk", SampleRepositories.bulk(10_000));
         saved();
-        app.commit("refs/heads/main", "more", bulk(9_000));
+        app.commit("refs/heads/main", "more", SampleRepositories.bulk(9_000));
         assertEquals("incr", repository(saved(), "app").path("kind").asText());
         app.ref("refs/heads/new", "refs/heads/main");
         assertEquals("refs", repository(saved(), "app").path("kind").asText(), "names alone are no reason");
@@ -652,9 +467,9 @@ class BackupToS3Test {
     void tellsTheServerFirstOfWhatDecides() throws Exception {
         var app = aws.codecommit.createRepository("app");
         for (var i = 1; i <= 40; i++)
-            app.commit("refs/heads/main", "f", bulk(500 + i)).annotatedTag("v" + i, "refs/heads/main");
+            app.commit("refs/heads/main", "f", SampleRepositories.bulk(500 + i)).annotatedTag("v" + i, "refs/heads/main");
         for (var i = 1; i <= 10; i++)
-            app.commit("refs/heads/main", "g", bulk(500 + i)).commit("refs/heads/feature", "h", bulk(600 + i));
+            app.commit("refs/heads/main", "g", SampleRepositories.bulk(500 + i)).commit("refs/heads/feature", "h", SampleRepositories.bulk(600 + i));
         for (var i = 1; i <= 33; i++) app.commit("refs/heads/b" + i, "b", "b" + i);
         saved();
         for (var branch : List.of("main", "feature")) {
@@ -689,7 +504,7 @@ class BackupToS3Test {
         var steps = List.<Consumer<CodeCommit.Repo>>of(
                 r -> r.ref("refs/heads/hotfix", "refs/heads/main"),
                 r -> r.ref("refs/tags/light", "refs/tags/v1"),
-                r -> remove(r, "refs/heads/feature"),
+                r -> SampleRepositories.deleteRefs(r, "refs/heads/feature"),
                 r -> r.defaultBranch("hotfix"),
                 r -> r.ref("refs/heads/hotfix", "refs/heads/main"));
         for (var i = 0; i < 4; i++) {
@@ -725,7 +540,7 @@ class BackupToS3Test {
         saved();
         for (var repository : List.of(odd, unborn)) assertRestores(repository);
         assertEquals("refs/heads/nowhere", manifest("unborn").path("head").asText());
-        remove(gone, ".*");
+        SampleRepositories.deleteRefs(gone, ".*");
         assertEquals("created", saved().path("status").asText());
         assertRestores(gone);
         assertEquals(0, manifest("all-gone").path("refs").size());
@@ -735,15 +550,15 @@ class BackupToS3Test {
     void savesThisProjectsOwnHistory() throws Exception {
         Path common;
         try {
-            common = Path.of(git(Path.of("."), "rev-parse", "--path-format=absolute", "--git-common-dir").strip());
-            assumeTrue(git(Path.of("."), "rev-parse", "--is-shallow-repository").strip().equals("false"),
+            common = Path.of(Git.run(Path.of("."), "rev-parse", "--path-format=absolute", "--git-common-dir").strip());
+            assumeTrue(Git.run(Path.of("."), "rev-parse", "--is-shallow-repository").strip().equals("false"),
                     "this clone is shallow");
-        } catch (AssertionError e) {
+        } catch (UncheckedIOException e) {
             assumeTrue(false, "this is not a clone");
             return;
         }
         var refs = new TreeMap<String, String>();
-        git(common, "for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags").lines()
+        Git.run(common, "for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags").lines()
                 .map(line -> line.split(" ", 2)).forEach(ref -> refs.put(ref[1], ref[0]));
         assumeTrue(!refs.isEmpty(), "this clone has no branches");
         var head = refs.keySet().stream().filter(ref -> ref.startsWith("refs/heads/")).findFirst().orElseThrow()
@@ -759,16 +574,16 @@ class BackupToS3Test {
         for (var branch : List.of("aaa", "master2", "zzz")) app.ref("refs/heads/" + branch, "refs/heads/trunk");
         saved();
         var directory = Files.createTempDirectory("clone-");
-        git(directory, "clone", "-q", bucket.file(keys(".bundle").get(0)).toString(), "c");
-        assertEquals("refs/heads/trunk\n", git(directory.resolve("c"), "symbolic-ref", "HEAD"));
-        delete(directory);
+        Git.run(directory, "clone", "-q", bucket.file(keys(".bundle").get(0)).toString(), "c");
+        assertEquals("refs/heads/trunk\n", Git.run(directory.resolve("c"), "symbolic-ref", "HEAD"));
+        Directories.delete(directory);
     }
 
     @Test
     void aRepositoryThatWasDeletedAndMadeAgainBeginsAnew() throws Exception {
         small("app");
         saved();
-        deleteRepository("app");
+        aws.codecommit.deleteRepository("eu-west-1", "app");
         var again = small("app");
         assertEquals(0, saved().path("totals").path("unchanged").asInt(),
                 "the refs are equal, the repository is another one");
@@ -826,7 +641,7 @@ class BackupToS3Test {
         var newest = bucket.keys().get(bucket.keys().size() - 1);
         bucket.put(newest.replaceAll("1/\\d{4}", "1/9998"), "no gzip".getBytes());
         bucket.put(newest.replaceAll("1/\\d{4}", "1/9999"),
-                gzip("{\"format\": 2, \"repositories\": {\"one\": {\"id\": \"x\"}}}"));
+                Backups.gzip(JSON.readTree("{\"format\": 2, \"repositories\": {\"one\": {\"id\": \"x\"}}}")));
         var run = run();
         assertEquals(2, run.json().at("/totals/unchanged").asInt());
         assertTrue(run.err().contains("has another format than 1")
@@ -844,14 +659,6 @@ class BackupToS3Test {
         assertEquals("full", repository(saved(), "one").path("kind").asText());
     }
 
-    static byte[] gzip(String text) throws IOException {
-        var bytes = new ByteArrayOutputStream();
-        try (var out = new GZIPOutputStream(bytes)) {
-            out.write(text.getBytes(StandardCharsets.UTF_8));
-        }
-        return bytes.toByteArray();
-    }
-
     @Test
     void twoRunsAtOnceWriteTwoRestorePoints() throws Exception {
         var apps = IntStream.range(0, 6).mapToObj(i -> small("app" + i)).toList();
@@ -859,13 +666,13 @@ class BackupToS3Test {
         for (var run : runs) assertEquals(0, run.join().exitCode(), run.join().err());
         assertEquals(12, keys(".manifest.json.gz").size());
         for (var app : apps) assertRestores(app);
-        for (var key : keys(".manifest.json.gz")) assertVerified(bucket, document(key));
+        for (var key : keys(".manifest.json.gz")) Backups.assertVerified(bucket, document(key));
         assertEquals(6, saved().at("/totals/unchanged").asInt());
     }
 
     @Test
     void findsItsRestorePointsWithoutARunRecordToo() throws Exception {
-        var app = small("app").commit("refs/heads/main", "bulk", bulk(10_000));
+        var app = small("app").commit("refs/heads/main", "bulk", SampleRepositories.bulk(10_000));
         aws.codecommit.createRepository("empty");
         saved();
         app.commit("refs/heads/main", "c", "c");
@@ -934,7 +741,7 @@ class BackupToS3Test {
     void savesPullRequestsOnceUnlessTheyChange() throws Exception {
         aws.codecommit.commentsPerPage = 2;
         aws.codecommit.eventsPerPage = 2;
-        var app = small("app").commit("refs/heads/main", "bulk", bulk(10_000));
+        var app = small("app").commit("refs/heads/main", "bulk", SampleRepositories.bulk(10_000));
         var merged = app.pullRequest("Add b", "feature", "main");
         var first = app.comment(merged, "Why?");
         app.comment(merged, "Because.", first);
@@ -965,7 +772,7 @@ class BackupToS3Test {
         assertTrue(closed.at("/pullRequest/creationDate").asText().matches("\\d{4}-\\d\\d-\\d\\dT.*Z"),
                 closed.at("/pullRequest/creationDate").asText());
         var object = manifest("app").at("/pullRequests/0");
-        assertEquals(sha("SHA-256", bucket.get(object.get("key").asText())), object.get("sha256").asText());
+        assertEquals(Backups.sha("SHA-256", bucket.get(object.get("key").asText())), object.get("sha256").asText());
         assertEquals(bucket.headers(object.get("key").asText()).get("x-amz-checksum-crc32"),
                 object.get("crc32").asText());
 
@@ -1159,12 +966,12 @@ class BackupToS3Test {
 
     @Test
     void givesUpWhatDoesNotEndByTheDeadline() throws Exception {
-        large("a");
-        aws.s3.smallestPart = SMALL_PART;
+        SampleRepositories.large(aws, "a");
+        aws.s3.smallestPart = SampleRepositories.SMALL_PART;
         aws.inject(Fault.on("s3:UploadPart").always().delay(Duration.ofSeconds(30)));
         var start = System.nanoTime();
         var run = run(script -> {
-            script.partSize = SMALL_PART;
+            script.partSize = SampleRepositories.SMALL_PART;
             script.grace = Duration.ofMillis(300);
             script.clock = clockThatJumps("s3:CreateMultipartUpload", 1, Duration.ofHours(2), 1);
         }, "--deadline", "1h");
@@ -1179,13 +986,13 @@ class BackupToS3Test {
     void namesWhatHasVanishedSinceTheLastRun() throws Exception {
         for (var name : List.of("gone", "old-name", "stays")) small(name);
         saved();
-        deleteRepository("gone");
+        aws.codecommit.deleteRepository("eu-west-1", "gone");
         aws.codecommit.renameRepository("old-name", "new-name");
         var run = run();
         assertEquals(0, run.exitCode(), run.err());
         assertTrue(
                 run.err().contains(
-                        "gone: is no longer in CodeCommit; newest restore point: " + ROOT + "eu-west-1/gone/"),
+                        "gone: is no longer in CodeCommit; newest restore point: " + Backups.ROOT + "eu-west-1/gone/"),
                 run.err());
         assertTrue(run.err().contains(
                 "old-name: was renamed to new-name, and is backed up anew under that name; newest restore point: "),
@@ -1216,9 +1023,10 @@ class BackupToS3Test {
                   {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::vault/*",
                    "Condition": {"StringNotEquals": {"s3:x-amz-server-side-encryption-aws-kms-key-id": "%3$s"}, "Bool": {"s3:ObjectCreationOperation": "true"},
                                  "Null": {"s3:x-amz-server-side-encryption": "false"}}}]}"""
-                .formatted(me, ROOT, KEY.replace("eu-west-1", "us-east-1")));
+                .formatted(me, Backups.ROOT, KEY.replace("eu-west-1", "us-east-1")));
         var app = small("app");
-        generate(aws.codecommit.createRepository("large"), 12, 1 << 20, 3);
+        Repositories.addBlobs(aws.codecommit.createRepository("large").defaultBranch("main").directory(), 1, 12,
+                1 << 20, 3);
         bucket = theirs;
         for (var expected : List.of("created", "unchanged")) {
             aws.clearCalls();
@@ -1247,12 +1055,12 @@ class BackupToS3Test {
         var run = run("--expected-bucket-owner", "999999999999");
         assertEquals(1, run.exitCode());
         assertTrue(run.out().isEmpty() && run.err().matches(
-                "backup-to-s3: s3://backups/" + ROOT + "runs/eu-west-1/: AccessDenied: .* \\(request id \\w+\\)\n"),
+                "backup-to-s3: s3://backups/" + Backups.ROOT + "runs/eu-west-1/: AccessDenied: .* \\(request id \\w+\\)\n"),
                 run.err());
         run = run("--bucket", "no-such-bucket");
         assertEquals(1, run.exitCode());
         assertTrue(
-                run.err().startsWith("backup-to-s3: s3://no-such-bucket/" + ROOT + "runs/eu-west-1/: NoSuchBucket: "),
+                run.err().startsWith("backup-to-s3: s3://no-such-bucket/" + Backups.ROOT + "runs/eu-west-1/: NoSuchBucket: "),
                 run.err());
         assertEquals(List.of(), calls("codecommit:GitPull"));
     }
@@ -1407,42 +1215,6 @@ class BackupToS3Test {
 
     // ---- Faults
 
-    /** A repository of four parts of 128 KiB, made once by each class that asks for it. */
-    static Path large;
-    /** So that faults hit parts without moving megabytes. */
-    static final int SMALL_PART = 128 << 10;
-
-    static synchronized Path large() throws Exception {
-        if (large == null)
-            try (var maker = LocalAws.start()) {
-                var repository = maker.codecommit.createRepository("large");
-                generate(repository, 24, 16 << 10, 5);
-                large = Files.createTempDirectory("large-");
-                git(large, "clone", "-q", "--mirror", repository.directory().toString(), "large.git");
-            }
-        return large.resolve("large.git");
-    }
-
-    @AfterAll
-    static synchronized void deleteLarge() throws IOException {
-        if (large != null) delete(large);
-        large = null; // another class may come to it in this JVM
-    }
-
-    /** As large() was after its first commit. */
-    CodeCommit.Repo largeAtFirst(String name) throws Exception {
-        return aws.codecommit.createRepository(name)
-                .borrow(large().resolve("objects"),
-                        Map.of("refs/heads/main", git(large(), "rev-list", "--max-parents=0", "main").strip()))
-                .defaultBranch("main");
-    }
-
-    CodeCommit.Repo large(String name) throws Exception {
-        var refs = new TreeMap<String, String>();
-        refs(large()).lines().map(line -> line.split(" ", 2)).forEach(ref -> refs.put(ref[1], ref[0]));
-        return aws.codecommit.createRepository(name).borrow(large().resolve("objects"), refs).defaultBranch("main");
-    }
-
     /**
      * @param faults of the run in which both repositories have changed, @param exitCode of it, @param says what stderr
      *               must hold
@@ -1552,17 +1324,17 @@ class BackupToS3Test {
     @ParameterizedTest
     @MethodSource("cases")
     void nothingIsLostWhen(Case fault) throws Exception {
-        var a = largeAtFirst("a-large");
+        var a = SampleRepositories.largeAtFirst(aws, "a-large");
         var b = small("b-small");
-        aws.s3.smallestPart = SMALL_PART;
+        aws.s3.smallestPart = SampleRepositories.SMALL_PART;
         Consumer<BackupToS3> settings = script -> {
-            script.partSize = SMALL_PART;
+            script.partSize = SampleRepositories.SMALL_PART;
             script.gitTimeout = 1;
             script.backOff = Duration.ofMillis(1);
         };
         assertEquals(0, run(settings).exitCode());
-        var old = bucket.keys().stream().collect(Collectors.toMap(key -> key, key -> sha("SHA-1", bucket.get(key))));
-        a.ref("refs/heads/main", git(large(), "rev-parse", "main").strip());
+        var old = bucket.keys().stream().collect(Collectors.toMap(key -> key, key -> Backups.sha("SHA-1", bucket.get(key))));
+        a.ref("refs/heads/main", Git.run(SampleRepositories.large(), "rev-parse", "main").strip());
         b.commit("refs/heads/main", "more.txt", "more");
         aws.clearCalls();
         for (var one : fault.faults) aws.inject(one);
@@ -1573,13 +1345,9 @@ class BackupToS3Test {
         assertEquals(fault.exitCode == 1, run.out().isEmpty(), run.out());
         assertFalse(run.err().contains("\tat "), run.err());
         assertEquals(List.of(), bucket.uploads());
-        for (var key : keys(".bundle")) {
-            var bytes = bucket.get(key);
-            assertEquals(sha("SHA-1", Arrays.copyOfRange(bytes, pack(bytes), bytes.length - 20)),
-                    HexFormat.of().formatHex(bytes, bytes.length - 20, bytes.length), key);
-        }
-        for (var key : keys(".manifest.json.gz")) assertVerified(bucket, document(key));
-        old.forEach((key, hash) -> assertEquals(hash, sha("SHA-1", bucket.get(key)), key));
+        for (var key : keys(".bundle")) Backups.assertWhole(key, bucket.get(key));
+        for (var key : keys(".manifest.json.gz")) Backups.assertVerified(bucket, document(key));
+        old.forEach((key, hash) -> assertEquals(hash, Backups.sha("SHA-1", bucket.get(key)), key));
         if (fault.exitCode == 3) assertEquals(1,
                 run.json().path("repositories").findValuesAsText("status").stream().filter("created"::equals).count(),
                 "the other one is complete");
@@ -1593,10 +1361,10 @@ class BackupToS3Test {
 
     @Test
     void namesAnUploadThatItCannotAbort() throws Exception {
-        large("a");
+        SampleRepositories.large(aws, "a");
         aws.inject(Fault.on("s3:UploadPart").after(1).error(403, "AccessDenied", "Access Denied"));
         aws.inject(Fault.on("s3:AbortMultipartUpload").error(403, "AccessDenied", "Access Denied"));
-        var run = run(script -> script.partSize = SMALL_PART);
+        var run = run(script -> script.partSize = SampleRepositories.SMALL_PART);
         assertEquals(1, run.exitCode());
         var command = java.util.regex.Pattern.compile(
                 "an unfinished upload is left: AccessDenied: .*; end it with: aws s3api abort-multipart-upload "
@@ -1608,7 +1376,7 @@ class BackupToS3Test {
 
     @Test
     void refusesWhatHasTooManyParts() throws Exception {
-        large("a");
+        SampleRepositories.large(aws, "a");
         var run = run(script -> {
             script.partSize = 1 << 17;
             script.mostParts = 2;
@@ -1624,7 +1392,7 @@ class BackupToS3Test {
         small("app");
         saved();
         var bundle = bucket.get(keys(".bundle").get(0));
-        var pack = Arrays.copyOfRange(bundle, pack(bundle), bundle.length);
+        var pack = Arrays.copyOfRange(bundle, Backups.pack(bundle), bundle.length);
         var script = new BackupToS3();
         script.buffers = new BackupToS3.Buffers(5 << 20, 1);
         for (var length = 0; length < pack.length; length++) {
@@ -1662,9 +1430,9 @@ class BackupToS3Test {
         aws.inject(Fault.on("codecommit:GitPull").delay(Duration.ofMillis(200)));
         aws.onCall(call -> {
             if (call.name().equals("codecommit:ListRepositories") && deleted.getAndIncrement() == 0)
-                deleteRepository("a");
+                aws.codecommit.deleteRepository("eu-west-1", "a");
             if (call.name().equals("codecommit:BatchGetRepositories") && deleted.getAndIncrement() == 1)
-                deleteRepository("b");
+                aws.codecommit.deleteRepository("eu-west-1", "b");
         });
         var run = run("--jobs", "1");
         assertEquals(3, run.exitCode());

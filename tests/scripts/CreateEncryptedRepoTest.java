@@ -79,10 +79,6 @@ class CreateEncryptedRepoTest {
         return aws.codecommit.repository(name);
     }
 
-    static void assertReadsOnly() {
-        assertEquals(List.of(), aws.calls().stream().filter(call -> !call.readOnly()).map(Call::name).toList());
-    }
-
     static String arn(String alias) {
         return "arn:aws:kms:eu-west-1:111122223333:" + alias;
     }
@@ -124,7 +120,7 @@ class CreateEncryptedRepoTest {
         assertEquals(0, second.json().path("changes").size());
         assertFalse(second.json().has("undo"));
         assertEquals(id, second.json().at("/repository/repositoryId").asText());
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
         assertEquals("unchanged", make().status(), "what is not given stays as it is");
     }
 
@@ -158,7 +154,7 @@ class CreateEncryptedRepoTest {
         assertEquals(List.of("kmsKeyId", "repositoryDescription", "tags", "tags"),
                 update.json().path("changes").valueStream().map(c -> c.path("field").asText()).toList());
         assertEquals("old", update.json().at("/changes/1/from").asText());
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
         assertNull(repository().key());
     }
 
@@ -244,7 +240,7 @@ class CreateEncryptedRepoTest {
     static void undo(Script.Run run) throws Exception {
         assertEquals(0, run.exitCode(), run.err());
         var shell = new ProcessBuilder("sh", "-c", run.json().path("undo").asText()).redirectErrorStream(true);
-        shell.environment().putAll(Script.environment(aws));
+        Script.within(aws, shell);
         aws.onCall(call -> { });
         var process = shell.start();
         var said = new String(process.getInputStream().readAllBytes());
@@ -308,7 +304,7 @@ class CreateEncryptedRepoTest {
         assertEquals(1, run.err().lines().count(), run.err());
         assertTrue(run.err().startsWith("create-encrypted-repo: " + name + ": ") && run.err().contains(saying),
                 run.err());
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
         assertNull(repository());
     }
 

@@ -82,10 +82,6 @@ class CreateEndpointSecurityGroupTest {
         return aws.ec2.groups(vpc).get(0);
     }
 
-    void assertReadsOnly() {
-        assertEquals(List.of(), aws.calls().stream().filter(call -> !call.readOnly()).map(Call::name).toList());
-    }
-
     @Test
     void letsInAllOfTheVpcsOwnNetworks() {
         // another VPC's is none of ours
@@ -130,7 +126,7 @@ class CreateEndpointSecurityGroupTest {
         assertEquals("", second.err());
         assertEquals(0, second.json().path("changes").size());
         assertFalse(second.json().has("undo"));
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
     }
 
     @Test
@@ -167,7 +163,7 @@ class CreateEndpointSecurityGroupTest {
         assertEquals(List.of("cidrs", "others", "tags"),
                 update.json().path("changes").valueStream().map(c -> c.path("field").asText()).toList());
         assertFalse(update.json().has("undo"));
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
         assertEquals(1, runIn("vpc-0fedcba9876543210", "--dry-run", "--cidrs", "10.0.0.0/8").exitCode());
     }
 

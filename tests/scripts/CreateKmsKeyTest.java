@@ -64,10 +64,6 @@ class CreateKmsKeyTest {
         return aws.kms.find(alias, REGION);
     }
 
-    static void assertReadsOnly() {
-        assertEquals(List.of(), aws.calls().stream().filter(call -> !call.readOnly()).map(Call::name).toList());
-    }
-
     static void set(Kms.Key key, java.util.function.Consumer<com.fasterxml.jackson.databind.node.ObjectNode> edit)
             throws Exception {
         var policy = (com.fasterxml.jackson.databind.node.ObjectNode) new ObjectMapper().readTree(key.policy);
@@ -107,7 +103,7 @@ class CreateKmsKeyTest {
         assertEquals("unchanged", second.status());
         assertEquals(0, second.json().path("changes").size());
         assertFalse(second.json().has("undo"));
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
         assertEquals("unchanged", run("--alias", alias).status(), "what is not given stays as it is");
     }
 
@@ -117,7 +113,7 @@ class CreateKmsKeyTest {
         assertEquals(0, planned.exitCode(), planned.err());
         assertEquals("would-create", planned.status());
         assertEquals(DEVELOPER, planned.json().at("/key/policy/Statement/1/Principal/AWS/0").asText());
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
         run("--alias", alias);
         aws.clearCalls();
         var update = run("--alias", alias, "--users", DEVELOPER, "--description", "new", "--no-rotation", "--tags",
@@ -126,7 +122,7 @@ class CreateKmsKeyTest {
         assertEquals(List.of("policy", "description", "rotationPeriodInDays", "tags"),
                 update.json().path("changes").valueStream().map(c -> c.path("field").asText()).toList());
         assertFalse(update.json().has("undo"), "nothing was done");
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
     }
 
     @Test
@@ -229,7 +225,7 @@ class CreateKmsKeyTest {
         assertEquals("", run.out());
         assertEquals(1, run.err().lines().count(), run.err());
         assertTrue(run.err().startsWith("create-kms-key: " + alias + ": ") && run.err().contains(saying), run.err());
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
     }
 
     @Test

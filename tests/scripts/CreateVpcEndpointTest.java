@@ -120,10 +120,6 @@ class CreateVpcEndpointTest {
         return run.json().path("changes").valueStream().map(c -> c.path("field").asText()).toList();
     }
 
-    void assertReadsOnly() {
-        assertEquals(List.of(), aws.calls().stream().filter(call -> !call.readOnly()).map(Call::name).toList());
-    }
-
     long count(String call) {
         return aws.calls().stream().filter(c -> c.name().equals(call)).count();
     }
@@ -176,7 +172,7 @@ class CreateVpcEndpointTest {
         assertEquals("", second.err());
         assertEquals(0, second.json().path("changes").size());
         assertFalse(second.json().has("undo"));
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
         assertEquals("unchanged",
                 run().json().at("/endpoints/" + (options.contains("git") ? 1 : 0) + "/status").asText(),
                 "what is not given stays as it is");
@@ -194,7 +190,7 @@ class CreateVpcEndpointTest {
                 planned.json().at("/endpoints/1/subnetIds").toString());
         assertFalse(planned.json().has("undo"));
         assertFalse(planned.json().at("/endpoints/0").has("vpcEndpointId"));
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
         run("--availability-zones", "eu-west-1b", "--no-private-dns");
         aws.clearCalls();
         var second = aws.ec2.createSecurityGroup(vpc, "second");
@@ -205,7 +201,7 @@ class CreateVpcEndpointTest {
         assertEquals(DEVELOPER,
                 update.json().at("/endpoints/0/policy/Statement/0/Condition/ArnEquals/aws:PrincipalArn/0").asText());
         assertFalse(update.json().has("undo"));
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
     }
 
     @Test
@@ -276,7 +272,7 @@ class CreateVpcEndpointTest {
         assertEquals("", run.out());
         assertEquals(1, run.err().lines().count(), run.err());
         assertTrue(run.err().startsWith("create-vpc-endpoint: ") && run.err().contains(saying), run.err());
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
     }
 
     @Test

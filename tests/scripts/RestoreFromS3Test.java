@@ -7,14 +7,12 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.MessageDigest;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -32,8 +30,6 @@ import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.zip.CRC32;
-import java.util.zip.GZIPInputStream;
-import java.util.zip.GZIPOutputStream;
 import localaws.Call;
 import localaws.CodeCommit;
 import localaws.Fault;
@@ -140,44 +136,19 @@ class RestoreFromS3Test {
         }
         if (!document.has("refs")) document.putObject("refs");
         change.accept(document);
-        bucket.put(stem + ".manifest.json.gz", gzip(document));
+        bucket.put(stem + ".manifest.json.gz", Backups.gzip(document));
         return stem + ".manifest.json.gz";
     }
 
     /** Puts an object, and says of it what a manifest does. */
     ObjectNode object(String key, byte[] bytes) {
         bucket.put(key, bytes);
-        var crc = new CRC32();
-        crc.update(bytes);
-        return JSON.createObjectNode().put("key", key).put("size", bytes.length).put("sha256", sha256(bytes))
-                .put("crc32", Base64.getEncoder()
-                        .encodeToString(ByteBuffer.allocate(4).putInt((int) crc.getValue()).array()));
-    }
-
-    static String sha256(byte[] bytes) {
-        try {
-            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
-        } catch (java.security.NoSuchAlgorithmException e) {
-            throw new AssertionError(e);
-        }
-    }
-
-    static byte[] gzip(JsonNode document) {
-        var bytes = new ByteArrayOutputStream();
-        try (var out = new GZIPOutputStream(bytes)) {
-            JSON.writeValue(out, document);
-        } catch (IOException e) {
-            throw new AssertionError(e);
-        }
-        return bytes.toByteArray();
+        return JSON.createObjectNode().put("key", key).put("size", bytes.length)
+                .put("sha256", Backups.sha("SHA-256", bytes)).put("crc32", Backups.crc32(bytes));
     }
 
     ObjectNode manifest(String key) {
-        try (var in = new GZIPInputStream(new ByteArrayInputStream(bucket.get(key)))) {
-            return (ObjectNode) JSON.readTree(in);
-        } catch (IOException e) {
-            throw new AssertionError(e);
-        }
+        return Backups.document(bucket, key);
     }
 
     String bundle(String manifest, int index) {
@@ -236,31 +207,17 @@ class RestoreFromS3Test {
         return run;
     }
 
-    String git(Path repository, String... command) throws Exception {
-        var process = new ProcessBuilder(
-                Stream.concat(Stream.of("git", "--git-dir=" + repository), Stream.of(command)).toList())
-                .redirectErrorStream(true).start();
-        var out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        assertEquals(0, process.waitFor(), out);
-        return out;
-    }
-
-    Map<String, String> refs(Path repository) throws Exception {
-        return git(repository, "for-each-ref", "--format=%(refname) %(objectname)").lines().collect(
-                Collectors.toMap(line -> line.split(" ")[0], line -> line.split(" ")[1], (a, b) -> a, TreeMap::new));
-    }
-
     static Map<String, String> refs(JsonNode manifest) {
         return manifest.path("refs").properties().stream().collect(
                 Collectors.toMap(Map.Entry::getKey, ref -> ref.getValue().asText(), (a, b) -> a, TreeMap::new));
     }
 
     void assertRestored(String manifest, Path repository) throws Exception {
-        assertEquals(refs(manifest(manifest)), refs(repository));
+        assertEquals(refs(manifest(manifest)), Git.refs(repository));
         var head = manifest(manifest).path("head").asText("refs/heads/main");
         assertEquals((head.startsWith("refs/") ? "ref: " : "") + head + "\n",
                 Files.readString(repository.resolve("HEAD")));
-        var fsck = git(repository, "fsck", "--strict", "--full");
+        var fsck = Git.run(repository, "fsck", "--strict", "--full");
         assertTrue(fsck.lines().allMatch(
                 line -> line.startsWith("notice: ") || line.startsWith("dangling ") || line.startsWith("Checking ")),
                 fsck);
@@ -269,12 +226,8 @@ class RestoreFromS3Test {
     }
 
     void assertRestored(String manifest, CodeCommit.Repo repository) throws Exception {
-        assertEquals(refs(manifest(manifest)), refs(repository.directory()));
-        git(repository.directory(), "fsck", "--strict", "--full");
-    }
-
-    void assertReadsOnly() {
-        assertEquals(List.of(), aws.calls().stream().filter(call -> !call.readOnly()).map(Call::name).toList());
+        assertEquals(refs(manifest(manifest)), Git.refs(repository.directory()));
+        Git.run(repository.directory(), "fsck", "--strict", "--full");
     }
 
     List<String> names(String prefix) {
@@ -305,11 +258,9 @@ class RestoreFromS3Test {
                 .ref("refs/tags/\uD83D\uDE00", "refs/heads/main");
         var nights = new ArrayList<String>();
         nights.add(save(repository, null, NIGHT));
-        repository.commit("refs/heads/main", "dir/a", "1\n".repeat(2000) + "more\n").work(g -> {
-            for (var ref : List.of("refs/heads/gone", "refs/heads/flat", "refs/notes/commits")) delete(g, ref);
-        });
-        repository.ref("refs/heads/flat/now-a-folder", "refs/heads/main").ref("refs/tags/blob2",
-                "refs/heads/main:dir/a");
+        repository.commit("refs/heads/main", "dir/a", "1\n".repeat(2000) + "more\n");
+        SampleRepositories.deleteRefs(repository, "refs/heads/gone|refs/heads/flat|refs/notes/commits")
+                .ref("refs/heads/flat/now-a-folder", "refs/heads/main").ref("refs/tags/blob2", "refs/heads/main:dir/a");
         nights.add(save(repository, nights.get(0), NIGHT.plusSeconds(86_400)));
         repository.ref("refs/heads/old", "refs/heads/main~2");
         nights.add(save(repository, nights.get(1), NIGHT.plusSeconds(2 * 86_400)));
@@ -318,12 +269,6 @@ class RestoreFromS3Test {
         nights.add(save(repository, nights.get(2), NIGHT.plusSeconds(3 * 86_400)));
         assertEquals(List.of(1, 2, 2, 3), nights.stream().map(key -> manifest(key).path("chain").size()).toList());
         return nights;
-    }
-
-    static void delete(org.eclipse.jgit.lib.Repository local, String ref) throws IOException {
-        var update = local.updateRef(ref);
-        update.setForceUpdate(true);
-        update.delete();
     }
 
     @ParameterizedTest
@@ -339,8 +284,8 @@ class RestoreFromS3Test {
             assertEquals(manifest(nights.get(i)).path("refs").size(), run.json().path("refs").asInt());
             assertEquals(nights.get(i), run.json().at("/restorePoint/manifest").asText());
         }
-        assertFalse(refs(home.resolve("night1")).containsKey("refs/heads/gone"), "deleted branches stay deleted");
-        assertReadsOnly();
+        assertFalse(Git.refs(home.resolve("night1")).containsKey("refs/heads/gone"), "deleted branches stay deleted");
+        Script.assertReadsOnly(aws);
         assertEquals(Set.of(), leftovers());
     }
 
@@ -354,9 +299,9 @@ class RestoreFromS3Test {
         for (var file : List.of("HEAD", "config", "packed-refs"))
             assertEquals(Files.readString(home.resolve("git").resolve(file)),
                     Files.readString(home.resolve("no git here").resolve(file)));
-        assertEquals(git(home.resolve("git"), "rev-list", "--objects", "--all"),
-                git(home.resolve("no git here"), "rev-list", "--objects", "--all"));
-        assertEquals(git(home.resolve("git"), "clone", "--quiet", home.resolve("git").toString(),
+        assertEquals(Git.run(home.resolve("git"), "rev-list", "--objects", "--all"),
+                Git.run(home.resolve("no git here"), "rev-list", "--objects", "--all"));
+        assertEquals(Git.run(home.resolve("git"), "clone", "--quiet", home.resolve("git").toString(),
                 home.resolve("clone").toString()), "");
     }
 
@@ -413,7 +358,7 @@ class RestoreFromS3Test {
                         "triggers"),
                 run.json().path("changes").valueStream().map(c -> c.path("field").asText()).toList());
         assertNull(aws.codecommit.repository("new"));
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
     }
 
     // Which restore point
@@ -468,7 +413,7 @@ class RestoreFromS3Test {
         failed(restore("--list", "--backup-region", "us-east-1"), "111122223333/us-east-1/");
         failed(restore("--list", "--backup-account", "444455556666", "--prefix", "p"),
                 "s3://backups/p/444455556666/eu-west-1/");
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
     }
 
     // What is refused
@@ -577,7 +522,7 @@ class RestoreFromS3Test {
         else if (what.equals("json"))
             bucket.put(nights.get(2), java.util.Arrays.copyOf(bucket.get(nights.get(2)), 100));
         else if (what.equals("missing")) bucket.delete(nights.get(2));
-        else bucket.put(nights.get(2), gzip(document));
+        else bucket.put(nights.get(2), Backups.gzip(document));
         failed(toDirectory(nights.get(2), "r"),
                 nights.get(2) + (what.equals("format") ? " has format 2 and this release reads format 1"
                         : what.equals("objectFormat") ? " is of a repository with "
@@ -706,7 +651,7 @@ class RestoreFromS3Test {
         var second = ok(restore("--repository-name", "payments", "--to-repository-name", "again"));
         assertEquals("unchanged", second.status());
         assertEquals(0, second.json().path("changes").size());
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
         assertEquals(1, names("s3:GetObject").size(), "nothing but the manifest is downloaded");
         ok(restore("--repository-name", "payments", "--to-repository-name", "again", "--kms-key-id",
                 "alias/codecommit"));
@@ -726,7 +671,7 @@ class RestoreFromS3Test {
         assertEquals(List.of("kept", "tell"),
                 original.triggers().valueStream().map(t -> t.path("name").asText()).toList());
         assertNull(original.key(), "the key of an existing repository stays");
-        original.work(g -> delete(g, "refs/heads/topic")).ref("refs/heads/main", "refs/heads/main");
+        SampleRepositories.deleteRefs(original, "refs/heads/topic").ref("refs/heads/main", "refs/heads/main");
         assertEquals("updated", ok(toRepository(point, "payments")).status());
         assertRestored(point, original);
     }
@@ -736,16 +681,16 @@ class RestoreFromS3Test {
         var point = payments();
         var other = aws.codecommit.createRepository("other").commit("refs/heads/main", "z", "z")
                 .commit("refs/heads/mine", "z", "z");
-        var before = refs(other.directory());
+        var before = Git.refs(other.directory());
         aws.clearCalls();
         failed(toRepository(point, "other"), "other: has other refs than ", "refs/heads/main, refs/heads/mine",
                 "nothing was changed");
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
         assertEquals(0, names("s3:GetObject").size() - 1, "refused before anything is downloaded");
-        assertEquals(before, refs(other.directory()));
+        assertEquals(before, Git.refs(other.directory()));
         var behind = aws.codecommit.createRepository("behind").commit("refs/heads/main", "a", "1");
         failed(toRepository(point, "behind"), "refs/heads/main");
-        assertEquals(1, refs(behind.directory()).size());
+        assertEquals(1, Git.refs(behind.directory()).size());
         var extra = aws.codecommit.createRepository("extra");
         ok(toRepository(point, "extra"));
         extra.commit("refs/heads/extra", "q", "q");
@@ -774,7 +719,7 @@ class RestoreFromS3Test {
                 run.json().path("leftOut").toString());
         var expected = refs(manifest(nights.get(0)));
         expected.remove("refs/notes/commits");
-        assertEquals(expected, refs(aws.codecommit.repository("odd2").directory()));
+        assertEquals(expected, Git.refs(aws.codecommit.repository("odd2").directory()));
         assertEquals(expected.size(), run.json().path("refs").asInt());
         var second = toRepository(nights.get(0), "odd2");
         assertEquals(3, second.exitCode());
@@ -971,7 +916,7 @@ class RestoreFromS3Test {
                 "; the same command again does the rest");
         var half = aws.codecommit.repository("parts");
         assertEquals(point.replaceAll(".*/|\\.manifest.*", ""), half.tags().get(RestoreFromS3.MARK));
-        var onItsWay = refs(half.directory());
+        var onItsWay = Git.refs(half.directory());
         assertTrue(
                 !onItsWay.isEmpty() && onItsWay.entrySet().stream()
                         .anyMatch(ref -> !ref.getValue().equals(refs(manifest(point)).get(ref.getKey()))),
@@ -997,12 +942,12 @@ class RestoreFromS3Test {
         failed(toRepository(point, "parts"));
         aws.clearFaults();
         var half = aws.codecommit.repository("parts");
-        var moved = refs(half.directory()).entrySet().stream()
+        var moved = Git.refs(half.directory()).entrySet().stream()
                 .filter(ref -> !ref.getValue().equals(refs(manifest(point)).get(ref.getKey()))).map(Map.Entry::getKey)
                 .findFirst().orElseThrow();
         half.commit(moved, "mine", "mine");
         failed(toRepository(point, "parts"), "somebody else pushes there: " + moved);
-        assertEquals(half.resolve(moved).name(), refs(half.directory()).get(moved));
+        assertEquals(half.resolve(moved).name(), Git.refs(half.directory()).get(moved));
     }
 
     @ParameterizedTest
@@ -1034,10 +979,10 @@ class RestoreFromS3Test {
         assertEquals("", new String(importer.getInputStream().readAllBytes()));
         var point = save(repository, null, NIGHT);
         ok(toDirectory(point, "r"));
-        assertEquals(refs(manifest(point)), refs(home.resolve("r")));
+        assertEquals(refs(manifest(point)), Git.refs(home.resolve("r")));
         var run = ok(toRepository(point, "many2", "--kms-key-id", "alias/codecommit"));
         assertEquals(count + 1, run.json().path("refs").asInt());
-        assertEquals(refs(manifest(point)), refs(aws.codecommit.repository("many2").directory()));
+        assertEquals(refs(manifest(point)), Git.refs(aws.codecommit.repository("many2").directory()));
         assertEquals(count / 3_000 + 1, pushes(), "in as few pushes as the server's limit of 4,000 refs allows");
     }
 
@@ -1248,8 +1193,7 @@ class RestoreFromS3Test {
         command.addAll(List.of(args));
         var builder = new ProcessBuilder(command).redirectErrorStream(true)
                 .redirectOutput(home.resolve("said").toFile());
-        builder.environment().putAll(Script.environment(aws));
-        return builder.start();
+        return Script.within(aws, builder).start();
     }
 
     @ParameterizedTest
@@ -1291,11 +1235,11 @@ class RestoreFromS3Test {
         var nights = new ArrayList<Map<String, String>>();
         for (var night = 0; night < 4; night++) {
             if (night == 1) repository.commit("refs/heads/main", "x", "y").annotatedTag("night1", "refs/heads/main");
-            if (night == 2) repository.work(g -> delete(g, "refs/heads/flat/now-a-folder")).ref("refs/heads/flat",
-                    "refs/heads/main~1");
+            if (night == 2) SampleRepositories.deleteRefs(repository, "refs/heads/flat/now-a-folder")
+                    .ref("refs/heads/flat", "refs/heads/main~1");
             if (night == 3) repository.ref("refs/heads/main", "refs/heads/main~2").commit("refs/heads/main", "z", "z")
                     .defaultBranch("flat");
-            nights.add(refs(repository.directory()));
+            nights.add(Git.refs(repository.directory()));
             aws.onCall(call -> { });
             var backup = Script.run(new BackupToS3().commandLine(), "--bucket", "backups");
             assertEquals(0, backup.exitCode(), backup.err());
@@ -1309,13 +1253,13 @@ class RestoreFromS3Test {
             for (var reader : readers()) {
                 git = reader;
                 ok(toDirectory(points.get(night), reader + night));
-                assertEquals(nights.get(night), refs(home.resolve(reader + night)));
+                assertEquals(nights.get(night), Git.refs(home.resolve(reader + night)));
                 assertRestored(points.get(night), home.resolve(reader + night));
             }
         assertEquals("ref: refs/heads/flat\n", Files.readString(home.resolve("git3/HEAD")));
         ok(restore("--repository-name", "empty", "--to-repository-name", "empty2", "--kms-key-id", "alias/codecommit"));
         ok(restore("--repository-name", "odd", "--to-repository-name", "odd2", "--kms-key-id", "alias/codecommit"));
-        assertEquals(nights.get(3), refs(aws.codecommit.repository("odd2").directory()));
+        assertEquals(nights.get(3), Git.refs(aws.codecommit.repository("odd2").directory()));
         assertEquals("flat", aws.codecommit.repository("odd2").defaultBranch());
     }
 
@@ -1341,12 +1285,11 @@ class RestoreFromS3Test {
             var folder = Files.createDirectory(home.resolve("night" + nights.indexOf(night)));
             var shell = new ProcessBuilder("bash", "-euo", "pipefail", "-c", recipe("Restoring by hand"))
                     .directory(folder.toFile()).redirectErrorStream(true);
-            shell.environment().putAll(Script.environment(aws));
             shell.environment().putAll(Map.of("bucket", "backups", "manifest", night));
-            var process = shell.start();
+            var process = Script.within(aws, shell).start();
             var said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
             assertEquals(0, process.waitFor(), said);
-            assertEquals(refs(manifest(night)), refs(folder.resolve("repository.git")));
+            assertEquals(refs(manifest(night)), Git.refs(folder.resolve("repository.git")));
             var head = manifest(night).path("head").asText("");
             if (!head.isEmpty()) assertEquals((head.startsWith("refs/") ? "ref: " : "") + head + "\n",
                     Files.readString(folder.resolve("repository.git/HEAD")));
@@ -1354,9 +1297,8 @@ class RestoreFromS3Test {
         bucket.corrupt(bundle(nights.get(3), 1), 60);
         var shell = new ProcessBuilder("bash", "-euo", "pipefail", "-c", recipe("Restoring by hand"))
                 .directory(Files.createDirectory(home.resolve("damaged")).toFile()).redirectErrorStream(true);
-        shell.environment().putAll(Script.environment(aws));
         shell.environment().putAll(Map.of("bucket", "backups", "manifest", nights.get(3)));
-        var process = shell.start();
+        var process = Script.within(aws, shell).start();
         var said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertFalse(process.waitFor() == 0, said);
     }
@@ -1366,8 +1308,8 @@ class RestoreFromS3Test {
     @Test
     void writesPullRequestsToAFile() throws Exception {
         var repository = aws.codecommit.createRepository("prs").commit("refs/heads/main", "a", "1");
-        var first = gzip(pullRequests(Map.of("7", "ünï", "12", "new")));
-        var second = gzip(pullRequests(Map.of("12", "renamed")));
+        var first = Backups.gzip(pullRequests(Map.of("7", "ünï", "12", "new")));
+        var second = Backups.gzip(pullRequests(Map.of("12", "renamed")));
         var point = save(repository, null, NIGHT,
                 m -> m.putArray("pullRequests").add(object(ROOT + "prs/w.pull-requests.json.gz", first))
                 .add(object(ROOT + "prs/x.pull-requests.json.gz", second)));

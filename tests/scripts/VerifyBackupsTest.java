@@ -10,11 +10,9 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.MessageDigest;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
@@ -23,19 +21,17 @@ import java.time.format.DateTimeFormatter;
 import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Base64;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.TreeMap;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
-import java.util.TreeMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import java.util.zip.CRC32;
-import java.util.zip.GZIPOutputStream;
 import localaws.Call;
 import localaws.CodeCommit;
 import localaws.Fault;
@@ -65,7 +61,6 @@ import software.amazon.awssdk.core.sync.RequestBody;
 import software.amazon.awssdk.http.SdkHttpClient;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
 import software.amazon.awssdk.regions.Region;
-import software.amazon.awssdk.services.codecommit.CodeCommitClient;
 import software.amazon.awssdk.services.s3.S3Client;
 import software.amazon.awssdk.services.s3.model.ChecksumAlgorithm;
 import software.amazon.awssdk.services.s3.model.CompletedPart;
@@ -116,8 +111,7 @@ class VerifyBackupsTest {
         all.addAll(List.of(args));
         var run = Script.run(script.commandLine(), all.toArray(String[]::new));
         ALL.addAll(aws.calls());
-        assertEquals(List.of(), aws.calls().stream().filter(call -> !call.readOnly()).map(Call::name).toList(),
-                "only reads");
+        Script.assertReadsOnly(aws);
         assertTrue(run.exitCode() != 1 && run.exitCode() != 2 || run.out().isEmpty(), run.out());
         return run;
     }
@@ -181,48 +175,18 @@ class VerifyBackupsTest {
     }
 
     void put(String key, byte[] bytes) {
-        s3.putObject(r -> r.bucket("backups").key(key).checksumCRC32(crc32(bytes)), RequestBody.fromBytes(bytes));
-    }
-
-    void deleteRepository(String name) {
-        try (var client = CodeCommitClient.builder().endpointOverride(aws.endpoint()).region(Region.EU_WEST_1)
-                .httpClient(HTTP)
-                .credentialsProvider(OPERATOR).build()) {
-            client.deleteRepository(r -> r.repositoryName(name));
-        }
-    }
-
-    static byte[] gzip(JsonNode document) {
-        var bytes = new ByteArrayOutputStream();
-        try (var out = new GZIPOutputStream(bytes)) {
-            out.write(document.toString().getBytes(StandardCharsets.UTF_8));
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-        return bytes.toByteArray();
-    }
-
-    static String crc32(byte[] bytes) {
-        var crc = new CRC32();
-        crc.update(bytes);
-        return Base64.getEncoder().encodeToString(ByteBuffer.allocate(4).putInt((int) crc.getValue()).array());
+        s3.putObject(r -> r.bucket("backups").key(key).checksumCRC32(Backups.crc32(bytes)), RequestBody.fromBytes(bytes));
     }
 
     ObjectNode object(String key, String kind, byte[] bytes) {
-        try {
-            var sha256 = HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
-            return JSON.createObjectNode().put("key", key).put("kind", kind).put("size", bytes.length)
-                    .put("sha256", sha256).put("crc32", crc32(bytes));
-        } catch (java.security.GeneralSecurityException e) {
-            throw new IllegalStateException(e);
-        }
+        return JSON.createObjectNode().put("key", key).put("kind", kind).put("size", bytes.length)
+                .put("sha256", Backups.sha("SHA-256", bytes)).put("crc32", Backups.crc32(bytes));
     }
 
     static Map<String, String> refs(CodeCommit.Repo repo) {
         try {
-            return repo.git().getRefDatabase().getRefsByPrefix("refs/").stream()
-                    .collect(
-                            Collectors.toMap(r -> r.getName(), r -> r.getObjectId().name(), (a, b) -> a, TreeMap::new));
+            return repo.git().getRefDatabase().getRefsByPrefix("refs/").stream().collect(Collectors
+                    .toMap(ref -> ref.getName(), ref -> ref.getObjectId().name(), (a, b) -> a, TreeMap::new));
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
@@ -292,7 +256,7 @@ class VerifyBackupsTest {
         manifest.set("refs", JSON.valueToTree(refs(repo)));
         manifest.set("chain", chain);
         change.accept(manifest);
-        put(stem + ".manifest.json.gz", gzip(manifest));
+        put(stem + ".manifest.json.gz", Backups.gzip(manifest));
         return new Made(stem + ".manifest.json.gz", manifest);
     }
 
@@ -308,7 +272,7 @@ class VerifyBackupsTest {
         for (var made : newest)
             repositories.putObject(made.key.split("/")[4]).put("outcome", outcome).put("manifest", made.key);
         put(prefix("runs/" + region) + TIME.format(at) + "-" + HexFormat.of().toHexDigits(new Random().nextInt())
-                + ".json.gz", gzip(record));
+                + ".json.gz", Backups.gzip(record));
     }
 
     CodeCommit.Repo repository(String name) {
@@ -404,12 +368,12 @@ class VerifyBackupsTest {
 
     @Test
     void verifiesPullRequestsToo() {
-        var bytes = gzip(JSON.createObjectNode().put("format", 1));
+        var bytes = Backups.gzip(JSON.createObjectNode().put("format", 1));
         var made = full(repository("payments"), manifest -> { });
         var key = made.stem() + ".pull-requests.json.gz";
         put(key, bytes);
         made.manifest.putArray("pullRequests").add(object(key, null, bytes).without("kind"));
-        put(made.key, gzip(made.manifest));
+        put(made.key, Backups.gzip(made.manifest));
         record(made);
         assertVerified(run("--deep"));
         assertEquals(2, run().json().at("/totals/objects").asInt());
@@ -434,12 +398,12 @@ class VerifyBackupsTest {
             assertVerified(run());
             assertVerified(run("--all", "--deep"));
             payments.commit("refs/heads/main", "a.txt", "night " + night).ref("refs/heads/side", "refs/heads/main~1");
-            if (night == 1) payments.work(git -> git.updateRef("refs/heads/side").delete()).ref("refs/heads/again",
-                    "refs/heads/main~2");
+            if (night == 1) SampleRepositories.deleteRefs(payments, "refs/heads/side")
+                    .ref("refs/heads/again", "refs/heads/main~2");
             if (night == 2) gone.ref("refs/heads/new", "refs/heads/main");
         }
         assertEquals(4 + 2 + 1, run("--all").json().at("/totals/restorePoints").asInt());
-        deleteRepository("gone");
+        aws.codecommit.deleteRepository("eu-west-1", "gone");
         assertEquals("vanished", run("--deep").json().at("/findings/0/kind").asText());
     }
 
@@ -601,16 +565,16 @@ class VerifyBackupsTest {
         var made = chain(repo, manifest -> { });
         record(Instant.now().minusSeconds(60), "saved", made);
         var record = prefix("runs/eu-west-1") + TIME.format(Instant.now()) + "-00000000.json.gz";
-        put(record, gzip(JSON.createObjectNode().put("format", 1)));
+        put(record, Backups.gzip(JSON.createObjectNode().put("format", 1)));
         bucket.corrupt(record, bucket.size(record) - 6);
         bucket.corrupt(made.key, bucket.size(made.key) - 6);
         var unreadable = "payments unreadable " + made.file();
         assertFound(run(), unreadable, "null unreadable " + record.replaceAll(".*/", ""));
-        var half = Arrays.copyOf(gzip(made.manifest), 100);
-        for (var bytes : List.of(new byte[0], "not gzipped".getBytes(), gzip(JSON.createArrayNode()), half,
-                gzip(JSON.getNodeFactory().textNode("x")))) {
+        var half = Arrays.copyOf(Backups.gzip(made.manifest), 100);
+        for (var bytes : List.of(new byte[0], "not gzipped".getBytes(), Backups.gzip(JSON.createArrayNode()), half,
+                Backups.gzip(JSON.getNodeFactory().textNode("x")))) {
             put(made.key, bytes);
-            put(record, gzip(JSON.createObjectNode().put("format", 1)));
+            put(record, Backups.gzip(JSON.createObjectNode().put("format", 1)));
             var run = run("--all");
             assertEquals(4, run.exitCode());
             assertEquals(1, findings(run).size());
@@ -704,7 +668,7 @@ class VerifyBackupsTest {
                 "side");
         var side = repo.resolve("refs/heads/side");
         var first = full(repo);
-        repo.work(git -> git.updateRef("refs/heads/side").delete());
+        SampleRepositories.deleteRefs(repo, "refs/heads/side");
         repo.ref("refs/heads/side", "refs/heads/main~1");
         assertEquals(side.name(), first.manifest.at("/refs/refs~1heads~1side").asText());
         repo.commit("refs/heads/main", "a.txt", "second");
@@ -793,11 +757,11 @@ class VerifyBackupsTest {
                 .createMultipartUpload(r -> r.bucket("backups").key(key).checksumAlgorithm(ChecksumAlgorithm.CRC32))
                 .uploadId();
         var part = s3.uploadPart(
-                r -> r.bucket("backups").key(key).uploadId(upload).partNumber(1).checksumCRC32(crc32(bytes)),
+                r -> r.bucket("backups").key(key).uploadId(upload).partNumber(1).checksumCRC32(Backups.crc32(bytes)),
                 RequestBody.fromBytes(bytes));
         s3.completeMultipartUpload(r -> r.bucket("backups").key(key).uploadId(upload)
                 .multipartUpload(m -> m.parts(
-                        CompletedPart.builder().partNumber(1).eTag(part.eTag()).checksumCRC32(crc32(bytes)).build())));
+                        CompletedPart.builder().partNumber(1).eTag(part.eTag()).checksumCRC32(Backups.crc32(bytes)).build())));
         var run = run();
         assertVerified(run);
         assertTrue(
@@ -879,7 +843,7 @@ class VerifyBackupsTest {
         var made = full(repository("payments"));
         record(made);
         assertVerified(run());
-        deleteRepository("payments");
+        aws.codecommit.deleteRepository("eu-west-1", "payments");
         var anew = repository("payments");
         var run = run();
         assertFound(run, "payments missing ");
@@ -915,7 +879,7 @@ class VerifyBackupsTest {
         var first = full(repo);
         var second = incr(repo.commit("refs/heads/main", "a.txt", "second"), first);
         record(second);
-        deleteRepository("gone");
+        aws.codecommit.deleteRepository("eu-west-1", "gone");
         var run = run();
         assertFound(run, "gone vanished " + first.bundle(0));
         var day = when.equals("never") ? null : when.contains("-") ? when : in(1 + Integer.parseInt(when));
@@ -936,7 +900,7 @@ class VerifyBackupsTest {
     @Test
     void saysWhenItIsNotKnownWhenABackupGoes() {
         record(full(repository("gone")));
-        deleteRepository("gone");
+        aws.codecommit.deleteRepository("eu-west-1", "gone");
         aws.inject(Fault.on("s3:GetBucketLifecycleConfiguration").always().error(403, "AccessDenied", "Access Denied"));
         var run = run();
         assertEquals(4, run.exitCode());
@@ -954,10 +918,10 @@ class VerifyBackupsTest {
         var old = full(repository("old"));
         var renamed = repository("new");
         var id = ((ObjectNode) old.manifest.path("repository")).put("repositoryId", renamed.id);
-        put(old.key, gzip(old.manifest));
+        put(old.key, Backups.gzip(old.manifest));
         assertEquals(renamed.id, id.path("repositoryId").asText());
         record(old);
-        deleteRepository("old");
+        aws.codecommit.deleteRepository("eu-west-1", "old");
         var run = run();
         assertFound(run, "old vanished " + old.bundle(0), "new missing ");
         assertTrue(messages(run).contains("is no longer in CodeCommit, but is named new;"), messages(run));
@@ -1068,7 +1032,7 @@ class VerifyBackupsTest {
                 "arn:aws:codecommit:eu-west-1:999988887777:payments"));
         var json = made.manifest.toString().replace("111122223333", "999988887777");
         for (var key : bucket.keys()) put(key.replace("111122223333", "999988887777"),
-                key.endsWith(".bundle") ? bucket.get(key) : gzip(parse(json)));
+                key.endsWith(".bundle") ? bucket.get(key) : Backups.gzip(parse(json)));
         var run = run("--account", "999988887777");
         assertFound(run, "payments stale ");
         assertEquals("999988887777", run.json().path("account").asText());
@@ -1117,7 +1081,7 @@ class VerifyBackupsTest {
         assertFails(run("--prefix", "elsewhere", "--no-codecommit"),
                 "nothing is backed up in eu-west-1; see to --prefix, --account, --region and --repository-names");
         assertFails(run("--print", "/nothing"), "the result has nothing at /nothing");
-        deleteRepository("payments");
+        aws.codecommit.deleteRepository("eu-west-1", "payments");
         var nothing = run("--prefix", "elsewhere");
         assertVerified(nothing);
         assertEquals(0, nothing.json().path("repositories").size(), "CodeCommit says that there is none");
@@ -1154,7 +1118,7 @@ class VerifyBackupsTest {
             "s3:GetBucketLifecycleConfiguration"})
     void survivesThrottlingServerErrorsAndLostAnswers(String call) {
         record(chain(repository("payments"), manifest -> { }), full(repository("gone")));
-        deleteRepository("gone");
+        aws.codecommit.deleteRepository("eu-west-1", "gone");
         var expected = findings(run("--deep"));
         for (var fault : List.of(Fault.on(call).throttle(), Fault.on(call).serverError(), Fault.on(call).loseAnswer(),
                 Fault.on(call).after(1).throttle(),
@@ -1232,8 +1196,7 @@ class VerifyBackupsTest {
         command.addAll(List.of("./jbang", "-R=-Djava.io.tmpdir=" + directory, "scripts/VerifyBackups.java", "--bucket",
                 "backups", "--deep"));
         var builder = new ProcessBuilder(command);
-        builder.environment().putAll(Script.environment(aws));
-        var process = builder.redirectError(ProcessBuilder.Redirect.DISCARD).start();
+        var process = Script.within(aws, builder).redirectError(ProcessBuilder.Redirect.DISCARD).start();
         try {
             for (var i = 0; i < 600 && calls("s3:GetObject") < 3 && process.isAlive(); i++) Thread.sleep(100);
             for (var i = 0; i < 50 && list(directory).isEmpty(); i++) Thread.sleep(100);
@@ -1246,7 +1209,7 @@ class VerifyBackupsTest {
             assertEquals(List.of(), list(directory));
         } finally {
             process.destroyForcibly();
-            BackupToS3Test.delete(directory);
+            Directories.delete(directory);
         }
     }
 

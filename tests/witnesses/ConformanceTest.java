@@ -1,11 +1,9 @@
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.BufferedReader;
 import java.io.ByteArrayInputStream;
@@ -23,8 +21,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.TreeMap;
-import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -78,101 +74,22 @@ class ConformanceTest {
 
     // ---- Other programs
 
-    record Output(int exitCode, String out, String err) { }
-
-    static final Map<String, Boolean> FOUND = new ConcurrentHashMap<>();
-
-    /** Skips a test where a program is missing; the command is one that a right installation answers. */
-    static void needs(String what, String... command) {
-        assumeTrue(has(command), what + " is not installed (" + String.join(" ", command) + ")");
-    }
-
-    static boolean has(String... command) {
-        return FOUND.computeIfAbsent(String.join(" ", command), words -> {
-            try {
-                return run(Path.of("."), Map.of(), command).exitCode == 0;
-            } catch (UncheckedIOException e) {
-                return false; // no such program
-            }
-        });
-    }
-
-    static boolean hasBoto() {
-        return has("python3", "-c", "import boto3");
-    }
-
-    static void needsAwsCli() {
-        needs("the AWS CLI", "aws", "--version");
-    }
-
-    static Output run(Path directory, Map<String, String> environment, String... command) {
-        try {
-            var err = Files.createTempFile("conformance", ".err");
-            var builder = new ProcessBuilder(command).directory(directory.toFile()).redirectError(err.toFile());
-            builder.environment().putAll(environment);
-            builder.environment()
-                    .putAll(Map.of("AWS_PAGER", "", "GIT_TERMINAL_PROMPT", "0", "PYTHONWARNINGS", "ignore"));
-            var process = builder.start();
-            process.getOutputStream().close();
-            var out = new String(process.getInputStream().readAllBytes());
-            if (!process.waitFor(60, TimeUnit.SECONDS)) process.destroyForcibly();
-            var output = new Output(process.exitValue(), out, Files.readString(err));
-            Files.delete(err);
-            return output;
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        } catch (InterruptedException e) {
-            throw new IllegalStateException(e);
-        }
-    }
-
     /** An AWS CLI command against the embedded AWS: its answer. */
     static JsonNode cli(String... arguments) {
-        var output = run(Path.of("."), Script.environment(aws), Stream.concat(Stream.of("aws", "--output", "json"),
+        var output = Program.run(Path.of("."), Script.environment(aws), Stream.concat(Stream.of("aws", "--output", "json"),
                 Arrays.stream(arguments)).toArray(String[]::new));
-        assertEquals(0, output.exitCode, () -> String.join(" ", arguments) + ": " + output.err);
+        assertEquals(0, output.exitCode(), () -> String.join(" ", arguments) + ": " + output.err());
         try {
-            return JSON.readTree(output.out.isEmpty() ? "{}" : output.out);
+            return JSON.readTree(output.out().isEmpty() ? "{}" : output.out());
         } catch (IOException e) {
-            throw new UncheckedIOException(output.out, e);
+            throw new UncheckedIOException(output.out(), e);
         }
     }
 
     /** A line of shell, as an operator would paste it. */
     static void shell(String line) {
-        var output = run(Path.of("."), Script.environment(aws), "bash", "-c", line);
-        assertEquals(0, output.exitCode, () -> line + "\n" + output.err);
-    }
-
-    static JsonNode parse(String json) {
-        try {
-            return JSON.readTree(json);
-        } catch (IOException e) {
-            throw new UncheckedIOException(json, e);
-        }
-    }
-
-    /** JSON in which order, lists of one and the spellings of a principal make no difference. */
-    static JsonNode meaning(JsonNode node) {
-        if (node instanceof ObjectNode object) {
-            var sorted = new TreeMap<String, JsonNode>();
-            object.properties().forEach(field -> {
-                var everybody = field.getKey().equals("Principal") && field.getValue().isTextual();
-                sorted.put(field.getKey(),
-                        everybody ? JSON.createObjectNode().set("AWS", field.getValue()) : meaning(field.getValue()));
-            });
-            return JSON.valueToTree(sorted);
-        }
-        if (node instanceof ArrayNode array) {
-            var sorted = array.valueStream().map(ConformanceTest::meaning)
-                    .sorted(Comparator.comparing(JsonNode::toString)).toList();
-            return sorted.size() == 1 ? sorted.get(0) : JSON.createArrayNode().addAll(sorted);
-        }
-        return node.asText().matches("\\d{12}") ? JSON.valueToTree("arn:aws:iam::" + node.asText() + ":root") : node;
-    }
-
-    static JsonNode meaning(String json) {
-        return meaning(parse(json));
+        var output = Program.run(Path.of("."), Script.environment(aws), "bash", "-c", line);
+        assertEquals(0, output.exitCode(), () -> line + "\n" + output.err());
     }
 
     /**
@@ -193,7 +110,7 @@ class ConformanceTest {
 
     @Test
     void theAwsCliFindsTheKeyAsItWasAskedFor() {
-        needsAwsCli();
+        Program.needsAwsCli();
         var alias = "alias/" + name;
         var made = Script.run(new CreateKmsKey().commandLine(), "--alias", alias, "--users",
                 "arn:aws:iam::111122223333:role/Developer", "--description",
@@ -205,7 +122,7 @@ class ConformanceTest {
         assertEquals("Enabled CUSTOMER SYMMETRIC_DEFAULT ENCRYPT_DECRYPT all code",
                 Stream.of("KeyState", "KeyManager", "KeySpec", "KeyUsage", "Description")
                 .map(member -> key.path(member).asText()).reduce((a, b) -> a + " " + b).orElseThrow());
-        var policy = parse(
+        var policy = Meaning.parse(
                 cli("kms", "get-key-policy", "--key-id", key.path("KeyId").asText(), "--policy-name", "default")
                         .path("Policy").asText());
         assertEquals(List.of("AccountAdministration", "KeyUsage"),
@@ -226,7 +143,7 @@ class ConformanceTest {
 
     @Test
     void theAwsCliFindsTheRepositoryAndWhoMadeIt() {
-        needsAwsCli();
+        Program.needsAwsCli();
         var key = aws.kms.createKey(REGION);
         var made = Script.run(new CreateEncryptedRepo().commandLine(), "--repository-name", name, "--kms-key-id",
                 key.keyId, "--repository-description",
@@ -245,7 +162,7 @@ class ConformanceTest {
 
     @Test
     void theAwsCliFindsTheSecurityGroup() {
-        needsAwsCli();
+        Program.needsAwsCli();
         var vpc = aws.ec2.createVpc(REGION, "10.20.0.0/16", "2001:db8:1234:1a00::/56");
         var made = Script.run(new CreateEndpointSecurityGroup().commandLine(), "--vpc-id", vpc, "--tags",
                 "Team=Payments");
@@ -263,7 +180,7 @@ class ConformanceTest {
 
     @Test
     void theAwsCliFindsTheEndpoints() {
-        needsAwsCli();
+        Program.needsAwsCli();
         var network = new Network();
         var made = Script.run(endpointScript(), "--vpc-id", network.vpc, "--security-group-ids", network.group,
                 "--policy", "restricted", "--repository-names",
@@ -314,17 +231,17 @@ class ConformanceTest {
             for (var endpoint : aws.ec2.endpoints(vpc)) {
                 if (endpoint.path("State").asText().equals("deleting")) continue;
                 ((ObjectNode) endpoint).put("PolicyDocument",
-                        meaning(endpoint.path("PolicyDocument").asText()).toString())
+                        Meaning.of(endpoint.path("PolicyDocument").asText()).toString())
                         .remove(List.of("NetworkInterfaceIds", "State"));
                 state.add(endpoint);
             }
-            return meaning(state);
+            return Meaning.of(state);
         }
     }
 
     @Test
     void theAwsCliFindsThePolicies() {
-        needsAwsCli();
+        Program.needsAwsCli();
         aws.iam.createRole(name);
         aws.iam.createGroup(name + "s");
         var made = Script.run(new ApplyBranchDeny().commandLine(), "--branches", "main", "release/*",
@@ -347,8 +264,8 @@ class ConformanceTest {
 
     @Test
     void theAwsCliAndGitReadTheBackup() throws IOException {
-        needsAwsCli();
-        needs("git", "git", "--version");
+        Program.needsAwsCli();
+        Program.needs("git", "git", "--version");
         aws.s3.createBucket(name, REGION);
         var repo = repositoryWithHistory(1000);
         var made = Script.run(new BackupToS3().commandLine(), "--bucket", name, "--repository-names", name);
@@ -375,13 +292,13 @@ class ConformanceTest {
     /** That the bundle is the one in the manifest, and that git reads all of the repository out of it. */
     void restoresAs(CodeCommit.Repo repo, byte[] manifest, Path bundle) throws IOException {
         var point = JSON.readTree(new GZIPInputStream(new ByteArrayInputStream(manifest)));
-        assertTrue(run(Path.of("."), Map.of(), "sha256sum", bundle.toString()).out
+        assertTrue(Program.run(Path.of("."), Map.of(), "sha256sum", bundle.toString()).out()
                 .startsWith(point.at("/chain/0/sha256").asText()), point.toString());
         git(temp, "clone", "-q", "--mirror", bundle.toString(), "mirror.git");
         var refs = new TreeMap<String, String>();
         git(temp.resolve("mirror.git"), "for-each-ref", "--format=%(refname) %(objectname)").lines()
                 .forEach(line -> refs.put(line.split(" ")[0], line.split(" ")[1]));
-        assertEquals(JSON.valueToTree(refs), meaning(point.path("refs")));
+        assertEquals(JSON.valueToTree(refs), Meaning.of(point.path("refs")));
         assertEquals(List.of("refs/heads/main", "refs/heads/release/1", "refs/tags/v1"), List.copyOf(refs.keySet()));
         for (var ref : refs.entrySet()) assertEquals(repo.resolve(ref.getKey()).name(), ref.getValue());
         git(temp.resolve("mirror.git"), "fsck", "--strict");
@@ -394,13 +311,13 @@ class ConformanceTest {
         var state = new TreeMap<String, Object>(aws.kms.aliases(REGION));
         for (var key : aws.kms.keys(REGION))
             if (key.state.equals("Enabled")) state.put(key.keyId,
-                    List.of(key.description, meaning(key.policy), key.rotationPeriod, new TreeMap<>(key.tags)));
+                    List.of(key.description, Meaning.of(key.policy), key.rotationPeriod, new TreeMap<>(key.tags)));
         return state;
     }
 
     @Test
     void theUndoOfANewKeyTakesAliasAndKeyAway() {
-        needsAwsCli();
+        Program.needsAwsCli();
         var run = takenBack(ConformanceTest::keys, new CreateKmsKey().commandLine(), "--alias", "alias/" + name,
                 "--users",
                 "arn:aws:iam::111122223333:role/Developer");
@@ -410,7 +327,7 @@ class ConformanceTest {
 
     @Test
     void theUndoOfChangesToAKeyBringsBackPolicyDescriptionRotationAndTags() {
-        needsAwsCli();
+        Program.needsAwsCli();
         var key = key();
         key.description = "it's \"$HOME\" \\ `x`, Ünïcode";
         key.tags.putAll(Map.of("Team", "O'Neill $5"));
@@ -436,7 +353,7 @@ class ConformanceTest {
 
     @Test
     void theUndoOfAnotherRotationBringsBackThePeriod() {
-        needsAwsCli();
+        Program.needsAwsCli();
         key().rotationPeriod = 200;
         var changed = takenBack(ConformanceTest::keys, new CreateKmsKey().commandLine(), "--alias", "alias/" + name,
                 "--rotation-period-in-days", "90");
@@ -452,7 +369,7 @@ class ConformanceTest {
 
     @Test
     void theUndoOfANewRepositoryDeletesIt() {
-        needsAwsCli();
+        Program.needsAwsCli();
         key();
         assertEquals("created",
                 takenBack(this::repository, new CreateEncryptedRepo().commandLine(), "--repository-name", name,
@@ -462,7 +379,7 @@ class ConformanceTest {
 
     @Test
     void theUndoOfChangesToARepositoryBringsBackKeyDescriptionAndTags() {
-        needsAwsCli();
+        Program.needsAwsCli();
         key();
         var repo = aws.codecommit.createRepository(name).key(aws.kms.createKey(REGION).arn)
                 .description("it's \"$HOME\" \\ `x`, Ünïcode").tag("Team",
@@ -479,12 +396,12 @@ class ConformanceTest {
     }
 
     static Object groups(String vpc) {
-        return aws.ec2.groups(vpc).stream().map(ConformanceTest::meaning).toList();
+        return aws.ec2.groups(vpc).stream().map(Meaning::of).toList();
     }
 
     @Test
     void theUndoOfANewSecurityGroupDeletesIt() {
-        needsAwsCli();
+        Program.needsAwsCli();
         var vpc = aws.ec2.createVpc(REGION, "10.20.0.0/16");
         assertEquals("created",
                 takenBack(() -> groups(vpc), new CreateEndpointSecurityGroup().commandLine(), "--vpc-id", vpc, "--tags",
@@ -493,7 +410,7 @@ class ConformanceTest {
 
     @Test
     void theUndoOfChangesToASecurityGroupBringsBackRulesAndTags() {
-        needsAwsCli();
+        Program.needsAwsCli();
         var vpc = aws.ec2.createVpc(REGION, "10.20.0.0/16");
         var group = aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints");
         var other = aws.ec2.createSecurityGroup(vpc, "clients");
@@ -513,7 +430,7 @@ class ConformanceTest {
 
     @Test
     void theUndoOfNewEndpointsDeletesThem() {
-        needsAwsCli();
+        Program.needsAwsCli();
         var network = new Network();
         assertEquals("created",
                 takenBack(network::endpoints, endpointScript(), "--vpc-id", network.vpc, "--security-group-ids",
@@ -523,7 +440,7 @@ class ConformanceTest {
 
     @Test
     void theUndoOfChangesToEndpointsBringsBackPolicySubnetsGroupsPrivateDnsAndTags() {
-        needsAwsCli();
+        Program.needsAwsCli();
         var network = new Network();
         var other = network.group("other");
         for (var service : List.of("codecommit", "git-codecommit")) {
@@ -544,16 +461,16 @@ class ConformanceTest {
     static Object policies(String... principals) {
         return Stream.of(principals).map(aws.iam::find).map(principal -> {
             var all = new TreeMap<String, Object>();
-            principal.inline.forEach((policy, document) -> all.put(policy, meaning(document)));
+            principal.inline.forEach((policy, document) -> all.put(policy, Meaning.of(document)));
             principal.attached.forEach(policy -> all.put(policy,
-                    meaning(aws.iam.policy(policy).versions.get(aws.iam.policy(policy).defaultVersion))));
+                    Meaning.of(aws.iam.policy(policy).versions.get(aws.iam.policy(policy).defaultVersion))));
             return all;
         }).toList();
     }
 
     @Test
     void theUndoOfADenyTakesItOffAndThatOfItsRemovalPutsItOn() {
-        needsAwsCli();
+        Program.needsAwsCli();
         aws.iam.createRole(name);
         aws.iam.createUser(name);
         aws.iam.createGroup(name);
@@ -573,7 +490,7 @@ class ConformanceTest {
 
     @Test
     void theUndoOfAManagedDenyBringsBackPolicyVersionAndAttachment() {
-        needsAwsCli();
+        Program.needsAwsCli();
         aws.iam.createRole(name);
         Supplier<?> state = () -> policies("role/" + name) + " "
                 + (aws.iam.policy("policy/" + name) == null ? "none" : aws.iam.policy("policy/" + name).description);
@@ -632,7 +549,7 @@ class ConformanceTest {
 
     /** @param input JSON with ' for ", and %s where the values go, of which JSON takes the place as JSON */
     static JsonNode botoSays(String service, String operation, String input, Object... values) {
-        needs("boto3", "python3", "-c", "import boto3");
+        Program.needs("boto3", "python3", "-c", "import boto3");
         try {
             if (boto == null) {
                 var builder = new ProcessBuilder("python3", "-W", "ignore", "-c", BRIDGE)
@@ -643,9 +560,9 @@ class ConformanceTest {
                 botoCalls = new PrintWriter(boto.outputWriter(), true);
             }
             botoCalls.println(JSON.createObjectNode().put("service", service).put("operation", operation).set("input",
-                    parse(input.replace('\'',
+                    Meaning.parse(input.replace('\'',
                     '"').formatted(values))));
-            return parse(String.valueOf(botoAnswers.readLine()));
+            return Meaning.parse(String.valueOf(botoAnswers.readLine()));
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
@@ -711,7 +628,7 @@ class ConformanceTest {
         assertEquals("available", shown.path("State").asText());
         assertEquals(JSON.valueToTree(network.subnets), shown.path("SubnetIds"));
         assertEquals(group, shown.at("/Groups/0/GroupId").asText());
-        assertEquals(meaning(ALLOW), meaning(shown.path("PolicyDocument").asText()));
+        assertEquals(Meaning.of(ALLOW), Meaning.of(shown.path("PolicyDocument").asText()));
     }
 
     static final String ALLOW = "{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"codecommit:GitPull\",\"Resource\":\"*\"}}";
@@ -724,7 +641,7 @@ class ConformanceTest {
                 JSON.valueToTree(DENY));
         var read = boto("iam", "get_role_policy", "{'RoleName': '%s', 'PolicyName': 'p'}", name).path("PolicyDocument");
         assertTrue(read.isObject(), "boto3 decodes the policy itself, if it is encoded as IAM does it");
-        assertEquals(meaning(DENY), meaning(read));
+        assertEquals(Meaning.of(DENY), Meaning.of(read));
         var decisions = boto("iam", "simulate_principal_policy",
                 "{'PolicySourceArn': 'arn:aws:iam::111122223333:role/%s', 'ActionNames': ['codecommit:GitPush', "
                         + "'codecommit:GitPull']}",
@@ -763,7 +680,7 @@ class ConformanceTest {
      * Error codes as AWS's API references name them. Those of KMS, CodeCommit and IAM must be ones that botocore's
      * models declare for the operation.
      */
-    @EnabledIf(value = "hasBoto", disabledReason = "boto3 is not installed (python3 -c import boto3)")
+    @EnabledIf(value = "Program#hasBoto", disabledReason = "boto3 is not installed (python3 -c import boto3)")
     @ParameterizedTest
     @CsvSource(delimiter = '|', textBlock = """
             kms | describe_key | {'KeyId': 'alias/none'} | NotFoundException
@@ -838,8 +755,8 @@ class ConformanceTest {
 
     @Test
     void gitPushesClonesAndFetchesWithTheAwsClisPasswords() throws IOException {
-        needsAwsCli();
-        needs("git", "git", "--version");
+        Program.needsAwsCli();
+        Program.needs("git", "git", "--version");
         var url = aws.codecommit.createRepository(name).cloneUrlHttp();
         var work = Files.createDirectory(temp.resolve("work"));
         git(work, "init", "-q", "-b", "main");
@@ -861,11 +778,11 @@ class ConformanceTest {
         environment.putAll(Map.of("GIT_CONFIG_NOSYSTEM", "1", "GIT_CONFIG_GLOBAL", "/dev/null", "GIT_AUTHOR_NAME", "a",
                 "GIT_AUTHOR_EMAIL", "a@example.com",
                 "GIT_COMMITTER_NAME", "a", "GIT_COMMITTER_EMAIL", "a@example.com"));
-        var output = run(directory, environment, Stream.concat(Stream.of("git", "-c", "credential.helper=", "-c",
+        var output = Program.run(directory, environment, Stream.concat(Stream.of("git", "-c", "credential.helper=", "-c",
                 "credential.helper=!aws codecommit credential-helper --ignore-host-check $@",
                 "-c", "credential.UseHttpPath=true"), Arrays.stream(arguments)).toArray(String[]::new));
-        assertEquals(0, output.exitCode, () -> String.join(" ", arguments) + ": " + output.err);
-        return output.out;
+        assertEquals(0, output.exitCode(), () -> String.join(" ", arguments) + ": " + output.err());
+        return output.out();
     }
 
     // ---- moto: another AWS for the scripts
@@ -890,7 +807,7 @@ class ConformanceTest {
 
     /** Points the SDK of this JVM at moto instead. */
     static void useMoto() throws Exception {
-        needs("moto", "python3", "-c", "import moto.server, flask");
+        Program.needs("moto", "python3", "-c", "import moto.server, flask");
         if (moto == null) {
             int port;
             try (var free = new ServerSocket(0)) {
@@ -980,13 +897,13 @@ class ConformanceTest {
      * call.
      */
     static void advised(Script.Run refused, String pattern) {
-        needsAwsCli();
+        Program.needsAwsCli();
         var command = Pattern.compile(pattern).matcher(refused.err());
         assertTrue(command.find(), refused.err());
         var environment = new TreeMap<>(Script.environment(aws));
         environment.put("AWS_ENDPOINT_URL", motoEndpoint);
-        var output = run(Path.of("."), environment, "bash", "-c", command.group(1));
-        assertEquals(0, output.exitCode, () -> command.group(1) + ": " + output.err);
+        var output = Program.run(Path.of("."), environment, "bash", "-c", command.group(1));
+        assertEquals(0, output.exitCode(), () -> command.group(1) + ": " + output.err());
     }
 
     @Test
@@ -1023,7 +940,7 @@ class ConformanceTest {
     /** CodeCommit and Git from the embedded AWS, S3 from moto. */
     @Test
     void aBackupGoesIntoMotosBucketAndIsThenUnchanged() throws Exception {
-        needs("git", "git", "--version");
+        Program.needs("git", "git", "--version");
         useMoto();
         Script.use(aws);
         System.setProperty("aws.endpointUrlS3", motoEndpoint);

@@ -42,34 +42,6 @@ class PolicyDecisionsTest {
     static final String DEVELOPER = "arn:aws:sts::111122223333:assumed-role/Developer/alice";
     static final String REPOSITORY = "arn:aws:codecommit:eu-west-1:111122223333:payments";
 
-    /** The actions that know which branch they are for; from the Service Authorization Reference, as are the others. */
-    static final Set<String> WITH_REFERENCE = words("""
-            CreateBranch CreateCommit CreateUnreferencedMergeCommit DeleteBranch DeleteFile GetMergeCommit GitPush MergeBranchesByFastForward MergeBranchesBySquash
-            MergeBranchesByThreeWay MergePullRequestByFastForward MergePullRequestBySquash MergePullRequestByThreeWay PutFile""");
-    static final Set<String> WITHOUT_REPOSITORY = words("""
-            CreateApprovalRuleTemplate DeleteApprovalRuleTemplate GetApprovalRuleTemplate ListApprovalRuleTemplates ListRepositories
-            ListRepositoriesForApprovalRuleTemplate UpdateApprovalRuleTemplateContent UpdateApprovalRuleTemplateDescription UpdateApprovalRuleTemplateName""");
-    static final Set<String> OTHERS = words("""
-            AssociateApprovalRuleTemplateWithRepository BatchAssociateApprovalRuleTemplateWithRepositories BatchDescribeMergeConflicts
-            BatchDisassociateApprovalRuleTemplateFromRepositories BatchGetCommits BatchGetPullRequests BatchGetRepositories CreatePullRequest
-            CreatePullRequestApprovalRule CreateRepository DeleteCommentContent DeletePullRequestApprovalRule DeleteRepository DescribeMergeConflicts
-            DescribePullRequestEvents DisassociateApprovalRuleTemplateFromRepository EvaluatePullRequestApprovalRules GetBlob GetBranch GetComment
-            GetCommentReactions GetCommentsForComparedCommit GetCommentsForPullRequest GetCommit GetDifferences GetFile GetFolder GetMergeConflicts
-            GetMergeOptions GetPullRequest GetPullRequestApprovalStates GetPullRequestOverrideState GetReferences GetRepository GetRepositoryTriggers GitPull
-            ListAssociatedApprovalRuleTemplatesForRepository ListBranches ListFileCommitHistory ListPullRequests ListTagsForResource
-            OverridePullRequestApprovalRules PostCommentForComparedCommit PostCommentForPullRequest PostCommentReply PutCommentReaction PutRepositoryTriggers
-            TagResource TestRepositoryTriggers UntagResource UpdateComment UpdateDefaultBranch UpdatePullRequestApprovalRuleContent
-            UpdatePullRequestApprovalState UpdatePullRequestDescription UpdatePullRequestStatus UpdatePullRequestTitle UpdateRepositoryDescription
-            UpdateRepositoryEncryptionKey UpdateRepositoryName""");
-    static final Set<String> KMS = words("""
-            CancelKeyDeletion CreateAlias CreateGrant Decrypt DeleteAlias DescribeKey DisableKey DisableKeyRotation EnableKey EnableKeyRotation Encrypt GenerateDataKey
-            GenerateDataKeyPair GenerateDataKeyWithoutPlaintext GetKeyPolicy GetKeyRotationStatus ListGrants ListKeyPolicies ListResourceTags PutKeyPolicy ReEncryptFrom
-            ReEncryptTo RevokeGrant RotateKeyOnDemand ScheduleKeyDeletion Sign TagResource UntagResource UpdateKeyDescription""");
-
-    static Set<String> words(String text) {
-        return new TreeSet<>(List.of(text.strip().split("\\s+")));
-    }
-
     /** What was decided here, to ask the independent evaluator. */
     static final List<ObjectNode> SIMULATIONS = new ArrayList<>();
     static final List<Decision> DECISIONS = new ArrayList<>();
@@ -148,20 +120,16 @@ class PolicyDecisionsTest {
 
     static Set<String> without(Set<String> all, String... others) {
         var rest = new TreeSet<>(all);
-        for (var words : others) assertTrue(rest.removeAll(words(words)), words);
+        for (var words : others) assertTrue(rest.removeAll(Actions.words(words)), words);
         return rest;
-    }
-
-    static Set<String> codecommit() {
-        return Stream.of(WITH_REFERENCE, WITHOUT_REPOSITORY, OTHERS).flatMap(Set::stream)
-                .collect(Collectors.toCollection(TreeSet::new));
     }
 
     // Branch deny
 
     static final String BRANCH_WRITES = """
-            CreateBranch CreateCommit CreateUnreferencedMergeCommit DeleteBranch DeleteFile GitPush MergeBranchesByFastForward MergeBranchesBySquash
-            MergeBranchesByThreeWay MergePullRequestByFastForward MergePullRequestBySquash MergePullRequestByThreeWay PutFile""";
+            CreateBranch CreateCommit CreateUnreferencedMergeCommit DeleteBranch DeleteFile GitPush
+            MergeBranchesByFastForward MergeBranchesBySquash MergeBranchesByThreeWay MergePullRequestByFastForward
+            MergePullRequestBySquash MergePullRequestByThreeWay PutFile""";
     static final String REPOSITORY_WRITES = "DeleteRepository OverridePullRequestApprovalRules UpdateDefaultBranch "
             + "UpdateRepositoryName";
 
@@ -178,8 +146,8 @@ class PolicyDecisionsTest {
      * begins.
      */
     static Decision underBranchDeny(JsonNode deny, String action, String branch, String repository) {
-        var resource = WITHOUT_REPOSITORY.contains(action) ? "*" : repository;
-        var context = branch == null || !WITH_REFERENCE.contains(action) ? Map.<String, String>of()
+        var resource = Actions.WITHOUT_REPOSITORY.contains(action) ? "*" : repository;
+        var context = branch == null || !Actions.WITH_REFERENCE.contains(action) ? Map.<String, String>of()
                 : Map.of("codecommit:References", "refs/heads/" + branch);
         return new Question(DEVELOPER, "codecommit:" + action, resource, context, deny, null, null).decide();
     }
@@ -192,13 +160,13 @@ class PolicyDecisionsTest {
                 // main in another Region, main of payments2
                 "explicitDeny explicitDeny explicitDeny allowed allowed allowed allowed explicitDeny allowed allowed "
                         + "allowed",
-                words(BRANCH_WRITES),
+                Actions.words(BRANCH_WRITES),
                 "explicitDeny explicitDeny explicitDeny explicitDeny explicitDeny explicitDeny explicitDeny "
                         + "explicitDeny allowed allowed allowed",
-                words(REPOSITORY_WRITES),
+                Actions.words(REPOSITORY_WRITES),
                 "allowed allowed allowed allowed allowed allowed allowed allowed allowed allowed allowed",
-                without(codecommit(), BRANCH_WRITES, REPOSITORY_WRITES)),
-                table(codecommit(), action -> Stream.concat(
+                without(Actions.CODECOMMIT, BRANCH_WRITES, REPOSITORY_WRITES)),
+                table(Actions.CODECOMMIT, action -> Stream.concat(
                         Stream.of("main", "release/1.2", "release/1/2", "releases", "Main", "feature/main", "")
                                 .map(branch -> underBranchDeny(deny, action, branch.isEmpty() ? null : branch,
                                         REPOSITORY)),
@@ -212,10 +180,10 @@ class PolicyDecisionsTest {
     @Test
     void branchDenyForExactNamesKnowsNoPatterns() {
         var deny = branchDeny("--branches", "main", "prod", "--repository-names", "payments");
-        assertEquals(Map.of("explicitDeny explicitDeny allowed allowed", words(BRANCH_WRITES),
-                "explicitDeny explicitDeny explicitDeny explicitDeny", words(REPOSITORY_WRITES),
-                "allowed allowed allowed allowed", without(codecommit(), BRANCH_WRITES, REPOSITORY_WRITES)),
-                table(codecommit(), action -> Stream.of("main", "prod", "main2", "")
+        assertEquals(Map.of("explicitDeny explicitDeny allowed allowed", Actions.words(BRANCH_WRITES),
+                "explicitDeny explicitDeny explicitDeny explicitDeny", Actions.words(REPOSITORY_WRITES),
+                "allowed allowed allowed allowed", without(Actions.CODECOMMIT, BRANCH_WRITES, REPOSITORY_WRITES)),
+                table(Actions.CODECOMMIT, action -> Stream.of("main", "prod", "main2", "")
                         .map(branch -> underBranchDeny(deny, action, branch.isEmpty() ? null : branch, REPOSITORY))));
     }
 
@@ -223,15 +191,15 @@ class PolicyDecisionsTest {
     void branchDenyForAllRepositoriesStaysInItsRegionAndAccount() {
         var deny = branchDeny("--branches", "*", "--all-repositories");
         assertEquals(
-                Map.of("explicitDeny explicitDeny explicitDeny allowed", words(BRANCH_WRITES + " " + REPOSITORY_WRITES),
+                Map.of("explicitDeny explicitDeny explicitDeny allowed", Actions.words(BRANCH_WRITES + " " + REPOSITORY_WRITES),
                         "allowed allowed allowed allowed",
-                without(codecommit(), BRANCH_WRITES, REPOSITORY_WRITES)),
-                table(codecommit(),
+                without(Actions.CODECOMMIT, BRANCH_WRITES, REPOSITORY_WRITES)),
+                table(Actions.CODECOMMIT,
                         action -> Stream.of("eu-west-1:111122223333:orders", "eu-west-1:111122223333:payments",
                                 "eu-west-1:111122223333:new",
                         "eu-west-2:111122223333:payments")
                         .map(repository -> underBranchDeny(deny, action, "x/y", "arn:aws:codecommit:" + repository))));
-        for (var action : words(BRANCH_WRITES))
+        for (var action : Actions.words(BRANCH_WRITES))
             assertEquals(Decision.allowed, underBranchDeny(deny, action, null, REPOSITORY),
                 action + ": the handshake of every push");
     }
@@ -240,9 +208,9 @@ class PolicyDecisionsTest {
     void branchDenyMayLeaveAdministrationToOthers() {
         var deny = branchDeny("--branches", "main", "--all-repositories", "--allow-administration");
         assertEquals(
-                Map.of("explicitDeny allowed allowed", words(BRANCH_WRITES), "allowed allowed allowed",
-                        without(codecommit(), BRANCH_WRITES)),
-                table(codecommit(), action -> Stream.of("main", "x", "")
+                Map.of("explicitDeny allowed allowed", Actions.words(BRANCH_WRITES), "allowed allowed allowed",
+                        without(Actions.CODECOMMIT, BRANCH_WRITES)),
+                table(Actions.CODECOMMIT, action -> Stream.of("main", "x", "")
                         .map(branch -> underBranchDeny(deny, action, branch.isEmpty() ? null : branch, REPOSITORY))));
     }
 
@@ -277,13 +245,13 @@ class PolicyDecisionsTest {
                 // Developer, KeyAdmin, nobody, nobody whom IAM allows everything, partner, partner whom his IAM allows
                 // everything, stranger likewise
                 "allowed implicitDeny implicitDeny allowed implicitDeny allowed implicitDeny",
-                without(words(KEY_USE), "DescribeKey"),
-                "allowed allowed implicitDeny allowed implicitDeny allowed implicitDeny", words("DescribeKey"),
+                without(Actions.words(KEY_USE), "DescribeKey"),
+                "allowed allowed implicitDeny allowed implicitDeny allowed implicitDeny", Actions.words("DescribeKey"),
                 "implicitDeny allowed implicitDeny allowed implicitDeny implicitDeny implicitDeny",
-                without(KMS, KEY_USE, "GenerateDataKeyPair Sign"),
+                without(Actions.KMS, KEY_USE, "GenerateDataKeyPair Sign"),
                 "implicitDeny implicitDeny implicitDeny allowed implicitDeny implicitDeny implicitDeny",
-                words("GenerateDataKeyPair Sign")),
-                table(KMS, action -> Stream.of(
+                Actions.words("GenerateDataKeyPair Sign")),
+                table(Actions.KMS, action -> Stream.of(
                         underKeyPolicy(policy, action, DEVELOPER, null), underKeyPolicy(policy, action, admin, null),
                                 underKeyPolicy(policy, action, nobody, null),
                         underKeyPolicy(policy, action, nobody, ALLOW_ALL),
@@ -295,8 +263,8 @@ class PolicyDecisionsTest {
     @Test
     void theKeyWithoutUsersIsForWhomIamAllowsIt() {
         var policy = keyPolicy();
-        assertEquals(Map.of("allowed implicitDeny implicitDeny", KMS),
-                table(KMS,
+        assertEquals(Map.of("allowed implicitDeny implicitDeny", Actions.KMS),
+                table(Actions.KMS,
                         action -> Stream.of(underKeyPolicy(policy, action, DEVELOPER, ALLOW_ALL),
                                 underKeyPolicy(policy, action, DEVELOPER, null),
                         underKeyPolicy(policy, action, "arn:aws:iam::" + STRANGERS + ":user/eve", ALLOW_ALL))));
@@ -316,7 +284,7 @@ class PolicyDecisionsTest {
 
     /** What comes through for somebody whom IAM allows everything. */
     static Decision throughEndpoint(JsonNode policy, String action, String principal, String repository) {
-        return new Question(principal, "codecommit:" + action, WITHOUT_REPOSITORY.contains(action) ? "*" : repository,
+        return new Question(principal, "codecommit:" + action, Actions.WITHOUT_REPOSITORY.contains(action) ? "*" : repository,
                 Map.of(), ALLOW_ALL, null, policy)
                 .decide();
     }
@@ -339,13 +307,13 @@ class PolicyDecisionsTest {
         var own = "allowed allowed allowed allowed implicitDeny implicitDeny";
         var nobody = "implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny";
         var api = endpointPolicy("api", "--policy", "default");
-        assertEquals(Map.of(own, without(codecommit(), "GitPull GitPush"), nobody, words("GitPull GitPush")),
-                table(codecommit(), action -> throughEndpoint(api, action)));
+        assertEquals(Map.of(own, without(Actions.CODECOMMIT, "GitPull GitPush"), nobody, Actions.words("GitPull GitPush")),
+                table(Actions.CODECOMMIT, action -> throughEndpoint(api, action)));
         var git = endpointPolicy("git");
-        assertEquals(Map.of(own, words("GitPull GitPush"), nobody, without(codecommit(), "GitPull GitPush")),
-                table(codecommit(), action -> throughEndpoint(git, action)));
+        assertEquals(Map.of(own, Actions.words("GitPull GitPush"), nobody, without(Actions.CODECOMMIT, "GitPull GitPush")),
+                table(Actions.CODECOMMIT, action -> throughEndpoint(git, action)));
         for (var policy : List.of(api, git))
-            for (var action : without(codecommit(), String.join(" ", WITHOUT_REPOSITORY)))
+            for (var action : without(Actions.CODECOMMIT, String.join(" ", Actions.WITHOUT_REPOSITORY)))
                 assertEquals(Decision.implicitDeny,
                         throughEndpoint(policy, action, DEVELOPER,
                                 "arn:aws:codecommit:eu-west-1:" + STRANGERS + ":theirs"),
@@ -360,20 +328,20 @@ class PolicyDecisionsTest {
         var one = "allowed implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny";
         var any = "allowed allowed implicitDeny implicitDeny implicitDeny implicitDeny";
         var nobody = "implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny";
-        var templates = String.join(" ", WITHOUT_REPOSITORY);
+        var templates = String.join(" ", Actions.WITHOUT_REPOSITORY);
         var api = endpointPolicy("api", named);
         assertEquals(
-                Map.of(one, without(codecommit(), "GitPull GitPush", templates), any, WITHOUT_REPOSITORY, nobody,
-                        words("GitPull GitPush")),
-                table(codecommit(), action -> throughEndpoint(api, action)));
+                Map.of(one, without(Actions.CODECOMMIT, "GitPull GitPush", templates), any, Actions.WITHOUT_REPOSITORY, nobody,
+                        Actions.words("GitPull GitPush")),
+                table(Actions.CODECOMMIT, action -> throughEndpoint(api, action)));
         var git = endpointPolicy("git", named);
-        assertEquals(Map.of(one, words("GitPull GitPush"), nobody, without(codecommit(), "GitPull GitPush")),
-                table(codecommit(), action -> throughEndpoint(git, action)));
+        assertEquals(Map.of(one, Actions.words("GitPull GitPush"), nobody, without(Actions.CODECOMMIT, "GitPull GitPush")),
+                table(Actions.CODECOMMIT, action -> throughEndpoint(git, action)));
         var all = endpointPolicy("git", "--policy", "restricted", "--principals",
                 "arn:aws:iam::111122223333:role/Developer",
                 "arn:aws:iam::111122223333:user/bob");
-        assertEquals(Map.of("allowed allowed allowed implicitDeny implicitDeny implicitDeny", words("GitPull GitPush")),
-                table(words("GitPull GitPush"), action -> throughEndpoint(all, action)));
+        assertEquals(Map.of("allowed allowed allowed implicitDeny implicitDeny implicitDeny", Actions.words("GitPull GitPush")),
+                table(Actions.words("GitPull GitPush"), action -> throughEndpoint(all, action)));
     }
 
     // The independent evaluator

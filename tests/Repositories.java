@@ -2,15 +2,11 @@ import java.io.BufferedOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
-import java.util.Map;
 import java.util.Random;
-import java.util.TreeMap;
 
 /** Bare Git repositories of random contents, the same for the same name. */
 final class Repositories {
@@ -29,7 +25,8 @@ final class Repositories {
     Path history(String name, int commits, int tags) throws IOException, InterruptedException {
         var random = new Random(name.hashCode());
         var bytes = new byte[700];
-        var made = make(name, List.of(), out -> {
+        var made = init(name);
+        add(made, List.of(), out -> {
             for (var i = 0; i < commits; i++) {
                 commit(out, i);
                 for (var file = 0; file < 2; file++) {
@@ -41,28 +38,48 @@ final class Repositories {
                     print(out, "reset refs/tags/v" + i + "\nfrom refs/heads/main\n\n");
             }
         });
-        git(made, "repack", "-q", "-a", "-d");
+        Git.run(made, "repack", "-q", "-a", "-d");
         return made;
     }
 
     /** So many commits, each of a file of 1 MiB that does not compress. */
     Path blobs(String name, int count) throws IOException, InterruptedException {
-        var random = new Random(name.hashCode());
-        var bytes = new byte[1 << 20];
+        var made = init(name);
+        addBlobs(made, name.hashCode(), count, 1 << 20, 0);
+        return made;
+    }
+
+    /**
+     * Adds commits to main, each of a file of so many random bytes, which do not get smaller in a pack; and branches and
+     * tags, as many of both together as are asked for, at one of the commits after the other.
+     */
+    static void addBlobs(Path repository, long seed, int commits, int size, int refs)
+            throws IOException, InterruptedException {
+        var random = new Random(seed);
+        var bytes = new byte[size];
         // neither deflated nor compared with others, in vain
-        return make(name, List.of("-c", "core.compression=0", "-c", "core.bigFileThreshold=1"), out -> {
-            for (var i = 0; i < count; i++) {
+        var options = List.of("-c", "core.compression=0", "-c", "core.bigFileThreshold=1");
+        add(repository, options, out -> {
+            for (var i = 0; i < commits; i++) {
                 commit(out, i);
                 random.nextBytes(bytes);
                 file(out, "f" + i % 50, bytes);
             }
+            for (var i = 0; i < refs; i++)
+                print(out, "reset refs/" + (i % 2 == 0 ? "heads" : "tags") + "/r" + i + "\nfrom :" + (i % commits + 1)
+                        + "\n\n");
         });
     }
 
-    private Path make(String name, List<String> options, Stream stream) throws IOException, InterruptedException {
+    private Path init(String name) {
         var made = directory.resolve(name + ".git");
-        run("git", "init", "-q", "--bare", "-b", "main", made.toString());
-        var command = new ArrayList<>(List.of("git", "-C", made.toString()));
+        Git.run(directory, "init", "-q", "--bare", "-b", "main", made.toString());
+        return made;
+    }
+
+    private static void add(Path repository, List<String> options, Stream stream)
+            throws IOException, InterruptedException {
+        var command = new ArrayList<>(List.of("git", "-C", repository.toString()));
         command.addAll(options);
         command.addAll(List.of("fast-import", "--quiet"));
         var git = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
@@ -70,13 +87,12 @@ final class Repositories {
             stream.to(out);
         }
         if (git.waitFor() != 0) throw new IOException("git fast-import failed");
-        return made;
     }
 
     private static void commit(OutputStream out, int number) throws IOException {
         var message = "Commit " + number;
         var by = "committer Bench <bench@example.com> " + (1_700_000_000 + number) + " +0000\n";
-        print(out, "commit refs/heads/main\n" + by + "data " + message.length() + "\n" + message + "\n");
+        print(out, "commit refs/heads/main\nmark :" + (number + 1) + "\n" + by + "data " + message.length() + "\n" + message + "\n");
     }
 
     private static void file(OutputStream out, String name, byte[] bytes) throws IOException {
@@ -87,27 +103,5 @@ final class Repositories {
 
     private static void print(OutputStream out, String text) throws IOException {
         out.write(text.getBytes(StandardCharsets.UTF_8));
-    }
-
-    static Map<String, String> refs(Path directory) throws IOException, InterruptedException {
-        var refs = new TreeMap<String, String>();
-        git(directory, "for-each-ref", "--format=%(objectname) %(refname)").lines().map(ref -> ref.split(" ", 2))
-                .forEach(ref -> refs.put(ref[1], ref[0]));
-        return refs;
-    }
-
-    /** What git prints in a repository. */
-    static String git(Path directory, String... arguments) throws IOException, InterruptedException {
-        var command = new ArrayList<>(List.of("git", "-C", directory.toString()));
-        command.addAll(Arrays.asList(arguments));
-        return run(command.toArray(String[]::new));
-    }
-
-    static String run(String... command) throws IOException, InterruptedException {
-        var process = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
-        process.getOutputStream().close();
-        var out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        if (process.waitFor() != 0) throw new IOException(String.join(" ", command) + " failed");
-        return out;
     }
 }
