@@ -519,6 +519,7 @@ public final class Iam implements LocalAws.Service {
         var boundaries = new ArrayList<>(given(input, "PermissionsBoundaryPolicyInputList", caller));
         if (boundaries.isEmpty() && principal.boundary != null) boundaries.add(policyOf(principal.boundary));
         var context = new LinkedHashMap<String, List<String>>();
+        var lists = new HashSet<String>();
         for (var entry : input.path("ContextEntries")) {
             if (!entry.hasNonNull("ContextKeyName") || !entry.hasNonNull("ContextKeyType"))
                 throw new AwsError("InvalidInput", "Context entries must have a name and a type");
@@ -527,6 +528,7 @@ public final class Iam implements LocalAws.Service {
                 throw new AwsError("InvalidInput", "Context entry " + entry.get("ContextKeyName").asText() + " has "
                         + values.size() + " values for its type");
             context.put(entry.get("ContextKeyName").asText(), values);
+            if (entry.get("ContextKeyType").asText().endsWith("List")) lists.add(entry.get("ContextKeyName").asText());
         }
         var resources = input.path("ResourceArns").valueStream().map(JsonNode::asText).toList();
         var results = new ArrayList<JsonNode>();
@@ -534,7 +536,7 @@ public final class Iam implements LocalAws.Service {
             if (!action.asText().matches("[a-z0-9-]+:[A-Za-z0-9]+") || unknownToSimulator.contains(action.asText()))
                 throw new AwsError("InvalidInput", "Invalid Action: " + action.asText());
             var found = (resources.isEmpty() ? List.of("*") : resources).stream()
-                    .map(resource -> result(new Request(source, action.asText(), resource, context), identity,
+                    .map(resource -> result(new Request(source, action.asText(), resource, context, lists), identity,
                             boundaries))
                     .toList();
             if (simulatorGroupsResources) found.forEach(r -> found.get(0).withArray("ResourceSpecificResults")
