@@ -789,7 +789,7 @@ class CreateKmsKey implements Callable<Integer> {
     String whyNotSignedIn(SdkException failure) {
         var profiles = ProfileFile.defaultProfileFile().profiles();
         var name = profile != null ? profile
-                : ProfileFileSystemSetting.AWS_PROFILE.getStringValue().filter(set -> !set.isEmpty())
+                : ProfileFileSystemSetting.AWS_PROFILE.getNonDefaultStringValue().filter(set -> !set.isEmpty())
                         .orElse(profiles.containsKey("default") ? "default" : null);
         if (name == null) {
             return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in";

@@ -520,9 +520,9 @@ class ProcessTest {
     void missingCredentialsOrRegionAreOneLineSoon() throws Exception {
         var started = Instant.now();
         assertFailed(createKmsKey().without("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY").run(),
-                "no AWS credentials: give --profile, set AWS_PROFILE, or sign in");
+                "no AWS credentials: use --profile, set AWS_PROFILE, or sign in");
         assertFailed(createKmsKey().without("AWS_REGION", "AWS_DEFAULT_REGION").run(),
-                "no Region: give --region or set AWS_REGION");
+                "no Region: use --region or set AWS_REGION");
         assertEquals(List.of(), aws.calls());
         assertTrue(Duration.between(started, Instant.now()).toSeconds() < 60,
                 "took " + Duration.between(started, Instant.now()));
