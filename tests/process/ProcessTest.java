@@ -218,7 +218,7 @@ class ProcessTest {
     void aResultThatCannotBeWrittenIsAFailure() throws Exception {
         assumeTrue(Files.exists(Path.of("/dev/full")), "/dev/full is missing");
         var run = shell("\"$JBANG\" create-kms-key --alias \"$1\" >/dev/full", alias).run();
-        assertFailed(run, "this result could not be written to stdout: {\"status\":\"created\"");
+        assertFailed(run, "stdout cannot be written to; the result is: {\"status\":\"created\"");
         assertTrue(run.err().contains(key().arn), run.err());
     }
 
@@ -398,9 +398,9 @@ class ProcessTest {
     void missingCredentialsOrRegionAreOneLineSoon() throws Exception {
         var started = Instant.now();
         assertFailed(createKmsKey().without("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY").run(),
-                "no AWS credentials: give --profile, set AWS_PROFILE, or sign in");
+                "no AWS credentials: use --profile, set AWS_PROFILE, or sign in");
         assertFailed(createKmsKey().without("AWS_REGION", "AWS_DEFAULT_REGION").run(),
-                "no Region: give --region or set AWS_REGION");
+                "no Region: use --region or set AWS_REGION");
         assertEquals(List.of(), aws.calls());
         assertTrue(Duration.between(started, Instant.now()).toSeconds() < 60,
                 "took " + Duration.between(started, Instant.now()));
@@ -450,8 +450,8 @@ class ProcessTest {
             var signIn = " Basic " + Base64.getEncoder().encodeToString("me:p@ss:+".getBytes());
             assertFailed(createKmsKey().without("AWS_ENDPOINT_URL").with("HTTPS_PROXY", address).run(),
                     "502 Bad Gateway");
-            assertEquals("CONNECT kms.eu-west-1.amazonaws.com:443 HTTP/1.1", proxy.asked.get(0));
-            assertEquals("CONNECT kms.eu-west-1.amazonaws.com:443 HTTP/1.1" + signIn, proxy.asked.get(1));
+            assertEquals("CONNECT sts.eu-west-1.amazonaws.com:443 HTTP/1.1", proxy.asked.get(0));
+            assertEquals("CONNECT sts.eu-west-1.amazonaws.com:443 HTTP/1.1" + signIn, proxy.asked.get(1));
             proxy.asked.clear();
             assertFailed(createKmsKey("--profile", "backup").without("AWS_ENDPOINT_URL").with("https_proxy", address)
                     .with("AWS_CONFIG_FILE", elsewhere.resolve("config"))
@@ -468,7 +468,7 @@ class ProcessTest {
         assertEquals("created\n", around.out(), around.err());
         var socks = assertThrows(RuntimeException.class,
                 () -> CreateKmsKey.useProxies(Map.of("HTTPS_PROXY", "socks5://me:secret@127.0.0.1:1080")));
-        assertEquals("HTTPS_PROXY is not of the form http://HOST:PORT", socks.getMessage());
+        assertEquals("HTTPS_PROXY must be of the form http://HOST:PORT", socks.getMessage());
     }
 
     @ParameterizedTest
