@@ -195,7 +195,7 @@ class CreateKmsKeyTest {
         aws.clearCalls();
         assertEquals("unchanged",
                 run("--environments", "production", "--region", "eu-west-2", "--remove-other-tags").status());
-        assertReadsOnly();
+        Script.assertReadsOnly(aws);
         production.tags.remove("Compliance");
         production.description = "";
         production.rotationPeriod = 0;
