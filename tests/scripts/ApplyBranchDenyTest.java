@@ -7,14 +7,10 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
-import java.util.concurrent.Callable;
 import java.util.concurrent.CopyOnWriteArrayList;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
 import java.util.stream.Stream;
 import localaws.Call;
 import localaws.Fault;
@@ -44,7 +40,8 @@ class ApplyBranchDenyTest {
     static final Set<String> UNCONDITIONAL = Set.of("UpdateDefaultBranch", "UpdateRepositoryName", "DeleteRepository",
             "OverridePullRequestApprovalRules");
     static final String OTHERS_DENY = """
-            {"Version": "2012-10-17", "Statement": {"Sid": "NoPush", "Effect": "Deny", "Action": "codecommit:GitPush", "Resource": "*"}}""";
+            {"Version": "2012-10-17",
+             "Statement": {"Sid": "NoPush", "Effect": "Deny", "Action": "codecommit:GitPush", "Resource": "*"}}""";
     /** All calls of this class's runs, to compare with the IAM actions that the script names. */
     static final List<Call> ALL = new CopyOnWriteArrayList<>();
 
@@ -275,10 +272,8 @@ class ApplyBranchDenyTest {
                     "changes for others as well who have it attached: group/Developers, role/Visitor, user/alice"),
                     update.err());
             assertEquals("v" + i, aws.iam.policy(MANAGED).defaultVersion);
-            assertTrue(
-                    update.json().path("undo").asText()
-                            .contains("set-default-policy-version --policy-arn " + ARN + " --version-id v" + (i - 1)),
-                    update.out());
+            var undo = "set-default-policy-version --policy-arn " + ARN + " --version-id v" + (i - 1);
+            assertTrue(update.json().path("undo").asText().contains(undo), update.out());
         }
         assertEquals(List.of("v3", "v4", "v5", "v6", "v7"), List.copyOf(aws.iam.policy(MANAGED).versions.keySet()),
                 "five at most: the oldest go");
@@ -371,10 +366,9 @@ class ApplyBranchDenyTest {
         var statements = policy(developer.inline.get(NAME)).path("Statement");
         assertEquals(Set.of("Theirs", "ProtectBranches", "ProtectRepositories"),
                 Set.copyOf(statements.valueStream().map(s -> s.path("Sid").asText()).toList()));
-        assertEquals(13,
-                statements.valueStream().filter(s -> s.path("Sid").asText().equals("ProtectBranches")).findFirst()
-                        .orElseThrow().path("Action")
-                .size());
+        var branches = statements.valueStream().filter(s -> s.path("Sid").asText().equals("ProtectBranches"))
+                .findFirst().orElseThrow();
+        assertEquals(13, branches.path("Action").size());
         assertEquals("unchanged", apply().status());
         assertEquals("deleted", apply("--remove").status());
         assertEquals("Theirs", policy(developer.inline.get(NAME)).at("/Statement/0/Sid").asText());
@@ -669,13 +663,15 @@ class ApplyBranchDenyTest {
     }
 
     @Test
-    void twoOperatorsAtOnceMakeOnePolicy() throws Exception {
-        aws.inject(Fault.on("iam:CreatePolicy").times(2).delay(Duration.ofMillis(300)));
-        var runs = new ArrayList<Callable<Script.Run>>();
-        for (var i = 0; i < 2; i++) runs.add(() -> apply("--managed"));
-        var threads = Executors.newFixedThreadPool(2);
-        for (Future<Script.Run> run : threads.invokeAll(runs)) assertEquals(0, run.get().exitCode(), run.get().err());
-        threads.shutdown();
+    void twoOperatorsAtOnceMakeOnePolicy() {
+        var theirs = apply("--managed", "--dry-run").json().at("/policies/0/policy").toString();
+        aws.clearCalls();
+        var run = Gate.inStep(aws, call -> {
+            ALL.add(call);
+            if (call.name().equals("iam:GetPolicy") && aws.iam.policy(MANAGED) == null)
+                aws.iam.createPolicy(NAME, theirs);
+        }, () -> apply("--managed"));
+        assertEquals(0, run.exitCode(), run.err());
         assertTrue(developer.attached.contains(MANAGED));
         assertEquals(Set.of("v1"), aws.iam.policy(MANAGED).versions.keySet());
         assertEquals(List.of(409), aws.calls().stream().filter(c -> c.name().equals("iam:CreatePolicy") && !c.ok())
@@ -707,7 +703,8 @@ class ApplyBranchDenyTest {
             "--branches|\u20ac|--all-repositories|--role-names|Developer; such as main or 'release/*'",
             "--branches|main|--repository-names|payments.git|--role-names|Developer; such as payments",
             "--branches|main|--repository-names|pay*|--role-names|Developer; --all-repositories",
-            "--branches|main|--repository-names|arn:aws:codecommit:eu-west-1:111122223333:payments|--role-names|Developer; such as payments",
+            "--branches|main|--repository-names|arn:aws:codecommit:eu-west-1:111122223333:payments"
+                    + "|--role-names|Developer; such as payments",
             "--branches|main|--all-repositories|--role-names|arn:aws:iam::111122223333:role/Developer; such as "
                     + "Developer",
             "--branches|main|--all-repositories|--role-names|team/Developer; without its path",
@@ -773,7 +770,9 @@ class ApplyBranchDenyTest {
         }
 
         static String ofSize(int size) {
-            var empty = "{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"s3:*\",\"Resource\":\"arn:aws:s3:::\"}}";
+            var empty = """
+                    {"Version":"2012-10-17",\
+                    "Statement":{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::"}}""";
             return empty.replace(":::", ":::" + "x".repeat(size - empty.length()));
         }
     }
