@@ -7,24 +7,29 @@
 //DEPS software.amazon.awssdk:sts
 //DEPS software.amazon.awssdk:sso
 //DEPS software.amazon.awssdk:ssooidc
+//DEPS software.amazon.awssdk:signin
 //DEPS software.amazon.awssdk:url-connection-client
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
 //DEPS info.picocli:picocli:4.7.7
 //DEPS org.slf4j:slf4j-nop:2.0.17
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:TieredStopAtLevel=1
 
+import com.fasterxml.jackson.annotation.*;
 import com.fasterxml.jackson.core.JsonPointer;
 import com.fasterxml.jackson.databind.*;
-import com.fasterxml.jackson.databind.node.*;
 import java.io.*;
 import java.net.*;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.*;
+import java.security.*;
+import java.security.cert.*;
 import java.time.*;
 import java.util.*;
 import java.util.concurrent.Callable;
 import java.util.function.*;
-import java.util.regex.*;
+import java.util.regex.Pattern;
 import java.util.stream.*;
+import javax.net.ssl.*;
 import picocli.CommandLine;
 import picocli.CommandLine.*;
 import picocli.CommandLine.Model.CommandSpec;
@@ -34,23 +39,39 @@ import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
 import software.amazon.awssdk.core.exception.*;
 import software.amazon.awssdk.core.interceptor.*;
+import software.amazon.awssdk.http.*;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
+import software.amazon.awssdk.profiles.*;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.regions.providers.DefaultAwsRegionProviderChain;
 import software.amazon.awssdk.retries.api.RetryStrategy;
 import software.amazon.awssdk.services.codecommit.CodeCommitClient;
-import software.amazon.awssdk.services.codecommit.model.*;
+import software.amazon.awssdk.services.codecommit.model.CodeCommitException;
+import software.amazon.awssdk.services.codecommit.model.EncryptionKeyAccessDeniedException;
+import software.amazon.awssdk.services.codecommit.model.EncryptionKeyDisabledException;
+import software.amazon.awssdk.services.codecommit.model.EncryptionKeyNotFoundException;
+import software.amazon.awssdk.services.codecommit.model.EncryptionKeyUnavailableException;
+import software.amazon.awssdk.services.codecommit.model.RepositoryDoesNotExistException;
+import software.amazon.awssdk.services.codecommit.model.RepositoryMetadata;
+import software.amazon.awssdk.services.codecommit.model.RepositoryNameExistsException;
 import software.amazon.awssdk.services.kms.KmsClient;
-import software.amazon.awssdk.services.kms.model.*;
+import software.amazon.awssdk.services.kms.model.KeyManagerType;
+import software.amazon.awssdk.services.kms.model.KeyMetadata;
+import software.amazon.awssdk.services.kms.model.KeySpec;
+import software.amazon.awssdk.services.kms.model.KeyState;
+import software.amazon.awssdk.services.kms.model.KeyUsageType;
+import software.amazon.awssdk.services.kms.model.KmsException;
+import software.amazon.awssdk.services.kms.model.NotFoundException;
 import software.amazon.awssdk.services.sts.StsClient;
+import software.amazon.awssdk.utils.AttributeMap;
 
 /**
- * Makes a CodeCommit repository that is encrypted under a given KMS key, or brings an existing repository under that key and its description
- * and tags in line.
+ * Creates a CodeCommit repository that is encrypted under a given KMS key, or brings an existing repository under that
+ * key and its description and tags in line.
  *
- * <p>Changes in AWS: the repository's existence, key, description and tags; never its contents, and never the key. An option that is not
- * given leaves what it stands for as it is. The key is looked up first: CodeCommit takes symmetric keys for ENCRYPT_DECRYPT of its own
- * Region, and repositories under a key that is not enabled cannot be read.
+ * <p>Changes in AWS: the repository, its key, description and tags; never its contents, and never the key. An option
+ * that is not given leaves the setting as it is. The key is looked up first: CodeCommit takes symmetric keys for
+ * ENCRYPT_DECRYPT of its own Region, and cannot read a repository whose key is not enabled.
  *
  * <p>A second run with the same arguments changes nothing.
  *
@@ -58,23 +79,30 @@ import software.amazon.awssdk.services.sts.StsClient;
  * <ul>
  * <li>codecommit:GetRepository, codecommit:ListTagsForResource
  * <li>codecommit:CreateRepository, codecommit:TagResource to create a repository
- * <li>codecommit:UpdateRepositoryEncryptionKey, codecommit:UpdateRepositoryDescription, codecommit:UntagResource to change an existing one
- * <li>kms:DescribeKey, kms:Encrypt, kms:Decrypt, kms:ReEncrypt*, kms:GenerateDataKey, kms:GenerateDataKeyWithoutPlaintext on the key;
- * all but the first are for CodeCommit, which uses the key in the caller's name
+ * <li>codecommit:UpdateRepositoryEncryptionKey, codecommit:UpdateRepositoryDescription, codecommit:UntagResource to
+ * change an existing one
+ * <li>kms:DescribeKey, kms:Encrypt, kms:Decrypt, kms:ReEncryptFrom, kms:ReEncryptTo, kms:GenerateDataKey,
+ * kms:GenerateDataKeyWithoutPlaintext on the key; all but the first are for CodeCommit, which uses the key with the
+ * caller's permissions
  * </ul>
  */
-@Command(name = "create-encrypted-repo", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true, sortOptions = false,
+@Command(name = "create-encrypted-repo", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true,
+        sortOptions = false,
         description = "Creates a CodeCommit repository under a KMS key, or brings an existing one under it.",
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage", "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
-        footer = {"  create-encrypted-repo --repository-name payments \\", "      --kms-key-id alias/codecommit --tags Team=Payments",
-                "  create-encrypted-repo --repository-name payments \\", "      --kms-key-id alias/codecommit --print /repository/cloneUrlHttp"})
+        footer = {"  create-encrypted-repo --repository-name payments \\",
+                "      --kms-key-id alias/codecommit --tags Team=Payments",
+                "  create-encrypted-repo --repository-name payments \\",
+                "      --kms-key-id alias/codecommit --print /repository/cloneUrlHttp"})
 class CreateEncryptedRepo implements Callable<Integer> {
-    @Option(names = "--repository-name", paramLabel = "NAME", required = true, description = "Name of the repository. One that exists is updated.")
+    @Option(names = "--repository-name", paramLabel = "NAME", required = true,
+            description = "Name of the repository. One that exists is updated.")
     String repositoryName;
 
-    @Option(names = "--kms-key-id", paramLabel = "KEY", required = true, description = "The key: its id, ARN, alias (alias/NAME) or alias ARN.")
+    @Option(names = "--kms-key-id", paramLabel = "KEY", required = true,
+            description = "The key: its id, ARN, alias (alias/NAME) or alias ARN.")
     String kmsKeyId;
 
     @Option(names = "--repository-description", paramLabel = "TEXT", description = "Description of the repository.")
@@ -86,70 +114,57 @@ class CreateEncryptedRepo implements Callable<Integer> {
     @Option(names = "--remove-other-tags", description = "Removes the tags that are not given.")
     boolean removeOtherTags;
 
-    static final String MANAGED_KEY = "alias/aws/codecommit";
+    /** The printed document. */
+    record Result(String status, String account, String region, Repository repository, List<Change> changes,
+            String undo) {}
 
-    /** How long a repository may show its old key after a change. */
-    Duration keyDeadline = Duration.ofSeconds(10);
+    /** @param cloneUrlCodeCommit for git-remote-codecommit */
+    record Repository(String repositoryName, String repositoryId, String arn, String kmsKeyId, String cloneUrlHttp,
+            String cloneUrlSsh, String cloneUrlCodeCommit) {}
+
+    /** What a repository without a key of its own is encrypted under. */
+    static final String AWS_MANAGED_KEY = "alias/aws/codecommit";
+
+    /** How long CodeCommit may show the old key after a change. */
+    Duration keyPatience = Duration.ofSeconds(10);
 
     KmsClient kms;
     CodeCommitClient codecommit;
 
+    public static void main(String[] args) {
+        System.exit(new CreateEncryptedRepo().commandLine().execute(args));
+    }
+
     @Override
     public Integer call() {
         checkOptions();
-        var wantedTags = tags(tags);
+        var wantedTags = tagsByKey(tags);
+        connect();
         kms = client(KmsClient.builder());
         codecommit = client(CodeCommitClient.builder());
-        subject = kmsKeyId;
-        var key = usableKey();
-        subject = repositoryName;
-        var repository = find();
-        if (repository == null) repository = create(key, wantedTags);
+        var repository = naming(repositoryName, () -> bringInLine(wantedTags));
+        var status = printed(strongest(changes));
+        return print(new Result(status, caller.account(), region(), repository, changes, undo()), 0);
+    }
+
+    void checkOptions() {
+        checkRepositoryName("--repository-name", repositoryName);
+        checkKeyId(kmsKeyId);
+        if (repositoryDescription != null) {
+            check("--repository-description", repositoryDescription, "(?s).{0,1000}", "up to 1000 characters");
+        }
+    }
+
+    Repository bringInLine(Map<String, String> wantedTags) {
+        var key = usableKey(kms, kmsKeyId);
+        var found = find();
+        var repository = found == null ? create(key, wantedTags) : found;
         if (repository != null) {
             updateKey(repository, key);
             updateDescription(repository);
             updateTags(repository, wantedTags);
         }
-        var status = changes.isEmpty() ? "unchanged" : changes.get(0).path("field").asText().equals("repository") ? "created" : "updated";
-        var result = result(status(status));
-        result.set("repository", describe(repository, key));
-        return finish(withChanges(result), 0);
-    }
-
-    void checkOptions() {
-        check("--repository-name", repositoryName, "(?!.*\\.git$)[\\w.-]{1,100}",
-                "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
-        var arn = "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:";
-        check("--kms-key-id", kmsKeyId,
-                "(" + arn + "key/)?(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})|(" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}",
-                "the id, ARN or alias of a key, such as alias/codecommit");
-        if (repositoryDescription != null) check("--repository-description", repositoryDescription, "(?s).{0,1000}", "up to 1000 characters");
-        if (kmsKeyId.startsWith("arn:") && !kmsKeyId.split(":")[3].equals(region()))
-            throw wrong("--kms-key-id '" + kmsKeyId + "': give a key of the repository's Region, " + region() + ", or --region " + kmsKeyId.split(":")[3]);
-    }
-
-    /** The key, if CodeCommit can encrypt under it. */
-    KeyMetadata usableKey() {
-        var account = identity().account();
-        if (kmsKeyId.startsWith("arn:") && !kmsKeyId.split(":")[4].equals(account))
-            throw new Failure("the key is of another account than the repository's, " + account
-                    + ", which CodeCommit is not known to support; use a key of this account");
-        KeyMetadata key;
-        try {
-            key = kms.describeKey(r -> r.keyId(kmsKeyId)).keyMetadata();
-        } catch (NotFoundException e) {
-            var alias = kmsKeyId.startsWith("alias/") ? kmsKeyId : "alias/codecommit";
-            throw new Failure("no such key in " + region() + "; make one with: create-kms-key --alias " + alias + " --region " + region(), e);
-        }
-        if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT)
-            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
-                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: make such a key with create-kms-key");
-        var enable = aws("kms enable-key --key-id " + key.keyId());
-        if (key.keyState() == KeyState.PENDING_DELETION)
-            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
-                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
-        if (key.keyState() != KeyState.ENABLED) throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable);
-        return key;
+        return describe(repository, key);
     }
 
     /** The repository, or null. */
@@ -158,155 +173,166 @@ class CreateEncryptedRepo implements Callable<Integer> {
             return codecommit.getRepository(r -> r.repositoryName(repositoryName)).repositoryMetadata();
         } catch (RepositoryDoesNotExistException e) {
             return null;
-        } catch (EncryptionKeyDisabledException | EncryptionKeyUnavailableException | EncryptionKeyNotFoundException e) {
-            throw new Failure(reason(e) + "; this is the key that the repository has now:"
-                    + " nothing can be done with the repository before it is enabled again", e);
+        } catch (EncryptionKeyDisabledException | EncryptionKeyUnavailableException
+                | EncryptionKeyNotFoundException e) {
+            throw new Failure(reason(e) + "; this is the key that the repository has now: enable it first,"
+                    + " without it nothing can be done with the repository", e);
         }
     }
 
-    /** A new repository, whoever made it; null in a dry run. */
+    /** The new repository; null in a dry run. */
     RepositoryMetadata create(KeyMetadata key, Map<String, String> wantedTags) {
-        var undoCommand = aws("codecommit delete-repository --repository-name " + repositoryName) + " # irreversible: deletes what was pushed since, too";
-        var made = new ArrayList<RepositoryMetadata>();
-        try {
-            change("repository", null, repositoryName, undoCommand, () -> made.add(codecommit.createRepository(r -> r
-                    .repositoryName(repositoryName).kmsKeyId(key.arn()).repositoryDescription(repositoryDescription)
-                    .tags(wantedTags.isEmpty() ? null : wantedTags)).repositoryMetadata()));
-        } catch (SdkException e) {
-            return existing(undoCommand, e);
+        var creation = Change.creation(repositoryName, "repository", repositoryName);
+        var undo = aws("codecommit delete-repository --repository-name " + repositoryName)
+                + " # irreversible: deletes what was pushed since, too";
+        if (dryRun) {
+            record(creation, undo);
+            return null;
         }
-        return dryRun ? null : made.get(0);
+        try {
+            var created = codecommit.createRepository(r -> r.repositoryName(repositoryName).kmsKeyId(key.arn())
+                    .repositoryDescription(repositoryDescription).tags(wantedTags.isEmpty() ? null : wantedTags));
+            record(creation, undo);
+            return created.repositoryMetadata();
+        } catch (RepositoryNameExistsException e) {
+            return existing(e, creation, undo);
+        } catch (SdkException e) {
+            if (!isDoubtful(e)) {
+                throw new Failure(reason(e) + keyHint(e), e);
+            }
+            return existing(e, creation, undo);
+        }
     }
 
-    /** The repository that is there although the answer was an error: somebody else's, or ours if an answer to this run was lost. */
-    RepositoryMetadata existing(String undoCommand, SdkException error) {
-        var refused = error.numAttempts() == 1 && error instanceof AwsServiceException e && e.statusCode() < 500 && e.awsErrorDetails().errorCode() != null;
-        if (refused && !(error instanceof RepositoryNameExistsException)) throw new Failure(reason(error) + hint(error), error);
+    /**
+     * The repository that exists although the answer was an error: this run created it if an earlier attempt may have
+     * had an effect, else someone else did.
+     */
+    RepositoryMetadata existing(SdkException error, Change creation, String undo) {
         RepositoryMetadata repository;
         try {
             repository = find();
         } catch (SdkException e) {
-            throw new Failure(reason(error) + "; whether the repository was made could not be seen (" + reason(e) + "): run the same command again", error);
+            throw new Failure(reason(error) + "; whether the repository was created is unknown (" + reason(e)
+                    + "): run the same command again", error);
         }
-        if (repository == null) throw new Failure(reason(error) + hint(error) + "; no repository was made", error);
-        if (refused) note(subject + ": somebody else made it meanwhile");
-        else change("repository", null, repositoryName, undoCommand, () -> { });
+        if (repository == null) {
+            throw new Failure(reason(error) + keyHint(error) + "; no repository was created", error);
+        }
+        if (isDoubtful(error)) {
+            record(creation, undo);
+        } else {
+            note(repositoryName + ": someone else created it in the meantime");
+        }
         return repository;
     }
 
     void updateKey(RepositoryMetadata repository, KeyMetadata key) {
         var current = repository.kmsKeyId() != null ? repository.kmsKeyId() : managedKey();
-        if (current.equals(key.arn()) || current.equals(key.keyId())) return;
-        var undoCommand = aws("codecommit update-repository-encryption-key --repository-name " + repositoryName + " --kms-key-id " + current);
-        change("kmsKeyId", current, key.arn(), undoCommand, () -> {
-            try {
-                codecommit.updateRepositoryEncryptionKey(r -> r.repositoryName(repositoryName).kmsKeyId(key.arn()));
-            } catch (CodeCommitException e) {
-                throw new Failure(reason(e) + hint(e), e);
-            }
-            awaitKey(key);
-        });
-    }
-
-    /** Reads the repository until it shows the key. */
-    void awaitKey(KeyMetadata key) {
-        var end = Instant.now().plus(keyDeadline);
-        while (true) {
-            var now = find();
-            if (now == null) throw new Failure("somebody deleted the repository meanwhile");
-            if (key.arn().equals(now.kmsKeyId()) || now.kmsKeyId() == null && key.keyManager() == KeyManagerType.AWS) return;
-            if (Instant.now().isAfter(end)) throw new Failure("its key was changed, but CodeCommit shows " + now.kmsKeyId() + "; run the same command again");
-            pause(1000);
+        if (current.equals(key.arn()) || current.equals(key.keyId())) {
+            return;
         }
+        change(Change.update(repositoryName, "kmsKeyId", current, key.arn()),
+                aws("codecommit update-repository-encryption-key --repository-name " + repositoryName
+                        + " --kms-key-id " + current),
+                () -> rekey(key));
     }
 
-    /** What a repository without kmsKeyId is under: by ARN where KMS tells it. */
+    /** Changes the key, and reads the repository until it shows it. */
+    void rekey(KeyMetadata key) {
+        try {
+            codecommit.updateRepositoryEncryptionKey(r -> r.repositoryName(repositoryName).kmsKeyId(key.arn()));
+        } catch (CodeCommitException e) {
+            throw new Failure(reason(e) + keyHint(e), e);
+        }
+        poll(keyPatience, () -> findUnder(key)).orElseThrow(() -> new Failure(
+                "its key was changed, but CodeCommit still shows the old one; run the same command again"));
+    }
+
+    /** The repository, if it shows the key. */
+    Optional<RepositoryMetadata> findUnder(KeyMetadata key) {
+        var repository = find();
+        if (repository == null) {
+            throw new Failure("someone else deleted the repository in the meantime");
+        }
+        var shown = Objects.requireNonNullElse(repository.kmsKeyId(), AWS_MANAGED_KEY);
+        var wanted = key.keyManager() == KeyManagerType.AWS ? Set.of(key.arn(), AWS_MANAGED_KEY) : Set.of(key.arn());
+        return wanted.contains(shown) ? Optional.of(repository) : Optional.empty();
+    }
+
+    /** What a repository that shows no key is encrypted under: an ARN if KMS tells it. */
     String managedKey() {
         try {
-            return kms.describeKey(r -> r.keyId(MANAGED_KEY)).keyMetadata().arn();
+            return kms.describeKey(r -> r.keyId(AWS_MANAGED_KEY)).keyMetadata().arn();
         } catch (KmsException e) {
-            if (e.statusCode() >= 500) throw e;
-            return MANAGED_KEY;
+            if (isTemporary(e)) {
+                throw e;
+            }
+            return AWS_MANAGED_KEY;
         }
     }
 
-    static String hint(SdkException e) {
-        return e instanceof EncryptionKeyAccessDeniedException ? "; let yourself use the key: create-kms-key --alias ALIAS --users YOUR-ROLE, or by IAM" : "";
+    static String keyHint(SdkException e) {
+        return e instanceof EncryptionKeyAccessDeniedException
+                ? "; allow your role to use the key: create-kms-key --alias ALIAS --users YOUR-ROLE, or by IAM" : "";
     }
 
     void updateDescription(RepositoryMetadata repository) {
-        var current = repository.repositoryDescription() == null ? "" : repository.repositoryDescription();
-        if (repositoryDescription == null || repositoryDescription.equals(current)) return;
-        change("repositoryDescription", current, repositoryDescription,
-                aws("codecommit update-repository-description --repository-name " + repositoryName + " --repository-description " + quote(current)),
-                () -> codecommit.updateRepositoryDescription(r -> r.repositoryName(repositoryName).repositoryDescription(repositoryDescription)));
-    }
-
-    void updateTags(RepositoryMetadata repository, Map<String, String> wanted) {
-        if (wanted.isEmpty() && !removeOtherTags) return;
-        var arn = repository.arn();
-        var current = new TreeMap<String, String>();
-        for (var token = new String[1]; ; ) {
-            var page = codecommit.listTagsForResource(r -> r.resourceArn(arn).nextToken(token[0]));
-            current.putAll(page.tags());
-            if ((token[0] = page.nextToken()) == null) break;
+        var current = Objects.requireNonNullElse(repository.repositoryDescription(), "");
+        if (repositoryDescription == null || repositoryDescription.equals(current)) {
+            return;
         }
-        changeTags(current, wanted, removeOtherTags, new Tagging(
-                put -> codecommit.tagResource(r -> r.resourceArn(arn).tags(put)),
-                remove -> codecommit.untagResource(r -> r.resourceArn(arn).tagKeys(remove)),
-                put -> aws("codecommit tag-resource --resource-arn " + arn + " --tags " + quote(JSON.valueToTree(put).toString())),
-                remove -> aws("codecommit untag-resource --resource-arn " + arn + " --tag-keys " + quote(JSON.valueToTree(remove).toString()))));
+        change(Change.update(repositoryName, "repositoryDescription", current, repositoryDescription),
+                aws("codecommit update-repository-description",
+                        Map.of("repositoryName", repositoryName, "repositoryDescription", current)),
+                () -> codecommit.updateRepositoryDescription(
+                        r -> r.repositoryName(repositoryName).repositoryDescription(repositoryDescription)));
     }
 
-    ObjectNode describe(RepositoryMetadata repository, KeyMetadata key) {
-        var node = JSON.createObjectNode().put("repositoryName", repositoryName);
-        if (repository != null) node.put("repositoryId", repository.repositoryId());
-        node.put("arn", "arn:" + identity().partition() + ":codecommit:" + region() + ":" + identity().account() + ":" + repositoryName);
-        node.put("kmsKeyId", key.arn());
-        if (repository != null)
-            node.put("cloneUrlHttp", repository.cloneUrlHttp()).put("cloneUrlSsh", repository.cloneUrlSsh());
-        return node.put("cloneUrlCodeCommit", "codecommit::" + region() + "://" + repositoryName); // for git-remote-codecommit
+    void updateTags(RepositoryMetadata repository, Map<String, String> wantedTags) {
+        if (!wantedTags.isEmpty() || removeOtherTags) {
+            changeTags(repositoryName, repositoryTags(codecommit, repository.arn()), wantedTags, removeOtherTags,
+                    repositoryTagging(codecommit, repository.arn()));
+        }
     }
 
-    // ---- The same in every script: options, clients, output, errors ----
+    Repository describe(RepositoryMetadata repository, KeyMetadata key) {
+        var known = repository == null ? RepositoryMetadata.builder().build() : repository;
+        return new Repository(repositoryName, known.repositoryId(), repositoryArn(repositoryName), key.arn(),
+                known.cloneUrlHttp(), known.cloneUrlSsh(), "codecommit::" + region() + "://" + repositoryName);
+    }
 
-    static final ObjectMapper JSON = new ObjectMapper();
+    //region The same in every script: command line
 
-    @Option(names = "--region", paramLabel = "REGION", description = "AWS Region. Default: AWS_REGION, else the profile's.")
+    @Option(names = "--region", paramLabel = "REGION",
+            description = "AWS Region. Default: AWS_REGION, else the profile's.")
     String region;
 
-    @Option(names = "--profile", paramLabel = "NAME", description = "Profile of the AWS configuration files. Goes before credentials in the environment.")
+    @Option(names = "--profile", paramLabel = "NAME",
+            description = "Profile of the AWS configuration files. Goes before credentials in the environment.")
     String profile;
 
-    @Option(names = "--print", paramLabel = "POINTER", description = "Prints only the value at this JSON Pointer of the result, without quotes, e.g. /status.")
+    @Option(names = "--print", paramLabel = "POINTER",
+            description = "Prints only the value at this JSON Pointer of the result, without quotes, e.g. /status.")
     JsonPointer print;
 
-    @Option(names = {"-v", "--verbose"}, description = "Prints every AWS call, and the stack trace of an error, to stderr.")
+    @Option(names = {"-v", "--verbose"},
+            description = "Prints every AWS call, and the stack trace of an error, to stderr.")
     boolean verbose;
 
     @Spec
     CommandSpec spec;
 
-    /** What is being worked on: stands in front of the message of an error. */
-    String subject = "";
-
-    private AwsCredentialsProvider credentials;
-    private Identity identity;
-
     CommandLine commandLine() {
         return new CommandLine(this)
-                .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8)) // JSON is UTF-8, whatever the terminal's encoding
+                // JSON is UTF-8, whatever the terminal's encoding.
+                .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8))
                 .setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8))
                 .setUsageHelpAutoWidth(true)
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
-                .registerConverter(JsonPointer.class, text -> {
-                    if (text.startsWith("/")) return JsonPointer.compile(text);
-                    throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
-                })
+                .registerConverter(JsonPointer.class, text -> jsonPointer(text))
                 .setParameterExceptionHandler((e, args) -> {
-                    var near = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.of();
-                    note(e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + (near.isEmpty() ? "" : "; did you mean " + near.get(0) + "?")
-                            + " (help: " + spec.name() + " --help)");
+                    note(usageError(e) + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -315,106 +341,273 @@ class CreateEncryptedRepo implements Callable<Integer> {
                 });
     }
 
-    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
-        return client(builder, AwsRetryStrategy.standardRetryStrategy());
-    }
-
-    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
-        useProxies(System.getenv());
-        // The JDK knows the proxies.
-        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false));
-        return builder.httpClientBuilder(http).region(Region.of(region())).credentialsProvider(credentials()).overrideConfiguration(o -> {
-            o.retryStrategy(retries);
-            if (profile != null) o.defaultProfileName(profile);
-            if (!verbose) return;
-            o.addExecutionInterceptor(new ExecutionInterceptor() {
-                @Override
-                public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
-                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME)
-                            + ": HTTP " + context.httpResponse().statusCode());
-                }
-            });
-        }).build();
-    }
-
-    /**
-     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY, for Git and for the STS client behind a profile too. Of itself the SDK takes HTTP_PROXY
-     * even for https, and no domains in NO_PROXY.
-     */
-    static void useProxies(Map<String, String> environment) {
-        UnaryOperator<String> variable = name -> environment.getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
-        for (var scheme : List.of("http", "https")) {
-            var proxy = variable.apply(scheme + "_proxy");
-            if (proxy.isEmpty()) continue;
-            var parts = Pattern.compile("(?:https?://)?(?:([^:@/]*):([^@/]*)@)?([\\w.-]+|\\[[\\da-fA-F:]+])(?::(\\d+))?/?").matcher(proxy);
-            if (!parts.matches()) throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY is not of the form http://HOST:PORT");
-            System.setProperty(scheme + ".proxyHost", parts.group(3));
-            System.setProperty(scheme + ".proxyPort", parts.group(4) == null ? "80" : parts.group(4));
-            if (parts.group(1) == null) continue;
-            UnaryOperator<String> decode = text -> URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
-            var signIn = new PasswordAuthentication(decode.apply(parts.group(1)), decode.apply(parts.group(2)).toCharArray());
-            System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // without this, no Basic for https
-            Authenticator.setDefault(new Authenticator() {
-                @Override
-                protected PasswordAuthentication getPasswordAuthentication() {
-                    return getRequestorType() == RequestorType.PROXY ? signIn : null;
-                }
-            });
+    static JsonPointer jsonPointer(String text) {
+        if (!text.startsWith("/")) {
+            throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
         }
-        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+")).map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty());
-        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct.map(host -> "|" + host + "|*." + host).collect(Collectors.joining()));
-        System.setProperty("software.amazon.awssdk.http.service.impl", "software.amazon.awssdk.http.urlconnection.UrlConnectionSdkHttpService");
+        return JsonPointer.compile(text);
     }
 
-    AwsCredentialsProvider credentials() {
-        if (credentials == null) credentials = profile != null ? ProfileCredentialsProvider.create(profile) : DefaultCredentialsProvider.builder().build();
-        return credentials;
-    }
-
-    String region() {
-        if (region != null) return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
-        try {
-            return region = DefaultAwsRegionProviderChain.builder().profileName(profile).build().getRegion().id();
-        } catch (SdkClientException e) {
-            throw new Failure("no Region: give --region or set AWS_REGION", e);
-        }
-    }
-
-    /** Whose credentials these are: decides account and partition. */
-    record Identity(String account, String partition) { }
-
-    /** Asks STS once, which needs no permission. */
-    Identity identity() {
-        if (identity != null) return identity;
-        try (var sts = client(StsClient.builder())) {
-            var caller = sts.getCallerIdentity();
-            return identity = new Identity(caller.account(), caller.arn().split(":")[1]);
-        }
+    String usageError(ParameterException e) {
+        var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
+        var similar = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.<String>of();
+        return message + (similar.isEmpty() ? "" : "; did you mean " + similar.get(0) + "?");
     }
 
     /** The value, if it has the form; else exit code 2 and what is right. */
-    String check(String what, String value, String form, String right) {
-        if (value.matches(form)) return value;
-        throw wrong(what + " '" + value + "': give " + right);
+    String check(String option, String value, String form, String right) {
+        if (value.matches(form)) {
+            return value;
+        }
+        throw wrong(option + " '" + value + "': must be " + right);
     }
 
     ParameterException wrong(String message) {
         return new ParameterException(spec.commandLine(), message);
     }
 
-    /** What every result begins with. */
-    ObjectNode result(String status) {
-        return JSON.createObjectNode().put("status", status).put("account", identity().account()).put("region", region());
+    //endregion
+
+    //region The same in every script: AWS clients
+
+    private AwsCredentialsProvider credentials;
+    /** Known once {@link #connect} has returned. */
+    Caller caller;
+
+    /** Whose credentials these are. */
+    record Caller(String account, String partition, String arn) {}
+
+    /**
+     * Finds the credentials and asks STS whose they are, which needs no permission. Comes after the options are checked
+     * and before anything else is read or changed, so that a missing sign-in is told by its own reason.
+     */
+    void connect() {
+        region();
+        checkConfigurationFiles();
+        if (profile != null) {
+            System.setProperty("aws.profile", profile); // for the clients that the SDK makes itself to sign in
+        }
+        credentials = profile != null ? ProfileCredentialsProvider.create(profile)
+                : DefaultCredentialsProvider.builder().build();
+        useProxies(System.getenv());
+        useCaBundle(System.getenv("AWS_CA_BUNDLE"));
+        System.setProperty("software.amazon.awssdk.http.service.impl", HttpService.class.getName());
+        try {
+            credentials.resolveCredentials();
+        } catch (SdkException e) {
+            throw new Failure(whyNotSignedIn(e), e);
+        }
+        try (var sts = client(StsClient.builder())) {
+            var identity = sts.getCallerIdentity();
+            caller = new Caller(identity.account(), identity.arn().split(":")[1], identity.arn());
+        }
     }
 
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
+        return client(builder, AwsRetryStrategy.standardRetryStrategy());
+    }
+
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
+        return builder.region(Region.of(region())).credentialsProvider(credentials).overrideConfiguration(o -> {
+            o.retryStrategy(retries);
+            if (profile != null) {
+                o.defaultProfileName(profile);
+            }
+            if (verbose) {
+                o.addExecutionInterceptor(new CallLog());
+            }
+        }).build();
+    }
+
+    class CallLog implements ExecutionInterceptor {
+        @Override
+        public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
+            note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " "
+                    + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME) + ": HTTP "
+                    + context.httpResponse().statusCode());
+        }
+    }
+
+    /**
+     * The HTTP client of all of the SDK's clients, those that it makes itself to assume a profile's role included. The
+     * JDK opens the connections, by the proxies and certificates that Git uses, too.
+     */
+    public static class HttpService implements SdkHttpService, SdkHttpClient.Builder<HttpService> {
+        @Override
+        public HttpService createHttpClientBuilder() {
+            return this;
+        }
+
+        @Override
+        public SdkHttpClient buildWithDefaults(AttributeMap defaults) {
+            return UrlConnectionHttpClient.create(HttpService::open);
+        }
+
+        private static HttpURLConnection open(URI uri) {
+            try {
+                return (HttpURLConnection) uri.toURL().openConnection();
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+    }
+
+    /**
+     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY. Of itself the SDK takes HTTP_PROXY even for https, and
+     * no domains in NO_PROXY.
+     */
+    static void useProxies(Map<String, String> environment) {
+        UnaryOperator<String> variable = name -> environment
+                .getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
+        for (var scheme : List.of("http", "https")) {
+            var proxy = variable.apply(scheme + "_proxy");
+            if (!proxy.isEmpty()) {
+                useProxy(scheme, proxy);
+            }
+        }
+        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+"))
+                .map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty())
+                .map(host -> "|" + host + "|*." + host).collect(Collectors.joining());
+        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct);
+    }
+
+    static void useProxy(String scheme, String proxy) {
+        var form = "(?:https?://)?(?:(?<user>[^:@/]*):(?<password>[^@/]*)@)?(?<host>[\\w.-]+|\\[[\\da-fA-F:]+])"
+                + "(?::(?<port>\\d+))?/?";
+        var parts = Pattern.compile(form).matcher(proxy);
+        if (!parts.matches()) {
+            throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY must be of the form http://HOST:PORT");
+        }
+        System.setProperty(scheme + ".proxyHost", parts.group("host"));
+        System.setProperty(scheme + ".proxyPort", Objects.requireNonNullElse(parts.group("port"), "80"));
+        if (parts.group("user") == null) {
+            return;
+        }
+        var signIn = new PasswordAuthentication(percentDecoded(parts.group("user")),
+                percentDecoded(parts.group("password")).toCharArray());
+        System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // the JDK's default has no Basic for https
+        Authenticator.setDefault(new Authenticator() {
+            @Override
+            protected PasswordAuthentication getPasswordAuthentication() {
+                return getRequestorType() == RequestorType.PROXY ? signIn : null;
+            }
+        });
+    }
+
+    static String percentDecoded(String text) {
+        return URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
+    }
+
+    /** Makes the JDK trust the certificates of a PEM file in the place of its own, as the AWS CLI does. */
+    static void useCaBundle(String file) {
+        if (file == null || file.isEmpty()) {
+            return;
+        }
+        try (var in = Files.newInputStream(Path.of(file))) {
+            var trusted = KeyStore.getInstance(KeyStore.getDefaultType());
+            trusted.load(null);
+            for (var certificate : CertificateFactory.getInstance("X.509").generateCertificates(in)) {
+                trusted.setCertificateEntry("certificate-" + trusted.size(), certificate);
+            }
+            var managers = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+            managers.init(trusted);
+            var context = SSLContext.getInstance("TLS");
+            context.init(null, managers.getTrustManagers(), null);
+            HttpsURLConnection.setDefaultSSLSocketFactory(context.getSocketFactory());
+        } catch (IOException | InvalidPathException | GeneralSecurityException e) {
+            throw new Failure("AWS_CA_BUNDLE " + file + " must be a PEM file of certificates: " + reason(e), e);
+        }
+    }
+
+    /** What the SDK cannot parse would show up as a missing Region or missing credentials. */
+    static void checkConfigurationFiles() {
+        ProfileFileLocation.configurationFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CONFIGURATION));
+        ProfileFileLocation.credentialsFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CREDENTIALS));
+    }
+
+    static void checkConfigurationFile(Path file, ProfileFile.Type type) {
+        try {
+            ProfileFile.builder().content(file).type(type).build();
+        } catch (IllegalArgumentException | IllegalStateException e) {
+            throw new Failure(file + ": " + reason(e), e);
+        }
+    }
+
+    String whyNotSignedIn(SdkException failure) {
+        var profiles = ProfileFile.defaultProfileFile().profiles();
+        var name = profile != null ? profile : ProfileFileSystemSetting.AWS_PROFILE.getStringValueOrThrow();
+        if (!profiles.containsKey(name)) {
+            if (name.equals("default")) {
+                return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in";
+            }
+            return "no profile " + name + " in the AWS configuration files; there are: "
+                    + String.join(", ", new TreeSet<>(profiles.keySet()));
+        }
+        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name))
+                + signInHint(name, profiles.get(name));
+    }
+
+    /** Why a profile gives no credentials; the SDK's chain has only that all of its members failed. */
+    static SdkException failureOf(String profile) {
+        try (var provider = ProfileCredentialsProvider.create(profile)) {
+            provider.resolveCredentials();
+            throw new IllegalStateException("profile " + profile + " has credentials now");
+        } catch (SdkException e) {
+            return e;
+        }
+    }
+
+    static String signInHint(String name, Profile profile) {
+        if (profile.property("login_session").isPresent()) {
+            return "; sign in with: aws login --profile " + name;
+        }
+        if (profile.property("sso_session").isPresent() || profile.property("sso_start_url").isPresent()) {
+            return "; sign in with: aws sso login --profile " + name;
+        }
+        if (profile.property("mfa_serial").isPresent()) {
+            return "; it asks for MFA, which only the AWS CLI can do: "
+                    + "eval \"$(aws configure export-credentials --profile " + name + " --format env)\"";
+        }
+        return "";
+    }
+
+    String region() {
+        if (region == null) {
+            region = configuredRegion();
+        }
+        return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+    }
+
+    private String configuredRegion() {
+        checkConfigurationFiles();
+        try {
+            return DefaultAwsRegionProviderChain.builder().profileName(profile).build().getRegion().id();
+        } catch (SdkClientException e) {
+            throw new Failure("no Region: use --region or set AWS_REGION", e);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: output and errors
+
+    /** What is not known yet, as in a dry run, is left out. */
+    static final ObjectMapper JSON = new ObjectMapper().setDefaultPropertyInclusion(JsonInclude.Include.NON_NULL);
+
     /** Prints the result, or the part of it that --print asks for. */
-    int finish(ObjectNode result, int exitCode) {
-        var part = print == null ? result : result.at(print);
-        var planned = result.path("status").asText().startsWith("would") ? " in a dry run" : "";
-        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + planned + ": " + result);
+    int print(Object result, int exitCode) {
+        JsonNode document = JSON.valueToTree(result);
+        var part = print == null ? document : document.at(print);
+        if (part.isMissingNode()) {
+            throw new Failure("the result has nothing at " + print + ": " + document);
+        }
         var out = spec.commandLine().getOut();
         out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
-        if (out.checkError()) throw new Failure("this result could not be written to stdout: " + result);
+        if (out.checkError()) {
+            throw new Failure("stdout cannot be written to; the result is: " + document);
+        }
         return exitCode;
     }
 
@@ -423,33 +616,79 @@ class CreateEncryptedRepo implements Callable<Integer> {
     }
 
     void fail(Exception e) {
-        note((subject.isEmpty() ? "" : subject + ": ") + reason(e));
-        if (verbose) e.printStackTrace(spec.commandLine().getErr());
+        note(reason(e));
+        if (verbose) {
+            e.printStackTrace(spec.commandLine().getErr());
+        }
     }
 
     /** In one line: the error code and message of AWS, or what else went wrong. */
     static String reason(Throwable e) {
-        if (e instanceof AwsServiceException aws && aws.awsErrorDetails() != null) {
-            var code = aws.awsErrorDetails().errorCode() == null ? "HTTP " + aws.statusCode() : aws.awsErrorDetails().errorCode();
-            var message = aws.awsErrorDetails().errorMessage() == null ? "" : ": " + aws.awsErrorDetails().errorMessage().replaceAll("\\s+", " ");
-            return code + message + " (request id " + aws.requestId() + ")" + (code.contains("Expired") ? "; sign in again" : "");
+        if (e instanceof AwsServiceException answer && answer.awsErrorDetails() != null) {
+            return reason(answer);
         }
-        for (var cause = e; cause != null; cause = cause.getCause())
-            if (cause instanceof UnknownHostException) return "unknown host " + cause.getMessage() + "; see to --region, AWS_ENDPOINT_URL and the network";
-        var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage().lines().findFirst().orElse("");
-        if (text.startsWith("Unable to load credentials")) return "no AWS credentials: give --profile, set AWS_PROFILE, or sign in";
-        return text.length() > 2000 ? text.substring(0, 2000) + " ..." : text;
+        for (var cause = e; cause != null; cause = cause.getCause()) {
+            if (cause instanceof UnknownHostException) {
+                return "unknown host " + cause.getMessage() + "; check --region, AWS_ENDPOINT_URL and the network";
+            }
+            if (cause instanceof CertPathBuilderException) {
+                return "the certificate of the other side is not trusted: if a proxy inspects TLS, set AWS_CA_BUNDLE to"
+                        + " a PEM file of its CA";
+            }
+        }
+        var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
+        var line = text.lines().findFirst().orElse("");
+        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
     }
 
-    static void pause(long millis) {
+    private static String reason(AwsServiceException answer) {
+        var details = answer.awsErrorDetails();
+        var code = Objects.requireNonNullElse(details.errorCode(), "HTTP " + answer.statusCode());
+        var message = details.errorMessage() == null ? "" : ": " + details.errorMessage().replaceAll("\\s+", " ");
+        return code + message + " (request id " + answer.requestId() + ")"
+                + (code.contains("Expired") ? "; sign in again" : "");
+    }
+
+    /** Whether the same call may succeed later: a lost connection, an error of the service, throttling. */
+    static boolean isTemporary(Throwable e) {
+        for (var cause = e; cause != null; cause = cause.getCause()) {
+            if (cause instanceof AwsServiceException answer) {
+                return answer.statusCode() >= 500 || answer.isThrottlingException() || isCutShort(answer);
+            }
+            if (cause instanceof SdkClientException || cause instanceof IOException) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Whether the answer was cut: AWS names an error code in every refusal. */
+    static boolean isCutShort(AwsServiceException answer) {
+        return answer.awsErrorDetails() == null || answer.awsErrorDetails().errorCode() == null;
+    }
+
+    /** Repeats a look until it finds something or the time is over; the waits between grow from 250 ms to 5 s. */
+    static <T> Optional<T> poll(Duration patience, Supplier<Optional<T>> look) {
+        var end = Instant.now().plus(patience);
+        var wait = Duration.ofMillis(250);
+        var found = look.get();
+        while (found.isEmpty() && Instant.now().isBefore(end)) {
+            pause(wait);
+            wait = Collections.min(List.of(wait.multipliedBy(2), Duration.ofSeconds(5)));
+            found = look.get();
+        }
+        return found;
+    }
+
+    static void pause(Duration time) {
         try {
-            Thread.sleep(millis);
+            Thread.sleep(time.toMillis());
         } catch (InterruptedException e) {
             throw new Failure("interrupted", e);
         }
     }
 
-    /** A failure whose message says it all. */
+    /** A failure whose message says what went wrong and what to do. */
     static class Failure extends RuntimeException {
         Failure(String message, Throwable cause) {
             super(message, cause);
@@ -460,46 +699,85 @@ class CreateEncryptedRepo implements Callable<Integer> {
         }
     }
 
-    // ----
+    //endregion
 
-    // ---- The same in every script that changes a resource: dry run, changes, undo, tags ----
+    //region The same in every script: changes
 
     @Option(names = "--dry-run", description = "Only reads, and prints what would change.")
     boolean dryRun;
 
-    /** By strength: that of several resources is the strongest. */
-    static final List<String> STATUSES = List.of("unchanged", "updated", "created", "deleted");
+    /** The weakest first; a run that changes several things reports the strongest. */
+    enum Status {
+        UNCHANGED, UPDATED, CREATED, DELETED
+    }
+
+    /** @param resource whose field this is */
+    record Change(String resource, String field, @JsonInclude Object from, @JsonInclude Object to,
+            @JsonIgnore Status status) {
+        static Change creation(String resource, String field, Object to) {
+            return new Change(resource, field, null, to, Status.CREATED);
+        }
+
+        static Change update(String resource, String field, Object from, Object to) {
+            return new Change(resource, field, from, to, Status.UPDATED);
+        }
+
+        static Change deletion(String resource, String field, Object from, Object to) {
+            return new Change(resource, field, from, to, Status.DELETED);
+        }
+    }
+
+    /** In the order in which they were made, or in a dry run would be. */
+    final List<Change> changes = new ArrayList<>();
+    /** Commands that take the changes back, the last change first. */
+    final Deque<String> undoCommands = new ArrayDeque<>();
+
+    /** Makes a change and records it; in a dry run only records it. */
+    void change(Change change, String undoCommand, Runnable step) {
+        if (!dryRun) {
+            step.run();
+        }
+        record(change, undoCommand);
+    }
+
+    /** Records a change that was made. */
+    void record(Change change, String undoCommand) {
+        changes.add(change);
+        if (undoCommand != null && !dryRun) {
+            undoCommands.push(undoCommand);
+        }
+    }
+
+    /** The command that takes all changes back; null if nothing was changed. */
+    String undo() {
+        return undoCommands.isEmpty() ? null : String.join(" && ", undoCommands);
+    }
+
+    static Status strongest(List<Change> changes) {
+        return changes.stream().map(Change::status).max(Comparator.naturalOrder()).orElse(Status.UNCHANGED);
+    }
 
     /** "created", in a dry run "would-create". */
-    String status(String done) {
-        return dryRun && !done.equals("unchanged") ? "would-" + done.substring(0, done.length() - 1) : done;
+    String printed(Status status) {
+        var done = status.name().toLowerCase(Locale.ROOT);
+        return dryRun && status != Status.UNCHANGED ? "would-" + done.substring(0, done.length() - 1) : done;
     }
 
-    final ArrayNode changes = JSON.createArrayNode();
-    /** Commands that take the changes back, the last change first. */
-    final List<String> undo = new ArrayList<>();
-
-    /** Records a change and, unless this is a dry run, makes it. With a failure it is said what was changed before. */
-    void change(String field, Object from, Object to, String undoCommand, Runnable step) {
-        if (!dryRun) {
-            try {
-                step.run();
-            } catch (RuntimeException e) {
-                var before = changes.valueStream().map(change -> change.path("resource").asText() + " " + change.path("field").asText()).toList();
-                if (before.isEmpty()) throw e;
-                throw new Failure(field + ": " + reason(e) + "; changed before that: " + String.join(", ", before)
-                        + "; the same command again does the rest", e);
-            }
-            if (undoCommand != null) undo.add(0, undoCommand);
+    /** Runs steps that change a resource. A failure gets its name, and says what they had changed before. */
+    <T> T naming(String resource, Supplier<T> steps) {
+        var before = changes.size();
+        try {
+            return steps.get();
+        } catch (RuntimeException e) {
+            var made = changes.stream().skip(before).map(Change::field).toList();
+            throw new Failure(resource + ": " + reason(e) + (made.isEmpty() || dryRun ? "" : "; changed before that: "
+                    + String.join(", ", made) + (isTemporary(e) ? "; the same command again does the rest" : "")), e);
         }
-        changes.addObject().put("resource", subject).put("field", field).<ObjectNode>set("from", JSON.valueToTree(from)).set("to", JSON.valueToTree(to));
     }
 
-    /** Adds changes and undo to a result. */
-    ObjectNode withChanges(ObjectNode result) {
-        result.set("changes", changes);
-        if (!undo.isEmpty()) result.put("undo", String.join(" && ", undo));
-        return result;
+    /** Whether a call may have had an effect although it failed: it was tried before, or the answer was lost. */
+    static boolean isDoubtful(SdkException e) {
+        return e.numAttempts() > 1 || isTemporary(e);
     }
 
     /** An AWS CLI command for the same Region and profile. */
@@ -507,52 +785,162 @@ class CreateEncryptedRepo implements Callable<Integer> {
         return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
     }
 
+    /**
+     * The same with the operation's input as JSON, for free text, of which the AWS CLI would take file:// and a leading
+     * dash for its own syntax.
+     */
+    String aws(String operation, Map<String, ?> input) {
+        return aws(operation + " --cli-input-json " + quote(JSON.valueToTree(new TreeMap<>(input)).toString()));
+    }
+
     /** As one word of a shell command. */
     static String quote(String word) {
         return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
     }
 
+    //endregion
+
+    //region The same in every script: tags
+
     /** Key=Value options by key, within AWS's limits on tags. */
-    Map<String, String> tags(List<String> options) {
-        var tags = new TreeMap<String, String>();
+    Map<String, String> tagsByKey(List<String> options) {
+        var byKey = new TreeMap<String, String>();
         for (var option : options) {
             check("--tags", option, "(?!aws:)[\\p{L}\\p{N} +\\-._:/@]{1,128}=[\\p{L}\\p{N} +\\-=._:/@]{0,256}",
                     "Key=Value of letters, digits, spaces and + - = . _ : / @, such as Team=Payments");
             var equals = option.indexOf('=');
-            if (tags.put(option.substring(0, equals), option.substring(equals + 1)) != null)
-                throw wrong("--tags '" + option + "': give each key once, such as Team=Payments");
+            if (byKey.put(option.substring(0, equals), option.substring(equals + 1)) != null) {
+                throw wrong("--tags '" + option + "': its key is there twice; use each once, such as Team=Payments");
+            }
         }
-        if (tags.size() > 50) throw wrong("--tags: " + tags.size() + " tags; give 50 at most");
-        return tags;
+        if (byKey.size() > 50) {
+            throw wrong("--tags: " + byKey.size() + " tags; AWS takes 50 at most");
+        }
+        return byKey;
     }
 
     /** How a resource is tagged and untagged, and the AWS CLI commands for it. */
-    record Tagging(Consumer<Map<String, String>> put, Consumer<Set<String>> remove,
-            Function<Map<String, String>, String> putCommand, Function<Set<String>, String> removeCommand) { }
+    record Tagging(Consumer<Map<String, String>> tag, Consumer<Set<String>> untag,
+            Function<Map<String, String>, String> tagCommand, Function<Set<String>, String> untagCommand) {}
 
     /** Adds and changes tags; others go only if asked for. AWS's own tags (aws:) cannot be changed. */
-    void changeTags(Map<String, String> present, Map<String, String> wanted, boolean removeOthers, Tagging tagging) {
-        var put = new TreeMap<>(wanted);
-        put.entrySet().removeAll(present.entrySet());
-        var replaced = new TreeMap<>(present);
-        replaced.keySet().retainAll(put.keySet());
-        if (!put.isEmpty()) {
-            var added = new TreeSet<>(put.keySet());
-            added.removeAll(replaced.keySet());
-            var undo = new ArrayList<String>();
-            if (!replaced.isEmpty()) undo.add(tagging.putCommand().apply(replaced));
-            if (!added.isEmpty()) undo.add(tagging.removeCommand().apply(added));
-            change("tags", replaced, put, String.join(" && ", undo), () -> tagging.put().accept(put));
+    void changeTags(String resource, Map<String, String> present, Map<String, String> wanted, boolean removeOthers,
+            Tagging tagging) {
+        var added = new TreeMap<>(wanted);
+        added.entrySet().removeAll(present.entrySet());
+        if (!added.isEmpty()) {
+            var replaced = new TreeMap<>(present);
+            replaced.keySet().retainAll(added.keySet());
+            change(Change.update(resource, "tags", replaced, added), untagging(added, replaced, tagging),
+                    () -> tagging.tag().accept(added));
         }
         var others = new TreeMap<>(present);
         others.keySet().removeIf(key -> wanted.containsKey(key) || key.startsWith("aws:"));
-        if (removeOthers && !others.isEmpty())
-            change("tags", others, Map.of(), tagging.putCommand().apply(others), () -> tagging.remove().accept(others.keySet()));
+        if (removeOthers && !others.isEmpty()) {
+            change(Change.update(resource, "tags", others, Map.of()), tagging.tagCommand().apply(others),
+                    () -> tagging.untag().accept(others.keySet()));
+        }
     }
 
-    // ----
-
-    public static void main(String[] args) {
-        System.exit(new CreateEncryptedRepo().commandLine().execute(args));
+    /** The commands that give replaced tags their values back and remove new ones. */
+    static String untagging(Map<String, String> added, Map<String, String> replaced, Tagging tagging) {
+        var fresh = new TreeSet<>(added.keySet());
+        fresh.removeAll(replaced.keySet());
+        var commands = new ArrayList<String>();
+        if (!replaced.isEmpty()) {
+            commands.add(tagging.tagCommand().apply(replaced));
+        }
+        if (!fresh.isEmpty()) {
+            commands.add(tagging.untagCommand().apply(fresh));
+        }
+        return String.join(" && ", commands);
     }
+
+    //endregion
+
+    //region The same in every script: repositories
+
+    void checkRepositoryName(String option, String name) {
+        check(option, name, "(?!.*\\.git$)[\\w.-]{1,100}",
+                "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
+    }
+
+    String repositoryArn(String name) {
+        return "arn:" + caller.partition() + ":codecommit:" + region() + ":" + caller.account() + ":" + name;
+    }
+
+    static Map<String, String> repositoryTags(CodeCommitClient codecommit, String arn) {
+        var tags = new TreeMap<String, String>();
+        var page = codecommit.listTagsForResource(r -> r.resourceArn(arn));
+        tags.putAll(page.tags());
+        while (page.nextToken() != null) {
+            var token = page.nextToken();
+            page = codecommit.listTagsForResource(r -> r.resourceArn(arn).nextToken(token));
+            tags.putAll(page.tags());
+        }
+        return tags;
+    }
+
+    //endregion
+
+    //region The same in every script: tagging of repositories
+
+    Tagging repositoryTagging(CodeCommitClient codecommit, String arn) {
+        return new Tagging(tags -> codecommit.tagResource(r -> r.resourceArn(arn).tags(tags)),
+                keys -> codecommit.untagResource(r -> r.resourceArn(arn).tagKeys(keys)),
+                tags -> aws("codecommit tag-resource", Map.of("resourceArn", arn, "tags", tags)),
+                keys -> aws("codecommit untag-resource", Map.of("resourceArn", arn, "tagKeys", keys)));
+    }
+
+    //endregion
+
+    //region The same in every script: keys of repositories
+
+    void checkKeyId(String id) {
+        var arn = "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:";
+        var keyId = "mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
+        check("--kms-key-id", id, "(" + arn + "key/)?(" + keyId + ")|(" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}",
+                "the id, ARN or alias of a key, such as alias/codecommit");
+        if (id.startsWith("arn:") && !id.split(":")[3].equals(region())) {
+            throw wrong("--kms-key-id '" + id + "': must be a key of the repository's Region, " + region()
+                    + ", or use --region " + id.split(":")[3]);
+        }
+    }
+
+    /** The key, if CodeCommit can encrypt under it. */
+    KeyMetadata usableKey(KmsClient kms, String id) {
+        if (id.startsWith("arn:") && !id.split(":")[4].equals(caller.account())) {
+            throw new Failure(id + " is of another account than the repository's, " + caller.account()
+                    + ", which CodeCommit is not known to support; use a key of this account");
+        }
+        KeyMetadata key;
+        try {
+            key = kms.describeKey(r -> r.keyId(id)).keyMetadata();
+        } catch (NotFoundException e) {
+            var alias = id.startsWith("alias/") ? id : "alias/codecommit";
+            throw new Failure("no key " + id + " in " + region() + "; create one with: create-kms-key --alias " + alias
+                    + " --region " + region(), e);
+        }
+        checkUsable(key);
+        return key;
+    }
+
+    /** Refuses a key that CodeCommit cannot encrypt under. */
+    void checkUsable(KeyMetadata key) {
+        if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
+            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
+                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: use another key, or create one with"
+                    + " create-kms-key");
+        }
+        var enable = aws("kms enable-key --key-id " + key.keyId());
+        if (key.keyState() == KeyState.PENDING_DELETION) {
+            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
+                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
+        }
+        if (key.keyState() != KeyState.ENABLED) {
+            throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable);
+        }
+    }
+
+    //endregion
 }

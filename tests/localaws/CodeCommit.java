@@ -69,6 +69,11 @@ public final class CodeCommit implements LocalAws.Service {
     /** Whether Git clients that ask for protocol version 2 get it; what CodeCommit does is not documented. */
     public volatile boolean gitProtocolV2 = true;
     /**
+     * Whether a push of several refs is authorised once, with all of them as a list; what CodeCommit does is not
+     * documented. Else ref by ref.
+     */
+    public volatile boolean referencesAsList;
+    /**
      * Whether repositories under the AWS managed key tell its ARN as kmsKeyId; what CodeCommit does is not documented.
      */
     public volatile boolean showManagedKey;
@@ -85,13 +90,15 @@ public final class CodeCommit implements LocalAws.Service {
     private static final Pattern TAG_TEXT = Pattern.compile("[\\p{L}\\p{N}\\p{Z}+\\-=._:/@]*");
 
     private final LocalAws aws;
+    private final String account;
     private final Map<String, Map<String, Repo>> regions = new ConcurrentHashMap<>();
     private final Map<String, Map<String, PullRequest>> pullRequests = new ConcurrentHashMap<>();
     private final Map<String, Map<String, ObjectNode>> templates = new ConcurrentHashMap<>();
     private Path directory;
 
-    CodeCommit(LocalAws aws) {
+    CodeCommit(LocalAws aws, String account) {
         this.aws = aws;
+        this.account = account;
     }
 
     /** For tests: a repository of the Region that they use, made without a call. */
@@ -100,7 +107,7 @@ public final class CodeCommit implements LocalAws.Service {
     }
 
     public synchronized Repo createRepository(String region, String name) {
-        var repo = new Repo(name, new Caller("", LocalAws.ACCOUNT, region));
+        var repo = new Repo(name, new Caller("", account, region));
         if (in(region).putIfAbsent(name, repo) != null)
             throw new IllegalArgumentException(name + " exists in " + region);
         return repo;
@@ -134,6 +141,61 @@ public final class CodeCommit implements LocalAws.Service {
     private synchronized Path directory() throws IOException {
         if (directory == null) directory = Files.createTempDirectory("local-aws-git-");
         return directory;
+    }
+
+    // Permissions
+
+    /** What CodeCommit does with a key for whoever makes a repository under it or changes its contents. */
+    private static final List<String> KEY_USE = List.of("kms:DescribeKey", "kms:Encrypt", "kms:Decrypt",
+            "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext");
+    private static final List<String> KEY_READ = List.of("kms:Decrypt");
+
+    /** On the repository, which has no policy of its own; approval rule templates and the list have no resource. */
+    @Override
+    public List<Need> needs(String operation, ObjectNode input, Caller caller) {
+        var action = "codecommit:" + operation;
+        return switch (operation) {
+            case "ListRepositories", "CreateApprovalRuleTemplate", "GetApprovalRuleTemplate" ->
+                List.of(new Need(action, "*"));
+            case "CreateRepository" -> {
+                var tags = new TreeMap<String, String>();
+                input.path("tags").properties().forEach(tag -> tags.put(tag.getKey(), tag.getValue().asText()));
+                var arn = caller.arn("codecommit", input.path("repositoryName").asText());
+                var create = new Need(action, arn).requestTags(tags);
+                yield tags.isEmpty() ? List.of(create)
+                        : List.of(create, new Need("codecommit:TagResource", arn).requestTags(tags));
+            }
+            case "BatchGetRepositories" -> input.path("repositoryNames").valueStream()
+                    .map(name -> on(action, name.asText(), caller)).toList();
+            case "GetRepository", "DeleteRepository", "UpdateRepositoryDescription", "UpdateRepositoryEncryptionKey",
+                    "UpdateDefaultBranch", "GetFile", "ListPullRequests", "GetRepositoryTriggers",
+                    "PutRepositoryTriggers", "AssociateApprovalRuleTemplateWithRepository",
+                    "ListAssociatedApprovalRuleTemplatesForRepository" ->
+                List.of(on(action, input.path("repositoryName").asText(), caller));
+            case "GetPullRequest", "DescribePullRequestEvents", "GetCommentsForPullRequest",
+                    "GetPullRequestApprovalStates", "GetPullRequestOverrideState" ->
+                List.of(on(action, existing(input, caller).repo.name, caller));
+            case "ListTagsForResource" -> List.of(tagging(action, input, caller));
+            case "TagResource" -> {
+                var tags = new TreeMap<String, String>();
+                input.path("tags").properties().forEach(tag -> tags.put(tag.getKey(), tag.getValue().asText()));
+                yield List.of(tagging(action, input, caller).requestTags(tags));
+            }
+            case "UntagResource" -> List.of(tagging(action, input, caller).keys("aws:TagKeys",
+                    input.path("tagKeys").valueStream().map(JsonNode::asText).toList()));
+            default -> throw new IllegalStateException("no permission is known for codecommit:" + operation);
+        };
+    }
+
+    /** An action on a repository, which need not exist. */
+    Need on(String action, String name, Caller caller) {
+        var repo = in(caller.region()).get(name);
+        var need = new Need(action, caller.arn("codecommit", name));
+        return repo == null ? need : need.resourceTags(repo.tags());
+    }
+
+    private Need tagging(String action, ObjectNode input, Caller caller) {
+        return on(action, nameInArn(input, caller), caller);
     }
 
     @Override
@@ -216,7 +278,7 @@ public final class CodeCommit implements LocalAws.Service {
         var repo = new Repo(name, caller);
         repo.description = input.path("repositoryDescription").asText("");
         addTags(repo.tags, input.path("tags"));
-        if (input.hasNonNull("kmsKeyId")) repo.key(usable(input.get("kmsKeyId").asText(), caller));
+        repo.key(usable(input.hasNonNull("kmsKeyId") ? input.get("kmsKeyId").asText() : managedKey(caller), caller));
         if (in(caller.region()).containsKey(name))
             throw new AwsError("RepositoryNameExistsException", "Repository named " + name + " already exists");
         if (in(caller.region()).size() >= repositoryLimit)
@@ -242,7 +304,7 @@ public final class CodeCommit implements LocalAws.Service {
             if (repo == null) notFound.add(name);
             else
                 try {
-                    repo.checkKey();
+                    repo.checkKey(caller);
                     repositories.add(repo.metadata());
                 } catch (AwsError e) {
                     errors.addObject().put("repositoryId", repo.id).put("repositoryName", repo.name)
@@ -392,13 +454,18 @@ public final class CodeCommit implements LocalAws.Service {
     }
 
     private PullRequest pullRequest(ObjectNode input, Caller caller) {
+        var pullRequest = existing(input, caller);
+        pullRequest.repo.checkKey(caller);
+        return pullRequest;
+    }
+
+    private PullRequest existing(ObjectNode input, Caller caller) {
         var id = input.get("pullRequestId").asText();
         if (!id.matches("\\d+"))
             throw new AwsError("InvalidPullRequestIdException", "The pull request id " + id + " is not valid");
         var pullRequest = pullRequests(caller.region()).get(id);
         if (pullRequest == null || in(caller.region()).get(pullRequest.repo.name) != pullRequest.repo)
             throw new AwsError("PullRequestDoesNotExistException", "Pull request " + id + " does not exist");
-        pullRequest.repo.checkKey();
         return pullRequest;
     }
 
@@ -560,7 +627,7 @@ public final class CodeCommit implements LocalAws.Service {
 
     /** For tests: a template of the Region that they use; the content is a valid one. */
     public CodeCommit createApprovalRuleTemplate(String name, int approvals) {
-        newTemplate(name, content(approvals), "", new Caller("", LocalAws.ACCOUNT, "eu-west-1"));
+        newTemplate(name, content(approvals), "", new Caller("", account, "eu-west-1"));
         return this;
     }
 
@@ -701,7 +768,7 @@ public final class CodeCommit implements LocalAws.Service {
 
     private Repo readable(ObjectNode input, Caller caller) {
         var repo = existing(name(input.get("repositoryName").asText()), caller);
-        repo.checkKey();
+        repo.checkKey(caller);
         return repo;
     }
 
@@ -712,26 +779,49 @@ public final class CodeCommit implements LocalAws.Service {
     }
 
     private Repo byArn(ObjectNode input, Caller caller) {
-        var arn = input.get("resourceArn").asText();
+        return existing(nameInArn(input, caller), caller);
+    }
+
+    private static String nameInArn(ObjectNode input, Caller caller) {
+        var arn = input.path("resourceArn").asText();
         var prefix = caller.arn("codecommit", "");
         if (!arn.startsWith(prefix) || !arn.substring(prefix.length()).matches("[\\w.-]{1,100}"))
             throw new AwsError("InvalidResourceArnException", "The resource ARN is not valid: " + arn);
-        return existing(arn.substring(prefix.length()), caller);
+        return arn.substring(prefix.length());
     }
 
-    /**
-     * The ARN of the key, if it can be used for this Region's repositories: symmetric, for encryption, enabled (User
-     * Guide, page "encryption").
-     */
+    /** The ARN of the key, if it can be used for this Region's repositories by this caller. */
     private String usable(String keyId, Caller caller) {
+        var arn = keyArn(keyId, caller);
+        checkKey(arn, KEY_USE, caller);
+        return arn;
+    }
+
+    private String keyArn(String keyId, Caller caller) {
         if (keyId.startsWith("arn:") && !keyId.startsWith("arn:" + caller.partition() + ":kms:"))
             throw new AwsError("EncryptionKeyInvalidIdException", keyId + " is not the ARN of a key");
         if (keyId.startsWith("arn:") && keyId.contains(":kms:" + caller.region() + ":")
                 && !keyId.contains(":" + caller.account() + ":"))
             throw new AwsError("EncryptionKeyAccessDeniedException", "Access to the key " + keyId + " is denied");
-        var key = aws.kms.find(keyId, caller.region());
+        var key = kms().find(keyId, caller.region());
         if (key == null) throw new AwsError("EncryptionKeyNotFoundException",
                 "The key " + keyId + " does not exist in " + caller.region());
+        return key.arn;
+    }
+
+    /**
+     * That the caller may use the key through CodeCommit, and that it is usable (User Guide, page "encryption"). Which
+     * of the actions CodeCommit asks for when contents are only read is not documented, nor is the name of its
+     * encryption context: policies that ask for one find none here.
+     */
+    private void checkKey(String arn, List<String> actions, Caller caller) {
+        var key = kms().find(arn, caller.region());
+        if (key == null) throw new AwsError("EncryptionKeyNotFoundException", "The key " + arn + " does not exist");
+        try {
+            kms().authorize(caller.via("codecommit"), key.arn, actions, Map.of());
+        } catch (AwsError e) {
+            throw new AwsError("EncryptionKeyAccessDeniedException", e.getMessage());
+        }
         if (!key.keySpec.equals("SYMMETRIC_DEFAULT") || !key.usage.equals("ENCRYPT_DECRYPT"))
             throw new AwsError("EncryptionKeyInvalidUsageException", key.arn + " is " + key.keySpec + " for "
                     + key.usage + "; only SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT can be used");
@@ -739,11 +829,14 @@ public final class CodeCommit implements LocalAws.Service {
             throw new AwsError("EncryptionKeyDisabledException", key.arn + " is disabled");
         if (!key.state.equals("Enabled"))
             throw new AwsError("EncryptionKeyUnavailableException", key.arn + " is " + key.state);
-        return key.arn;
+    }
+
+    private Kms kms() {
+        return aws.account(account).kms;
     }
 
     private String managedKey(Caller caller) {
-        return aws.kms.find("alias/aws/codecommit", caller.region()).arn;
+        return kms().find("alias/aws/codecommit", caller.region()).arn;
     }
 
     void close() {
@@ -1397,9 +1490,14 @@ public final class CodeCommit implements LocalAws.Service {
             return git().getDirectory().toPath();
         }
 
-        /** Refuses when the key does not allow reading. */
-        void checkKey() {
-            if (key != null) usable(key, owner);
+        /** Refuses when the key does not allow the caller to read. */
+        void checkKey(Caller caller) {
+            CodeCommit.this.checkKey(key == null ? managedKey(owner) : key, KEY_READ, caller);
+        }
+
+        /** Refuses when the key does not allow the caller to write. */
+        void checkKeyForWriting(Caller caller) {
+            CodeCommit.this.checkKey(key == null ? managedKey(owner) : key, KEY_USE, caller);
         }
 
         /** What a push changed. */

@@ -82,12 +82,14 @@ public final class Ec2 implements LocalAws.Service {
     }
 
     private final LocalAws aws;
+    private final String account;
     private final Map<String, State> regions = new ConcurrentHashMap<>();
     private final Map<String, String> regionOf = new ConcurrentHashMap<>();
     private final AtomicInteger counter = new AtomicInteger();
 
-    Ec2(LocalAws aws) {
+    Ec2(LocalAws aws, String account) {
         this.aws = aws;
+        this.account = account;
     }
 
     // ---- What tests and the sandbox put there
@@ -98,7 +100,7 @@ public final class Ec2 implements LocalAws.Service {
      */
     public synchronized String createVpc(String region, String... cidrs) {
         var id = id("vpc", region);
-        var data = node().put("VpcId", id).put("State", "available").put("OwnerId", LocalAws.ACCOUNT)
+        var data = node().put("VpcId", id).put("State", "available").put("OwnerId", account)
                 .put("InstanceTenancy", "default").put("IsDefault", false)
                 .put("DhcpOptionsId", "dopt-0123456789abcdef0").put("EnableDnsSupport", true)
                 .put("EnableDnsHostnames", true);
@@ -132,7 +134,7 @@ public final class Ec2 implements LocalAws.Service {
 
     /** A subnet; with an IPv6 CIDR one that has no IPv4 at all. */
     public String createSubnet(String vpcId, String zone, String cidr) {
-        return createSubnet(vpcId, zone, cidr, LocalAws.ACCOUNT);
+        return createSubnet(vpcId, zone, cidr, account);
     }
 
     /** A subnet of another owner, who shares it with this account. */
@@ -259,6 +261,127 @@ public final class Ec2 implements LocalAws.Service {
             id.append(part.replaceAll("(north|south|east|west|central|gov)", "$1 ").replaceAll("(\\w)\\w* ", "$1"));
         return id.append(parts[parts.length - 1]).append("-az").append(zone.charAt(zone.length() - 1) - 'a' + 1)
                 .toString();
+    }
+
+    // ---- Permissions
+
+    @Override
+    public AwsError refused(Need need, String message) {
+        var shown = need.resource().equals("*") ? message.replace(" on resource: *", "") : message;
+        // what EC2 appends, except to Describe calls, only DecodeAuthorizationMessage can read
+        var encoded = need.resource().equals("*") ? "" : ". Encoded authorization failure message: "
+                + Base64.getUrlEncoder().withoutPadding().encodeToString(shown.getBytes(StandardCharsets.UTF_8));
+        return new AwsError(403, "UnauthorizedOperation",
+                "You are not authorized to perform this operation. " + shown + encoded);
+    }
+
+    /** On everything that a call makes, changes or uses; Describe calls have no resource. */
+    @Override
+    public synchronized List<Need> needs(String operation, ObjectNode input, Caller caller) {
+        var action = "ec2:" + operation;
+        return switch (operation) {
+            case "DescribeVpcs", "DescribeVpcAttribute", "DescribeSubnets", "DescribeSecurityGroups",
+                    "DescribeVpcEndpointServices", "DescribeVpcEndpoints" ->
+                List.of(new Need(action, "*").key("ec2:Region", caller.region()));
+            case "CreateSecurityGroup" -> {
+                var tags = requestTags(input, "security-group");
+                var needs = new ArrayList<>(List.of(made(action, "security-group", tags, caller),
+                        on(action, input.path("VpcId").asText(), caller)));
+                tagging(needs, operation, "security-group", tags, caller);
+                yield needs;
+            }
+            case "DeleteSecurityGroup", "RevokeSecurityGroupIngress" ->
+                List.of(on(action, input.path("GroupId").asText(), caller));
+            case "AuthorizeSecurityGroupIngress" -> {
+                var tags = requestTags(input, "security-group-rule");
+                var needs = new ArrayList<>(List.of(on(action, input.path("GroupId").asText(), caller)));
+                if (!tags.isEmpty()) needs.add(made(action, "security-group-rule", tags, caller));
+                tagging(needs, operation, "security-group-rule", tags, caller);
+                yield needs;
+            }
+            case "CreateVpcEndpoint" -> {
+                var tags = requestTags(input, "vpc-endpoint");
+                var needs = new ArrayList<>(List.of(on(action, input.path("VpcId").asText(), caller),
+                        made(action, "vpc-endpoint", tags, caller)
+                                .key("ec2:VpceServiceName", input.path("ServiceName").asText())));
+                for (var list : List.of("SubnetIds", "SecurityGroupIds"))
+                    texts(input.path(list)).forEach(id -> needs.add(on(action, id, caller)));
+                tagging(needs, operation, "vpc-endpoint", tags, caller);
+                yield needs;
+            }
+            case "ModifyVpcEndpoint" -> {
+                var needs = new ArrayList<>(List.of(on(action, input.path("VpcEndpointId").asText(), caller)));
+                for (var list : List.of("AddSubnetIds", "RemoveSubnetIds", "AddSecurityGroupIds",
+                        "RemoveSecurityGroupIds"))
+                    texts(input.path(list)).forEach(id -> needs.add(on(action, id, caller)));
+                yield needs;
+            }
+            case "DeleteVpcEndpoints" ->
+                texts(input.path("VpcEndpointIds")).stream().map(id -> on(action, id, caller)).toList();
+            case "CreateTags" -> {
+                var tags = Need.tags(input.path("Tags"), "Key", "Value");
+                yield texts(input.path("Resources")).stream().map(id -> on(action, id, caller).requestTags(tags))
+                        .toList();
+            }
+            case "DeleteTags" -> {
+                var keys = stream(input.path("Tags")).map(tag -> tag.path("Key").asText()).toList();
+                yield texts(input.path("Resources")).stream()
+                        .map(id -> on(action, id, caller).keys("aws:TagKeys", keys)).toList();
+            }
+            default -> throw new IllegalStateException("no permission is known for ec2:" + operation);
+        };
+    }
+
+    private static Map<String, String> requestTags(ObjectNode input, String type) {
+        var tags = new TreeMap<String, String>();
+        for (var specification : input.path("TagSpecifications"))
+            if (specification.path("ResourceType").asText().equals(type))
+                tags.putAll(Need.tags(specification.path("Tags"), "Key", "Value"));
+        return tags;
+    }
+
+    /** On what does not have an id yet. */
+    private static Need made(String action, String type, Map<String, String> tags, Caller caller) {
+        return new Need(action, caller.arn("ec2", type + "/*")).requestTags(tags).key("ec2:Region", caller.region());
+    }
+
+    /** Tags given at creation need a permission of their own. */
+    private static void tagging(List<Need> needs, String operation, String type, Map<String, String> tags,
+            Caller caller) {
+        if (!tags.isEmpty())
+            needs.add(made("ec2:CreateTags", type, tags, caller).key("ec2:CreateAction", operation));
+    }
+
+    private Need on(String action, String id, Caller caller) {
+        var type = id.startsWith("sg-") ? "security-group" : id.startsWith("sgr-") ? "security-group-rule"
+                : id.startsWith("vpce-") ? "vpc-endpoint" : id.startsWith("subnet-") ? "subnet" : "vpc";
+        var state = state(caller.region());
+        var thing = Stream.of(state.vpcs, state.subnets, state.groups, state.endpoints).map(things -> things.get(id))
+                .filter(found -> found != null).findFirst();
+        var owner = thing.filter(t -> t.data.hasNonNull("OwnerId")).map(t -> t.get("OwnerId")).orElse(account);
+        var need = new Need(action, "arn:" + caller.partition() + ":ec2:" + caller.region() + ":" + owner + ":" + type
+                + "/" + id).owner(account).key("ec2:Region", caller.region()); // a shared subnet is used as one's own
+        if (thing.isEmpty()) return need;
+        var tags = Need.tags(thing.get().data.path("Tags"), "Key", "Value");
+        need = need.resourceTags(tags);
+        for (var tag : tags.entrySet()) need = need.key("ec2:ResourceTag/" + tag.getKey(), tag.getValue());
+        return switch (type) {
+            case "security-group" ->
+                need.key("ec2:SecurityGroupID", id).key("ec2:Vpc", caller.arn("ec2", "vpc/" + thing.get().get("VpcId")));
+            case "subnet" ->
+                need.key("ec2:SubnetID", id).key("ec2:Vpc", caller.arn("ec2", "vpc/" + thing.get().get("VpcId")));
+            case "vpc" -> need.key("ec2:VpcID", id).key("ec2:Tenancy", thing.get().get("InstanceTenancy"));
+            default -> need;
+        };
+    }
+
+    /** The endpoint as the requests that come through it have it, or null when it is not there. */
+    synchronized Caller.Endpoint through(String endpointId) {
+        var region = regionOf.get(endpointId);
+        var endpoint = region == null ? null : state(region).endpoints.get(endpointId);
+        return endpoint == null ? null
+                : new Caller.Endpoint(endpointId, endpoint.get("VpcId"), account, endpoint.get("ServiceName"),
+                        PolicyEvaluator.Policy.of(endpointId, endpoint.get("PolicyDocument")));
     }
 
     // ---- Calls
@@ -436,7 +559,7 @@ public final class Ec2 implements LocalAws.Service {
                 .reduce("(?s)", String::concat);
     }
 
-    private static ObjectNode shown(Thing thing) {
+    private ObjectNode shown(Thing thing) {
         var data = thing.data.deepCopy();
         data.remove(List.of("EnableDnsSupport", "EnableDnsHostnames"));
         if (data.has("GroupName")) {
@@ -543,7 +666,7 @@ public final class Ec2 implements LocalAws.Service {
         var region = regionOf.get(vpcId);
         var data = node().put("GroupId", id("sg", region)).put("GroupName", name).put("Description", description)
                 .put("VpcId", vpcId)
-                .put("OwnerId", LocalAws.ACCOUNT);
+                .put("OwnerId", account);
         data.set("Tags", tags);
         var group = new Thing(data);
         group.egress.add(new Rule("-1", null, null, "IpRanges", "0.0.0.0/0", null, id("sgr", region)));
@@ -602,7 +725,7 @@ public final class Ec2 implements LocalAws.Service {
             var shown = answer.withArray("SecurityGroupRules").addObject().put("SecurityGroupRuleId", made.id)
                     .put("GroupId", group.get("GroupId"))
                     .put("IsEgress", false)
-                    .put("GroupOwnerId", LocalAws.ACCOUNT).put("IpProtocol", made.protocol).put("FromPort", made.from)
+                    .put("GroupOwnerId", account).put("IpProtocol", made.protocol).put("FromPort", made.from)
                     .put("ToPort", made.to)
                     .put("Description", made.description);
             if (made.kind.equals("IpRanges")) shown.put("CidrIpv4", made.source);
@@ -694,7 +817,7 @@ public final class Ec2 implements LocalAws.Service {
         };
     }
 
-    private static ArrayNode permissions(List<Rule> rules) {
+    private ArrayNode permissions(List<Rule> rules) {
         var grouped = new LinkedHashMap<List<Object>, ObjectNode>();
         for (var rule : rules) {
             var permission = grouped.computeIfAbsent(Arrays.asList(rule.protocol, rule.from, rule.to), k -> {
@@ -704,7 +827,7 @@ public final class Ec2 implements LocalAws.Service {
             });
             var source = permission.withArray(rule.kind).addObject().put(SOURCES.get(rule.kind), rule.source)
                     .put("Description", rule.description);
-            if (rule.kind.equals("UserIdGroupPairs")) source.put("UserId", LocalAws.ACCOUNT);
+            if (rule.kind.equals("UserIdGroupPairs")) source.put("UserId", account);
         }
         return node().arrayNode().addAll(grouped.values());
     }
@@ -878,7 +1001,7 @@ public final class Ec2 implements LocalAws.Service {
                 .put("State", "available").put("PolicyDocument", policy).put("PrivateDnsEnabled", privateDns)
                 .put("RequesterManaged", false)
                 .put("IpAddressType", "ipv4")
-                .put("OwnerId", LocalAws.ACCOUNT).put("CreationTimestamp", aws.now().getEpochSecond());
+                .put("OwnerId", account).put("CreationTimestamp", aws.now().getEpochSecond());
         data.putObject("DnsOptions").put("DnsRecordIpType", "ipv4");
         data.set("Tags", tags);
         data.putArray("RouteTableIds");
@@ -932,7 +1055,7 @@ public final class Ec2 implements LocalAws.Service {
                     + service.at("/PrivateDnsNames/0/PrivateDnsName").asText() + " in the VPC " + vpc.get("VpcId"));
     }
 
-    private static void checkSubnets(State state, Thing vpc, ObjectNode service, List<String> present,
+    private void checkSubnets(State state, Thing vpc, ObjectNode service, List<String> present,
             List<String> added) {
         var zones = new HashSet<String>();
         present.forEach(id -> zones.add(state.subnets.get(id).get("AvailabilityZone")));
@@ -940,7 +1063,7 @@ public final class Ec2 implements LocalAws.Service {
             var subnet = ENDPOINT_SUBNET.find(state.subnets, id);
             if (!subnet.get("VpcId").equals(vpc.get("VpcId")))
                 throw invalidParameter("Subnet " + id + " does not belong to VPC " + vpc.get("VpcId"));
-            if (!subnet.get("OwnerId").equals(LocalAws.ACCOUNT))
+            if (!subnet.get("OwnerId").equals(account))
                 throw invalidParameter(
                         "Subnet " + id + " is shared by another account and cannot be used for an endpoint");
             if (subnet.data.path("Ipv6Native").asBoolean())

@@ -1032,6 +1032,12 @@ class BackupToS3Test {
                                  "Bool": {"s3:ObjectCreationOperation": "true"},
                                  "Null": {"s3:x-amz-server-side-encryption": "false"}}}]}"""
                 .formatted(me, Backups.ROOT, KEY.replace("eu-west-1", "us-east-1")));
+        aws.account("444455556666").kms.createKey("us-east-1", KEY.split("/")[1]).policy = """
+                {"Version": "2012-10-17", "Statement": [
+                  {"Effect": "Allow", "Principal": {"AWS": "%s"}, "Action": ["kms:GenerateDataKey", "kms:Decrypt"], "Resource": "*",
+                   "Condition": {"StringEquals": {"kms:ViaService": "s3.us-east-1.amazonaws.com",
+                                                  "kms:EncryptionContext:aws:s3:arn": "arn:aws:s3:::vault"}}}]}"""
+                .formatted(me);
         var app = small("app");
         Repositories.addBlobs(aws.codecommit.createRepository("large").defaultBranch("main").directory(), 1, 12,
                 1 << 20, 3);

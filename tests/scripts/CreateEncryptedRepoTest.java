@@ -208,12 +208,12 @@ class CreateEncryptedRepoTest {
         expected.putAll(Map.of("A", "b", "Z", "new"));
         assertEquals(expected, repository().tags());
         var undo = run.json().path("undo").asText();
-        assertTrue(undo.contains("update-repository-description --repository-name " + name
-                + " --repository-description 'it'\\''s wrong'"), undo);
-        assertTrue(
-                undo.contains("tag-resource --resource-arn " + repository().arn + " --tags '{\"A\":\"wrong\"}'")
-                        && undo.contains("untag-resource --resource-arn " + repository().arn + " --tag-keys '[\"Z\"]'"),
-                undo);
+        assertTrue(undo.contains("codecommit update-repository-description --cli-input-json "
+                + "'{\"repositoryDescription\":\"it'\\''s wrong\",\"repositoryName\":\"" + name + "\"}'"), undo);
+        assertTrue(undo.contains("codecommit tag-resource --cli-input-json '{\"resourceArn\":\"" + repository().arn
+                + "\",\"tags\":{\"A\":\"wrong\"}}'"), undo);
+        assertTrue(undo.contains("codecommit untag-resource --cli-input-json '{\"resourceArn\":\"" + repository().arn
+                + "\",\"tagKeys\":[\"Z\"]}'"), undo);
         assertEquals("updated", make("--tags", "A=b", "Z=new", "--remove-other-tags").status(),
                 "tags on later pages too");
         assertEquals(Map.of("A", "b", "Z", "new"), repository().tags());
@@ -276,7 +276,7 @@ class CreateEncryptedRepoTest {
         var bad = aws.kms.createKey(REGION);
         bad.keySpec = "RSA_2048";
         assertFails(bad.keyId,
-                "CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: make such a key with create-kms-key");
+                "CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: use another key, or create one with create-kms-key");
         bad.keySpec = "SYMMETRIC_DEFAULT";
         bad.usage = "GENERATE_VERIFY_MAC";
         assertFails(bad.keyId, "for GENERATE_VERIFY_MAC");
@@ -290,8 +290,8 @@ class CreateEncryptedRepoTest {
                 "will be deleted on 2027-01-02T03:04:05Z; keep it with: aws kms cancel-key-deletion --key-id "
                         + bad.keyId + " --region eu-west-1 && aws kms enable-key");
         assertFails("alias/absent",
-                "no such key in eu-west-1; make one with: create-kms-key --alias alias/absent --region eu-west-1");
-        assertFails("12345678-1234-1234-1234-123456789012", "make one with: create-kms-key --alias alias/codecommit");
+                "no key alias/absent in eu-west-1; create one with: create-kms-key --alias alias/absent --region eu-west-1");
+        assertFails("12345678-1234-1234-1234-123456789012", "create one with: create-kms-key --alias alias/codecommit");
         assertFails(key.arn.replace("111122223333", "444455556666"),
                 "of another account than the repository's, 111122223333");
     }
@@ -302,7 +302,7 @@ class CreateEncryptedRepoTest {
         assertEquals(1, run.exitCode(), run.out());
         assertEquals("", run.out());
         assertEquals(1, run.err().lines().count(), run.err());
-        assertTrue(run.err().startsWith("create-encrypted-repo: " + keyId + ": ") && run.err().contains(saying),
+        assertTrue(run.err().startsWith("create-encrypted-repo: " + name + ": ") && run.err().contains(saying),
                 run.err());
         Script.assertReadsOnly(aws);
         assertNull(repository());
@@ -318,7 +318,7 @@ class CreateEncryptedRepoTest {
         assertEquals("", run.out());
         assertEquals(1, run.err().lines().count(), run.err());
         assertTrue(run.err().contains("EncryptionKeyDisabledException") && run.err().contains(lost.arn)
-                && run.err().contains("before it is enabled again"), run.err());
+                && run.err().contains("enable it first"), run.err());
         assertEquals(lost.arn, repository().key());
     }
 
@@ -348,7 +348,7 @@ class CreateEncryptedRepoTest {
         aws.onCall(ALL::add);
         assertEquals(0, run.exitCode(), run.err());
         assertEquals("updated", run.status());
-        assertEquals("create-encrypted-repo: " + name + ": somebody else made it meanwhile\n", run.err());
+        assertEquals("create-encrypted-repo: " + name + ": someone else created it in the meantime\n", run.err());
         assertEquals(key.arn, repository().key());
         assertEquals(Map.of("A", "b", "Theirs", "stays"), repository().tags());
         assertFalse(run.json().path("undo").asText().contains("delete-repository"),
@@ -389,8 +389,8 @@ class CreateEncryptedRepoTest {
         assertEquals("", run.out());
         assertEquals(1, run.err().lines().count(), run.err());
         assertTrue(
-                run.err().startsWith("create-encrypted-repo: " + name + ": tags: AccessDeniedException") && run.err()
-                        .contains("changed before that: " + name + " kmsKeyId; the same command again does the rest"),
+                run.err().startsWith("create-encrypted-repo: " + name + ": AccessDeniedException") && run.err()
+                        .contains("changed before that: kmsKeyId\n"),
                 run.err());
         aws.clearFaults();
         assertEquals("updated", make("--tags", "A=b").status());
@@ -488,7 +488,7 @@ class CreateEncryptedRepoTest {
     Script.Run meddled(Duration keyDeadline, Consumer<String> meddling) {
         aws.codecommit.createRepository(name);
         var script = new CreateEncryptedRepo();
-        script.keyDeadline = keyDeadline;
+        script.keyPatience = keyDeadline;
         var changed = new AtomicBoolean();
         var run = Gate.inStep(aws, call -> {
             ALL.add(call);
@@ -504,7 +504,7 @@ class CreateEncryptedRepoTest {
         var run = meddled(Duration.ZERO, call -> repository().key(other.arn));
         assertEquals(1, run.exitCode());
         assertEquals("", run.out());
-        assertTrue(run.err().contains("CodeCommit shows " + other.arn), run.err());
+        assertTrue(run.err().contains("CodeCommit still shows the old one"), run.err());
     }
 
     @Test
@@ -523,7 +523,7 @@ class CreateEncryptedRepoTest {
             if (repository() != null) aws.codecommit.deleteRepository(REGION, name);
         });
         assertEquals(1, run.exitCode());
-        assertTrue(run.err().contains("somebody deleted the repository meanwhile"), run.err());
+        assertTrue(run.err().contains("someone else deleted the repository in the meantime"), run.err());
     }
 
     @Test
@@ -559,13 +559,13 @@ class CreateEncryptedRepoTest {
             "--repository-name|payments|--kms-key-id|arn:aws:iam::111122223333:role/Key; such as alias/codecommit",
             "--repository-name|payments|--kms-key-id"
                     + "|arn:aws:kms:us-east-1:111122223333:key/12345678-1234-1234-1234-123456789012"
-                    + "; or --region us-east-1",
+                    + "; use --region us-east-1",
             "--repository-name|payments|--kms-key-id|arn:aws:kms:eu-west-1:111122223333:alias/x|--region|eu-west-2; "
-                    + "give a key of the repository's Region, eu-west-2",
+                    + "must be a key of the repository's Region, eu-west-2",
             "--repository-name|payments|--kms-key-id|alias/x|--tags|Compliance=SOC2,GDPR; Team=Payments",
             "--repository-name|payments|--kms-key-id|alias/x|--tags|Team; Team=Payments",
             "--repository-name|payments|--kms-key-id|alias/x|--tags|aws:Team=x; Team=Payments",
-            "--repository-name|payments|--kms-key-id|alias/x|--tags|A=b|A=c; each key once",
+            "--repository-name|payments|--kms-key-id|alias/x|--tags|A=b|A=c; use each once",
             "--repository-name|payments|--repository-name|other|--kms-key-id|alias/x; --repository-name",
             "--repository-name|payments|--kms-key-id|alias/x|--region|Ireland; eu-west-1",
             "--repository-name|payments|--kms-key-id|alias/x|--print|repository; /status",
@@ -589,7 +589,7 @@ class CreateEncryptedRepoTest {
     @Test
     @Order(Integer.MAX_VALUE)
     void callsWhatItsJavadocNames() {
-        Script.assertIamActions("CreateEncryptedRepo", ALL, Set.of("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt",
+        Script.assertIamActions("CreateEncryptedRepo", ALL, Set.of("kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo",
                 "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"));
     }
 }

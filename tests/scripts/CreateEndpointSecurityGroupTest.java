@@ -183,9 +183,9 @@ class CreateEndpointSecurityGroupTest {
         assertEquals(7, rules(group()).size());
         assertEquals("[{\"Key\":\"A\",\"Value\":\"c\"},{\"Key\":\"B\",\"Value\":\"d\"}]",
                 group().path("Tags").toString());
-        var undo = "aws ec2 revoke-security-group-ingress --group-id " + id + """
-                 --ip-permissions '[{"IpProtocol":"tcp","FromPort":443,"ToPort":443,\
-                "IpRanges":[{"CidrIp":"203.0.113.0/24"}]}]' --region eu-west-1""";
+        var undo = "aws ec2 revoke-security-group-ingress --cli-input-json '{\"GroupId\":\"" + id + """
+                ","IpPermissions":[{"IpProtocol":"tcp","FromPort":443,"ToPort":443,\
+                "IpRanges":[{"CidrIp":"203.0.113.0/24"}]}]}' --region eu-west-1""";
         assertTrue(kept.json().path("undo").asText().contains(undo), kept.out());
 
         var revoked = run("--cidrs", "10.0.0.0/16", "203.0.113.0/24", "2001:db8:1234:1a00::/56", "--revoke-others");
@@ -195,7 +195,7 @@ class CreateEndpointSecurityGroupTest {
         assertEquals("[]", revoked.json().at("/securityGroup/others").toString());
         assertEquals(1, aws.calls().stream().filter(c -> c.name().equals("ec2:RevokeSecurityGroupIngress")).count());
         assertTrue(revoked.json().path("undo").asText()
-                .contains("aws ec2 authorize-security-group-ingress --group-id " + id), revoked.out());
+                .contains("aws ec2 authorize-security-group-ingress --cli-input-json '{\"GroupId\":\"" + id), revoked.out());
         assertEquals("unchanged",
                 run("--cidrs", "10.0.0.0/16", "203.0.113.0/24", "2001:db8:1234:1a00::/56", "--revoke-others").status());
     }
@@ -218,7 +218,7 @@ class CreateEndpointSecurityGroupTest {
             assertEquals("", run.out());
             assertTrue(run.err()
                     .startsWith("create-endpoint-security-group: vpc-0fedcba9876543210: InvalidVpcID.NotFound: ")
-                    && run.err().contains("Give --region"), run.err());
+                    && run.err().contains("use --region"), run.err());
             assertEquals(1, run.err().lines().count());
         }
     }
@@ -260,7 +260,7 @@ class CreateEndpointSecurityGroupTest {
             aws.ec2.authorizeIngress(group, "tcp", 443, 443, "10.1.0.0/16");
         });
         assertEquals("updated", run.status(), run.err());
-        assertTrue(run.err().contains("somebody else made " + group().path("GroupId").asText()), run.err());
+        assertTrue(run.err().contains("someone else created " + group().path("GroupId").asText() + " in the meantime"), run.err());
         assertEquals(https("10.0.0.0/16", "10.1.0.0/16", "2001:db8:1234:1a00::/56"), rules(group()));
         assertEquals(List.of("[\"10.1.0.0/16\"]"),
                 run.json().path("changes").valueStream().map(c -> c.path("from").toString()).toList());
@@ -349,7 +349,7 @@ class CreateEndpointSecurityGroupTest {
         aws.inject(Fault.on("ec2:CreateSecurityGroup").error(400, "InvalidGroup.Duplicate",
                 "The security group 'codecommit-endpoints' already exists"));
         var script = new CreateEndpointSecurityGroup();
-        script.visibleDeadline = Duration.ofMillis(100);
+        script.showPatience = Duration.ofMillis(100);
         var run = Script.run(script.commandLine(), with(vpc));
         assertEquals(1, run.exitCode());
         assertTrue(run.err().contains("InvalidGroup.Duplicate") && run.err().contains("run the same command again"),
@@ -389,8 +389,8 @@ class CreateEndpointSecurityGroupTest {
             "--vpc-id|vpc-0123456789abcdef0|--cidrs|2001:db8::/129; 2001:db8:1234:1a00::/56",
             "--vpc-id|vpc-0123456789abcdef0|--cidrs|2001:db8:::/32; 2001:db8:1234:1a00::/56",
             "--vpc-id|vpc-0123456789abcdef0|--cidrs|::ffff:a00:0/104; 10.0.0.0/16",
-            "--vpc-id|vpc-0123456789abcdef0|--cidrs|10.0.3.7/16; give 10.0.0.0/16",
-            "--vpc-id|vpc-0123456789abcdef0|--cidrs|2001:db8::1/32; give 2001:db8:0:0:0:0:0:0/32",
+            "--vpc-id|vpc-0123456789abcdef0|--cidrs|10.0.3.7/16; use 10.0.0.0/16",
+            "--vpc-id|vpc-0123456789abcdef0|--cidrs|2001:db8::1/32; use 2001:db8:0:0:0:0:0:0/32",
             "--vpc-id|vpc-0123456789abcdef0|--cidrs|0.0.0.0/0; --allow-anywhere",
             "--vpc-id|vpc-0123456789abcdef0|--cidrs|10.0.0.0/16|128.0.0.0/1; --allow-anywhere",
             "--vpc-id|vpc-0123456789abcdef0|--cidrs|0.0.0.0/1; --allow-anywhere",

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CopyOnWriteArrayList;
@@ -177,6 +178,59 @@ class CreateKmsKeyTest {
     }
 
     @Test
+    void aPresetReplacesNothingThatWasSet() {
+        run("--environments", "production", "staging", "--region", "eu-west-2", "--description", "ours", "--tags",
+                "Environment=prod-eu", "Team=Payments", "--rotation-period-in-days", "90");
+        aws.clearCalls();
+        var again = run("--environments", "production", "staging", "--region", "eu-west-2", "--remove-other-tags");
+        var production = aws.kms.find("alias/codecommit-production", "eu-west-2");
+        var staging = aws.kms.find("alias/codecommit-staging", "eu-west-2");
+        assertEquals("{Compliance=Required, Environment=prod-eu, SecurityLevel=High, Service=CodeCommit}",
+                production.tags.toString(), "Team is no preset");
+        assertEquals("ours", production.description);
+        assertEquals(90, production.rotationPeriod);
+        assertEquals(90, staging.rotationPeriod);
+        assertEquals(List.of("tags", "tags"),
+                again.json().path("changes").valueStream().map(c -> c.path("field").asText()).toList());
+        aws.clearCalls();
+        assertEquals("unchanged",
+                run("--environments", "production", "--region", "eu-west-2", "--remove-other-tags").status());
+        Script.assertReadsOnly(aws);
+        production.tags.remove("Compliance");
+        production.description = "";
+        production.rotationPeriod = 0;
+        assertEquals("updated", run("--environments", "production", "--region", "eu-west-2").status());
+        assertEquals("{Compliance=Required, Environment=prod-eu, SecurityLevel=High, Service=CodeCommit}",
+                production.tags.toString());
+        assertEquals("CodeCommit repositories, production", production.description);
+        assertEquals(365, production.rotationPeriod);
+        assertEquals("updated", run("--environments", "production", "--region", "eu-west-2", "--tags",
+                "Environment=production", "--no-rotation", "--description", "").status());
+        assertEquals("production", production.tags.get("Environment"), "what is given goes before all");
+        assertEquals(0, production.rotationPeriod);
+        assertEquals("", production.description);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"file:///etc/hostname", "http://127.0.0.1/", "-legacy-", "it's \"$HOME\" `x`"})
+    void theUndoHoldsFreeTextAsJson(String text) {
+        assertEquals("created", run("--alias", alias, "--description=" + text, "--tags", "Team=file://x").status());
+        var run = run("--alias", alias, "--description", "other", "--tags", "Team=-y", "More=z", "--users", DEVELOPER);
+        var undo = run.json().path("undo").asText();
+        var description = "'" + ("{\"Description\":\"" + text.replace("\"", "\\\"") + "\",\"KeyId\":\"" + key().keyId
+                + "\"}").replace("'", "'\\''") + "'";
+        assertEquals(List.of(
+                "aws kms tag-resource --cli-input-json '{\"KeyId\":\"" + key().keyId
+                        + "\",\"Tags\":[{\"TagKey\":\"Team\",\"TagValue\":\"file://x\"}]}' --region eu-west-1",
+                "aws kms untag-resource --cli-input-json '{\"KeyId\":\"" + key().keyId
+                        + "\",\"TagKeys\":[\"More\"]}' --region eu-west-1",
+                "aws kms update-key-description --cli-input-json " + description + " --region eu-west-1"),
+                List.of(undo.split(" && ")).subList(0, 3));
+        assertTrue(undo.split(" && ")[3].startsWith("aws kms put-key-policy --cli-input-json '{\"KeyId\":\""
+                + key().keyId + "\",\"Policy\":\"{"), undo);
+    }
+
+    @Test
     void oneKeyThatFailsDoesNotHideTheOthers() {
         aws.kms.createAlias("us-west-1", "alias/codecommit-staging", aws.kms.createKey("us-west-1"));
         aws.kms.find("alias/codecommit-staging", "us-west-1").state = "Disabled";
@@ -229,23 +283,60 @@ class CreateKmsKeyTest {
     }
 
     @Test
-    void waitsForANewRoleAndNamesOneThatDoesNotExist() {
+    void waitsForANewRoleThatKmsDoesNotKnowYet() {
         aws.iam.createRoleVisibleAfter("Fresh", 2);
         var run = run("--alias", alias, "--users", "arn:aws:iam::111122223333:role/Fresh");
         assertEquals(0, run.exitCode(), run.err());
-        assertTrue(run.err().contains("take a few seconds"), run.err());
-        alias += "-ghost";
+        assertEquals("create-kms-key: " + alias
+                + ": KMS does not accept the policy yet; new principals take a few seconds to show ...\n", run.err());
+    }
+
+    @Test
+    void namesThePrincipalsThatKmsMayNotKnow() {
+        aws.inject(Fault.on("kms:CreateKey").always().error(400, "MalformedPolicyDocumentException",
+                "Policy contains a statement with one or more invalid principals."));
+        var foreign = "arn:aws:iam::444455556666:role/Ghost";
         var script = new CreateKmsKey();
-        script.patience = Duration.ofMillis(100);
-        var ghost = Script.run(script.commandLine(), "--alias", alias, "--users", DEVELOPER,
-                "arn:aws:iam::111122223333:role/Ghost", "arn:aws:iam::111122223333:user/alice",
-                "arn:aws:iam::111122223333:user/bob");
-        assertEquals(1, ghost.exitCode());
-        assertTrue(
-                ghost.err().contains(
-                        "IAM does not know arn:aws:iam::111122223333:role/Ghost, arn:aws:iam::111122223333:user/bob\n"),
-                ghost.err());
+        script.newsPatience = Duration.ZERO;
+        var run = Script.run(script.commandLine(), "--alias", alias, "--users", DEVELOPER, foreign);
+        assertEquals(1, run.exitCode());
+        assertTrue(run.err().endsWith("; check these principals of the policy: " + foreign + "\n"), run.err());
         assertEquals(null, key());
+    }
+
+    /** Principals that IAM does not have, and what is said of them. */
+    @ParameterizedTest
+    @CsvSource({"role/Ghost, IAM does not know arn:aws:iam::111122223333:role/Ghost",
+            "user/bob, IAM does not know arn:aws:iam::111122223333:user/bob",
+            "role/teams/Developer, IAM does not know arn:aws:iam::111122223333:role/teams/Developer; it has "
+                    + "arn:aws:iam::111122223333:role/Developer",
+            "user/staff/alice, IAM does not know arn:aws:iam::111122223333:user/staff/alice; it has "
+                    + "arn:aws:iam::111122223333:user/alice"})
+    void aPrincipalThatIamDoesNotHaveIsRefusedBeforeAnythingIsAsked(String principal, String message) {
+        var script = new CreateKmsKey();
+        script.newsPatience = Duration.ofDays(1);
+        for (var option : List.of("--users", "--administrators")) {
+            for (var dryRun : List.of(List.of(), List.of("--dry-run"))) {
+                aws.clearCalls();
+                var arguments = new ArrayList<>(List.of("--alias", alias, option, DEVELOPER,
+                        "arn:aws:iam::111122223333:" + principal));
+                dryRun.forEach(word -> arguments.add(word.toString()));
+                var run = Script.run(script.commandLine(), arguments.toArray(String[]::new));
+                assertEquals(1, run.exitCode());
+                assertEquals("create-kms-key: " + message + "\n", run.err());
+                assertEquals(List.of(), aws.calls().stream().map(Call::name).filter(name -> name.startsWith("kms:"))
+                        .toList());
+            }
+        }
+    }
+
+    @Test
+    void aPrincipalThatMayNotBeLookedUpIsLeftToKms() {
+        aws.inject(Fault.on("iam:GetRole").error(403, "AccessDenied", "not authorized to perform: iam:GetRole"));
+        var run = run("--alias", alias, "--users", DEVELOPER);
+        assertEquals(0, run.exitCode(), run.err());
+        assertTrue(run.err().startsWith("create-kms-key: whether " + DEVELOPER + " exists could not be checked: "
+                + "AccessDenied: "), run.err());
     }
 
     @Test
@@ -264,10 +355,10 @@ class CreateKmsKeyTest {
                 .putObject("Principal").put("AWS", "AROAIOSFODNN7EXAMPLE"));
         var before = key().policy;
         var script = new CreateKmsKey();
-        script.patience = Duration.ofMillis(100);
+        script.newsPatience = Duration.ofMillis(100);
         var run = Script.run(script.commandLine(), "--alias", alias, "--users", DEVELOPER);
         assertEquals(1, run.exitCode());
-        assertTrue(run.err().contains("IAM does not know AROAIOSFODNN7EXAMPLE\n"), run.err());
+        assertTrue(run.err().contains("; check these principals of the policy: AROAIOSFODNN7EXAMPLE, which was deleted\n"), run.err());
         assertEquals(before, key().policy);
     }
 
@@ -422,7 +513,7 @@ class CreateKmsKeyTest {
             "--alias|alias/x|--tags|Team; Team=Payments",
             "--alias|alias/x|--tags|A=b,c; Team=Payments",
             "--alias|alias/x|--tags|aws:A=b; Team=Payments",
-            "--alias|alias/x|--tags|A=b|A=c; each key once",
+            "--alias|alias/x|--tags|A=b|A=c; use each once",
             "--alias|alias/x|--region|Ireland; eu-west-1",
             "--alias|alias/x|--print|key; /status",
             "--alias|alias/x|--dryrun; --dry-run",

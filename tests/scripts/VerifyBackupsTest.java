@@ -883,7 +883,7 @@ class VerifyBackupsTest {
         var run = run();
         assertFound(run, "gone vanished " + first.bundle(0));
         var day = when.equals("never") ? null : when.contains("-") ? when : in(1 + Integer.parseInt(when));
-        assertEquals(day == null ? "null" : day, run.json().at("/findings/0/expires").asText());
+        assertEquals(day, run.json().at("/findings/0/expires").asText(null));
         assertTrue(messages(run).contains("is no longer in CodeCommit; its newest restore point, of "
                 + second.manifest.path("time").asText() + ", "
                 + (day == null ? "stays: no rule expires it" : "goes on " + day + " with this object")
@@ -1080,7 +1080,7 @@ class VerifyBackupsTest {
         assertEquals(1, all.exitCode(), "no repository could be checked");
         aws.clearFaults();
         assertFails(run("--prefix", "elsewhere", "--no-codecommit"),
-                "nothing is backed up in eu-west-1; see to --prefix, --account, --region and --repository-names");
+                "nothing is backed up in eu-west-1; check --prefix, --account, --region and --repository-names");
         assertFails(run("--print", "/nothing"), "the result has nothing at /nothing");
         aws.codecommit.deleteRepository("eu-west-1", "payments");
         var nothing = run("--prefix", "elsewhere");
@@ -1232,8 +1232,8 @@ class VerifyBackupsTest {
             "--bucket|b-1|--prefix|a//b; such as projects/codecommit-backup",
             "--bucket|b-1|--prefix|a/../b; such as projects/codecommit-backup",
             "--bucket|b-1|--prefix=; such as projects/codecommit-backup",
-            "--bucket|b-1|--account|123; such as 111122223333",
-            "--bucket|b-1|--account|my-account; such as 111122223333",
+            "--bucket|b-1|--account|123; such as 444455556666",
+            "--bucket|b-1|--account|my-account; such as 444455556666",
             "--bucket|b-1|--repository-names|a/b; such as 'team-*'",
             "--bucket|b-1|--repository-names|[ab]; such as 'team-*'",
             "--bucket|b-1|--repository-names; --repository-names",
