@@ -9,7 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 
-/** Plain git as one who has none of this machine's settings has it: another reader and writer than the scripts' JGit. */
+/** Plain git, without this machine's settings: another reader and writer than the scripts' JGit. */
 final class Git {
     private Git() {
     }

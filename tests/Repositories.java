@@ -50,8 +50,8 @@ final class Repositories {
     }
 
     /**
-     * Adds commits to main, each of a file of so many random bytes, which do not get smaller in a pack; and branches and
-     * tags, as many of both together as are asked for, at one of the commits after the other.
+     * Adds commits to main, each of a file of so many random bytes, which do not get smaller in a pack; and branches
+     * and tags, as many of both together as are asked for, at one of the commits after the other.
      */
     static void addBlobs(Path repository, long seed, int commits, int size, int refs)
             throws IOException, InterruptedException {
@@ -92,7 +92,8 @@ final class Repositories {
     private static void commit(OutputStream out, int number) throws IOException {
         var message = "Commit " + number;
         var by = "committer Bench <bench@example.com> " + (1_700_000_000 + number) + " +0000\n";
-        print(out, "commit refs/heads/main\nmark :" + (number + 1) + "\n" + by + "data " + message.length() + "\n" + message + "\n");
+        print(out, "commit refs/heads/main\nmark :" + (number + 1) + "\n" + by);
+        print(out, "data " + message.length() + "\n" + message + "\n");
     }
 
     private static void file(OutputStream out, String name, byte[] bytes) throws IOException {

@@ -11,9 +11,11 @@
 //DEPS org.yaml:snakeyaml:2.5
 //SOURCES ../scripts/*.java
 //SOURCES Directories.java
+//SOURCES Gate.java
 //SOURCES Git.java
 //SOURCES Repositories.java
 //SOURCES Script.java
+//SOURCES Wait.java
 //SOURCES scripts/*.java
 //SOURCES contract/*.java
 //SOURCES process/*.java

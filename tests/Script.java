@@ -47,8 +47,12 @@ final class Script {
     }
 
     static Run run(CommandLine script, String... args) {
+        return run(script, new StringWriter(), args);
+    }
+
+    /** @param err where stderr goes, to be looked at while the script runs */
+    static Run run(CommandLine script, StringWriter err, String... args) {
         var out = new StringWriter();
-        var err = new StringWriter();
         var exitCode = script.setOut(new PrintWriter(out, true)).setErr(new PrintWriter(err, true)).execute(args);
         return new Run(exitCode, out.toString(), err.toString());
     }

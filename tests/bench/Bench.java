@@ -435,9 +435,10 @@ class Bench implements Callable<Integer> {
                         .sum())
                 .toArray());
         api.measured(unchanged.stream()
-                .mapToDouble(run -> (double) run.calls().entrySet().stream()
-                        .filter(call -> !call.getKey().equals("codecommit:GitPull"))
-                .mapToInt(Map.Entry::getValue).sum() / repositories).toArray());
+                .mapToDouble(run -> run.calls().entrySet().stream()
+                        .filter(call -> !call.getKey().equals("codecommit:GitPull")).mapToInt(Map.Entry::getValue)
+                        .sum() / (double) repositories)
+                .toArray());
         System.out.println("requests: " + unchanged.get(0).calls());
     }
 
@@ -488,10 +489,10 @@ class Bench implements Callable<Integer> {
             wants.append(line("want " + id + (wants.isEmpty() ? " side-band-64k ofs-delta no-progress" : "") + "\n"));
         var request = Files.writeString(work.resolve("wants"), wants + "0000" + line("done\n"));
         return new Contestant(FLOOR, """
-                curl -sSf -K $WORK/../curlrc -H 'Content-Type: application/x-git-upload-pack-request' --data-binary @%s -o $WORK/pack \
-                $AWS_ENDPOINT_URL/v1/repos/large/git-upload-pack
-                curl -sSf --aws-sigv4 aws:amz:eu-west-1:s3 --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" -T $WORK/pack \
-                -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' $AWS_ENDPOINT_URL/bench/floor/$1"""
+                curl -sSf -K $WORK/../curlrc -H 'Content-Type: application/x-git-upload-pack-request' \
+                --data-binary @%s -o $WORK/pack $AWS_ENDPOINT_URL/v1/repos/large/git-upload-pack
+                curl -sSf --aws-sigv4 aws:amz:eu-west-1:s3 --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" \
+                -T $WORK/pack -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' $AWS_ENDPOINT_URL/bench/floor/$1"""
                 .formatted(request), "curl");
     }
 

@@ -19,8 +19,6 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -32,7 +30,6 @@ import localaws.LocalAws;
 import localaws.S3;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -40,13 +37,12 @@ import org.junit.jupiter.params.provider.MethodSource;
 /**
  * Backups, verifications and restores while one thing or several go wrong, at any call and any byte: nothing that was
  * saved gets lost, nothing is claimed that is not so, and a run without faults makes it good. Trials are made from
- * seeds, 30 of them in {@code ./jbang test}, 300 fresh ones in {@code ./jbang test --long}. One that fails is tried again
- * with fewer faults, and can then be kept in {@link #ONCE_FAILED}.
+ * seeds, 30 of them in {@code ./jbang test}, 300 fresh ones in {@code ./jbang test --long}. One that fails is tried
+ * again with fewer faults, and can then be kept in {@link #ONCE_FAILED}.
  *
  * <p>Bits are flipped only where something in the scripts must see it: in packs, in what S3 is sent, and in what it
  * keeps. Everywhere else TLS makes a cut of it.
  */
-@Timeout(600)
 class FaultCampaignTest {
     /** What went wrong once, as a failure prints it: the seed, and the faults. */
     static final List<String> ONCE_FAILED = List.of("17: error-403-AccessDenied sts:GetCallerIdentity 0 1 0");
@@ -602,7 +598,7 @@ class FaultCampaignTest {
     }
 
     /**
-     * At any of its calls, and some time after that: what was saved stays, what has come is whole, and the next run
+     * Before any of its calls, and some time after that: what was saved stays, what has come is whole, and the next run
      * makes it good.
      */
     @ParameterizedTest
@@ -619,14 +615,14 @@ class FaultCampaignTest {
             var builder = new ProcessBuilder(command).directory(directory.toFile())
                     .redirectOutput(directory.resolve("out").toFile()).redirectError(directory.resolve("err").toFile());
             Script.within(trial.aws, builder);
-            var called = new CountDownLatch(last);
-            trial.aws.onCall(call -> called.countDown());
-            var process = builder.start();
-            while (process.isAlive() && !called.await(50, TimeUnit.MILLISECONDS)) { }
-            Thread.sleep(random.nextInt(30));
-            process.destroyForcibly();
-            assertEquals(137, process.waitFor(),
-                    "it was over before " + last + " calls: " + Files.readString(directory.resolve("err")));
+            try (var gate = Gate.after(last, trial.aws)) {
+                var process = builder.start();
+                gate.awaitCaller(process);
+                Thread.sleep(random.nextInt(30)); // what is under way gets so much further
+                process.destroyForcibly();
+                assertEquals(137, process.waitFor(),
+                        "it was over before " + last + " calls: " + Files.readString(directory.resolve("err")));
+            }
             assertEquals("", Files.readString(directory.resolve("out")));
             trial.repair();
             trial.checkObjects();

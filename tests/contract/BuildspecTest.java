@@ -26,13 +26,11 @@ import localaws.S3;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** The scheduled job: its phases, run as CodeBuild would, and what a build's colour tells. */
-@Timeout(600) // three starts of JBang at the most, on a busy machine
 class BuildspecTest {
     static final ObjectMapper JSON = new ObjectMapper();
     static final List<String> PHASES = List.of("install", "pre_build", "build", "post_build");

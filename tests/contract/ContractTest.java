@@ -85,8 +85,9 @@ class ContractTest {
         assertTrue(dependencies.get(0).matches("software\\.amazon\\.awssdk:bom:[\\d.]+@pom"),
                 "the AWS BOM is not the first: " + dependencies.get(0));
         for (var dependency : dependencies.subList(1, dependencies.size()))
-            assertTrue(dependency.matches(
-                    "software\\.amazon\\.awssdk:[a-z0-9-]+|(?!software\\.amazon\\.awssdk)[\\w.-]+:[\\w.-]+:\\d[\\w.-]*\\d[\\w-]*"),
+            assertTrue(
+                    dependency.matches("software\\.amazon\\.awssdk:[a-z0-9-]+")
+                            || dependency.matches("(?!software\\.amazon)[\\w.-]+:[\\w.-]+:\\d[\\w.-]*\\d[\\w-]*"),
                     "one pinned dependency a line: " + dependency);
         assertEquals(dependencies.size(), new HashSet<>(dependencies).size(), "named twice: " + dependencies);
         for (var needed : List.of("sts", "sso", "ssooidc", "url-connection-client"))
@@ -109,7 +110,8 @@ class ContractTest {
     @ParameterizedTest
     @MethodSource("Toolkit#scripts")
     void bringsTheTemplatesThatItNamesAndNoOthers(String script) {
-        var code = Toolkit.source(script).lines().filter(line -> !line.startsWith("//")).collect(Collectors.joining("\n"));
+        var code = Toolkit.source(script).lines().filter(line -> !line.startsWith("//"))
+                .collect(Collectors.joining("\n"));
         var named = Pattern.compile("\"([\\w-]+\\.json)\"").matcher(code).results().map(found -> found.group(1))
                 .collect(Collectors.toCollection(TreeSet::new));
         var brought = new TreeSet<String>();
@@ -128,16 +130,18 @@ class ContractTest {
         assertTrue(script.matches("([A-Z][a-z0-9]+){2,}"), "not VerbNoun");
         var alias = Toolkit.kebab(script);
         assertEquals(alias, Toolkit.command(script).getCommandName());
-        assertNotNull(Toolkit.aliases().get(alias), "no such alias in jbang-catalog.json: " + alias);
-        assertEquals("scripts/" + script + ".java", Toolkit.aliases().get(alias).path("script-ref").asText());
-        assertEquals(Toolkit.directives(script, "DESCRIPTION").get(0), Toolkit.aliases().get(alias).path("description").asText());
+        var entry = Toolkit.aliases().get(alias);
+        assertNotNull(entry, "no such alias in jbang-catalog.json: " + alias);
+        assertEquals("scripts/" + script + ".java", entry.path("script-ref").asText());
+        assertEquals(Toolkit.directives(script, "DESCRIPTION").get(0), entry.path("description").asText());
         assertTrue(Files.exists(Path.of("tests/scripts", script + "Test.java")), "has no test class");
+        var lines = Toolkit.source(script).lines().toList();
         assertEquals(1,
-                Toolkit.source(script).lines()
-                        .filter(line -> line.matches("(public )?(final )?(class|record|interface|enum) .*")).count(),
+                lines.stream().filter(line -> line.matches("(public )?(final )?(class|record|interface|enum) .*"))
+                        .count(),
                 "helpers are nested: top-level ones clash in the tests");
         assertEquals(List.of(),
-                Toolkit.source(script).lines().filter(line -> line.matches("import static .*\\*;|package .*")).toList());
+                lines.stream().filter(line -> line.matches("import static .*\\*;|package .*")).toList());
         assertEquals(List.of(), Toolkit.source(script).lines().filter(line -> line.length() > 160).toList(),
                 "longer than 160 characters (.editorconfig)");
     }
@@ -354,8 +358,8 @@ class ContractTest {
         var rules = Map.of(
                 // CodeBuild's home is /root, and its caches are named.
                 "an absolute home path",
-                Pattern.compile(
-                        "(?<![\\w.}])/(?:home|Users)/(?!cloudshell-user)[\\w.-]+|(?<![\\w.}])/root/(?!\\.(?:m2|jbang|cache)/)[\\w.-]+"),
+                Pattern.compile("(?<![\\w.}])/(?:home|Users)/(?!cloudshell-user)[\\w.-]+"
+                        + "|(?<![\\w.}])/root/(?!\\.(?:m2|jbang|cache)/)[\\w.-]+"),
                 "an AWS access key", Pattern.compile("\\b(?:AKIA|ASIA)[A-Z0-9]{16}\\b"),
                 "an AWS secret key", Pattern.compile("(?i:secret)\\w*[\"' :=(,]+([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+])"),
                 "trailing white space", Pattern.compile("[ \\t]+$"),

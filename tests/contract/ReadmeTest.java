@@ -69,7 +69,8 @@ class ReadmeTest {
 
     static final String JOB = "arn:aws:sts::111122223333:assumed-role/codecommit-backup/AWSCodeBuild-1";
     static final String KEY = "arn:aws:kms:eu-west-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab";
-    static final String OBJECT = "arn:aws:s3:::my-backups/projects/codecommit-backup/111122223333/eu-west-1/payments/x.full.bundle";
+    static final String OBJECT = "arn:aws:s3:::my-backups/projects/codecommit-backup/111122223333/eu-west-1/payments/"
+            + "x.full.bundle";
     /** Asks for every action in the place where the job needs it. */
     @Test
     void theJobsRoleMayDoWhatItsScriptsCallAndNothingElse() throws IOException {

@@ -337,8 +337,10 @@ class TemplatesTest {
         }
     }
 
-    static final String PRINCIPALS = "Principals=arn:aws:iam::444455556666:user/alice,arn:aws:iam::111122223333:role/Developer";
-    static final String REPOSITORIES = "RepositoryArns=arn:aws:codecommit:eu-west-1:111122223333:orders,arn:aws:codecommit:eu-west-1:111122223333:payments";
+    static final String PRINCIPALS = "Principals=arn:aws:iam::444455556666:user/alice,"
+            + "arn:aws:iam::111122223333:role/Developer";
+    static final String REPOSITORIES = "RepositoryArns=arn:aws:codecommit:eu-west-1:111122223333:orders,"
+            + "arn:aws:codecommit:eu-west-1:111122223333:payments";
 
     /** Not by the script's own comparison. */
     @Test
@@ -389,11 +391,11 @@ class TemplatesTest {
 
     @ParameterizedTest
     @CsvSource(nullValues = "none", delimiter = '|', value = {
-        "10.0.0.0/8 |  | 10.0.0.0/8",
+            "10.0.0.0/8 |  | 10.0.0.0/8",
             "10.0.0.0/8,10.1.10.0/24,192.168.0.0/16 | fc00::/7,2001:db8::/32 | 10.0.0.0/8 10.1.10.0/24 "
                     + "192.168.0.0/16 2001:db8::/32 fc00::/7",
-        " | 2001:db8::/32 | 2001:db8::/32",
-        " |  | none"})
+            " | 2001:db8::/32 | 2001:db8::/32",
+            " |  | none"})
     void everyNetworkOfTheListsGetsARuleAndAnEmptyListGetsNone(String ipv4, String ipv6, String rules)
             throws IOException {
         var stack = Network.in("eu-west-1").stack("eu-west-1", "Ipv4Cidrs=" + (ipv4 == null ? "" : ipv4),

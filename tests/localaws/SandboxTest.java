@@ -10,7 +10,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
-import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -33,9 +32,8 @@ class SandboxTest {
         var command = new ArrayList<>(List.of(Path.of("jbang").toAbsolutePath().toString(), "sandbox"));
         command.addAll(List.of(arguments));
         var builder = new ProcessBuilder(command);
-        builder.environment()
-                .putAll(Map.of("TMPDIR", theirTemp.toString(), "JAVA_TOOL_OPTIONS",
-                        "-Djava.io.tmpdir=\"" + theirTemp + "\"",
+        builder.environment().putAll(Map.of("TMPDIR", theirTemp.toString(),
+                "JAVA_TOOL_OPTIONS", "-Djava.io.tmpdir=\"" + theirTemp + "\"",
                 "GIT_CONFIG_NOSYSTEM", "1", "GIT_CONFIG_GLOBAL", "/dev/null"));
         builder.environment().putAll(environment);
         return builder;
@@ -45,11 +43,7 @@ class SandboxTest {
         var out = Files.createTempFile(temp, "out", "");
         var err = Files.createTempFile(temp, "err", "");
         var process = sandbox(arguments).redirectOutput(out.toFile()).redirectError(err.toFile()).start();
-        if (!process.waitFor(900, TimeUnit.SECONDS)) {
-            process.destroy();
-            throw new AssertionError("the sandbox does not end: " + Files.readString(out) + Files.readString(err));
-        }
-        var run = new Script.Run(process.exitValue(), Files.readString(out), Files.readString(err));
+        var run = new Script.Run(process.waitFor(), Files.readString(out), Files.readString(err));
         assertNothingLeft();
         return run;
     }
@@ -170,13 +164,17 @@ class SandboxTest {
         environment.putAll(Map.of("OWN", ownHistory().toString(), "LARGE", large().toString()));
         var out = bash("""
                 for repo in "$OWN" "$LARGE"; do
-                  url=$(aws codecommit create-repository --repository-name "${repo##*/}" --query repositoryMetadata.cloneUrlHttp --output text)
-                  git -C "$repo" -c credential.$AWS_ENDPOINT_URL.helper= -c credential.$AWS_ENDPOINT_URL.helper='!aws codecommit credential-helper --ignore-host-check $@' push -q "$url" HEAD 2>&1
+                  url=$(aws codecommit create-repository --repository-name "${repo##*/}" \
+                    --query repositoryMetadata.cloneUrlHttp --output text)
+                  helper='!aws codecommit credential-helper --ignore-host-check $@'
+                  git -C "$repo" -c credential.$AWS_ENDPOINT_URL.helper= \
+                    -c credential.$AWS_ENDPOINT_URL.helper="$helper" push -q "$url" HEAD 2>&1
                   git -C "$repo" push -q --mirror "$url" 2>"$TMPDIR/log"
                 done
                 ./jbang backup-to-s3 --bucket $BACKUP_BUCKET --repository-names own large --print /status
                 for repo in "$OWN" "$LARGE"; do
-                  git clone -q --mirror "$SANDBOX_S3/$BACKUP_BUCKET"/*/*/*/*/"${repo##*/}"/*.full.bundle "$TMPDIR/restored.git"
+                  bundle=$(echo "$SANDBOX_S3/$BACKUP_BUCKET"/*/*/*/*/"${repo##*/}"/*.full.bundle)
+                  git clone -q --mirror "$bundle" "$TMPDIR/restored.git"
                   git -C "$TMPDIR/restored.git" fsck --strict --no-progress
                   diff <(git ls-remote "$repo") <(git ls-remote "$TMPDIR/restored.git")
                   git ls-remote "$TMPDIR/restored.git" | grep -c refs/
@@ -243,24 +241,21 @@ class SandboxTest {
         assertTrue(empty.err().contains("no Git repository"), empty.err());
     }
 
+    static List<ProcessHandle> started(Process process, String program) {
+        return process.descendants().filter(child -> child.info().command().orElse("").endsWith(program)).toList();
+    }
+
     @Test
     void whenItIsInterruptedItEndsItsChildrenAndLeavesNothing() throws Exception {
         var builder = sandbox("--", "bash", "-c", "sleep 1000 & sleep 1000").redirectErrorStream(true)
                 .redirectOutput(temp.resolve("log").toFile());
         builder.command(Stream.concat(Script.withDefaultSignals().stream(), builder.command().stream()).toList());
         var process = builder.start();
-        List<ProcessHandle> children = List.of();
-        for (var i = 0; i < 600 && children.size() < 3; i++) {
-            Thread.sleep(100);
-            children = process.descendants()
-                    .filter(child -> child.info().command().filter(name -> name.matches(".*/(sleep|bash)")).isPresent())
-                    .toList();
-        }
-        assertTrue(children.stream().filter(child -> child.info().command().orElse("").endsWith("sleep")).count() == 2,
-                children + Files.readString(temp.resolve("log")));
+        Wait.until(() -> started(process, "sleep").size() == 2 || !process.isAlive(), () -> started(process, "") + "");
+        var children = Stream.concat(started(process, "sleep").stream(), started(process, "bash").stream()).toList();
+        assertTrue(children.size() > 2, children + Files.readString(temp.resolve("log")));
         assertEquals(0, new ProcessBuilder("kill", "-INT", String.valueOf(process.pid())).start().waitFor());
-        assertTrue(process.waitFor(30, TimeUnit.SECONDS));
-        assertEquals(130, process.exitValue());
+        assertEquals(130, Wait.forEnd(process, () -> "it takes no signal"));
         for (var child : children) assertFalse(child.isAlive(), child.info().toString());
         assertNothingLeft();
     }

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
+import java.io.UncheckedIOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.nio.file.Files;
@@ -15,8 +16,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentLinkedQueue;
-import java.util.concurrent.TimeUnit;
-import java.util.function.BooleanSupplier;
 import java.util.stream.Stream;
 import localaws.Fault;
 import localaws.LocalAws;
@@ -24,13 +23,11 @@ import localaws.S3;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** The backup as a process of its own: memory, disk, signals, proxies. */
-@Timeout(180)
 class BackupToS3ProcessTest {
     @TempDir
     Path directory;
@@ -61,57 +58,36 @@ class BackupToS3ProcessTest {
         return builder.start();
     }
 
-    private String err() throws IOException {
-        return Files.readString(directory.resolve("err"));
-    }
-
-    private static void await(BooleanSupplier condition) throws InterruptedException {
-        while (!condition.getAsBoolean()) Thread.sleep(20);
-    }
-
-    private static String name(Process process) {
+    private String err() {
         try {
-            return Files.readString(Path.of("/proc/" + process.pid() + "/comm")).strip();
+            return Files.readString(directory.resolve("err"));
         } catch (IOException e) {
-            return "";
+            throw new UncheckedIOException(e);
         }
     }
 
-    /** The value of a line such as "VmHWM:  123 kB", or what it was before the process ended. */
-    private static long value(Process process, String file, String name, long before) {
-        try (var lines = Files.lines(Path.of("/proc/" + process.pid() + "/" + file))) {
-            return lines.filter(line -> line.startsWith(name + ":"))
-                    .map(line -> Long.parseLong(line.replaceAll("\\D", ""))).findFirst().orElse(before);
-        } catch (IOException e) {
-            return before;
-        }
-    }
-
+    /** Its output goes through pipes, and JBang has compiled it before, so that nothing is written at all. */
     @Test
     void saves50MegabytesAnd1000RefsWithALittleMemoryAndNoDisk() throws Exception {
-        assumeTrue(Files.exists(Path.of("/proc/self/io")), "memory and disk of a process are read from Linux's /proc");
+        assumeTrue(Observed.possible(), "memory and disk of a process are read from Linux's /proc");
         var repository = aws.codecommit.createRepository("large").defaultBranch("main");
         Repositories.addBlobs(repository.directory(), 1, 550, 100_000, 1_000);
-        var warm = start(Map.of(), "--dry-run"); // JBang compiles the script, which takes disk
-        assertEquals(0, warm.waitFor(), err());
-        var process = start(Map.of());
-        await(() -> name(process).equals("java") || !process.isAlive()); // from here on it is no shell any more
-        var before = value(process, "io", "write_bytes", 0);
-        var memory = 0L;
-        var written = before;
-        while (process.isAlive()) {
-            memory = value(process, "status", "VmHWM", memory);
-            written = value(process, "io", "write_bytes", written);
-            Thread.sleep(10);
-        }
-        assertEquals(0, process.exitValue(), err());
+        var command = List.of("./jbang", "-R=-Xmx128m", "backup-to-s3", "--bucket", "backups");
+        var warm = Observed.run(Script.environment(aws), with(command, "--dry-run"));
+        assertEquals(0, warm.exitCode(), warm.err());
+        aws.inject(Fault.on("s3:PutObject").after(1).delay(Duration.ofSeconds(1))); // the last call: time to look
+        var run = Observed.run(Script.environment(aws), command);
+        assertEquals(0, run.exitCode(), run.err());
         var key = bucket.keys().stream().filter(k -> k.endsWith(".bundle")).findFirst().orElseThrow();
         assertTrue(bucket.size(key) > 50_000_000, key + " has " + bucket.size(key) + " bytes");
         assertTrue(bucket.headers(key).get("x-amz-checksum-type").equals("FULL_OBJECT"));
-        assertTrue(memory > 50_000 && memory < 256 << 10, memory + " KiB");
-        assertTrue(written - before <= 16 << 10,
-                written - before + " bytes were written to disk, where the files of its output are two pages");
+        assertTrue(run.memory() > 0 && run.memory() < 256 << 10, run.memory() + " KiB were resident");
+        assertEquals(0, run.written(), "bytes were written to disk");
         Backups.assertRestores(bucket, repository);
+    }
+
+    private static List<String> with(List<String> command, String... more) {
+        return Stream.concat(command.stream(), Stream.of(more)).toList();
     }
 
     /** What is begun is taken back, what is done is recorded. */
@@ -123,12 +99,11 @@ class BackupToS3ProcessTest {
         var large = aws.codecommit.createRepository("large").defaultBranch("main");
         Repositories.addBlobs(large.directory(), 1, 20, 1 << 20, 3);
         aws.codecommit.createRepository("small").commit("refs/heads/main", "a", "a");
-        aws.inject(Fault.on("s3:UploadPart").after(1).always().delay(Duration.ofSeconds(60)));
+        aws.inject(Fault.on("s3:UploadPart").after(1).always().delay(Duration.ofHours(1)));
         var process = start(Map.of());
-        await(() -> bucket.uploads().size() == 1 && bucket.keys().size() == 2 || !process.isAlive());
+        Wait.until(() -> bucket.uploads().size() == 1 && bucket.keys().size() == 2 || !process.isAlive(), this::err);
         assertEquals(0, new ProcessBuilder("kill", "-" + signal, String.valueOf(process.pid())).start().waitFor());
-        assertTrue(process.waitFor(30, TimeUnit.SECONDS), "it does not end");
-        assertEquals(exitCode, process.exitValue(), err());
+        assertEquals(exitCode, Wait.forEnd(process, this::err), err());
         assertEquals("", Files.readString(directory.resolve("out")));
         assertTrue(err().contains("interrupted: 1 of 2 repositories are done"), err());
         assertEquals(List.of(), bucket.uploads());

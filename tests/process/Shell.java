@@ -1,4 +1,5 @@
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -43,12 +44,16 @@ final class Shell {
     }
 
     /** What the process that was started has said on stderr up to now. */
-    String err() throws IOException {
-        return Files.readString(err);
+    String err() {
+        try {
+            return Files.readString(err);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     Script.Run finish(Process process) throws Exception {
-        var exitCode = process.waitFor();
+        var exitCode = Wait.forEnd(process, this::err);
         // What JBang says of its own work, the first time or when a script has changed, is not the script's.
         var said = err().lines().filter(line -> !line.startsWith("[jbang] ") || line.startsWith("[jbang] [ERROR]"))
                 .map(line -> line + "\n").toList();

@@ -53,7 +53,8 @@ class ApplyBranchDenyTest {
     static final String FREE = "['refs/heads/unprotected','refs/heads/x','refs/heads/0/1',"
             + "'refs/heads/another-unprotected-branch']";
     static final String OTHERS_DENY = """
-            {"Version": "2012-10-17", "Statement": {"Sid": "NoPush", "Effect": "Deny", "Action": "codecommit:GitPush", "Resource": "*"}}""";
+            {"Version": "2012-10-17",
+             "Statement": {"Sid": "NoPush", "Effect": "Deny", "Action": "codecommit:GitPush", "Resource": "*"}}""";
     /** All calls of this class's runs, to compare with the IAM actions that the script names. */
     static final List<Call> ALL = new CopyOnWriteArrayList<>();
 
@@ -299,10 +300,8 @@ class ApplyBranchDenyTest {
                     "changes for others as well who have it attached: group/Developers, role/Visitor, user/alice"),
                     update.err());
             assertEquals("v" + i, aws.iam.policy(MANAGED).defaultVersion);
-            assertTrue(
-                    update.json().path("undo").asText()
-                            .contains("set-default-policy-version --policy-arn " + ARN + " --version-id v" + (i - 1)),
-                    update.out());
+            var undo = "set-default-policy-version --policy-arn " + ARN + " --version-id v" + (i - 1);
+            assertTrue(update.json().path("undo").asText().contains(undo), update.out());
         }
         assertEquals(List.of("v3", "v4", "v5", "v6", "v7"), List.copyOf(aws.iam.policy(MANAGED).versions.keySet()),
                 "five at most: the oldest go");
@@ -854,7 +853,8 @@ class ApplyBranchDenyTest {
             "--branches|\u20ac|--all-repositories|--role-names|Developer; such as main or 'release/*'",
             "--branches|main|--repository-names|payments.git|--role-names|Developer; such as payments",
             "--branches|main|--repository-names|pay*|--role-names|Developer; such as payments",
-            "--branches|main|--repository-names|arn:aws:codecommit:eu-west-1:111122223333:payments|--role-names|Developer; such as payments",
+            "--branches|main|--repository-names|arn:aws:codecommit:eu-west-1:111122223333:payments"
+                    + "|--role-names|Developer; such as payments",
             "--branches|main|--all-repositories|--role-names|arn:aws:iam::111122223333:role/Developer; such as "
                     + "Developer",
             "--branches|main|--all-repositories|--role-names|team/Developer; without its path",
@@ -920,7 +920,9 @@ class ApplyBranchDenyTest {
         }
 
         static String ofSize(int size) {
-            var empty = "{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"s3:*\",\"Resource\":\"arn:aws:s3:::\"}}";
+            var empty = """
+                    {"Version":"2012-10-17",\
+                    "Statement":{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::"}}""";
             return empty.replace(":::", ":::" + "x".repeat(size - empty.length()));
         }
     }

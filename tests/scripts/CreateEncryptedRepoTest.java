@@ -11,7 +11,8 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.CopyOnWriteArrayList;
-import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import localaws.Call;
 import localaws.CodeCommit;
@@ -244,9 +245,8 @@ class CreateEncryptedRepoTest {
         aws.onCall(call -> { });
         var process = shell.start();
         var said = new String(process.getInputStream().readAllBytes());
-        assertTrue(process.waitFor(60, TimeUnit.SECONDS));
+        assertEquals(0, process.waitFor(), said);
         aws.onCall(ALL::add);
-        assertEquals(0, process.exitValue(), said);
     }
 
     @Test
@@ -340,13 +340,11 @@ class CreateEncryptedRepoTest {
 
     @Test
     void goesOnWhenSomebodyElseMakesTheRepositoryMeanwhile() {
-        aws.onCall(call -> {
+        var run = Gate.inStep(aws, call -> {
             ALL.add(call);
             if (call.name().equals("codecommit:GetRepository") && repository() == null)
                 aws.codecommit.createRepository(name).tag("Theirs", "stays");
-        });
-        aws.inject(Fault.on("codecommit:CreateRepository").delay(Duration.ofMillis(300)));
-        var run = make("--tags", "A=b");
+        }, () -> make("--tags", "A=b"));
         aws.onCall(ALL::add);
         assertEquals(0, run.exitCode(), run.err());
         assertEquals("updated", run.status());
@@ -486,25 +484,24 @@ class CreateEncryptedRepoTest {
         assertEquals("unchanged", make(arguments).status());
     }
 
-    /** Runs the script while somebody does something to the repository as soon as its key is changed. */
-    Script.Run meddled(Duration keyDeadline, Runnable meddling) {
+    /** Runs the script while somebody does something to the repository behind each call from the key's change on. */
+    Script.Run meddled(Duration keyDeadline, Consumer<String> meddling) {
         aws.codecommit.createRepository(name);
-        aws.onCall(call -> {
-            ALL.add(call);
-            if (call.name().equals("codecommit:UpdateRepositoryEncryptionKey")) meddling.run();
-        });
-        // who meddles hears of a call when it is answered
-        aws.inject(Fault.on("codecommit:GetRepository").after(1).delay(Duration.ofMillis(300)));
         var script = new CreateEncryptedRepo();
         script.keyPatience = keyDeadline;
-        var run = Script.run(script.commandLine(), "--repository-name", name, "--kms-key-id", "alias/codecommit");
+        var changed = new AtomicBoolean();
+        var run = Gate.inStep(aws, call -> {
+            ALL.add(call);
+            if (call.name().equals("codecommit:UpdateRepositoryEncryptionKey")) changed.set(true);
+            if (changed.get()) meddling.accept(call.name());
+        }, () -> Script.run(script.commandLine(), "--repository-name", name, "--kms-key-id", "alias/codecommit"));
         aws.onCall(ALL::add);
         return run;
     }
 
     @Test
     void aKeyThatDoesNotShowAfterTheChangeIsNoSuccess() {
-        var run = meddled(Duration.ZERO, () -> repository().key(other.arn));
+        var run = meddled(Duration.ZERO, call -> repository().key(other.arn));
         assertEquals(1, run.exitCode());
         assertEquals("", run.out());
         assertTrue(run.err().contains("CodeCommit still shows the old one"), run.err());
@@ -512,12 +509,9 @@ class CreateEncryptedRepoTest {
 
     @Test
     void waitsForAKeyThatShowsLate() {
-        var run = meddled(Duration.ofSeconds(10), () -> {
-            repository().key(other.arn);
-            new Thread(() -> {
-                CreateEncryptedRepo.pause(Duration.ofMillis(700));
-                repository().key(key.arn);
-            }).start();
+        var run = meddled(Duration.ofHours(1), call -> {
+            var isChange = call.equals("codecommit:UpdateRepositoryEncryptionKey");
+            repository().key(isChange ? other.arn : key.arn);
         });
         assertEquals(0, run.exitCode(), run.err());
         assertEquals("updated", run.status());
@@ -525,7 +519,9 @@ class CreateEncryptedRepoTest {
 
     @Test
     void aRepositoryThatIsDeletedMeanwhileIsNoSuccess() {
-        var run = meddled(Duration.ZERO, () -> aws.codecommit.deleteRepository(REGION, name));
+        var run = meddled(Duration.ZERO, call -> {
+            if (repository() != null) aws.codecommit.deleteRepository(REGION, name);
+        });
         assertEquals(1, run.exitCode());
         assertTrue(run.err().contains("someone else deleted the repository in the meantime"), run.err());
     }
@@ -549,15 +545,21 @@ class CreateEncryptedRepoTest {
             "--repository-name|payments.git|--kms-key-id|alias/codecommit; not ending with .git",
             "--repository-name|zahlungsverkehr-ä|--kms-key-id|alias/codecommit; such as payments",
             "--repository-name=|--kms-key-id|alias/codecommit; such as payments",
-            "--repository-name|https://git-codecommit.eu-west-1.amazonaws.com/v1/repos/x|--kms-key-id|alias/codecommit; such as payments",
+            "--repository-name|https://git-codecommit.eu-west-1.amazonaws.com/v1/repos/x"
+                    + "|--kms-key-id|alias/codecommit; such as payments",
             "--repository-name|payments|--kms-key-id|codecommit; such as alias/codecommit",
             "--repository-name|payments|--kms-key-id|alias/; such as alias/codecommit",
             "--repository-name|payments|--kms-key-id|alias/with.dot; such as alias/codecommit",
-            "--repository-name|payments|--kms-key-id|key/12345678-1234-1234-1234-123456789012; such as alias/codecommit",
+            "--repository-name|payments|--kms-key-id|key/12345678-1234-1234-1234-123456789012"
+                    + "; such as alias/codecommit",
             "--repository-name|payments|--kms-key-id|12345678-1234-1234-1234; such as alias/codecommit",
-            "--repository-name|payments|--kms-key-id|arn:aws:kms:eu-west-1:111122223333:12345678-1234-1234-1234-123456789012; such as alias/codecommit",
+            "--repository-name|payments|--kms-key-id"
+                    + "|arn:aws:kms:eu-west-1:111122223333:12345678-1234-1234-1234-123456789012"
+                    + "; such as alias/codecommit",
             "--repository-name|payments|--kms-key-id|arn:aws:iam::111122223333:role/Key; such as alias/codecommit",
-            "--repository-name|payments|--kms-key-id|arn:aws:kms:us-east-1:111122223333:key/12345678-1234-1234-1234-123456789012; use --region us-east-1",
+            "--repository-name|payments|--kms-key-id"
+                    + "|arn:aws:kms:us-east-1:111122223333:key/12345678-1234-1234-1234-123456789012"
+                    + "; use --region us-east-1",
             "--repository-name|payments|--kms-key-id|arn:aws:kms:eu-west-1:111122223333:alias/x|--region|eu-west-2; "
                     + "must be a key of the repository's Region, eu-west-2",
             "--repository-name|payments|--kms-key-id|alias/x|--tags|Compliance=SOC2,GDPR; Team=Payments",

@@ -183,9 +183,10 @@ class CreateEndpointSecurityGroupTest {
         assertEquals(7, rules(group()).size());
         assertEquals("[{\"Key\":\"A\",\"Value\":\"c\"},{\"Key\":\"B\",\"Value\":\"d\"}]",
                 group().path("Tags").toString());
-        assertTrue(kept.json().path("undo").asText().contains("aws ec2 revoke-security-group-ingress --cli-input-json '{\"GroupId\":\""
-                + id + "\",\"IpPermissions\":[{\"IpProtocol\":\"tcp\",\"FromPort\":443,\"ToPort\":443,"
-                + "\"IpRanges\":[{\"CidrIp\":\"203.0.113.0/24\"}]}]}' --region eu-west-1"), kept.out());
+        var undo = "aws ec2 revoke-security-group-ingress --cli-input-json '{\"GroupId\":\"" + id + """
+                ","IpPermissions":[{"IpProtocol":"tcp","FromPort":443,"ToPort":443,\
+                "IpRanges":[{"CidrIp":"203.0.113.0/24"}]}]}' --region eu-west-1""";
+        assertTrue(kept.json().path("undo").asText().contains(undo), kept.out());
 
         var revoked = run("--cidrs", "10.0.0.0/16", "203.0.113.0/24", "2001:db8:1234:1a00::/56", "--revoke-others");
         assertEquals("updated", revoked.status(), revoked.err());
@@ -243,22 +244,21 @@ class CreateEndpointSecurityGroupTest {
         assertTrue(statuses.contains("created"), statuses.toString());
     }
 
-    /** What somebody else does once the groups are read and before this call is answered. */
-    void meanwhile(String delayed, Runnable event) {
+    /** A run, and what somebody else does once the groups are read. */
+    Script.Run meanwhile(Runnable event, String... arguments) {
         var happened = new AtomicBoolean();
-        aws.onCall(call -> {
+        return Gate.inStep(aws, call -> {
             ALL.add(call);
             if (call.name().equals("ec2:DescribeSecurityGroups") && !happened.getAndSet(true)) event.run();
-        });
-        aws.inject(Fault.on(delayed).delay(Duration.ofMillis(200)));
+        }, () -> run(arguments));
     }
 
     @Test
     void goesOnWithTheGroupThatSomebodyElseMakesMeanwhile() {
-        meanwhile("ec2:CreateSecurityGroup",
-                () -> aws.ec2.authorizeIngress(aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints"), "tcp", 443,
-                        443, "10.1.0.0/16"));
-        var run = run();
+        var run = meanwhile(() -> {
+            var group = aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints");
+            aws.ec2.authorizeIngress(group, "tcp", 443, 443, "10.1.0.0/16");
+        });
         assertEquals("updated", run.status(), run.err());
         assertTrue(run.err().contains("someone else created " + group().path("GroupId").asText() + " in the meantime"), run.err());
         assertEquals(https("10.0.0.0/16", "10.1.0.0/16", "2001:db8:1234:1a00::/56"), rules(group()));
@@ -268,10 +268,8 @@ class CreateEndpointSecurityGroupTest {
 
     @Test
     void goesOnWithTheRulesThatSomebodyElseAddsMeanwhile() {
-        meanwhile("ec2:AuthorizeSecurityGroupIngress",
-                () -> aws.ec2.authorizeIngress(group().path("GroupId").asText(), "tcp", 443, 443, "10.1.0.0/16"));
-        aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints");
-        var run = run();
+        var id = aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints");
+        var run = meanwhile(() -> aws.ec2.authorizeIngress(id, "tcp", 443, 443, "10.1.0.0/16"));
         assertEquals("updated", run.status(), run.err());
         assertEquals(https("10.0.0.0/16", "10.1.0.0/16", "2001:db8:1234:1a00::/56"), rules(group()));
         assertEquals(List.of("InvalidPermission.Duplicate"),
@@ -280,12 +278,10 @@ class CreateEndpointSecurityGroupTest {
 
     @Test
     void goesOnWhenSomebodyElseRevokesMeanwhile() {
-        meanwhile("ec2:RevokeSecurityGroupIngress",
-                () -> aws.ec2.revokeIngress(group().path("GroupId").asText(), "192.0.2.0/24"));
         var id = aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints");
         aws.ec2.authorizeIngress(id, "tcp", 22, 22, "192.0.2.0/24");
         aws.ec2.authorizeIngress(id, "tcp", 22, 22, "198.51.100.0/24");
-        var run = run("--revoke-others");
+        var run = meanwhile(() -> aws.ec2.revokeIngress(id, "192.0.2.0/24"), "--revoke-others");
         assertEquals("updated", run.status(), run.err());
         assertEquals(https("10.0.0.0/16", "10.1.0.0/16", "2001:db8:1234:1a00::/56"), rules(group()));
         assertEquals(List.of("InvalidPermission.NotFound"),

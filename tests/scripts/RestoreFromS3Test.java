@@ -9,6 +9,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -25,7 +26,6 @@ import java.util.Random;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.CopyOnWriteArrayList;
-import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -45,7 +45,6 @@ import org.junit.jupiter.api.MethodOrderer;
 import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestMethodOrder;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -59,7 +58,6 @@ import software.amazon.awssdk.services.s3.S3Client;
  * Restores of backups that were made by hand here, in the format of backup-to-s3: chains of increments, odd refs,
  * settings; and what goes wrong.
  */
-@Timeout(120)
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class RestoreFromS3Test {
     static final ObjectMapper JSON = new ObjectMapper();
@@ -157,11 +155,10 @@ class RestoreFromS3Test {
 
     /** A small repository with settings, saved once. */
     String payments() {
-        return save(
-                aws.codecommit.createRepository("payments").commit("refs/heads/main", "a", "1")
-                        .commit("refs/heads/main", "b", "2").commit("refs/heads/topic", "c", "3")
-                        .annotatedTag("v1", "refs/heads/main"),
-                null, NIGHT, manifest -> manifest.set("settings", settings()));
+        var payments = aws.codecommit.createRepository("payments").commit("refs/heads/main", "a", "1")
+                .commit("refs/heads/main", "b", "2").commit("refs/heads/topic", "c", "3")
+                .annotatedTag("v1", "refs/heads/main");
+        return save(payments, null, NIGHT, manifest -> manifest.set("settings", settings()));
     }
 
     ObjectNode settings() {
@@ -765,18 +762,17 @@ class RestoreFromS3Test {
     void theKeyIsDecidedSafely() {
         var repository = aws.codecommit.createRepository("r").commit("refs/heads/main", "a", "1");
         var key = aws.kms.createKey("eu-west-1");
-        Map<String,
-                String> wrong = Map.of("arn:aws:kms:eu-west-1:444455556666:key/1",
-                        "is not of account 111122223333 in eu-west-1: give --kms-key-id",
-                        "arn:aws:kms:us-east-1:111122223333:key/1",
-                        "is not of account 111122223333 in eu-west-1: give --kms-key-id",
-                        aws.kms.find("alias/aws/codecommit", "eu-west-1").arn,
-                        "was under the AWS managed key before: give --kms-key-id",
+        var elsewhere = "is not of account 111122223333 in eu-west-1: give --kms-key-id";
+        var wrong = Map.of(
+                "arn:aws:kms:eu-west-1:444455556666:key/1", elsewhere,
+                "arn:aws:kms:us-east-1:111122223333:key/1", elsewhere,
+                aws.kms.find("alias/aws/codecommit", "eu-west-1").arn,
+                "was under the AWS managed key before: give --kms-key-id",
                 key.arn.replaceFirst("........$", "00000000"), "no key ");
-        wrong.forEach((before,
-                says) -> failed(toRepository(
-                        save(repository, null, NIGHT, m -> m.putObject("settings").put("kmsKeyId", before)), "new"),
-                        says));
+        wrong.forEach((before, says) -> {
+            var saved = save(repository, null, NIGHT, m -> m.putObject("settings").put("kmsKeyId", before));
+            failed(toRepository(saved, "new"), says);
+        });
         var point = save(repository, null, NIGHT, m -> m.putObject("settings").put("kmsKeyId", key.arn));
         key.state = "Disabled";
         failed(toRepository(point, "new"), key.arn + " is SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT and Disabled");
@@ -838,9 +834,10 @@ class RestoreFromS3Test {
 
     @Test
     void readsAnotherAccountsBucketAndChecksItsOwner() throws Exception {
-        aws.s3.createBucket("elsewhere", "us-east-1", "444455556666").policy(
-                "{\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"arn:aws:iam::111122223333:root\"},\"Action\":[\"s3:ListBucket\",\"s3:GetObject\"],"
-                + "\"Resource\":[\"arn:aws:s3:::elsewhere\",\"arn:aws:s3:::elsewhere/*\"]}]}");
+        aws.s3.createBucket("elsewhere", "us-east-1", "444455556666").policy("""
+                {"Statement": [{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::111122223333:root"},
+                  "Action": ["s3:ListBucket", "s3:GetObject"],
+                  "Resource": ["arn:aws:s3:::elsewhere", "arn:aws:s3:::elsewhere/*"]}]}""");
         var point = payments();
         bucket.keys().forEach(key -> aws.s3.bucket("elsewhere").put(key, bucket.get(key)));
         ok(Script.run(new RestoreFromS3().commandLine(), "--bucket", "elsewhere", "--repository-name", "payments",
@@ -917,9 +914,8 @@ class RestoreFromS3Test {
         var half = aws.codecommit.repository("parts");
         assertEquals(point.replaceAll(".*/|\\.manifest.*", ""), half.tags().get(RestoreFromS3.MARK));
         var onItsWay = Git.refs(half.directory());
-        assertTrue(
-                !onItsWay.isEmpty() && onItsWay.entrySet().stream()
-                        .anyMatch(ref -> !ref.getValue().equals(refs(manifest(point)).get(ref.getKey()))),
+        var wanted = refs(manifest(point));
+        assertTrue(onItsWay.entrySet().stream().anyMatch(ref -> !ref.getValue().equals(wanted.get(ref.getKey()))),
                 onItsWay.toString());
         assertEquals(0, half.triggers().size(), "the triggers come last");
         var first = pushes();
@@ -1015,10 +1011,9 @@ class RestoreFromS3Test {
 
     /** A repository whose default branch is not the first that is pushed. */
     String manySteps() {
-        return save(
-                aws.codecommit.createRepository("steps").commit("refs/heads/a", "a", "1")
-                        .commit("refs/heads/main", "b", "2").defaultBranch("main"),
-                null, NIGHT, m -> m.set("settings", settings()));
+        var steps = aws.codecommit.createRepository("steps").commit("refs/heads/a", "a", "1")
+                .commit("refs/heads/main", "b", "2").defaultBranch("main");
+        return save(steps, null, NIGHT, m -> m.set("settings", settings()));
     }
 
     @ParameterizedTest
@@ -1196,6 +1191,14 @@ class RestoreFromS3Test {
         return Script.within(aws, builder).start();
     }
 
+    String said() {
+        try {
+            return Files.readString(home.resolve("said"));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"INT 130 --directory", "TERM 143 --directory", "INT 130 --to-repository-name",
             "TERM 143 --to-repository-name"})
@@ -1204,19 +1207,17 @@ class RestoreFromS3Test {
         var code = Integer.parseInt(signalCodeAndTarget.split(" ")[1]);
         var target = signalCodeAndTarget.split(" ")[2];
         var point = save(large("large", 6, 60_000), null, NIGHT, m -> m.set("settings", settings()));
-        aws.inject(Fault.on("s3:GetObject").after(1).stall(100_000, Duration.ofSeconds(60)));
+        aws.inject(Fault.on("s3:GetObject").after(1).stall(100_000, Duration.ofHours(1)));
         var process = process("--manifest", point, target,
                 target.equals("--directory") ? home.resolve("r").toString() : "new");
         try {
-            for (var i = 0; i < 600 && Files.size(home.resolve("said")) == 0; i++) Thread.sleep(50);
-            var said = Files.readString(home.resolve("said"));
-            var through = Path.of(said.replaceFirst("(?s).* through (.*) \\.\\.\\..*", "$1"));
-            for (var i = 0; i < 600 && !Files.exists(through.resolve("HEAD")); i++) Thread.sleep(10);
-            assertTrue(Files.exists(through.resolve("HEAD")), said);
+            Wait.until(() -> said().contains(" ...\n") || !process.isAlive(), this::said);
+            var through = Path.of(said().replaceFirst("(?s).* through (.*) \\.\\.\\..*", "$1"));
+            Wait.until(() -> Files.exists(through.resolve("HEAD")) || !process.isAlive(), this::said);
+            assertTrue(process.isAlive(), said());
             assertEquals(0, new ProcessBuilder("kill", "-" + signal, String.valueOf(process.pid())).start().waitFor());
-            assertTrue(process.waitFor(20, TimeUnit.SECONDS));
-            assertEquals(code, process.exitValue());
-            assertFalse(Files.exists(through), Files.readString(home.resolve("said")));
+            assertEquals(code, Wait.forEnd(process, this::said));
+            assertFalse(Files.exists(through), said());
             assertFalse(Files.exists(home.resolve("r")));
             assertNull(aws.codecommit.repository("new"));
         } finally {

@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import localaws.IndependentEvaluator;
@@ -69,8 +70,7 @@ class PolicyDecisionsTest {
 
     /** A request and the policies that decide it together, by iam-simulate's member names. */
     record Question(String principal, String action, String resource, Map<String, String> context, JsonNode identity,
-            JsonNode resourcePolicy,
-            JsonNode endpointPolicy) {
+            JsonNode resourcePolicy, JsonNode endpointPolicy) {
         Decision decide() {
             var keys = new HashMap<>(Map.of("aws:PrincipalArn",
                     principal.replaceAll("sts(::\\d+:)assumed-(role/\\w+)/.*", "iam$1$2"), "aws:PrincipalAccount",
@@ -109,13 +109,12 @@ class PolicyDecisionsTest {
     }
 
     /** The actions by what is decided for them in each column: "explicitDeny allowed ...". */
-    static Map<String, Set<String>> table(Set<String> actions,
-            java.util.function.Function<String, Stream<Decision>> columns) {
+    static Map<String, Set<String>> table(Set<String> actions, Function<String, Stream<Decision>> columns) {
         var table = new LinkedHashMap<String, Set<String>>();
-        for (var action : actions) table
-                .computeIfAbsent(columns.apply(action).map(Decision::name).collect(Collectors.joining(" ")),
-                        row -> new TreeSet<>())
-                .add(action);
+        for (var action : actions) {
+            var row = columns.apply(action).map(Decision::name).collect(Collectors.joining(" "));
+            table.computeIfAbsent(row, decisions -> new TreeSet<>()).add(action);
+        }
         return table;
     }
 
@@ -172,8 +171,7 @@ class PolicyDecisionsTest {
                                 .map(branch -> underBranchDeny(deny, action, branch.isEmpty() ? null : branch,
                                         REPOSITORY)),
                         Stream.of("eu-west-1:111122223333:orders", "eu-west-1:111122223333:billing",
-                                "eu-west-2:111122223333:payments",
-                                "eu-west-1:111122223333:payments2")
+                                "eu-west-2:111122223333:payments", "eu-west-1:111122223333:payments2")
                                 .map(repository -> underBranchDeny(deny, action, "main",
                                         "arn:aws:codecommit:" + repository)))));
     }
@@ -191,18 +189,18 @@ class PolicyDecisionsTest {
     @Test
     void branchDenyForAllRepositoriesStaysInItsRegionAndAccount() {
         var deny = branchDeny("--branches", "*", "--all-repositories");
-        assertEquals(
-                Map.of("explicitDeny explicitDeny explicitDeny allowed", Actions.words(BRANCH_WRITES + " " + REPOSITORY_WRITES),
-                        "allowed allowed allowed allowed",
+        var repositories = List.of("eu-west-1:111122223333:orders", "eu-west-1:111122223333:payments",
+                "eu-west-1:111122223333:new", "eu-west-2:111122223333:payments");
+        assertEquals(Map.of(
+                "explicitDeny explicitDeny explicitDeny allowed",
+                Actions.words(BRANCH_WRITES + " " + REPOSITORY_WRITES),
+                "allowed allowed allowed allowed",
                 without(Actions.CODECOMMIT, BRANCH_WRITES, REPOSITORY_WRITES)),
-                table(Actions.CODECOMMIT,
-                        action -> Stream.of("eu-west-1:111122223333:orders", "eu-west-1:111122223333:payments",
-                                "eu-west-1:111122223333:new",
-                        "eu-west-2:111122223333:payments")
+                table(Actions.CODECOMMIT, action -> repositories.stream()
                         .map(repository -> underBranchDeny(deny, action, "x/y", "arn:aws:codecommit:" + repository))));
         for (var action : Actions.words(BRANCH_WRITES))
             assertEquals(Decision.allowed, underBranchDeny(deny, action, null, REPOSITORY),
-                action + ": the handshake of every push");
+                    action + ": the handshake of every push");
     }
 
     @Test
@@ -236,8 +234,7 @@ class PolicyDecisionsTest {
     @Test
     void theKeyIsUsedByUsersAdministeredByAdministratorsAndOtherwiseByWhomIamAllowsIt() {
         var policy = keyPolicy("--users", "arn:aws:iam::111122223333:role/Developer", "arn:aws:iam::444455556666:root",
-                "--administrators",
-                "arn:aws:iam::111122223333:role/KeyAdmin");
+                "--administrators", "arn:aws:iam::111122223333:role/KeyAdmin");
         var admin = "arn:aws:sts::111122223333:assumed-role/KeyAdmin/bob";
         var nobody = "arn:aws:iam::111122223333:user/nobody";
         var partner = "arn:aws:sts::444455556666:assumed-role/Build/1";
@@ -253,41 +250,44 @@ class PolicyDecisionsTest {
                 "implicitDeny implicitDeny implicitDeny allowed implicitDeny implicitDeny implicitDeny",
                 Actions.words("GenerateDataKeyPair Sign")),
                 table(Actions.KMS, action -> Stream.of(
-                        underKeyPolicy(policy, action, DEVELOPER, null), underKeyPolicy(policy, action, admin, null),
-                                underKeyPolicy(policy, action, nobody, null),
+                        underKeyPolicy(policy, action, DEVELOPER, null),
+                        underKeyPolicy(policy, action, admin, null),
+                        underKeyPolicy(policy, action, nobody, null),
                         underKeyPolicy(policy, action, nobody, ALLOW_ALL),
                         underKeyPolicy(policy, action, partner, null),
-                                underKeyPolicy(policy, action, partner, ALLOW_ALL),
+                        underKeyPolicy(policy, action, partner, ALLOW_ALL),
                         underKeyPolicy(policy, action, stranger, ALLOW_ALL))));
     }
 
     @Test
     void theKeyWithoutUsersIsForWhomIamAllowsIt() {
         var policy = keyPolicy();
+        var eve = "arn:aws:iam::" + STRANGERS + ":user/eve";
         assertEquals(Map.of("allowed implicitDeny implicitDeny", Actions.KMS),
-                table(Actions.KMS,
-                        action -> Stream.of(underKeyPolicy(policy, action, DEVELOPER, ALLOW_ALL),
-                                underKeyPolicy(policy, action, DEVELOPER, null),
-                        underKeyPolicy(policy, action, "arn:aws:iam::" + STRANGERS + ":user/eve", ALLOW_ALL))));
+                table(Actions.KMS, action -> Stream.of(
+                        underKeyPolicy(policy, action, DEVELOPER, ALLOW_ALL),
+                        underKeyPolicy(policy, action, DEVELOPER, null),
+                        underKeyPolicy(policy, action, eve, ALLOW_ALL))));
     }
 
     // The endpoints
 
+    static final String GIT = "GitPull GitPush";
+
     /** The policy of one of the two endpoints, api or git. */
     static JsonNode endpointPolicy(String service, String... arguments) {
-        var run = Script.run(new CreateVpcEndpoint().commandLine(),
-                Stream.concat(
-                        Stream.of("--vpc-id", vpc, "--security-group-ids", group, "--services", service, "--dry-run"),
-                Stream.of(arguments)).toArray(String[]::new));
+        var all = Stream.concat(
+                Stream.of("--vpc-id", vpc, "--security-group-ids", group, "--services", service, "--dry-run"),
+                Stream.of(arguments));
+        var run = Script.run(new CreateVpcEndpoint().commandLine(), all.toArray(String[]::new));
         assertEquals(0, run.exitCode(), run.err());
         return run.json().at("/endpoints/0/policy");
     }
 
     /** What comes through for somebody whom IAM allows everything. */
     static Decision throughEndpoint(JsonNode policy, String action, String principal, String repository) {
-        return new Question(principal, "codecommit:" + action, Actions.WITHOUT_REPOSITORY.contains(action) ? "*" : repository,
-                Map.of(), ALLOW_ALL, null, policy)
-                .decide();
+        var resource = Actions.WITHOUT_REPOSITORY.contains(action) ? "*" : repository;
+        return new Question(principal, "codecommit:" + action, resource, Map.of(), ALLOW_ALL, null, policy).decide();
     }
 
     static Stream<Decision> throughEndpoint(JsonNode policy, String action) {
@@ -308,10 +308,10 @@ class PolicyDecisionsTest {
         var own = "allowed allowed allowed allowed implicitDeny implicitDeny";
         var nobody = "implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny";
         var api = endpointPolicy("api", "--policy", "default");
-        assertEquals(Map.of(own, without(Actions.CODECOMMIT, "GitPull GitPush"), nobody, Actions.words("GitPull GitPush")),
+        assertEquals(Map.of(own, without(Actions.CODECOMMIT, GIT), nobody, Actions.words(GIT)),
                 table(Actions.CODECOMMIT, action -> throughEndpoint(api, action)));
         var git = endpointPolicy("git");
-        assertEquals(Map.of(own, Actions.words("GitPull GitPush"), nobody, without(Actions.CODECOMMIT, "GitPull GitPush")),
+        assertEquals(Map.of(own, Actions.words(GIT), nobody, without(Actions.CODECOMMIT, GIT)),
                 table(Actions.CODECOMMIT, action -> throughEndpoint(git, action)));
         for (var policy : List.of(api, git))
             for (var action : without(Actions.CODECOMMIT, String.join(" ", Actions.WITHOUT_REPOSITORY)))
@@ -324,25 +324,22 @@ class PolicyDecisionsTest {
     @Test
     void theRestrictedEndpointsAreForTheNamedPrincipalsAndRepositories() {
         var named = new String[] {"--policy", "restricted", "--principals", "arn:aws:iam::111122223333:role/Developer",
-                "--repository-names", "payments",
-                "orders"};
+                "--repository-names", "payments", "orders"};
         var one = "allowed implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny";
         var any = "allowed allowed implicitDeny implicitDeny implicitDeny implicitDeny";
         var nobody = "implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny implicitDeny";
         var templates = String.join(" ", Actions.WITHOUT_REPOSITORY);
         var api = endpointPolicy("api", named);
-        assertEquals(
-                Map.of(one, without(Actions.CODECOMMIT, "GitPull GitPush", templates), any, Actions.WITHOUT_REPOSITORY, nobody,
-                        Actions.words("GitPull GitPush")),
+        assertEquals(Map.of(one, without(Actions.CODECOMMIT, GIT, templates), any, Actions.WITHOUT_REPOSITORY,
+                nobody, Actions.words(GIT)),
                 table(Actions.CODECOMMIT, action -> throughEndpoint(api, action)));
         var git = endpointPolicy("git", named);
-        assertEquals(Map.of(one, Actions.words("GitPull GitPush"), nobody, without(Actions.CODECOMMIT, "GitPull GitPush")),
+        assertEquals(Map.of(one, Actions.words(GIT), nobody, without(Actions.CODECOMMIT, GIT)),
                 table(Actions.CODECOMMIT, action -> throughEndpoint(git, action)));
         var all = endpointPolicy("git", "--policy", "restricted", "--principals",
-                "arn:aws:iam::111122223333:role/Developer",
-                "arn:aws:iam::111122223333:user/bob");
-        assertEquals(Map.of("allowed allowed allowed implicitDeny implicitDeny implicitDeny", Actions.words("GitPull GitPush")),
-                table(Actions.words("GitPull GitPush"), action -> throughEndpoint(all, action)));
+                "arn:aws:iam::111122223333:role/Developer", "arn:aws:iam::111122223333:user/bob");
+        assertEquals(Map.of("allowed allowed allowed implicitDeny implicitDeny implicitDeny", Actions.words(GIT)),
+                table(Actions.words(GIT), action -> throughEndpoint(all, action)));
     }
 
     // The independent evaluator
