@@ -53,7 +53,8 @@ class ApplyBranchDenyTest {
     static final String FREE = "['refs/heads/unprotected','refs/heads/x','refs/heads/0/1',"
             + "'refs/heads/another-unprotected-branch']";
     static final String OTHERS_DENY = """
-            {"Version": "2012-10-17", "Statement": {"Sid": "NoPush", "Effect": "Deny", "Action": "codecommit:GitPush", "Resource": "*"}}""";
+            {"Version": "2012-10-17", "Statement":
+            {"Sid": "NoPush", "Effect": "Deny", "Action": "codecommit:GitPush", "Resource": "*"}}""";
     /** All calls of this class's runs, to compare with the IAM actions that the script names. */
     static final List<Call> ALL = new CopyOnWriteArrayList<>();
 
@@ -858,7 +859,8 @@ class ApplyBranchDenyTest {
             "--branches|\u20ac|--all-repositories|--role-names|Developer; such as main or 'release/*'",
             "--branches|main|--repository-names|payments.git|--role-names|Developer; such as payments",
             "--branches|main|--repository-names|pay*|--role-names|Developer; such as payments",
-            "--branches|main|--repository-names|arn:aws:codecommit:eu-west-1:111122223333:payments|--role-names|Developer; such as payments",
+            "--branches|main|--repository-names|arn:aws:codecommit:eu-west-1:111122223333:payments|--role-names|"
+                    + "Developer; such as payments",
             "--branches|main|--all-repositories|--role-names|arn:aws:iam::111122223333:role/Developer; such as "
                     + "Developer",
             "--branches|main|--all-repositories|--role-names|team/Developer; without its path",
@@ -924,7 +926,8 @@ class ApplyBranchDenyTest {
         }
 
         static String ofSize(int size) {
-            var empty = "{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"s3:*\",\"Resource\":\"arn:aws:s3:::\"}}";
+            var empty = "{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"s3:*\","
+                    + "\"Resource\":\"arn:aws:s3:::\"}}";
             return empty.replace(":::", ":::" + "x".repeat(size - empty.length()));
         }
     }
