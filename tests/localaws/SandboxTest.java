@@ -241,14 +241,14 @@ class SandboxTest {
         assertTrue(empty.err().contains("no Git repository"), empty.err());
         var origin = temp.resolve("shop");
         Files.writeString(origin.resolve("a"), "a\n");
-        git(origin, "add", "a");
-        git(origin, "commit", "-q", "-m", "second");
-        git(origin, "config", "uploadpack.allowFilter", "true");
-        git(temp, "clone", "-q", "--filter=blob:none", "--no-checkout", "file://" + origin, "partial");
+        Git.run(origin, "add", "a");
+        Git.run(origin, "commit", "-q", "-m", "second");
+        Git.run(origin, "config", "uploadpack.allowFilter", "true");
+        Git.run(temp, "clone", "-q", "--filter=blob:none", "--no-checkout", "file://" + origin, "partial");
         var partial = run("--git-dir", temp.resolve("partial").toString(), "--", "true");
         assertEquals(1, partial.exitCode());
         assertTrue(partial.err().contains("as partial clones do"), partial.err());
-        git(temp.resolve("partial"), "fetch", "-q", "--refetch", "--no-filter");
+        Git.run(temp.resolve("partial"), "fetch", "-q", "--refetch", "--no-filter");
         assertEquals(0, run("--git-dir", temp.resolve("partial").toString(), "--", "true").exitCode());
     }
 
