@@ -65,9 +65,10 @@ final class Repositories {
                 random.nextBytes(bytes);
                 file(out, "f" + i % 50, bytes);
             }
-            for (var i = 0; i < refs; i++)
+            for (var i = 0; i < refs; i++) {
                 print(out, "reset refs/" + (i % 2 == 0 ? "heads" : "tags") + "/r" + i + "\nfrom :" + (i % commits + 1)
                         + "\n\n");
+            }
         });
     }
 

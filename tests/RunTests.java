@@ -281,7 +281,7 @@ class RunTests implements Callable<Integer> {
     /** Hands class after class to a JVM, and shows what it says when it is done with one: what two say never mixes. */
     private void share(int number, Thread build) {
         Process jvm = null;
-        for (var selection = selections.poll(); selection != null; selection = selections.poll())
+        for (var selection = selections.poll(); selection != null; selection = selections.poll()) {
             try {
                 if (!FIRST.subList(0, 2).contains(selection.split("#")[0])) build.join();
                 if (jvm == null) jvm = start(Files.createDirectories(temp.resolve(String.valueOf(number))));
@@ -305,6 +305,7 @@ class RunTests implements Callable<Integer> {
                 failed(selection, e.toString());
                 jvm = null;
             }
+        }
     }
 
     /** With this one's options, but a temporary directory of its own, as some tests look at what is left there. */
@@ -371,12 +372,13 @@ class RunTests implements Callable<Integer> {
         selections.clear(); // no more of them are begun
         var children = ProcessHandle.current().descendants().toList();
         children.forEach(ProcessHandle::destroy);
-        for (var child : children)
+        for (var child : children) {
             try {
                 child.onExit().get(5, TimeUnit.SECONDS);
             } catch (Exception e) {
                 child.destroyForcibly();
             }
+        }
         try (var files = Files.walk(temp)) {
             files.sorted(Comparator.reverseOrder()).forEach(file -> file.toFile().delete());
         } catch (IOException e) {

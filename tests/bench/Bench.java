@@ -124,9 +124,12 @@ class Bench implements Callable<Integer> {
                 return;
             }
             var figures = IntStream.range(0, runs.get(names[0]).size()).mapToDouble(value).toArray();
-            if (Arrays.stream(figures).allMatch(figure -> figure > 0 && Double.isFinite(figure))) row.measured(figures);
-            else row.missing("less than what starting Java varies by: "
-                    + Arrays.stream(figures).mapToObj(Results::number).toList());
+            if (Arrays.stream(figures).allMatch(figure -> figure > 0 && Double.isFinite(figure))) {
+                row.measured(figures);
+            } else {
+                row.missing("less than what starting Java varies by: "
+                        + Arrays.stream(figures).mapToObj(Results::number).toList());
+            }
         }
 
         /** How many times as long one takes as another. */
@@ -157,7 +160,9 @@ class Bench implements Callable<Integer> {
         Runtime.getRuntime().addShutdownHook(new Thread(this::stop));
         var failed = false;
         try {
-            for (var each : cases) if (!stopping) failed |= !measure(each);
+            for (var each : cases) {
+                if (!stopping) failed |= !measure(each);
+            }
             if (stopping) return 130;
             System.out.println(results.table());
             if (json != null) Files.writeString(json, results.json().toPrettyString() + "\n");
@@ -204,9 +209,10 @@ class Bench implements Callable<Integer> {
     void stop() {
         stopping = true;
         try {
-            while (!done.await(100, TimeUnit.MILLISECONDS))
+            while (!done.await(100, TimeUnit.MILLISECONDS)) {
                 ProcessHandle.current().descendants().filter(process -> process.children().findAny().isEmpty())
                         .forEach(ProcessHandle::destroy);
+            }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
@@ -296,9 +302,10 @@ class Bench implements Callable<Integer> {
         var bucket = aws.s3.bucket(BUCKET);
         var stored = bucket.keys().stream().filter(key -> key.endsWith(".incr.bundle")).mapToLong(bucket::size)
                 .toArray();
-        if (stored.length != packs.size() - 1)
+        if (stored.length != packs.size() - 1) {
             throw new IOException(stored.length + " increments for " + (packs.size() - 1)
                     + " commits behind the full bundle: " + bucket.keys());
+        }
         size.measured(IntStream.range(0, stored.length).mapToDouble(i -> stored[i] - packs.get(i + 1)).toArray());
         comparison.ratio(mirror, MIRROR, TOOLKIT);
     }
@@ -384,8 +391,10 @@ class Bench implements Callable<Integer> {
                 .toArray(Contestant[]::new);
         var comparison = compare(subject, () -> {
             change[0]++;
-            for (var count : counts) aws.codecommit.repository("history" + count).commit("refs/heads/main", "bench.txt",
-                    "change " + change[0] + "\n");
+            for (var count : counts) {
+                aws.codecommit.repository("history" + count).commit("refs/heads/main", "bench.txt",
+                        "change " + change[0] + "\n");
+            }
         }, contestants);
         comparison.ratio(row, contestants[2].name, contestants[0].name);
     }
@@ -537,8 +546,9 @@ class Bench implements Callable<Integer> {
         var present = new ArrayList<Contestant>();
         for (var contestant : contestants) {
             var lacking = Arrays.stream(contestant.needs).filter(Bench::lacks).findFirst();
-            if (lacking.isEmpty()) present.add(contestant);
-            else {
+            if (lacking.isEmpty()) {
+                present.add(contestant);
+            } else {
                 comparison.missing.put(contestant.name, lacking.get() + " is not on PATH");
                 System.out.println("skipped: " + contestant.name + ": " + lacking.get() + " is not on PATH");
             }
@@ -585,8 +595,10 @@ class Bench implements Callable<Integer> {
         builder.environment().keySet().removeIf(name -> name.startsWith("AWS_"));
         builder.environment().putAll(environment());
         builder.environment().put("WORK", empty.toString());
-        if (served.contains("large")) Files.writeString(work.resolve("curlrc"),
-                "header = \"Authorization: " + aws.gitAuthorization("large") + "\"\n");
+        if (served.contains("large")) {
+            Files.writeString(work.resolve("curlrc"),
+                    "header = \"Authorization: " + aws.gitAuthorization("large") + "\"\n");
+        }
         aws.clearCalls();
         var cpu = cpu();
         var process = builder.start();

@@ -153,8 +153,10 @@ class FaultCampaignTest {
                 CALLS.put(subject, trial.made);
             });
             if (failure != null) throw new AssertionError("without any fault", failure);
-            if (subject.equals("backup")) CALLS.get(subject)
-                    .addAll(List.of("s3:AbortMultipartUpload", "s3:ListMultipartUploads", "s3:HeadObject"));
+            if (subject.equals("backup")) {
+                CALLS.get(subject)
+                        .addAll(List.of("s3:AbortMultipartUpload", "s3:ListMultipartUploads", "s3:HeadObject"));
+            }
         }
         return CALLS.get(subject);
     }
@@ -179,10 +181,14 @@ class FaultCampaignTest {
             var kinds = new ArrayList<>(List.of("throttle", "serverError", "loseAnswer", "delay", "cut", "cut", "stall",
                     "error-403-AccessDenied", "error-400-ExpiredToken"));
             var writes = call.matches("s3:(PutObject|UploadPart|CompleteMultipartUpload)");
-            if (writes) kinds.addAll(List.of("cutRequest", "flipRequest", "flipRequest", "error-412-PreconditionFailed",
-                    "error-409-ConditionalRequestConflict", "error-400-BadDigest"));
-            if (call.equals("codecommit:GitPull")) kinds.addAll(subject.equals("backup")
-                    ? List.of("flip", "flip", "error-404-RepositoryDoesNotExistException") : List.of());
+            if (writes) {
+                kinds.addAll(List.of("cutRequest", "flipRequest", "flipRequest", "error-412-PreconditionFailed",
+                        "error-409-ConditionalRequestConflict", "error-400-BadDigest"));
+            }
+            if (call.equals("codecommit:GitPull")) {
+                kinds.addAll(subject.equals("backup")
+                        ? List.of("flip", "flip", "error-404-RepositoryDoesNotExistException") : List.of());
+            }
             if (call.equals("codecommit:GitPush")) kinds.addAll(List.of("cutRequest", "cutRequest"));
             if (call.equals("s3:GetObject")) kinds.addAll(List.of("flip", "flip"));
             var kind = kinds.get(random.nextInt(kinds.size()));
@@ -251,7 +257,9 @@ class FaultCampaignTest {
         void saved() throws Exception {
             var run = backUp();
             assertEquals(0, run.exitCode(), run.err());
-            for (var name : NAMES) if (!gone.contains(name)) remember(name, keys(name).get(keys(name).size() - 1));
+            for (var name : NAMES) {
+                if (!gone.contains(name)) remember(name, keys(name).get(keys(name).size() - 1));
+            }
             for (var key : bucket.keys()) old.put(key, Backups.sha("SHA-1", bucket.get(key)));
         }
 
@@ -275,10 +283,13 @@ class FaultCampaignTest {
         }
 
         void change(String name) throws Exception {
-            if (name.equals("a-large")) repository(name).ref("refs/heads/main",
-                    Git.run(SampleRepositories.large(), "rev-parse", "main").strip());
-            else repository(name).commit("refs/heads/main", "more.txt", "more " + random.nextInt())
-                    .commit("refs/heads/new", "n.txt", "new").annotatedTag("v2", "refs/heads/new");
+            if (name.equals("a-large")) {
+                repository(name).ref("refs/heads/main",
+                        Git.run(SampleRepositories.large(), "rev-parse", "main").strip());
+            } else {
+                repository(name).commit("refs/heads/main", "more.txt", "more " + random.nextInt())
+                        .commit("refs/heads/new", "n.txt", "new").annotatedTag("v2", "refs/heads/new");
+            }
             states.get(name).clear();
             states.get(name).add(state(name));
         }
@@ -296,7 +307,9 @@ class FaultCampaignTest {
 
         void checkBackup() throws Exception {
             var unchanged = random.nextInt(6);
-            for (var name : NAMES) if (NAMES.indexOf(name) != unchanged) change(name);
+            for (var name : NAMES) {
+                if (NAMES.indexOf(name) != unchanged) change(name);
+            }
             for (var trouble : troubles)
                 if (trouble.is("unlink") && NAMES.indexOf(name(trouble)) != unchanged) unlink(trouble);
             inject();
@@ -315,14 +328,20 @@ class FaultCampaignTest {
             checkUploads(runs.stream().map(Script.Run::err).collect(Collectors.joining()));
             checkObjects();
             saved();
-            for (var name : NAMES) if (!gone.contains(name))
-                assertEquals(state(name), restored(keys(name).get(keys(name).size() - 1)), name);
-            for (var point : points.entrySet()) if (point.getKey().contains("/b-small/") && unlinked == null)
-                assertEquals(point.getValue(), restored(point.getKey()));
+            for (var name : NAMES) {
+                if (!gone.contains(name))
+                    assertEquals(state(name), restored(keys(name).get(keys(name).size() - 1)), name);
+            }
+            for (var point : points.entrySet()) {
+                if (point.getKey().contains("/b-small/") && unlinked == null)
+                    assertEquals(point.getValue(), restored(point.getKey()));
+            }
             var verify = verify("--no-codecommit", "--all", "--deep");
             assertEquals(unlinked != null ? 4 : 0, verify.exitCode(), verify.err());
-            if (unlinked != null) assertTrue(Set.of("missing-object", "size", "checksum")
-                    .containsAll(verify.json().path("findings").findValuesAsText("kind")), verify.err());
+            if (unlinked != null) {
+                assertTrue(Set.of("missing-object", "size", "checksum")
+                        .containsAll(verify.json().path("findings").findValuesAsText("kind")), verify.err());
+            }
         }
 
         static String name(Trouble trouble) {
@@ -331,7 +350,9 @@ class FaultCampaignTest {
 
         void inject() {
             aws.clearCalls();
-            for (var trouble : troubles) if (trouble.fault() != null) aws.inject(trouble.fault());
+            for (var trouble : troubles) {
+                if (trouble.fault() != null) aws.inject(trouble.fault());
+            }
             hurried = troubles.stream().anyMatch(trouble -> trouble.is("stall"));
         }
 
@@ -357,15 +378,18 @@ class FaultCampaignTest {
             try {
                 var name = name(trouble);
                 var repository = repository(name);
-                if (trouble.is("expire"))
+                if (trouble.is("expire")) {
                     aws.addCredentials(LocalAws.ACCESS_KEY_ID, LocalAws.SECRET_ACCESS_KEY, null, "user/operator",
                             Instant.EPOCH);
+                }
                 if (repository == null || trouble.is("unlink")) return;
                 if (trouble.is("delete") || trouble.is("rename")) {
                     gone.add(name);
                     aws.codecommit.deleteRepository("eu-west-1", name);
-                    if (trouble.is("rename")) aws.codecommit.createRepository("renamed-" + name)
-                            .commit("refs/heads/main", "a", "of another name");
+                    if (trouble.is("rename")) {
+                        aws.codecommit.createRepository("renamed-" + name)
+                                .commit("refs/heads/main", "a", "of another name");
+                    }
                     return;
                 }
                 if (trouble.is("commit")) repository.commit("refs/heads/main", "midway.txt", "midway");
@@ -399,7 +423,9 @@ class FaultCampaignTest {
             var shown = run.json().path("repositories");
             assertEquals(run.exitCode() == 0, shown.valueStream().noneMatch(repository -> repository.has("error")),
                     run.out());
-            for (var name : NAMES) if (!gone.contains(name)) assertNotNull(Backups.repository(run.json(), name));
+            for (var name : NAMES) {
+                if (!gone.contains(name)) assertNotNull(Backups.repository(run.json(), name));
+            }
             for (var repository : shown) {
                 var name = repository.path("repositoryName").asText();
                 if (repository.has("error")) {
@@ -627,8 +653,10 @@ class FaultCampaignTest {
             trial.repair();
             trial.checkObjects();
             trial.saved();
-            for (var name : NAMES) assertEquals(trial.state(name),
-                    trial.restored(trial.keys(name).get(trial.keys(name).size() - 1)), name);
+            for (var name : NAMES) {
+                assertEquals(trial.state(name),
+                        trial.restored(trial.keys(name).get(trial.keys(name).size() - 1)), name);
+            }
             Backups.assertRestores(trial.bucket, large);
             var verify = trial.verify("--all");
             assertEquals(0, verify.exitCode(), verify.err());
@@ -655,9 +683,12 @@ class FaultCampaignTest {
                     String.valueOf(20 + new Random(seed).nextInt(400))));
             command.addAll(List.of(java, "-XX:-UsePerfData", "-cp", System.getProperty("java.class.path")));
             var target = Files.createDirectory(directory.resolve("target"));
-            if (seed % 3 == 0) command.addAll(List.of("VerifyBackups", "--bucket", "backups", "--all", "--deep"));
-            else command.addAll(List.of("RestoreFromS3", "--bucket", "backups", "--manifest", key, "--directory",
-                    target.resolve("r.git").toString()));
+            if (seed % 3 == 0) {
+                command.addAll(List.of("VerifyBackups", "--bucket", "backups", "--all", "--deep"));
+            } else {
+                command.addAll(List.of("RestoreFromS3", "--bucket", "backups", "--manifest", key, "--directory",
+                        target.resolve("r.git").toString()));
+            }
             var builder = new ProcessBuilder(command).redirectOutput(directory.resolve("out").toFile())
                     .redirectError(directory.resolve("err").toFile());
             Script.within(trial.aws, builder);

@@ -131,8 +131,9 @@ class RandomHistoriesTest {
     static String restored(S3.Bucket bucket, String manifest, boolean hasHead, int turn) throws Exception {
         var directory = Files.createTempDirectory("history-");
         var repository = directory.resolve("r.git");
-        if (turn % 4 == 0) Backups.restore(bucket, Backups.document(bucket, manifest), repository);
-        else {
+        if (turn % 4 == 0) {
+            Backups.restore(bucket, Backups.document(bucket, manifest), repository);
+        } else {
             var script = new RestoreFromS3();
             script.backOff = Duration.ofMillis(1);
             script.git = turn % 4 == 1 ? "git" : "no git here";
@@ -220,8 +221,10 @@ class RandomHistoriesTest {
             assertEquals(List.copyOf(then.keySet()),
                     bucket.keys().stream().filter(key -> key.endsWith(".manifest.json.gz")).toList());
             var turn = 0;
-            for (var point : then.entrySet()) assertEquals(point.getValue(),
-                    restore.state(bucket, point.getKey(), hasHead(point.getValue()), turn++), point.getKey());
+            for (var point : then.entrySet()) {
+                assertEquals(point.getValue(),
+                        restore.state(bucket, point.getKey(), hasHead(point.getValue()), turn++), point.getKey());
+            }
             var verify = new VerifyBackups();
             verify.now = now;
             verify.withoutGit = true; // each restore point has been through git fsck
@@ -239,8 +242,9 @@ class RandomHistoriesTest {
                 case BACKUP -> backUp();
                 case COMMIT -> {
                     var tip = chance(8) ? null : ref("heads/");
-                    if (tip == null) put(name("heads/"), commit(commits.isEmpty() ? List.of() : List.of(any(commits))));
-                    else {
+                    if (tip == null) {
+                        put(name("heads/"), commit(commits.isEmpty() ? List.of() : List.of(any(commits))));
+                    } else {
                         var commit = tip.getObjectId();
                         for (var i = random.nextInt(3); i >= 0; i--) commit = commit(List.of(commit));
                         put(tip.getName(), commit);
@@ -300,9 +304,10 @@ class RandomHistoriesTest {
                     if (tip == null) return;
                     var kept = tip.getObjectId();
                     try (var walk = new RevWalk(git)) {
-                        for (var i = random.nextInt(4); i >= 0 && kept != null; i--)
+                        for (var i = random.nextInt(4); i >= 0 && kept != null; i--) {
                             kept = walk.parseCommit(kept).getParentCount() == 0 ? null
                                     : walk.parseCommit(kept).getParent(0).copy();
+                        }
                     }
                     var commit = kept == null ? commit(List.of()) : commit(List.of(kept));
                     for (var i = random.nextInt(3); i > 0; i--) commit = commit(List.of(commit));
@@ -358,9 +363,11 @@ class RandomHistoriesTest {
             var age = full == null ? null : Duration.between(full, now);
             var limit = BackupToS3.duration(every);
             var changed = !state.equals(last);
-            if (changed || age.compareTo(limit) >= 0) assertEquals(1, fresh.size(), run.err());
-            else if (age.compareTo(limit.multipliedBy(2).dividedBy(3).minusMinutes(10)) < 0)
+            if (changed || age.compareTo(limit) >= 0) {
+                assertEquals(1, fresh.size(), run.err());
+            } else if (age.compareTo(limit.multipliedBy(2).dividedBy(3).minusMinutes(10)) < 0) {
                 assertEquals(List.of(), fresh, run.err());
+            }
             assertEquals(fresh.isEmpty() ? "unchanged" : "created", shown.path("status").asText());
             for (var key : fresh) {
                 then.put(key, state);
@@ -410,9 +417,10 @@ class RandomHistoriesTest {
                         return walk.parseCommit(commit).getTree().copy();
                     case 1:
                         var files = DirCache.read(git.newObjectReader(), walk.parseCommit(commit).getTree());
-                        for (var i = 0; i < files.getEntryCount(); i++)
+                        for (var i = 0; i < files.getEntryCount(); i++) {
                             if (files.getEntry(i).getFileMode().getObjectType() == Constants.OBJ_BLOB)
                                 return files.getEntry(i).getObjectId();
+                        }
                         return commit;
                     case 2:
                         var blob = inserter.insert(Constants.OBJ_BLOB, text().getBytes(StandardCharsets.UTF_8));
@@ -452,19 +460,28 @@ class RandomHistoriesTest {
                         : DirCache.read(git.newObjectReader(), walk.parseCommit(parents.get(0)).getTree());
                 var editor = index.editor();
                 var paths = new TreeSet<String>();
-                for (var i = random.nextInt(4); i > 0; i--) paths.add(any(
-                        List.of("a", "b", "dir/b", "dir/sub/c", "ümläut", "with space", "x/" + random.nextInt(50))));
-                if (bulk > 0) edit(editor, "bulk", FileMode.REGULAR_FILE, inserter.insert(Constants.OBJ_BLOB,
-                        SampleRepositories.bulk(bulk + random.nextInt(1000)).getBytes(StandardCharsets.UTF_8)));
+                for (var i = random.nextInt(4); i > 0; i--) {
+                    var fresh = "x/" + random.nextInt(50);
+                    paths.add(any(List.of("a", "b", "dir/b", "dir/sub/c", "ümläut", "with space", fresh)));
+                }
+                if (bulk > 0) {
+                    edit(editor, "bulk", FileMode.REGULAR_FILE, inserter.insert(Constants.OBJ_BLOB,
+                            SampleRepositories.bulk(bulk + random.nextInt(1000)).getBytes(StandardCharsets.UTF_8)));
+                }
                 for (var path : paths) {
-                    if (chance(6)) editor.add(new DirCacheEditor.DeletePath(path));
-                    else edit(editor, path, chance(5) ? FileMode.EXECUTABLE_FILE : FileMode.REGULAR_FILE,
-                            inserter.insert(Constants.OBJ_BLOB, text().getBytes(StandardCharsets.UTF_8)));
+                    if (chance(6)) {
+                        editor.add(new DirCacheEditor.DeletePath(path));
+                    } else {
+                        edit(editor, path, chance(5) ? FileMode.EXECUTABLE_FILE : FileMode.REGULAR_FILE,
+                                inserter.insert(Constants.OBJ_BLOB, text().getBytes(StandardCharsets.UTF_8)));
+                    }
                 }
                 if (chance(10))
                     edit(editor, "link", FileMode.SYMLINK, inserter.insert(Constants.OBJ_BLOB, "dir/b".getBytes()));
-                if (chance(10)) edit(editor, "module", FileMode.GITLINK,
-                        ObjectId.fromString(String.format("%040x", 1 + random.nextInt(1000))));
+                if (chance(10)) {
+                    edit(editor, "module", FileMode.GITLINK,
+                            ObjectId.fromString(String.format("%040x", 1 + random.nextInt(1000))));
+                }
                 editor.finish();
                 var commit = new CommitBuilder();
                 commit.setTreeId(index.writeTree(inserter));
@@ -567,7 +584,9 @@ class RandomHistoriesTest {
                 && least.size() <= 4, error.getMessage());
         assertTrue(error.getCause() != null && failure(least, RandomHistoriesTest::restored) == null,
                 "it is the restore that fails");
-        for (var step : least) assertEquals(null,
-                failure(least.stream().filter(other -> other != step).toList(), forgetful), "none can be left out");
+        for (var step : least) {
+            assertEquals(null,
+                    failure(least.stream().filter(other -> other != step).toList(), forgetful), "none can be left out");
+        }
     }
 }

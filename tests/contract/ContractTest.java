@@ -84,11 +84,12 @@ class ContractTest {
         var dependencies = Toolkit.directives(script, "DEPS");
         assertTrue(dependencies.get(0).matches("software\\.amazon\\.awssdk:bom:[\\d.]+@pom"),
                 "the AWS BOM is not the first: " + dependencies.get(0));
-        for (var dependency : dependencies.subList(1, dependencies.size()))
+        for (var dependency : dependencies.subList(1, dependencies.size())) {
             assertTrue(
                     dependency.matches("software\\.amazon\\.awssdk:[a-z0-9-]+")
                             || dependency.matches("(?!software\\.amazon)[\\w.-]+:[\\w.-]+:\\d[\\w.-]*\\d[\\w-]*"),
                     "one pinned dependency a line: " + dependency);
+        }
         assertEquals(dependencies.size(), new HashSet<>(dependencies).size(), "named twice: " + dependencies);
         for (var needed : List.of("sts", "sso", "ssooidc", "url-connection-client"))
             assertTrue(dependencies.contains("software.amazon.awssdk:" + needed), needed + " is missing");
@@ -142,8 +143,6 @@ class ContractTest {
                 "helpers are nested: top-level ones clash in the tests");
         assertEquals(List.of(),
                 lines.stream().filter(line -> line.matches("import static .*\\*;|package .*")).toList());
-        assertEquals(List.of(), Toolkit.source(script).lines().filter(line -> line.length() > 160).toList(),
-                "longer than 160 characters (.editorconfig)");
     }
 
     @Test
@@ -208,12 +207,14 @@ class ContractTest {
                 assertTrue(name.matches("--[a-z]+(-[a-z0-9]+)*|-[vhV]"), name + " is not kebab-case");
             assertTrue(option.description().length > 0 && option.description()[0].matches("(?s)[A-Z].*\\."),
                     option.longestName() + ": the description is not a sentence");
-            if (option.arity().max() > 0)
+            if (option.arity().max() > 0) {
                 assertTrue(option.paramLabel().matches("[A-Z][A-Za-z_=/.-]*|[a-z]+/[A-Z]+"),
                         option.longestName() + ": " + option.paramLabel());
-            if (option.isMultiValue())
+            }
+            if (option.isMultiValue()) {
                 assertTrue(option.arity().isVariable() && option.arity().min() == 1,
                         option.longestName() + " takes several values after one option and repeats of it: arity 1..*");
+            }
         }
         assertEquals(List.of(), spec.positionalParameters(), "everything has a name");
     }
@@ -221,11 +222,14 @@ class ContractTest {
     @Test
     void theSameOptionIsTheSameEverywhere() {
         var texts = new TreeMap<String, Map<String, Set<String>>>();
-        for (var script : Toolkit.scripts())
-            for (var option : Toolkit.command(script).getCommandSpec().options())
-                if (!OWN_MEANING.contains(Toolkit.kebab(script) + " " + option.longestName()))
+        for (var script : Toolkit.scripts()) {
+            for (var option : Toolkit.command(script).getCommandSpec().options()) {
+                if (!OWN_MEANING.contains(Toolkit.kebab(script) + " " + option.longestName())) {
                     texts.computeIfAbsent(option.longestName(), name -> new TreeMap<>())
                             .computeIfAbsent(says(option), text -> new TreeSet<>()).add(script);
+                }
+            }
+        }
         texts.forEach((name, found) -> assertEquals(1, found.size(), name + " is not the same everywhere: " + found));
     }
 
@@ -350,6 +354,21 @@ class ContractTest {
     }
 
     @Test
+    void noLineOfJavaIsWiderThanTheEditorsLimit() throws Exception {
+        var found = new ArrayList<String>();
+        var files = files().stream().map(Path::toString).filter(file -> file.endsWith(".java"))
+                .filter(file -> !file.matches("scripts/.*|tests/localaws/.*")) // without this line: for all files
+                .toList();
+        for (var file : files) {
+            var lines = Toolkit.read(file).lines().toList();
+            for (var i = 0; i < lines.size(); i++) {
+                if (lines.get(i).length() > 120) found.add(file + ":" + (i + 1));
+            }
+        }
+        assertEquals(List.of(), found, "more than 120 columns (.editorconfig)");
+    }
+
+    @Test
     void nothingIsLeftInTheFilesThatDoesNotBelongThere() throws Exception {
         var examples = Set.of("AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE", "AKIAI44QH8DHBEXAMPLE",
                 "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
@@ -376,14 +395,16 @@ class ContractTest {
             if (!text.isEmpty() && !text.endsWith("\n")) found.add(file + ": no line feed at the end");
             if (text.contains("\r")) found.add(file + ": carriage returns");
             var lines = text.split("\n");
-            for (var i = 0; i < lines.length; i++)
+            for (var i = 0; i < lines.length; i++) {
                 for (var rule : rules.entrySet()) {
                     var match = rule.getValue().matcher(lines[i]);
-                    while (match.find())
+                    while (match.find()) {
                         if (!examples.contains(match.group())
                                 && (match.groupCount() == 0 || !examples.contains(match.group(1))))
                             found.add(file + ":" + (i + 1) + ": " + rule.getKey());
+                    }
                 }
+            }
         }
         assertEquals("", String.join("\n", found));
     }

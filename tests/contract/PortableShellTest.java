@@ -72,9 +72,10 @@ class PortableShellTest {
     static List<String> findings(String shell) {
         var findings = new ArrayList<String>();
         var lines = shell.lines().filter(line -> !line.strip().startsWith("#") || line.startsWith("#!")).toList();
-        for (var line : lines)
+        for (var line : lines) {
             for (var missing : MISSING)
                 if (missing.isIn(line)) findings.add(missing.what() + ": " + line.strip());
+        }
         if (shell.contains("sha256sum") && !shell.contains("shasum -a 256"))
             findings.add("sha256sum, without shasum where it is missing");
         // with set -u, before bash 4.4

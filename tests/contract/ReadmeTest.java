@@ -76,17 +76,21 @@ class ReadmeTest {
     void theJobsRoleMayDoWhatItsScriptsCallAndNothingElse() throws IOException {
         var policy = document("permissions.json");
         var allowed = new TreeSet<String>();
-        for (var action : Actions.CODECOMMIT)
-            for (var resource : List.of("*", "arn:aws:codecommit:eu-west-1:111122223333:payments"))
+        for (var action : Actions.CODECOMMIT) {
+            for (var resource : List.of("*", "arn:aws:codecommit:eu-west-1:111122223333:payments")) {
                 if (decide(policy, JOB, "codecommit:" + action, resource) == Decision.allowed)
                     allowed.add("codecommit:" + action);
-        for (var action : Actions.S3)
+            }
+        }
+        for (var action : Actions.S3) {
             for (var resource : List.of("arn:aws:s3:::my-backups", OBJECT))
                 if (decide(policy, JOB, "s3:" + action, resource) == Decision.allowed) allowed.add("s3:" + action);
-        for (var action : Actions.KMS)
+        }
+        for (var action : Actions.KMS) {
             if (decide(policy, JOB, "kms:" + action, KEY, "kms:ViaService", "s3.eu-west-1.amazonaws.com")
                     == Decision.allowed)
                 allowed.add("kms:" + action);
+        }
         var called = Stream.of("BackupToS3", "VerifyBackups").flatMap(script -> Script.iamActions(script).stream())
                 .collect(Collectors.toCollection(TreeSet::new));
         assertEquals(String.join("\n", called), String.join("\n", allowed));
@@ -160,9 +164,10 @@ class ReadmeTest {
                 deadline.matches("\\d+m")
                         && Integer.parseInt(deadline.replace("m", "")) <= project.path("timeoutInMinutes").asInt() - 15,
                 deadline);
-        for (var variable : Toolkit.buildspec().at("/env/variables").properties())
+        for (var variable : Toolkit.buildspec().at("/env/variables").properties()) {
             assertTrue(README.lines().anyMatch(line -> line.startsWith("| `" + variable.getKey() + "` |")
                     && line.contains("Default: `" + variable.getValue().asText() + "`")), variable.toString());
+        }
     }
 
     /**

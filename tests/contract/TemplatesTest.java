@@ -84,13 +84,15 @@ class TemplatesTest {
         }
 
         static void check(String name, JsonNode parameter, String value) {
-            if (parameter.has("AllowedPattern") && !value.matches(parameter.get("AllowedPattern").asText()))
+            if (parameter.has("AllowedPattern") && !value.matches(parameter.get("AllowedPattern").asText())) {
                 throw new IllegalArgumentException(
                         name + " '" + value + "': " + parameter.path("ConstraintDescription").asText());
+            }
             if (parameter.has("AllowedValues") && parameter.get("AllowedValues").valueStream()
-                    .noneMatch(allowed -> allowed.asText().equals(value)))
+                    .noneMatch(allowed -> allowed.asText().equals(value))) {
                 throw new IllegalArgumentException(
                         name + " '" + value + "' is none of " + parameter.get("AllowedValues"));
+            }
         }
 
         /** A YAML node with the short forms of functions written out. */
@@ -145,8 +147,10 @@ class TemplatesTest {
 
         static JsonNode withItem(JsonNode node, String identifier, JsonNode item) {
             if (node.path("Ref").asText().equals(identifier)) return item;
-            if (node instanceof ArrayNode array) return JSON.createArrayNode()
-                    .addAll(array.valueStream().map(element -> withItem(element, identifier, item)).toList());
+            if (node instanceof ArrayNode array) {
+                return JSON.createArrayNode()
+                        .addAll(array.valueStream().map(element -> withItem(element, identifier, item)).toList());
+            }
             if (!(node instanceof ObjectNode)) return node;
             var copy = JSON.createObjectNode();
             node.properties()
@@ -171,9 +175,10 @@ class TemplatesTest {
 
         /** The value; null for AWS::NoValue. */
         JsonNode resolve(JsonNode node) {
-            if (node instanceof ArrayNode array)
+            if (node instanceof ArrayNode array) {
                 return JSON.createArrayNode()
                         .addAll(array.valueStream().map(this::resolve).filter(value -> value != null).toList());
+            }
             if (!(node instanceof ObjectNode object)) return node;
             var first = object.isEmpty() ? "" : object.fieldNames().next();
             if (object.size() > 1 || !(first.equals("Ref") || first.startsWith("Fn::"))) {
@@ -281,8 +286,10 @@ class TemplatesTest {
         Stack stack(String region, String... parameters) throws IOException {
             var all = new TreeMap<>(
                     Map.of("VpcId", vpc, "SubnetIds", String.join(",", subnets), "Ipv4Cidrs", "10.20.0.0/16"));
-            for (var parameter : parameters) all.put(parameter.substring(0, parameter.indexOf('=')),
-                    parameter.substring(parameter.indexOf('=') + 1));
+            for (var parameter : parameters) {
+                all.put(parameter.substring(0, parameter.indexOf('=')),
+                        parameter.substring(parameter.indexOf('=') + 1));
+            }
             return new Stack(ENDPOINTS, region, all);
         }
     }
@@ -303,12 +310,13 @@ class TemplatesTest {
                     List.of("Ipv4Cidrs=10.20.0.0/16,198.51.100.0/24", "Ipv6Cidrs=2001:db8:1234:1a00::/56,fd00::/8"));
             var options = new ArrayList<>(List.of("--region", region, "--vpc-id", network.vpc));
             if (parameter != null) parameters.add(parameter);
-            if (restricted)
+            if (restricted) {
                 parameters.addAll(List.of(
                         "Principals=arn:" + partition + ":iam::111122223333:role/Developer,arn:" + partition
                                 + ":iam::444455556666:user/alice",
                         "RepositoryArns=arn:" + partition + ":codecommit:" + region + ":111122223333:payments,arn:"
                                 + partition + ":codecommit:" + region + ":111122223333:orders"));
+            }
             var stack = network.stack(region, parameters.toArray(String[]::new));
             stack.deploy();
             var group = Script.run(new CreateEndpointSecurityGroup().commandLine(), Stream.concat(options.stream(),
@@ -360,8 +368,10 @@ class TemplatesTest {
                         options.stream()).toArray(String[]::new));
         assertEquals("would-create", run.status(), run.err());
         var policies = new TreeMap<String, String>();
-        for (var endpoint : run.json().path("endpoints")) policies.put(endpoint.path("serviceName").asText(),
-                Meaning.of(endpoint.required("policy")).toPrettyString());
+        for (var endpoint : run.json().path("endpoints")) {
+            policies.put(endpoint.path("serviceName").asText(),
+                    Meaning.of(endpoint.required("policy")).toPrettyString());
+        }
         return policies;
     }
 
@@ -369,9 +379,10 @@ class TemplatesTest {
         var stack = Network.in("eu-west-1").stack("eu-west-1", parameters);
         stack.values.put("SecurityGroup.GroupId", Stack.text("sg-1"));
         var policies = new TreeMap<String, String>();
-        for (var endpoint : stack.resources("AWS::EC2::VPCEndpoint").values())
+        for (var endpoint : stack.resources("AWS::EC2::VPCEndpoint").values()) {
             policies.put(endpoint.path("ServiceName").asText(),
                     Meaning.of(endpoint.required("PolicyDocument")).toPrettyString());
+        }
         return policies;
     }
 

@@ -157,7 +157,7 @@ class BackupToS3ProcessTest {
         try (var proxy = new ServerSocket(0, 50, InetAddress.getByName("127.0.0.1"))) {
             var thread = new Thread(() -> {
                 try {
-                    while (true)
+                    while (true) {
                         try (var client = proxy.accept()) {
                             var in = new BufferedReader(new InputStreamReader(client.getInputStream()));
                             for (var line = in.readLine(); line != null && !line.isEmpty(); line = in.readLine())
@@ -166,6 +166,7 @@ class BackupToS3ProcessTest {
                                     .write("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
                                             .getBytes());
                         }
+                    }
                 } catch (IOException e) {
                     // closed
                 }

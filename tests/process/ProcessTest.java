@@ -430,7 +430,7 @@ class ProcessTest {
 
         Proxy() throws IOException {
             var thread = new Thread(() -> {
-                while (true)
+                while (true) {
                     try (var connection = socket.accept()) {
                         var head = new StringBuilder();
                         while (head.indexOf("\r\n\r\n") < 0) {
@@ -449,6 +449,7 @@ class ProcessTest {
                     } catch (IOException e) {
                         if (socket.isClosed()) return;
                     }
+                }
             });
             thread.setDaemon(true);
             thread.start();

@@ -200,9 +200,10 @@ class BackupToS3Test {
         assertTrue(run.err().matches("backup-to-s3: app: created, full, 3 refs, \\d+ bytes, [\\d.]+ s\n"), run.err());
         var writes = aws.calls().stream().filter(c -> c.name().equals("s3:PutObject")).toList();
         assertEquals(3, writes.size());
-        for (var write : writes)
+        for (var write : writes) {
             assertTrue(write.input().path("IfNoneMatch").asText().equals("*") && write.input().has("ChecksumCrc32"),
                     write.toString());
+        }
         assertEquals(List.of("full.bundle", "json.gz", "manifest.json.gz"), writes.stream()
                 .map(w -> w.input().get("Key").asText().replaceAll(".*-[0-9a-f]{8}\\.", "")).sorted().toList());
         assertEquals("backup-to-s3: app: unchanged\n", run().err());
@@ -473,12 +474,14 @@ class BackupToS3Test {
     @Test
     void tellsTheServerFirstOfWhatDecides() throws Exception {
         var app = aws.codecommit.createRepository("app");
-        for (var i = 1; i <= 40; i++)
+        for (var i = 1; i <= 40; i++) {
             app.commit("refs/heads/main", "f", SampleRepositories.bulk(500 + i))
                     .annotatedTag("v" + i, "refs/heads/main");
-        for (var i = 1; i <= 10; i++)
+        }
+        for (var i = 1; i <= 10; i++) {
             app.commit("refs/heads/main", "g", SampleRepositories.bulk(500 + i))
                     .commit("refs/heads/feature", "h", SampleRepositories.bulk(600 + i));
+        }
         for (var i = 1; i <= 33; i++) app.commit("refs/heads/b" + i, "b", "b" + i);
         saved();
         for (var branch : List.of("main", "feature")) {
@@ -1034,7 +1037,8 @@ class BackupToS3Test {
                 .formatted(me, Backups.ROOT, KEY.replace("eu-west-1", "us-east-1")));
         aws.account("444455556666").kms.createKey("us-east-1", KEY.split("/")[1]).policy = """
                 {"Version": "2012-10-17", "Statement": [
-                  {"Effect": "Allow", "Principal": {"AWS": "%s"}, "Action": ["kms:GenerateDataKey", "kms:Decrypt"], "Resource": "*",
+                  {"Effect": "Allow", "Principal": {"AWS": "%s"},
+                   "Action": ["kms:GenerateDataKey", "kms:Decrypt"], "Resource": "*",
                    "Condition": {"StringEquals": {"kms:ViaService": "s3.us-east-1.amazonaws.com",
                                                   "kms:EncryptionContext:aws:s3:arn": "arn:aws:s3:::vault"}}}]}"""
                 .formatted(me);
@@ -1049,9 +1053,10 @@ class BackupToS3Test {
             assertEquals(expected, run.status(), run.err());
             assertEquals(1, aws.calls().stream().filter(c -> c.name().startsWith("s3:") && !c.ok()).count(),
                     "one call finds out the Region");
-            for (var call : aws.calls())
+            for (var call : aws.calls()) {
                 if (call.name().startsWith("s3:"))
                     assertEquals("444455556666", call.input().path("ExpectedBucketOwner").asText(), call.toString());
+            }
         }
         assertRestores(app);
         assertRestores(aws.codecommit.repository("large"));
@@ -1156,7 +1161,8 @@ class BackupToS3Test {
                     + "https://git-codecommit-fips.us-east-1.amazonaws.com/v1/repos/app",
             "us-east-1, vpce-0123456789abcdef0-a1b2c3d4.git-codecommit.us-east-1.vpce.amazonaws.com, "
                     + "https://git-codecommit.us-east-1.amazonaws.com/v1/repos/app, "
-                    + "https://vpce-0123456789abcdef0-a1b2c3d4.git-codecommit.us-east-1.vpce.amazonaws.com/v1/repos/app",
+                    + "https://vpce-0123456789abcdef0-a1b2c3d4.git-codecommit.us-east-1.vpce.amazonaws.com"
+                    + "/v1/repos/app",
             "us-east-1, , http://127.0.0.1:8080/v1/repos/app, http://127.0.0.1:8080/v1/repos/app"})
     void takesTheHostOfTheCloneUrlOrTheOneGiven(String region, String endpoint, String cloneUrl, String url)
             throws Exception {
@@ -1186,8 +1192,10 @@ class BackupToS3Test {
         var server = HttpServer.create(new InetSocketAddress(InetAddress.getByName("127.0.0.1"), 0), 0);
         server.createContext("/", exchange -> {
             asked.add(exchange.getRequestMethod() + " " + exchange.getRequestURI());
-            if (location != null) exchange.getResponseHeaders().set("Location",
-                    location.replace("HERE", "http://127.0.0.1:" + server.getAddress().getPort()));
+            if (location != null) {
+                exchange.getResponseHeaders().set("Location",
+                        location.replace("HERE", "http://127.0.0.1:" + server.getAddress().getPort()));
+            }
             exchange.getResponseHeaders().set("Content-Type", "application/x-git-upload-pack-advertisement");
             exchange.sendResponseHeaders(status, body.length());
             exchange.getResponseBody().write(body.getBytes(StandardCharsets.UTF_8));
@@ -1362,9 +1370,10 @@ class BackupToS3Test {
         for (var key : keys(".bundle")) Backups.assertWhole(key, bucket.get(key));
         for (var key : keys(".manifest.json.gz")) Backups.assertVerified(bucket, document(key));
         old.forEach((key, hash) -> assertEquals(hash, Backups.sha("SHA-1", bucket.get(key)), key));
-        if (fault.exitCode == 3) assertEquals(1,
-                run.json().path("repositories").findValuesAsText("status").stream().filter("created"::equals).count(),
-                "the other one is complete");
+        if (fault.exitCode == 3) {
+            var statuses = run.json().path("repositories").findValuesAsText("status");
+            assertEquals(1, statuses.stream().filter("created"::equals).count(), "the other one is complete");
+        }
         if (fault.name.equals("S3 is busy"))
             assertEquals(4, calls("codecommit:GitPull").size(), "parts are sent again from their buffers");
         if (fault.exitCode == 0) assertEquals("unchanged", run(settings).status());
@@ -1442,7 +1451,7 @@ class BackupToS3Test {
                 assertThrows(IOException.class, () -> to.receive(new ByteArrayInputStream(flipped)));
             }
         }
-        for (var step : List.of(1, 7, 19, 20, 21, 100)) // however the bytes come in
+        for (var step : List.of(1, 7, 19, 20, 21, 100)) { // however the bytes come in
             try (var to = script.new Bundle("k")) {
                 to.receive(new FilterInputStream(new ByteArrayInputStream(pack)) {
                     @Override
@@ -1451,6 +1460,7 @@ class BackupToS3Test {
                     }
                 });
             }
+        }
     }
 
     @Test

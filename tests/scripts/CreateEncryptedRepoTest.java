@@ -276,7 +276,8 @@ class CreateEncryptedRepoTest {
         var bad = aws.kms.createKey(REGION);
         bad.keySpec = "RSA_2048";
         assertFails(bad.keyId,
-                "CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: use another key, or create one with create-kms-key");
+                "CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: use another key, "
+                        + "or create one with create-kms-key");
         bad.keySpec = "SYMMETRIC_DEFAULT";
         bad.usage = "GENERATE_VERIFY_MAC";
         assertFails(bad.keyId, "for GENERATE_VERIFY_MAC");
@@ -290,7 +291,8 @@ class CreateEncryptedRepoTest {
                 "will be deleted on 2027-01-02T03:04:05Z; keep it with: aws kms cancel-key-deletion --key-id "
                         + bad.keyId + " --region eu-west-1 && aws kms enable-key");
         assertFails("alias/absent",
-                "no key alias/absent in eu-west-1; create one with: create-kms-key --alias alias/absent --region eu-west-1");
+                "no key alias/absent in eu-west-1; create one with: create-kms-key --alias alias/absent "
+                        + "--region eu-west-1");
         assertFails("12345678-1234-1234-1234-123456789012", "create one with: create-kms-key --alias alias/codecommit");
         assertFails(key.arn.replace("111122223333", "444455556666"),
                 "of another account than the repository's, 111122223333");
@@ -589,7 +591,7 @@ class CreateEncryptedRepoTest {
     @Test
     @Order(Integer.MAX_VALUE)
     void callsWhatItsJavadocNames() {
-        Script.assertIamActions("CreateEncryptedRepo", ALL, Set.of("kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo",
-                "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"));
+        Script.assertIamActions("CreateEncryptedRepo", ALL, Set.of("kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom",
+                "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"));
     }
 }

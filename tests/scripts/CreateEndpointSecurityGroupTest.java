@@ -62,12 +62,15 @@ class CreateEndpointSecurityGroupTest {
     /** The group's rules as "tcp 443-443 10.0.0.0/16", sorted. */
     static Set<String> rules(JsonNode group) {
         var rules = new TreeSet<String>();
-        for (var permission : group.path("IpPermissions"))
+        for (var permission : group.path("IpPermissions")) {
             for (var kind : List.of("IpRanges/CidrIp", "Ipv6Ranges/CidrIpv6", "UserIdGroupPairs/GroupId",
-                    "PrefixListIds/PrefixListId"))
-                for (var source : permission.path(kind.split("/")[0]))
+                    "PrefixListIds/PrefixListId")) {
+                for (var source : permission.path(kind.split("/")[0])) {
                     rules.add(permission.path("IpProtocol").asText() + " " + permission.path("FromPort").asText() + "-"
                             + permission.path("ToPort").asText() + " " + source.path(kind.split("/")[1]).asText());
+                }
+            }
+        }
         return rules;
     }
 
@@ -194,8 +197,8 @@ class CreateEndpointSecurityGroupTest {
         assertEquals(https("10.0.0.0/16", "203.0.113.0/24", "2001:db8:1234:1a00::/56"), rules(group()));
         assertEquals("[]", revoked.json().at("/securityGroup/others").toString());
         assertEquals(1, aws.calls().stream().filter(c -> c.name().equals("ec2:RevokeSecurityGroupIngress")).count());
-        assertTrue(revoked.json().path("undo").asText()
-                .contains("aws ec2 authorize-security-group-ingress --cli-input-json '{\"GroupId\":\"" + id), revoked.out());
+        var back = "aws ec2 authorize-security-group-ingress --cli-input-json '{\"GroupId\":\"" + id;
+        assertTrue(revoked.json().path("undo").asText().contains(back), revoked.out());
         assertEquals("unchanged",
                 run("--cidrs", "10.0.0.0/16", "203.0.113.0/24", "2001:db8:1234:1a00::/56", "--revoke-others").status());
     }
@@ -260,7 +263,8 @@ class CreateEndpointSecurityGroupTest {
             aws.ec2.authorizeIngress(group, "tcp", 443, 443, "10.1.0.0/16");
         });
         assertEquals("updated", run.status(), run.err());
-        assertTrue(run.err().contains("someone else created " + group().path("GroupId").asText() + " in the meantime"), run.err());
+        var theirs = group().path("GroupId").asText();
+        assertTrue(run.err().contains("someone else created " + theirs + " in the meantime"), run.err());
         assertEquals(https("10.0.0.0/16", "10.1.0.0/16", "2001:db8:1234:1a00::/56"), rules(group()));
         assertEquals(List.of("[\"10.1.0.0/16\"]"),
                 run.json().path("changes").valueStream().map(c -> c.path("from").toString()).toList());
@@ -292,9 +296,10 @@ class CreateEndpointSecurityGroupTest {
     @ValueSource(strings = {"ec2:CreateSecurityGroup", "ec2:AuthorizeSecurityGroupIngress", "ec2:CreateTags",
             "ec2:RevokeSecurityGroupIngress"})
     void aLostAnswerIsSuccess(String call) {
-        if (!call.endsWith("CreateSecurityGroup"))
+        if (!call.endsWith("CreateSecurityGroup")) {
             aws.ec2.authorizeIngress(aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints"), "tcp", 22, 22,
                     "192.0.2.0/24");
+        }
         aws.inject(Fault.on(call).loseAnswer());
         var run = run("--tags", "A=b", "--revoke-others");
         assertEquals(0, run.exitCode(), run.err());
@@ -323,8 +328,10 @@ class CreateEndpointSecurityGroupTest {
             "ec2:AuthorizeSecurityGroupIngress, denied", "ec2:CreateSecurityGroup, denied"})
     void anyOtherFaultLeavesNothingHalfMadeUnnamed(String call, String fault) {
         var existing = call.matches(".*(Revoke|CreateTags).*");
-        if (existing) aws.ec2.authorizeIngress(aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints"), "tcp", 22, 22,
-                "192.0.2.0/24");
+        if (existing) {
+            aws.ec2.authorizeIngress(aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints"), "tcp", 22, 22,
+                    "192.0.2.0/24");
+        }
         aws.inject(switch (fault) {
             case "500" -> Fault.on(call).always().serverError();
             case "cut" -> Fault.on(call).always().cut(20);
@@ -336,9 +343,10 @@ class CreateEndpointSecurityGroupTest {
         assertEquals(1, run.exitCode(), run.err());
         assertEquals("", run.out());
         assertEquals(1, run.err().lines().count(), run.err());
-        for (var left : aws.ec2.groups(vpc))
+        for (var left : aws.ec2.groups(vpc)) {
             assertTrue(existing || run.err().contains(left.path("GroupId").asText())
                     || run.err().contains("the same command again goes on with it"), run.err());
+        }
         aws.clearFaults();
         assertTrue(Set.of("created", "updated").contains(run("--tags", "A=b", "--revoke-others").status()));
         assertEquals(https("10.0.0.0/16", "10.1.0.0/16", "2001:db8:1234:1a00::/56"), rules(group()));

@@ -358,7 +358,8 @@ class CreateKmsKeyTest {
         script.newsPatience = Duration.ofMillis(100);
         var run = Script.run(script.commandLine(), "--alias", alias, "--users", DEVELOPER);
         assertEquals(1, run.exitCode());
-        assertTrue(run.err().contains("; check these principals of the policy: AROAIOSFODNN7EXAMPLE, which was deleted\n"), run.err());
+        assertTrue(run.err().contains("; check these principals of the policy: AROAIOSFODNN7EXAMPLE, which was "
+                + "deleted\n"), run.err());
         assertEquals(before, key().policy);
     }
 
@@ -455,9 +456,10 @@ class CreateKmsKeyTest {
         var run = run("--alias", alias);
         assertEquals(1, run.exitCode(), run.err());
         assertEquals("", run.out());
-        for (var left : aws.kms.keys(REGION).subList(before, aws.kms.keys(REGION).size()))
+        for (var left : aws.kms.keys(REGION).subList(before, aws.kms.keys(REGION).size())) {
             assertTrue(left.state.equals("PendingDeletion") || left == key() || run.err().contains("the policy Id"),
                     run.err());
+        }
     }
 
     @Test

@@ -503,11 +503,12 @@ class CreateVpcEndpointTest {
         var late = run("--timeout", "1s");
         assertEquals(1, late.exitCode(), late.err());
         assertEquals("", late.out());
-        for (var endpoint : aws.ec2.endpoints(vpc))
+        for (var endpoint : aws.ec2.endpoints(vpc)) {
             assertTrue(late.err().contains(id(endpoint)
                     + ": still pending after 1s; the same command again waits on, and this deletes it: aws ec2 "
                     + "delete-vpc-endpoints --vpc-endpoint-ids "
                     + id(endpoint)), late.err());
+        }
         aws.ec2.timesPending = 2;
         for (var endpoint : aws.ec2.endpoints(vpc)) aws.ec2.setTimesPending(id(endpoint), 3);
         var on = run();

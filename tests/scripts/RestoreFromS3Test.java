@@ -17,6 +17,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Base64;
 import java.util.HashSet;
 import java.util.HexFormat;
@@ -117,17 +118,20 @@ class RestoreFromS3Test {
                 writer.include(ref.getName(), ref.getObjectId());
                 news++;
             }
-            for (var ref : before.path("refs").properties())
+            for (var ref : before.path("refs").properties()) {
                 if (ref.getKey().startsWith("refs/heads/"))
                     writer.assume(walk.parseCommit(ObjectId.fromString(ref.getValue().asText())));
+            }
             if (news > 0) {
                 var bytes = new ByteArrayOutputStream();
                 writer.writeBundle(NullProgressMonitor.INSTANCE, bytes);
                 var kind = base == null ? "full" : "incr";
                 var objects = ByteBuffer.wrap(bytes.toByteArray())
                         .getInt(bytes.toString(StandardCharsets.ISO_8859_1).indexOf("\n\nPACK") + 10);
-                if (objects > 0) chain.add(object(stem + "." + kind + ".bundle", bytes.toByteArray()).put("kind", kind)
-                        .put("objects", objects));
+                if (objects > 0) {
+                    chain.add(object(stem + "." + kind + ".bundle", bytes.toByteArray()).put("kind", kind)
+                            .put("objects", objects));
+                }
             }
         } catch (IOException e) {
             throw new java.io.UncheckedIOException(e);
@@ -293,9 +297,10 @@ class RestoreFromS3Test {
             git = reader;
             ok(toDirectory(nights.get(3), reader));
         }
-        for (var file : List.of("HEAD", "config", "packed-refs"))
+        for (var file : List.of("HEAD", "config", "packed-refs")) {
             assertEquals(Files.readString(home.resolve("git").resolve(file)),
                     Files.readString(home.resolve("no git here").resolve(file)));
+        }
         assertEquals(Git.run(home.resolve("git"), "rev-list", "--objects", "--all"),
                 Git.run(home.resolve("no git here"), "rev-list", "--objects", "--all"));
         assertEquals(Git.run(home.resolve("git"), "clone", "--quiet", home.resolve("git").toString(),
@@ -419,8 +424,10 @@ class RestoreFromS3Test {
     List<String> chain() {
         var repository = aws.codecommit.createRepository("chain").commit("refs/heads/main", "a", "1");
         var nights = new ArrayList<>(List.of(save(repository, null, NIGHT)));
-        for (var i = 1; i < 3; i++) nights.add(save(repository.commit("refs/heads/main", "a", "x" + i),
-                nights.get(i - 1), NIGHT.plusSeconds(86_400L * i)));
+        for (var i = 1; i < 3; i++) {
+            nights.add(save(repository.commit("refs/heads/main", "a", "x" + i),
+                    nights.get(i - 1), NIGHT.plusSeconds(86_400L * i)));
+        }
         return nights;
     }
 
@@ -469,7 +476,7 @@ class RestoreFromS3Test {
         var nights = chain();
         var link = bundle(nights.get(2), 2);
         var bytes = bucket.get(link);
-        var twice = java.util.Arrays.copyOf(bytes, 2 * bytes.length);
+        var twice = Arrays.copyOf(bytes, 2 * bytes.length);
         bucket.put(link, twice);
         failed(toDirectory(nights.get(2), "r"), "has " + twice.length + " bytes and should have " + bytes.length,
                 "--manifest " + nights.get(1));
@@ -515,11 +522,12 @@ class RestoreFromS3Test {
             case "chain" -> ((ObjectNode) document.at("/chain/0")).remove("sha256");
             default -> { }
         }
-        if (what.equals("gzip")) bucket.put(nights.get(2), "no gzip".getBytes());
-        else if (what.equals("json"))
-            bucket.put(nights.get(2), java.util.Arrays.copyOf(bucket.get(nights.get(2)), 100));
-        else if (what.equals("missing")) bucket.delete(nights.get(2));
-        else bucket.put(nights.get(2), Backups.gzip(document));
+        switch (what) {
+            case "gzip" -> bucket.put(nights.get(2), "no gzip".getBytes());
+            case "json" -> bucket.put(nights.get(2), Arrays.copyOf(bucket.get(nights.get(2)), 100));
+            case "missing" -> bucket.delete(nights.get(2));
+            default -> bucket.put(nights.get(2), Backups.gzip(document));
+        }
         failed(toDirectory(nights.get(2), "r"),
                 nights.get(2) + (what.equals("format") ? " has format 2 and this release reads format 1"
                         : what.equals("objectFormat") ? " is of a repository with "
@@ -855,8 +863,11 @@ class RestoreFromS3Test {
         var random = new Random(7);
         for (var i = 0; i < commits; i++) {
             repository.commit("refs/heads/main", "f" + i % 5, randomText(random, size));
-            if (i == commits / 3) repository.ref("refs/heads/side", "refs/heads/main")
-                    .commit("refs/heads/side", "s", randomText(random, size)).annotatedTag("early", "refs/heads/side");
+            if (i == commits / 3) {
+                repository.ref("refs/heads/side", "refs/heads/main")
+                        .commit("refs/heads/side", "s", randomText(random, size))
+                        .annotatedTag("early", "refs/heads/side");
+            }
         }
         return repository.annotatedTag("late", "refs/heads/main");
     }
@@ -962,11 +973,14 @@ class RestoreFromS3Test {
         var count = Boolean.getBoolean("tests.long") ? 17_000 : 5_000;
         var repository = aws.codecommit.createRepository("many");
         var text = new StringBuilder();
-        for (var i = 1; i <= 50; i++)
+        for (var i = 1; i <= 50; i++) {
             text.append("commit refs/heads/main\nmark :" + i + "\ncommitter A <a@b> " + (1767225600 + i)
                     + " +0000\ndata 1\nx\nM 100644 inline f\ndata 2\n" + i % 10 + "\n\n");
-        for (var i = 0; i < count; i++) text.append(
-                "reset refs/" + (i % 2 == 0 ? "heads" : "tags") + "/r" + i + "\nfrom :" + (i % 50 + 1) + "\n\n");
+        }
+        for (var i = 0; i < count; i++) {
+            text.append(
+                    "reset refs/" + (i % 2 == 0 ? "heads" : "tags") + "/r" + i + "\nfrom :" + (i % 50 + 1) + "\n\n");
+        }
         var importer = new ProcessBuilder("git", "-C", repository.directory().toString(), "fast-import", "--quiet")
                 .redirectErrorStream(true).start();
         try (var out = importer.getOutputStream()) {
@@ -1236,10 +1250,14 @@ class RestoreFromS3Test {
         var nights = new ArrayList<Map<String, String>>();
         for (var night = 0; night < 4; night++) {
             if (night == 1) repository.commit("refs/heads/main", "x", "y").annotatedTag("night1", "refs/heads/main");
-            if (night == 2) SampleRepositories.deleteRefs(repository, "refs/heads/flat/now-a-folder")
-                    .ref("refs/heads/flat", "refs/heads/main~1");
-            if (night == 3) repository.ref("refs/heads/main", "refs/heads/main~2").commit("refs/heads/main", "z", "z")
-                    .defaultBranch("flat");
+            if (night == 2) {
+                SampleRepositories.deleteRefs(repository, "refs/heads/flat/now-a-folder")
+                        .ref("refs/heads/flat", "refs/heads/main~1");
+            }
+            if (night == 3) {
+                repository.ref("refs/heads/main", "refs/heads/main~2").commit("refs/heads/main", "z", "z")
+                        .defaultBranch("flat");
+            }
             nights.add(Git.refs(repository.directory()));
             aws.onCall(call -> { });
             var backup = Script.run(new BackupToS3().commandLine(), "--bucket", "backups");
@@ -1250,13 +1268,14 @@ class RestoreFromS3Test {
         var points = ok(restore("--list", "--repository-name", "odd")).json().at("/repositories/0/restorePoints")
                 .valueStream().map(point -> point.path("manifest").asText()).toList();
         assertEquals(4, points.size());
-        for (var night = 0; night < 4; night++)
+        for (var night = 0; night < 4; night++) {
             for (var reader : readers()) {
                 git = reader;
                 ok(toDirectory(points.get(night), reader + night));
                 assertEquals(nights.get(night), Git.refs(home.resolve(reader + night)));
                 assertRestored(points.get(night), home.resolve(reader + night));
             }
+        }
         assertEquals("ref: refs/heads/flat\n", Files.readString(home.resolve("git3/HEAD")));
         ok(restore("--repository-name", "empty", "--to-repository-name", "empty2", "--kms-key-id", "alias/codecommit"));
         ok(restore("--repository-name", "odd", "--to-repository-name", "odd2", "--kms-key-id", "alias/codecommit"));
@@ -1274,9 +1293,10 @@ class RestoreFromS3Test {
 
     @Test
     void theReadmesRecipeRestoresEveryNight() throws Exception {
-        for (var tool : List.of("aws", "jq", "sha256sum", "bash"))
+        for (var tool : List.of("aws", "jq", "sha256sum", "bash")) {
             assumeTrue(Stream.of(System.getenv("PATH").split(java.io.File.pathSeparator))
                     .anyMatch(folder -> Files.isExecutable(Path.of(folder, tool))), tool + " is not on the PATH");
+        }
         var nights = new ArrayList<>(oddNights());
         var repository = aws.codecommit.repository("odd");
         nights.add(save(repository, nights.get(3), NIGHT.plusSeconds(4 * 86_400),
@@ -1292,8 +1312,10 @@ class RestoreFromS3Test {
             assertEquals(0, process.waitFor(), said);
             assertEquals(refs(manifest(night)), Git.refs(folder.resolve("repository.git")));
             var head = manifest(night).path("head").asText("");
-            if (!head.isEmpty()) assertEquals((head.startsWith("refs/") ? "ref: " : "") + head + "\n",
-                    Files.readString(folder.resolve("repository.git/HEAD")));
+            if (!head.isEmpty()) {
+                assertEquals((head.startsWith("refs/") ? "ref: " : "") + head + "\n",
+                        Files.readString(folder.resolve("repository.git/HEAD")));
+            }
         }
         bucket.corrupt(bundle(nights.get(3), 1), 60);
         var shell = new ProcessBuilder("bash", "-euo", "pipefail", "-c", recipe("Restoring by hand"))

@@ -41,7 +41,6 @@ import org.eclipse.jgit.internal.storage.pack.PackWriter;
 import org.eclipse.jgit.lib.Constants;
 import org.eclipse.jgit.lib.NullProgressMonitor;
 import org.eclipse.jgit.lib.ObjectId;
-import org.eclipse.jgit.revwalk.RevCommit;
 import org.eclipse.jgit.revwalk.RevObject;
 import org.eclipse.jgit.revwalk.RevWalk;
 import org.eclipse.jgit.transport.BundleWriter;
@@ -175,10 +174,12 @@ class VerifyBackupsTest {
     }
 
     void put(String key, byte[] bytes) {
-        if (withoutCalls) bucket.put(key, bytes);
-        else
+        if (withoutCalls) {
+            bucket.put(key, bytes);
+        } else {
             s3.putObject(r -> r.bucket("backups").key(key).checksumCRC32(Backups.crc32(bytes)),
                     RequestBody.fromBytes(bytes));
+        }
     }
 
     ObjectNode object(String key, String kind, byte[] bytes) {
@@ -229,12 +230,14 @@ class VerifyBackupsTest {
         var bytes = new ByteArrayOutputStream();
         try (var walk = new RevWalk(repo.git())) {
             var writer = new BundleWriter(repo.git());
-            for (var ref : ((Map<String, String>) known).entrySet())
+            for (var ref : ((Map<String, String>) known).entrySet()) {
                 if (ref.getKey().startsWith("refs/heads/"))
                     writer.assume(walk.parseCommit(ObjectId.fromString(ref.getValue())));
-            for (var ref : refs.entrySet())
+            }
+            for (var ref : refs.entrySet()) {
                 if (!ref.getValue().equals(known.get(ref.getKey())))
                     writer.include(ref.getKey(), ObjectId.fromString(ref.getValue()));
+            }
             writer.writeBundle(NullProgressMonitor.INSTANCE, bytes);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
@@ -397,8 +400,10 @@ class VerifyBackupsTest {
             assertVerified(run());
             assertVerified(run("--all", "--deep"));
             payments.commit("refs/heads/main", "a.txt", "night " + night).ref("refs/heads/side", "refs/heads/main~1");
-            if (night == 1) SampleRepositories.deleteRefs(payments, "refs/heads/side")
-                    .ref("refs/heads/again", "refs/heads/main~2");
+            if (night == 1) {
+                SampleRepositories.deleteRefs(payments, "refs/heads/side")
+                        .ref("refs/heads/again", "refs/heads/main~2");
+            }
             if (night == 2) gone.ref("refs/heads/new", "refs/heads/main");
         }
         assertEquals(4 + 2 + 1, run("--all").json().at("/totals/restorePoints").asInt());
@@ -554,7 +559,9 @@ class VerifyBackupsTest {
                 assertEquals(first.manifest.path("time").asText(), run.json().at("/repositories/1/newest").asText(),
                         "the one before it is verified instead");
                 assertEquals(1, run.json().at("/repositories/1/damaged").asInt());
-            } else if (!kind.isEmpty()) assertVerified(run("--deep", "--exclude", "payments"));
+            } else if (!kind.isEmpty()) {
+                assertVerified(run("--deep", "--exclude", "payments"));
+            }
         }
     }
 
@@ -651,8 +658,8 @@ class VerifyBackupsTest {
         try (var walk = new org.eclipse.jgit.revwalk.ObjectWalk(repo.git()); var writer = new PackWriter(repo.git())) {
             for (var id : refs(repo).values()) walk.markStart(walk.parseAny(ObjectId.fromString(id)));
             var objects = new ArrayList<RevObject>();
-            for (RevCommit commit; (commit = walk.next()) != null; ) objects.add(commit);
-            for (RevObject object; (object = walk.nextObject()) != null; ) objects.add(object);
+            for (var commit = walk.next(); commit != null; commit = walk.next()) objects.add(commit);
+            for (var object = walk.nextObject(); object != null; object = walk.nextObject()) objects.add(object);
             objects.removeIf(object -> object.equals(lost));
             writer.preparePack(objects.iterator());
             writer.writePack(NullProgressMonitor.INSTANCE, NullProgressMonitor.INSTANCE, bytes);
@@ -1032,8 +1039,10 @@ class VerifyBackupsTest {
         var made = full(repo, manifest -> ((ObjectNode) manifest.path("repository")).put("arn",
                 "arn:aws:codecommit:eu-west-1:999988887777:payments"));
         var json = made.manifest.toString().replace("111122223333", "999988887777");
-        for (var key : bucket.keys()) put(key.replace("111122223333", "999988887777"),
-                key.endsWith(".bundle") ? bucket.get(key) : Backups.gzip(parse(json)));
+        for (var key : bucket.keys()) {
+            put(key.replace("111122223333", "999988887777"),
+                    key.endsWith(".bundle") ? bucket.get(key) : Backups.gzip(parse(json)));
+        }
         var run = run("--account", "999988887777");
         assertFound(run, "payments stale ");
         assertEquals("999988887777", run.json().path("account").asText());
@@ -1137,13 +1146,14 @@ class VerifyBackupsTest {
     void aBadLineIsNoDamage() {
         var made = chain(repository("payments"), manifest -> { });
         record(made);
-        for (var after = 0; after < 5; after++)
+        for (var after = 0; after < 5; after++) {
             for (var fault : List.of(Fault.on("s3:GetObject").after(after).flip(40),
                     Fault.on("s3:GetObject").after(after).times(2).cut(50))) {
                 aws.clearFaults();
                 aws.inject(fault);
                 assertVerified(run("--deep"));
             }
+        }
         aws.clearFaults();
         aws.inject(Fault.on("s3:GetObject").after(1).always().cut(50));
         var cut = run("--deep");

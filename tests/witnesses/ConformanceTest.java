@@ -267,9 +267,10 @@ class ConformanceTest {
                 Backups.ROOT + REGION + "/" + name + "/")
                 .path("Contents").findValuesAsText("Key");
         assertEquals(2, keys.size(), keys.toString());
-        for (var key : keys)
+        for (var key : keys) {
             cli("s3api", "get-object", "--bucket", name, "--key", key,
                     temp.resolve(key.replaceAll(".*/[^.]*\\.", "")).toString());
+        }
         restoresAs(repo, Files.readAllBytes(temp.resolve("manifest.json.gz")), temp.resolve("full.bundle"));
     }
 
@@ -303,9 +304,12 @@ class ConformanceTest {
     /** Keys that are of use, with all that the script changes, and the aliases. */
     static Object keys() {
         var state = new TreeMap<String, Object>(aws.kms.aliases(REGION));
-        for (var key : aws.kms.keys(REGION))
-            if (key.state.equals("Enabled")) state.put(key.keyId,
-                    List.of(key.description, Meaning.of(key.policy), key.rotationPeriod, new TreeMap<>(key.tags)));
+        for (var key : aws.kms.keys(REGION)) {
+            if (key.state.equals("Enabled")) {
+                state.put(key.keyId,
+                        List.of(key.description, Meaning.of(key.policy), key.rotationPeriod, new TreeMap<>(key.tags)));
+            }
+        }
         return state;
     }
 
@@ -609,9 +613,10 @@ class ConformanceTest {
                 network.vpc, JSON.valueToTree(network.subnets), group, JSON.valueToTree(ALLOW)).path("VpcEndpoint");
         assertEquals("pending", made.path("State").asText(), made.toString());
         var shown = made;
-        for (var i = 0; i < 10 && !shown.path("State").asText().equals("available"); i++)
+        for (var i = 0; i < 10 && !shown.path("State").asText().equals("available"); i++) {
             shown = boto("ec2", "describe_vpc_endpoints", "{'Filters': [{'Name': 'vpc-id', 'Values': ['%s']}]}",
                     network.vpc).at("/VpcEndpoints/0");
+        }
         assertEquals("available", shown.path("State").asText());
         assertEquals(JSON.valueToTree(network.subnets), shown.path("SubnetIds"));
         assertEquals(group, shown.at("/Groups/0/GroupId").asText());
@@ -976,9 +981,10 @@ class ConformanceTest {
             assertEquals("unchanged", second.status(), second.out() + second.err());
             var objects = s3.listObjectsV2(r -> r.bucket(name).prefix(Backups.ROOT + REGION + "/")).contents();
             assertEquals(2, objects.size(), objects.toString());
-            for (var object : objects)
+            for (var object : objects) {
                 s3.getObject(r -> r.bucket(name).key(object.key()),
                         temp.resolve(object.key().replaceAll(".*/[^.]*\\.", "")));
+            }
             restoresAs(repo, Files.readAllBytes(temp.resolve("manifest.json.gz")), temp.resolve("full.bundle"));
             assertTrue(Files.size(temp.resolve("full.bundle")) > 5 << 20, "more than one part");
         } finally {

@@ -101,9 +101,10 @@ class PolicyDecisionsTest {
                     .decide(request, identities, resourcePolicy == null ? null : new Policy("resource", resourcePolicy),
                             List.of())
                     .decision();
-            if (endpointPolicy != null && decision == Decision.allowed)
+            if (endpointPolicy != null && decision == Decision.allowed) {
                 decision = PolicyEvaluator.evaluate(request, List.of(new Policy("endpoint", endpointPolicy)))
                         .decision();
+            }
 
             var simulation = JSON.createObjectNode();
             var owner = (resource.equals("*") ? principal : resource).split(":")[4];
@@ -273,9 +274,10 @@ class PolicyDecisionsTest {
                                 "eu-west-1:111122223333:new",
                         "eu-west-2:111122223333:payments")
                         .map(repository -> underBranchDeny(deny, action, "x/y", "arn:aws:codecommit:" + repository))));
-        for (var action : Actions.words(BRANCH_WRITES))
+        for (var action : Actions.words(BRANCH_WRITES)) {
             assertEquals(Decision.allowed, underBranchDeny(deny, action, null, REPOSITORY),
                     action + ": the handshake of every push");
+        }
     }
 
     @Test
@@ -388,12 +390,14 @@ class PolicyDecisionsTest {
         var git = endpointPolicy("git");
         assertEquals(Map.of(own, Actions.words(GIT), nobody, without(Actions.CODECOMMIT, GIT)),
                 table(Actions.CODECOMMIT, action -> throughEndpoint(git, action)));
-        for (var policy : List.of(api, git))
-            for (var action : without(Actions.CODECOMMIT, String.join(" ", Actions.WITHOUT_REPOSITORY)))
+        for (var policy : List.of(api, git)) {
+            for (var action : without(Actions.CODECOMMIT, String.join(" ", Actions.WITHOUT_REPOSITORY))) {
                 assertEquals(Decision.implicitDeny,
                         throughEndpoint(policy, action, DEVELOPER,
                                 "arn:aws:codecommit:eu-west-1:" + STRANGERS + ":theirs"),
                         action + " out of the account");
+            }
+        }
     }
 
     @Test
@@ -425,9 +429,10 @@ class PolicyDecisionsTest {
         assertTrue(SIMULATIONS.size() > 500, "the other tests come first");
         var decisions = IndependentEvaluator.decide(SIMULATIONS);
         var differences = new ArrayList<String>();
-        for (var i = 0; i < decisions.size(); i++)
+        for (var i = 0; i < decisions.size(); i++) {
             if (!decisions.get(i).equals(DECISIONS.get(i).name()))
                 differences.add("here " + DECISIONS.get(i) + ", there " + decisions.get(i) + ": " + SIMULATIONS.get(i));
+        }
         assertEquals(List.of(), differences.subList(0, Math.min(3, differences.size())),
                 differences.size() + " differ of " + decisions.size());
     }
