@@ -609,17 +609,13 @@ class FaultCampaignTest {
     static Path huge;
 
     static synchronized Path huge() throws Exception {
-        if (huge == null) {
-            huge = Files.createTempDirectory("huge-");
-            Git.run(huge, "init", "-q", "--bare", "-b", "main", "huge.git");
-            Repositories.addBlobs(huge.resolve("huge.git"), 1, 20, 1 << 20, 3);
-        }
-        return huge.resolve("huge.git");
+        if (huge == null) huge = new Repositories(Files.createTempDirectory("huge-")).blobs("huge", 20);
+        return huge;
     }
 
     @AfterAll
     static void deleteRepositories() throws IOException {
-        if (huge != null) Directories.delete(huge);
+        if (huge != null) Directories.delete(huge.getParent());
         SampleRepositories.deleteLarge();
     }
 
@@ -636,8 +632,7 @@ class FaultCampaignTest {
                     .borrow(huge().resolve("objects"), Git.refs(huge())).defaultBranch("main");
             var random = new Random(seed);
             var last = 1 + random.nextInt(25);
-            var command = List.of(Path.of("jbang").toAbsolutePath().toString(), "-R=-Xmx128m",
-                    Path.of("scripts/BackupToS3.java").toAbsolutePath().toString(), "--bucket", "backups");
+            var command = Script.java(List.of("-Xmx128m"), "BackupToS3", "--bucket", "backups");
             var builder = new ProcessBuilder(command).directory(directory.toFile())
                     .redirectOutput(directory.resolve("out").toFile()).redirectError(directory.resolve("err").toFile());
             Script.within(trial.aws, builder);
@@ -678,17 +673,14 @@ class FaultCampaignTest {
             trial.change("a-large");
             trial.saved();
             var key = trial.keys("a-large").get(1);
-            var java = ProcessHandle.current().info().command().orElseThrow();
+            var target = Files.createDirectory(directory.resolve("target"));
             var command = new ArrayList<>(List.of("/bin/bash", "-c", "ulimit -f $0 && exec \"$@\"",
                     String.valueOf(20 + new Random(seed).nextInt(400))));
-            command.addAll(List.of(java, "-XX:-UsePerfData", "-cp", System.getProperty("java.class.path")));
-            var target = Files.createDirectory(directory.resolve("target"));
-            if (seed % 3 == 0) {
-                command.addAll(List.of("VerifyBackups", "--bucket", "backups", "--all", "--deep"));
-            } else {
-                command.addAll(List.of("RestoreFromS3", "--bucket", "backups", "--manifest", key, "--directory",
-                        target.resolve("r.git").toString()));
-            }
+            var options = List.of("-XX:-UsePerfData"); // a file
+            command.addAll(seed % 3 == 0
+                    ? Script.java(options, "VerifyBackups", "--bucket", "backups", "--all", "--deep")
+                    : Script.java(options, "RestoreFromS3", "--bucket", "backups", "--manifest", key,
+                            "--directory", target.resolve("r.git").toString()));
             var builder = new ProcessBuilder(command).redirectOutput(directory.resolve("out").toFile())
                     .redirectError(directory.resolve("err").toFile());
             Script.within(trial.aws, builder);

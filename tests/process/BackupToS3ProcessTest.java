@@ -48,8 +48,7 @@ class BackupToS3ProcessTest {
 
     private Process start(Map<String, String> environment, String... args) throws Exception {
         var command = new ArrayList<>(Script.withDefaultSignals());
-        command.addAll(List.of(Path.of("jbang").toAbsolutePath().toString(), "-R=-Xmx128m",
-                Path.of("scripts/BackupToS3.java").toAbsolutePath().toString(), "--bucket", "backups"));
+        command.addAll(Script.java(List.of("-Xmx128m"), "BackupToS3", "--bucket", "backups"));
         command.addAll(List.of(args));
         var builder = new ProcessBuilder(command).directory(directory.toFile())
                 .redirectOutput(directory.resolve("out").toFile()).redirectError(directory.resolve("err").toFile());
@@ -130,13 +129,10 @@ class BackupToS3ProcessTest {
                 + "/asked\"\nPATH=${PATH#*:} HOME=/nowhere exec git \"$@\"\n");
         assertTrue(git.toFile().setExecutable(true));
         var asked = Files.createFile(directory.resolve("asked"));
-        for (var words : List.of("BackupToS3", "VerifyBackups --deep",
-                "RestoreFromS3 --repository-name app --directory app.git")) {
-            var command = new ArrayList<>(
-                    List.of(Path.of("jbang").toAbsolutePath().toString(), "-R=-Duser.home=" + home,
-                            Path.of("scripts/" + words.split(" ")[0] + ".java").toAbsolutePath().toString(), "--bucket",
-                            "backups"));
-            command.addAll(List.of(words.split(" ")).subList(1, words.split(" ").length));
+        for (var words : List.of("BackupToS3 --bucket backups", "VerifyBackups --bucket backups --deep",
+                "RestoreFromS3 --bucket backups --repository-name app --directory app.git")) {
+            var script = words.split(" ", 2);
+            var command = Script.java(List.of("-Duser.home=" + home), script[0], script[1].split(" "));
             var builder = new ProcessBuilder(command).directory(directory.toFile()).redirectErrorStream(true)
                     .redirectOutput(directory.resolve("err").toFile());
             Script.within(aws, builder);

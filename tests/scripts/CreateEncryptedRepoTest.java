@@ -2,7 +2,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.time.Duration;
 import java.time.Instant;
@@ -116,12 +115,8 @@ class CreateEncryptedRepoTest {
         var id = repository().id;
         aws.clearCalls();
         var second = make(arguments);
-        assertEquals(0, second.exitCode(), second.err());
-        assertEquals("unchanged", second.status());
-        assertEquals(0, second.json().path("changes").size());
-        assertFalse(second.json().has("undo"));
+        Script.assertUnchanged(second, aws);
         assertEquals(id, second.json().at("/repository/repositoryId").asText());
-        Script.assertReadsOnly(aws);
         assertEquals("unchanged", make().status(), "what is not given stays as it is");
     }
 
@@ -221,32 +216,6 @@ class CreateEncryptedRepoTest {
         assertEquals(Map.of(), repository().tags());
         assertEquals("", repository().description());
         assertEquals("unchanged", make("--remove-other-tags", "--repository-description=").status());
-    }
-
-    /** The undo, run by a shell with the AWS CLI, really takes the changes back. */
-    @Test
-    void itsUndoTakesTheChangesBack() throws Exception {
-        assumeTrue(new ProcessBuilder("sh", "-c", "command -v aws").start().waitFor() == 0,
-                "the AWS CLI (aws) is not on PATH");
-        aws.codecommit.createRepository(name).description("it's old").tag("A", "old").tag("Gone", "x").key(other.arn);
-        undo(make("--repository-description", "new", "--tags", "A=b", "C=d", "--remove-other-tags"));
-        assertEquals("it's old", repository().description());
-        assertEquals(Map.of("A", "old", "Gone", "x"), repository().tags());
-        assertEquals(other.arn, repository().key());
-        name += "-new";
-        undo(make());
-        assertNull(repository());
-    }
-
-    static void undo(Script.Run run) throws Exception {
-        assertEquals(0, run.exitCode(), run.err());
-        var shell = new ProcessBuilder("sh", "-c", run.json().path("undo").asText()).redirectErrorStream(true);
-        Script.within(aws, shell);
-        aws.onCall(call -> { });
-        var process = shell.start();
-        var said = new String(process.getInputStream().readAllBytes());
-        assertEquals(0, process.waitFor(), said);
-        aws.onCall(ALL::add);
     }
 
     @Test
@@ -526,15 +495,6 @@ class CreateEncryptedRepoTest {
         });
         assertEquals(1, run.exitCode());
         assertTrue(run.err().contains("someone else deleted the repository in the meantime"), run.err());
-    }
-
-    @Test
-    void printsOneValueForTheShell() {
-        var url = make("--print", "/repository/cloneUrlHttp");
-        assertEquals(repository().cloneUrlHttp() + "\n", url.out());
-        var missing = make("--print", "/repository/nothing");
-        assertEquals(1, missing.exitCode());
-        assertEquals("", missing.out());
     }
 
     /** Arguments, with | between them; then what the message has to show. */

@@ -1197,8 +1197,7 @@ class RestoreFromS3Test {
     /** The script as a process of its own. */
     Process process(String... args) throws Exception {
         var command = new ArrayList<>(Script.withDefaultSignals());
-        command.addAll(List.of(ProcessHandle.current().info().command().orElse("java"), "-cp",
-                System.getProperty("java.class.path"), "RestoreFromS3", "--bucket", "backups"));
+        command.addAll(Script.java(List.of(), "RestoreFromS3", "--bucket", "backups"));
         command.addAll(List.of(args));
         var builder = new ProcessBuilder(command).redirectErrorStream(true)
                 .redirectOutput(home.resolve("said").toFile());
@@ -1239,50 +1238,6 @@ class RestoreFromS3Test {
         }
     }
 
-    // Real backups
-
-    @Test
-    void whatBackupToS3SavedComesBack() throws Exception {
-        var odd = oddNights();
-        odd.forEach(bucket::delete);
-        var repository = aws.codecommit.repository("odd");
-        aws.codecommit.createRepository("empty");
-        var nights = new ArrayList<Map<String, String>>();
-        for (var night = 0; night < 4; night++) {
-            if (night == 1) repository.commit("refs/heads/main", "x", "y").annotatedTag("night1", "refs/heads/main");
-            if (night == 2) {
-                SampleRepositories.deleteRefs(repository, "refs/heads/flat/now-a-folder")
-                        .ref("refs/heads/flat", "refs/heads/main~1");
-            }
-            if (night == 3) {
-                repository.ref("refs/heads/main", "refs/heads/main~2").commit("refs/heads/main", "z", "z")
-                        .defaultBranch("flat");
-            }
-            nights.add(Git.refs(repository.directory()));
-            aws.onCall(call -> { });
-            var backup = Script.run(new BackupToS3().commandLine(), "--bucket", "backups");
-            assertEquals(0, backup.exitCode(), backup.err());
-            aws.clearCalls();
-            aws.onCall(ALL::add);
-        }
-        var points = ok(restore("--list", "--repository-name", "odd")).json().at("/repositories/0/restorePoints")
-                .valueStream().map(point -> point.path("manifest").asText()).toList();
-        assertEquals(4, points.size());
-        for (var night = 0; night < 4; night++) {
-            for (var reader : readers()) {
-                git = reader;
-                ok(toDirectory(points.get(night), reader + night));
-                assertEquals(nights.get(night), Git.refs(home.resolve(reader + night)));
-                assertRestored(points.get(night), home.resolve(reader + night));
-            }
-        }
-        assertEquals("ref: refs/heads/flat\n", Files.readString(home.resolve("git3/HEAD")));
-        ok(restore("--repository-name", "empty", "--to-repository-name", "empty2", "--kms-key-id", "alias/codecommit"));
-        ok(restore("--repository-name", "odd", "--to-repository-name", "odd2", "--kms-key-id", "alias/codecommit"));
-        assertEquals(nights.get(3), Git.refs(aws.codecommit.repository("odd2").directory()));
-        assertEquals("flat", aws.codecommit.repository("odd2").defaultBranch());
-    }
-
     // By hand
 
     /** The shell block below a heading of the README, as it stands there. */
@@ -1292,18 +1247,17 @@ class RestoreFromS3Test {
     }
 
     @Test
-    void theReadmesRecipeRestoresEveryNight() throws Exception {
-        for (var tool : List.of("aws", "jq", "sha256sum", "bash")) {
-            assumeTrue(Stream.of(System.getenv("PATH").split(java.io.File.pathSeparator))
-                    .anyMatch(folder -> Files.isExecutable(Path.of(folder, tool))), tool + " is not on the PATH");
-        }
-        var nights = new ArrayList<>(oddNights());
+    void theReadmesRecipeRestores() throws Exception {
+        Program.needsAwsCli();
+        for (var tool : List.of("jq", "sha256sum", "bash")) Program.needs(tool, tool, "--version");
+        var nights = oddNights(); // the last one's chain has the others' bundles
         var repository = aws.codecommit.repository("odd");
-        nights.add(save(repository, nights.get(3), NIGHT.plusSeconds(4 * 86_400),
-                m -> m.put("head", repository.resolve("refs/heads/old").name())));
-        nights.add(save(aws.codecommit.createRepository("empty"), null, NIGHT));
-        for (var night : nights) {
-            var folder = Files.createDirectory(home.resolve("night" + nights.indexOf(night)));
+        var detached = save(repository, nights.get(3), NIGHT.plusSeconds(4 * 86_400),
+                m -> m.put("head", repository.resolve("refs/heads/old").name()));
+        var empty = save(aws.codecommit.createRepository("empty"), null, NIGHT);
+        var points = List.of(nights.get(3), detached, empty);
+        for (var night : points) {
+            var folder = Files.createDirectory(home.resolve("point" + points.indexOf(night)));
             var shell = new ProcessBuilder("bash", "-euo", "pipefail", "-c", recipe("Restoring by hand"))
                     .directory(folder.toFile()).redirectErrorStream(true);
             shell.environment().putAll(Map.of("bucket", "backups", "manifest", night));

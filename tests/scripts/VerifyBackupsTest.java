@@ -1,7 +1,6 @@
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -713,7 +712,7 @@ class VerifyBackupsTest {
 
     @Test
     void takesOldMalformedObjectsForWhatTheyAre() throws Exception {
-        assumeTrue(hasGit(), "git is not on PATH");
+        Program.needs("git", "git", "--version");
         var repo = repository("old");
         repo.work(git -> {
             try (var inserter = git.newObjectInserter()) {
@@ -739,15 +738,6 @@ class VerifyBackupsTest {
         var without = run(script, "--deep");
         assertVerified(without);
         assertTrue(without.err().contains("JGit alone checked the objects"), without.err());
-    }
-
-    static boolean hasGit() throws InterruptedException {
-        try {
-            return new ProcessBuilder("git", "--version").redirectErrorStream(true)
-                    .redirectOutput(ProcessBuilder.Redirect.DISCARD).start().waitFor() == 0;
-        } catch (IOException e) {
-            return false;
-        }
     }
 
     /** A copy of an object that S3 keeps no checksum of the whole of. */
@@ -1204,8 +1194,8 @@ class VerifyBackupsTest {
         aws.inject(Fault.on("s3:GetObject").after(3).stall(60, Duration.ofHours(1)));
         var directory = Files.createTempDirectory("verify-test-");
         var command = new ArrayList<>(Script.withDefaultSignals());
-        command.addAll(List.of("./jbang", "-R=-Djava.io.tmpdir=" + directory, "scripts/VerifyBackups.java", "--bucket",
-                "backups", "--deep"));
+        command.addAll(Script.java(List.of("-Djava.io.tmpdir=" + directory), "VerifyBackups", "--bucket", "backups",
+                "--deep"));
         var builder = new ProcessBuilder(command);
         var process = Script.within(aws, builder).redirectError(ProcessBuilder.Redirect.DISCARD).start();
         try {
