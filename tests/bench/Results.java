@@ -200,7 +200,8 @@ final class Results {
             y += 12;
         }
         return """
-                <svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %1$d %2$d" role="img" aria-label="Benchmark results">
+                <svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %1$d %2$d" role="img" \
+                aria-label="Benchmark results">
                 <style>
                 text { font: 13px system-ui, sans-serif; fill: #24292f }
                 .title { font-weight: 600 }
