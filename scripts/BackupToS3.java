@@ -2172,7 +2172,7 @@ class BackupToS3 implements Callable<Integer> {
      * measure how exact the times of a file system are, which takes seconds and leaves files.
      */
     static void ignoreGitConfiguration() {
-        if (!(SystemReader.getInstance() instanceof SystemReader.Delegate)) {
+        if (!(SystemReader.getInstance() instanceof NoGitConfiguration)) {
             SystemReader.setInstance(new NoGitConfiguration(SystemReader.getInstance()));
         }
     }
