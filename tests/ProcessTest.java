@@ -68,7 +68,7 @@ class ProcessTest {
     @BeforeAll
     static void prepare() throws IOException {
         aws.iam.createRole("Developer");
-        aws.iam.createRole("Backup");
+        aws.iam.createRole("Backup").attached.add("aws:policy/AdministratorAccess");
         aws.kms.createAlias(REGION, "alias/process", aws.kms.createKey(REGION));
         aws.codecommit.createRepository("payments").commit("refs/heads/main", "README.md", "# Payments\n");
         aws.s3.createBucket("backups", REGION);

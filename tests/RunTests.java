@@ -12,6 +12,7 @@
 //SOURCES *Test.java
 //SOURCES Script.java
 //SOURCES bench/*.java
+//SOURCES witnesses/*.java
 //SOURCES localaws/*.java
 //COMPILE_OPTIONS -J-XX:TieredStopAtLevel=1 -J-XX:+UseSerialGC
 //RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx1g -Xmn32m -Dsun.net.http.retryPost=false
