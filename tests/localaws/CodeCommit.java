@@ -550,7 +550,7 @@ public final class CodeCommit implements LocalAws.Service {
     }
 
     private PullRequest existing(ObjectNode input, Caller caller) {
-        var id = input.get("pullRequestId").asText();
+        var id = input.path("pullRequestId").asText();
         if (!id.matches("\\d+"))
             throw new AwsError("InvalidPullRequestIdException", "The pull request id " + id + " is not valid");
         var pullRequest = pullRequests(caller.region()).get(id);

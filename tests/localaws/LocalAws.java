@@ -266,7 +266,7 @@ public final class LocalAws implements AutoCloseable {
     }
 
     /** Is told of every decision of the {@link Authorizer}. */
-    void onDecision(Consumer<Authorizer.Decided> listener) {
+    public void onDecision(Consumer<Authorizer.Decided> listener) {
         authorizer.onDecision(listener);
     }
 
