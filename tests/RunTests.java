@@ -15,6 +15,7 @@
 //SOURCES Git.java
 //SOURCES Repositories.java
 //SOURCES Script.java
+//SOURCES SuppliedClock.java
 //SOURCES Wait.java
 //SOURCES scripts/*.java
 //SOURCES contract/*.java

@@ -9,7 +9,6 @@ import java.nio.file.Files;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
-import java.time.ZoneId;
 import java.time.ZoneOffset;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -170,25 +169,7 @@ class RandomHistoriesTest {
         final Map<String, String> then = new LinkedHashMap<>();
         /** Goes on by a little with every look at it, so that no machine is too slow for what is due, and when. */
         Instant now = Instant.now();
-        final Clock clock = new Clock() {
-            @Override
-            public Instant instant() {
-                synchronized (Life.this) {
-                    now = now.plusMillis(1);
-                    return now;
-                }
-            }
-
-            @Override
-            public ZoneId getZone() {
-                return ZoneOffset.UTC;
-            }
-
-            @Override
-            public Clock withZone(ZoneId zone) {
-                throw new UnsupportedOperationException();
-            }
-        };
+        final Clock clock = new SuppliedClock(this::nextInstant);
         /** When the newest full bundle, or what stands for it, was made. */
         Instant full;
         int seconds;
@@ -204,6 +185,11 @@ class RandomHistoriesTest {
         @Override
         public void close() {
             aws.close();
+        }
+
+        private synchronized Instant nextInstant() {
+            now = now.plusMillis(1);
+            return now;
         }
 
         void live(List<Step> steps) throws Exception {

@@ -967,26 +967,7 @@ class BackupToS3Test {
         aws.onCall(call -> {
             if (call.name().equals(name) && count.incrementAndGet() == n) now.set(now.get().plus(jump));
         });
-        return clock(now::get);
-    }
-
-    static Clock clock(Supplier<Instant> now) {
-        return new Clock() {
-            @Override
-            public Instant instant() {
-                return now.get();
-            }
-
-            @Override
-            public java.time.ZoneId getZone() {
-                return java.time.ZoneOffset.UTC;
-            }
-
-            @Override
-            public Clock withZone(java.time.ZoneId zone) {
-                return this;
-            }
-        };
+        return new SuppliedClock(now::get);
     }
 
     static void await(CyclicBarrier barrier) {
