@@ -682,7 +682,7 @@ class BackupToS3Test {
         var all = new CyclicBarrier(12);
         var runs = IntStream.range(0, 2).mapToObj(i -> CompletableFuture.supplyAsync(() -> {
             var main = Thread.currentThread();
-            return run(script -> script.clock = clock(() -> {
+            return run(script -> script.clock = new SuppliedClock(() -> {
                 if (Thread.currentThread() != main) await(all);
                 return Instant.now();
             }), "--jobs", "6");
