@@ -151,49 +151,6 @@ class ContractTest {
         assertEquals(List.of(), files.filter(file -> !Files.exists(Path.of(file))).toList());
     }
 
-    static final Pattern BLOCK = Pattern
-            .compile("(?ms)^ *// ---- (The same in every script.*?) ----$\n(.*?)^ *// ----$");
-
-    static Map<String, String> blocks(String script) {
-        return BLOCK.matcher(Toolkit.source(script)).results()
-                .collect(Collectors.toMap(block -> block.group(1), block -> block.group(2)));
-    }
-
-    @Test
-    void theCopiesAreTheSame() {
-        var copies = new TreeMap<String, Map<String, List<String>>>();
-        for (var script : Toolkit.scripts()) {
-            assertEquals(Toolkit.source(script).lines().filter(line -> line.contains("// ---- The same")).count(),
-                    blocks(script).size(),
-                    script + " has a block that does not end with // ----");
-            assertEquals(Toolkit.source(script).lines().filter(line -> line.contains("// ----")).count(),
-                    2L * blocks(script).size(),
-                    script + " has a // ---- that belongs to no block");
-            assertTrue(
-                    blocks(script).keySet().stream().anyMatch(
-                            name -> name.equals("The same in every script: options, clients, output, errors")),
-                    script + " lacks the block that every script has");
-            blocks(script).forEach((name, text) ->
-            copies.computeIfAbsent(name, n -> new TreeMap<>()).computeIfAbsent(text, t -> new ArrayList<>())
-                    .add(script));
-        }
-        copies.forEach((name, texts) -> {
-            var common = texts.entrySet().stream().max(Map.Entry.comparingByValue((a, b) -> a.size() - b.size()))
-                    .orElseThrow();
-            texts.forEach((text, scripts) -> assertEquals("", difference(common.getKey(), text),
-                    "'" + name + "' in " + scripts + " differs from that in " + common.getValue()));
-        });
-    }
-
-    /** The first lines in which two texts differ. */
-    static String difference(String one, String other) {
-        var lines = (one + "(end)").lines().toList();
-        var others = (other + "(end)").lines().toList();
-        for (var i = 0; i < Math.min(lines.size(), others.size()); i++)
-            if (!lines.get(i).equals(others.get(i))) return "\n" + lines.get(i) + "\n" + others.get(i);
-        return "";
-    }
-
     @ParameterizedTest
     @MethodSource("Toolkit#scripts")
     void hasTheOptionsThatAllHave(String script) {

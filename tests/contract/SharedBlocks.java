@@ -171,11 +171,13 @@ class SharedBlocks implements Callable<Integer> {
         if (check && from != null) throw wrong("--check needs no --from");
         if (from == null) return;
         from = from.replaceAll(".*/|\\.java$", "");
-        if (!scripts.containsKey(from))
+        if (!scripts.containsKey(from)) {
             throw wrong("--from '" + from + "' must be one of " + String.join(", ", scripts.keySet()));
+        }
         var blocks = scripts.get(from).blocks.keySet();
-        if (block != null && !blocks.contains(block))
+        if (block != null && !blocks.contains(block)) {
             throw wrong("--block '" + block + "' must be one of those of " + from + ": " + String.join(", ", blocks));
+        }
     }
 
     private ParameterException wrong(String message) {
@@ -220,13 +222,16 @@ class SharedBlocks implements Callable<Integer> {
         for (var name : blockNames()) {
             var versions = new ArrayList<>(versions(name).entrySet());
             var first = versions.get(0);
-            for (var other : versions.subList(1, versions.size()))
+            for (var other : versions.subList(1, versions.size())) {
                 differences.add("block '" + name + "' of " + names(other.getValue()) + " differs from that of "
                         + names(first.getValue()) + ":\n" + difference(first.getKey(), other.getKey()));
+            }
         }
-        for (var script : scripts.values())
-            for (var unused : script.unusedImports())
+        for (var script : scripts.values()) {
+            for (var unused : script.unusedImports()) {
                 differences.add(script.name + " does not use its import " + unused.name());
+            }
+        }
         differences.addAll(contradictions());
         return differences;
     }
@@ -240,10 +245,12 @@ class SharedBlocks implements Callable<Integer> {
         var ones = one.lines().toList();
         var others = other.lines().toList();
         var common = new int[ones.size() + 1][others.size() + 1]; // the most lines that both have from there on
-        for (var i = ones.size() - 1; i >= 0; i--)
-            for (var j = others.size() - 1; j >= 0; j--)
+        for (var i = ones.size() - 1; i >= 0; i--) {
+            for (var j = others.size() - 1; j >= 0; j--) {
                 common[i][j] = ones.get(i).equals(others.get(j)) ? common[i + 1][j + 1] + 1
                         : Math.max(common[i + 1][j], common[i][j + 1]);
+            }
+        }
         var lines = new ArrayList<String>();
         var i = 0;
         var j = 0;
@@ -278,14 +285,17 @@ class SharedBlocks implements Callable<Integer> {
 
     private ScriptFile ask(String name, List<Map.Entry<String, List<ScriptFile>>> choices) {
         err().println("sync: which copy of the block '" + name + "' is right cannot be told from Git's HEAD:");
-        for (var i = 0; i < choices.size(); i++)
+        for (var i = 0; i < choices.size(); i++) {
             err().println("  " + (i + 1) + ": that of " + names(choices.get(i).getValue()) + "\n"
                     + (i == 0 ? "" : difference(choices.get(0).getKey(), choices.get(i).getKey())));
-        if (terminal == null)
+        }
+        if (terminal == null) {
             throw new Failure("say which one is right: ./jbang sync --from SCRIPT --block '" + name + "'");
+        }
         var answer = Objects.requireNonNullElse(terminal.apply("Which one [1-" + choices.size() + "]? "), "").strip();
-        if (!answer.matches("[1-9]") || Integer.parseInt(answer) > choices.size())
+        if (!answer.matches("[1-9]") || Integer.parseInt(answer) > choices.size()) {
             throw new Failure("'" + answer + "' is none of them; nothing was changed");
+        }
         return choices.get(Integer.parseInt(answer) - 1).getValue().get(0);
     }
 
@@ -320,10 +330,12 @@ class SharedBlocks implements Callable<Integer> {
         var givers = source == null ? with : Stream.concat(Stream.of(source), with.stream()).toList();
         for (var script : with) {
             var missing = new LinkedHashSet<Import>();
-            for (var used : script.namesIn(block))
-                if (!script.knows(used))
+            for (var used : script.namesIn(block)) {
+                if (!script.knows(used)) {
                     givers.stream().filter(giver -> giver.knows(used)).findFirst()
                             .ifPresent(giver -> missing.addAll(giver.importsOf(used)));
+                }
+            }
             scripts.put(script.name, script.with(missing));
         }
     }
@@ -331,18 +343,24 @@ class SharedBlocks implements Callable<Integer> {
     /** Names of a block that are not the same type in all scripts: the compiler decides whether that is a fault. */
     private List<String> contradictions() {
         var contradictions = new ArrayList<String>();
-        for (var block : blockNames())
-            for (var used : scriptsWith(block).stream().flatMap(script -> script.namesIn(block).stream())
-                    .collect(Collectors.toCollection(TreeSet::new))) {
-                var types = scriptsWith(block).stream().collect(Collectors.groupingBy(script -> script.types(used),
-                        LinkedHashMap::new, Collectors.mapping(script -> script.name, Collectors.joining(", "))));
-                if (types.size() > 1 || types.keySet().stream().anyMatch(found -> found.size() > 1))
-                    contradictions.add("block '" + block + "': " + used + " is " + types.entrySet().stream()
-                            .map(found -> (found.getKey().isEmpty() ? "unknown" : String.join(" or ", found.getKey()))
-                                    + " in " + found.getValue())
+        for (var block : blockNames()) {
+            var scripts = scriptsWith(block);
+            var names = scripts.stream().flatMap(script -> script.namesIn(block).stream()).sorted().distinct().toList();
+            for (var name : names) {
+                var scriptsByTypes = scripts.stream().collect(Collectors.groupingBy(script -> script.types(name),
+                        LinkedHashMap::new, Collectors.toList()));
+                if (scriptsByTypes.size() > 1 || scripts.get(0).types(name).size() > 1) {
+                    contradictions.add("block '" + block + "': " + name + " is " + scriptsByTypes.entrySet().stream()
+                            .map(each -> described(each.getKey()) + " in " + names(each.getValue()))
                             .collect(Collectors.joining(", ")));
+                }
             }
+        }
         return contradictions;
+    }
+
+    private static String described(Set<String> types) {
+        return types.isEmpty() ? "unknown" : String.join(" or ", types);
     }
 
     // What was changed
@@ -421,8 +439,8 @@ class SharedBlocks implements Callable<Integer> {
         private static final Pattern MARKER = Pattern.compile("(?m)^[ \t]*//[ \t]*(?:end)?region\\b.*$");
         private static final Pattern IMPORT = Pattern.compile("(?m)^import (static )?([\\w.]+(?:\\.\\*)?);\n");
         private static final Pattern LINK = Pattern.compile("(?:\\{@link(?:plain)?|@see|@throws)\\s+(\\w+)");
-        /** Whether there is a public type of this name on the class path. */
-        private static final Map<String, Boolean> KNOWN = new ConcurrentHashMap<>();
+        /** What {@link #exists} has found: the same names are asked for in every script. */
+        private static final Map<String, Boolean> EXISTING = new ConcurrentHashMap<>();
 
         final Path file;
         final String name;
@@ -457,10 +475,12 @@ class SharedBlocks implements Callable<Integer> {
                 var earlier = blocks.put(found.group(1), new Block(found.start(2), found.end(2)));
                 if (earlier != null) throw failure(found.start(), "the block '" + found.group(1) + "' is here twice");
             }
-            for (var marker : markers)
-                if (!expected.contains(marker))
+            for (var marker : markers) {
+                if (!expected.contains(marker)) {
                     throw failure(marker, "a block must be between '    //region The same in every script: NAME' and "
                             + "'    //endregion', outside of any other one");
+                }
+            }
         }
 
         private void parse() {
@@ -476,9 +496,11 @@ class SharedBlocks implements Callable<Integer> {
                 var task = (JavacTask) ToolProvider.getSystemJavaCompiler().getTask(null, null, problems, List.of(),
                         null, List.of(source));
                 var unit = task.parse().iterator().next();
-                for (var problem : problems.getDiagnostics())
-                    if (problem.getKind() == Diagnostic.Kind.ERROR)
+                for (var problem : problems.getDiagnostics()) {
+                    if (problem.getKind() == Diagnostic.Kind.ERROR) {
                         throw failure((int) Math.max(0, problem.getPosition()), problem.getMessage(null));
+                    }
+                }
                 var scanner = new Scanner(unit, Trees.instance(task).getSourcePositions());
                 unit.getTypeDecls().forEach(type -> scanner.scan(type, null));
             } catch (IOException e) {
@@ -572,7 +594,8 @@ class SharedBlocks implements Callable<Integer> {
             if (!single.isEmpty()) return single;
             return Stream.concat(Stream.of(new Import(false, "java.lang.*")), imports.stream())
                     .filter(each -> each.isOnDemand() && !each.isStatic()).map(each -> each.qualified(simpleName))
-                    .filter(ScriptFile::exists).collect(Collectors.toCollection(TreeSet::new));
+                    .filter(type -> EXISTING.computeIfAbsent(type, ScriptFile::exists))
+                    .collect(Collectors.toCollection(TreeSet::new));
         }
 
         boolean knows(String simpleName) {
@@ -586,16 +609,18 @@ class SharedBlocks implements Callable<Integer> {
                     .filter(each -> each.isStaticOf(simpleName) || types.stream().anyMatch(each::gives)).toList();
         }
 
+        /** Whether there is a public type of this name; if it is nested, the JVM has $ for the last dots. */
         private static boolean exists(String qualified) {
-            return KNOWN.computeIfAbsent(qualified, name -> {
-                for (var binary = name;; binary = binary.replaceFirst("\\.(?=[^.]*$)", "\\$"))
-                    try {
-                        return Modifier.isPublic(
-                                Class.forName(binary, false, ScriptFile.class.getClassLoader()).getModifiers());
-                    } catch (ClassNotFoundException | LinkageError e) {
-                        if (!binary.contains(".")) return false;
-                    }
-            });
+            var binary = qualified;
+            while (binary.contains(".")) {
+                try {
+                    var type = Class.forName(binary, false, ScriptFile.class.getClassLoader());
+                    return Modifier.isPublic(type.getModifiers());
+                } catch (ClassNotFoundException | LinkageError e) {
+                    binary = binary.replaceFirst("\\.(?=[^.]*$)", "\\$");
+                }
+            }
+            return false;
         }
 
         List<Import> unusedImports() {
@@ -608,9 +633,11 @@ class SharedBlocks implements Callable<Integer> {
             var result = new StringBuilder(text);
             var names = new ArrayList<>(blocks.keySet());
             Collections.reverse(names); // from the end, so that the others stay where they are
-            for (var each : names)
-                if (sources.containsKey(each))
+            for (var each : names) {
+                if (sources.containsKey(each)) {
                     result.replace(blocks.get(each).start(), blocks.get(each).end(), sources.get(each).block(each));
+                }
+            }
             return of(result.toString());
         }
 

@@ -44,8 +44,9 @@ class SharedBlocksTest {
         var wrong = new ArrayList<String>();
         for (var script : toolkit.scripts()) {
             var names = List.copyOf(script.blocks.keySet());
-            if (!names.equals(SharedBlocks.ORDER.stream().filter(names::contains).toList()))
+            if (!names.equals(SharedBlocks.ORDER.stream().filter(names::contains).toList())) {
                 wrong.add(script.name + ": " + names + "; SharedBlocks.ORDER is " + SharedBlocks.ORDER);
+            }
             var end = script.text.substring(Math.max(0, script.text.indexOf("    //region")));
             if (!end.replaceAll("(?ms)^    //region [^\n]+\n.*?^    //endregion$", "").matches("\\s*}\\s*"))
                 wrong.add(script.name + ": the blocks must come last, with nothing between them but empty lines");
@@ -68,15 +69,18 @@ class SharedBlocksTest {
 
     static List<String> repeatedMethods(SharedBlocks toolkit) {
         var places = new TreeMap<String, Set<String>>();
-        for (var script : toolkit.scripts())
+        for (var script : toolkit.scripts()) {
             for (var method : script.methods) {
                 if (script.isInBlock(method.position())) continue;
                 var place = script.name + "." + method.signature();
-                if (method.statements() >= 3)
+                var linesBetweenBraces = method.body().lines().count() - 2;
+                if (method.statements() >= 3) {
                     places.computeIfAbsent(method.body(), body -> new TreeSet<>()).add(place);
-                else if (method.body().lines().count() - 2 > 2) // but for the braces
+                } else if (linesBetweenBraces > 2) {
                     places.computeIfAbsent(method.signature() + method.body(), body -> new TreeSet<>()).add(place);
+                }
             }
+        }
         return places.values().stream()
                 .filter(found -> found.stream().map(place -> place.replaceAll("\\..*", "")).distinct().count() > 1)
                 .map(found -> "the same method: " + String.join(", ", found)).sorted().toList();
@@ -127,9 +131,10 @@ class SharedBlocksTest {
         static String script(String name, String imports, String own, String... blocks) {
             var text = new StringBuilder("///usr/bin/env jbang \"$0\" \"$@\" ; exit $?\n//JAVA 17+\n\n" + imports
                     + "\n\n/** Does it. */\nclass " + name + " {\n    " + own + "\n");
-            for (var i = 0; i < blocks.length; i += 2)
+            for (var i = 0; i < blocks.length; i += 2) {
                 text.append("\n    //region The same in every script: ").append(blocks[i]).append("\n")
                         .append(blocks[i + 1]).append("    //endregion\n");
+            }
             return text + "}\n";
         }
 
@@ -206,8 +211,9 @@ class SharedBlocksTest {
             assertEquals("nothing to do\n", sync().out());
             commit();
             assertEquals("nothing to do\n", sync().out());
-            for (var script : all().keySet())
+            for (var script : all().keySet()) {
                 assertEquals("rwxr-x--x", PosixFilePermissions.toString(Files.getPosixFilePermissions(file(script))));
+            }
             try (var files = Files.list(root.resolve("scripts"))) {
                 assertEquals(3, files.count(), "something is left beside the scripts");
             }
