@@ -157,8 +157,9 @@ class PolicyDecisionsTest {
     // Branch deny
 
     static final String BRANCH_WRITES = """
-            CreateBranch CreateCommit CreateUnreferencedMergeCommit DeleteBranch DeleteFile GitPush MergeBranchesByFastForward MergeBranchesBySquash
-            MergeBranchesByThreeWay MergePullRequestByFastForward MergePullRequestBySquash MergePullRequestByThreeWay PutFile""";
+            CreateBranch CreateCommit CreateUnreferencedMergeCommit DeleteBranch DeleteFile GitPush
+            MergeBranchesByFastForward MergeBranchesBySquash MergeBranchesByThreeWay MergePullRequestByFastForward
+            MergePullRequestBySquash MergePullRequestByThreeWay PutFile""";
     static final String REPOSITORY_WRITES = """
             BatchDisassociateApprovalRuleTemplateFromRepositories DeletePullRequestApprovalRule DeleteRepository
             DisassociateApprovalRuleTemplateFromRepository OverridePullRequestApprovalRules UpdateDefaultBranch
