@@ -75,8 +75,8 @@ import software.amazon.awssdk.utils.AttributeMap;
  * <ul>
  * <li>ProtectBranches denies the 13 write actions that name their branches, if one of the branches is protected. It
  * decides the same whether CodeCommit asks IAM for one branch at a time or for a list.
- * <li>ProtectRepositories denies what gets round that in the repositories: deleting or renaming them, changing their
- * default branch or key, overriding, editing or deleting approval rules, and disassociating approval rule templates.
+ * <li>ProtectRepositories denies what gets around that: deleting or renaming a repository, changing its default branch
+ * or key, overriding, editing or deleting approval rules, and disassociating approval rule templates.
  * <li>ProtectTemplates denies editing and deleting approval rule templates. They belong to no repository, so this holds
  * for all templates of the account, in every Region.
  * </ul>
@@ -186,7 +186,7 @@ class ApplyBranchDeny implements Callable<Integer> {
      * The actions of a request by what the simulator decides of them.
      *
      * @param reference the branch's ref; a list for a request that names several, null for one that names none
-     * @param repository of another one than the policy is about; * for actions that belong to no repository
+     * @param repository one that the policy is not about, or * for actions that belong to none; else null
      */
     @JsonInclude(JsonInclude.Include.NON_EMPTY)
     record Simulated(@JsonInclude Object reference, String repository, Set<String> explicitDeny, Set<String> allowed,
@@ -340,10 +340,11 @@ class ApplyBranchDeny implements Callable<Integer> {
 
     /** Takes a step for each principal that has not failed; one that fails does not stop the others. */
     void each(Consumer<Principal> step) {
-        principals.stream().filter(principal -> principal.error == null).forEach(principal -> take(step, principal));
+        principals.stream().filter(principal -> principal.error == null)
+                .forEach(principal -> takeStep(step, principal));
     }
 
-    private void take(Consumer<Principal> step, Principal principal) {
+    private void takeStep(Consumer<Principal> step, Principal principal) {
         try {
             naming(principal.toString(), () -> {
                 step.accept(principal);
@@ -371,7 +372,7 @@ class ApplyBranchDeny implements Callable<Integer> {
             checkChangeable(principal);
         }
         if (dryRun || !isSame || !isAttached) {
-            checkSize(principal, wanted);
+            checkQuota(principal, wanted);
             principal.proof = simulator.ask(principal, wantedPolicy);
             if (!principal.proof.holds()) {
                 throw new Failure("nothing was attached, because with the policy " + principal.proof.fault());
@@ -393,7 +394,7 @@ class ApplyBranchDeny implements Callable<Integer> {
     }
 
     /** All inline policies of a principal share its quota. */
-    void checkSize(Principal principal, ObjectNode wanted) {
+    void checkQuota(Principal principal, ObjectNode wanted) {
         var size = size(wanted.toString());
         if (!managed) {
             for (var name : operations(principal).listInline().apply(principal.name)) {
@@ -422,7 +423,7 @@ class ApplyBranchDeny implements Callable<Integer> {
         }
     }
 
-    /** Waits until the simulator shows what was attached; in a dry run it was asked before. */
+    /** Waits until the simulator shows what was attached; a dry run has only what {@link #prepare} simulated. */
     void prove(Principal principal) {
         if (!dryRun && poll(proofPatience, () -> shownProof(principal)).isEmpty()) {
             throw new Failure("the policy " + policyName + " is attached, but after " + proofPatience.toSeconds()
@@ -538,7 +539,7 @@ class ApplyBranchDeny implements Callable<Integer> {
         }
     }
 
-    /** Takes off the inline policy of our name, or only our statements if it has others. */
+    /** Takes off the inline policy of our name; if it has statements of others, only our own. */
     void takeOffInline(Principal principal) {
         var present = principal.inlinePolicy;
         if (present == null) {
@@ -852,7 +853,7 @@ class ApplyBranchDeny implements Callable<Integer> {
                     .flatMap(result -> decisions(question, result)).toList();
         }
 
-        /** One for each resource, which the simulator tells at once or one by one. */
+        /** One for each resource; whether the simulator puts them into one result or several is not documented. */
         private Stream<Decision> decisions(Question question, EvaluationResult result) {
             var action = result.evalActionName();
             if (result.resourceSpecificResults().isEmpty()) {

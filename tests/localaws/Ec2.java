@@ -281,7 +281,8 @@ public final class Ec2 implements LocalAws.Service {
         var action = "ec2:" + operation;
         return switch (operation) {
             case "DescribeVpcs", "DescribeVpcAttribute", "DescribeSubnets", "DescribeSecurityGroups",
-                    "DescribeVpcEndpointServices", "DescribeVpcEndpoints" ->
+                    "DescribeSecurityGroupRules", "DescribeTags", "DescribeVpcEndpointServices",
+                    "DescribeVpcEndpoints" ->
                 List.of(new Need(action, "*").key("ec2:Region", caller.region()));
             case "CreateSecurityGroup" -> {
                 var tags = requestTags(input, "security-group");
@@ -398,6 +399,8 @@ public final class Ec2 implements LocalAws.Service {
             case "CreateSecurityGroup" -> createSecurityGroup(state, input);
             case "DeleteSecurityGroup" -> deleteSecurityGroup(state, input);
             case "DescribeSecurityGroups" -> describeSecurityGroups(state, input);
+            case "DescribeSecurityGroupRules" -> describeSecurityGroupRules(state, input);
+            case "DescribeTags" -> describeTags(state, input);
             case "AuthorizeSecurityGroupIngress" -> authorizeSecurityGroupIngress(state, input, caller);
             case "RevokeSecurityGroupIngress" -> revokeSecurityGroupIngress(state, input);
             case "DescribeVpcEndpointServices" -> describeVpcEndpointServices(input, caller);
@@ -480,6 +483,10 @@ public final class Ec2 implements LocalAws.Service {
                     "service-name", member("ServiceName"), "vpc-endpoint-state", member("State"), "vpc-endpoint-type",
                     member("VpcEndpointType"),
             "ip-address-type", member("IpAddressType"));
+    private static final Map<String, Values> RULE_FILTERS = Map.of("group-id", member("GroupId"),
+            "security-group-rule-id", member("SecurityGroupRuleId"));
+    private static final Map<String, Values> TAG_FILTERS = Map.of("resource-id", member("ResourceId"), "resource-type",
+            member("ResourceType"), "key", member("Key"), "value", member("Value"));
     private static final Map<String,
             Values> SERVICE_FILTERS = Map.of("service-name", member("ServiceName"), "owner", member("Owner"),
             "service-type", each("ServiceType", "ServiceType"), "supported-ip-address-types",
@@ -722,16 +729,47 @@ public final class Ec2 implements LocalAws.Service {
             var made = new Rule(rule.protocol, rule.from, rule.to, rule.kind, rule.source, rule.description,
                     id("sgr", caller.region()));
             group.ingress.add(made);
-            var shown = answer.withArray("SecurityGroupRules").addObject().put("SecurityGroupRuleId", made.id)
-                    .put("GroupId", group.get("GroupId"))
-                    .put("IsEgress", false)
-                    .put("GroupOwnerId", account).put("IpProtocol", made.protocol).put("FromPort", made.from)
-                    .put("ToPort", made.to)
-                    .put("Description", made.description);
-            if (made.kind.equals("IpRanges")) shown.put("CidrIpv4", made.source);
-            if (made.kind.equals("Ipv6Ranges")) shown.put("CidrIpv6", made.source);
+            answer.withArray("SecurityGroupRules").add(shown(group, made, false));
         }
         return answer;
+    }
+
+    private ObjectNode shown(Thing group, Rule rule, boolean egress) {
+        var shown = node().put("SecurityGroupRuleId", rule.id).put("GroupId", group.get("GroupId"))
+                .put("IsEgress", egress).put("GroupOwnerId", account).put("IpProtocol", rule.protocol)
+                .put("FromPort", rule.from).put("ToPort", rule.to).put("Description", rule.description);
+        switch (rule.kind) {
+            case "IpRanges" -> shown.put("CidrIpv4", rule.source);
+            case "Ipv6Ranges" -> shown.put("CidrIpv6", rule.source);
+            case "PrefixListIds" -> shown.put("PrefixListId", rule.source);
+            default -> shown.putObject("ReferencedGroupInfo").put("GroupId", rule.source).put("UserId", account);
+        }
+        return shown;
+    }
+
+    private ObjectNode describeSecurityGroupRules(State state, ObjectNode input) {
+        var rules = new TreeMap<String, ObjectNode>();
+        for (var group : state.groups.values()) {
+            group.ingress.forEach(rule -> rules.put(rule.id, shown(group, rule, false)));
+            group.egress.forEach(rule -> rules.put(rule.id, shown(group, rule, true)));
+        }
+        for (var id : texts(input.path("SecurityGroupRuleIds")))
+            if (!rules.containsKey(id)) throw new AwsError("InvalidSecurityGroupRuleId.NotFound",
+                    "The security group rule ID '" + id + "' does not exist");
+        if (input.has("SecurityGroupRuleIds")) rules.keySet().retainAll(texts(input.get("SecurityGroupRuleIds")));
+        return page(rules, input, input.has("SecurityGroupRuleIds"), "SecurityGroupRules", RULE_FILTERS);
+    }
+
+    private ObjectNode describeTags(State state, ObjectNode input) {
+        var tags = new TreeMap<String, ObjectNode>();
+        Map.of("vpc", state.vpcs, "subnet", state.subnets, "security-group", state.groups, "vpc-endpoint",
+                state.endpoints).forEach((type, things) -> things.forEach((id, thing) -> {
+                    for (var tag : thing.data.path("Tags"))
+                        tags.put(id + " " + tag.get("Key").asText(), node().put("ResourceId", id)
+                                .put("ResourceType", type).put("Key", tag.get("Key").asText())
+                                .put("Value", tag.path("Value").asText()));
+                }));
+        return page(tags, input, false, "Tags", TAG_FILTERS);
     }
 
     private ObjectNode revokeSecurityGroupIngress(State state, ObjectNode input) {

@@ -125,9 +125,13 @@ final class GitHttp {
         var token = percent < 0 ? null : user.substring(percent + 1);
         if (key == null || !java.util.Objects.equals(key.token(), token) || aws.now().isAfter(key.expiry()))
             throw denied;
+        // clients that take the host from a URL leave the port out, git-remote-codecommit signs CODE_COMMIT_ENDPOINT whole
         var host = request.header("Host").replaceFirst(":\\d+$", "");
+        var hosts = List.of(host, request.header("Host"));
         return regions(host, name, key.account()).stream()
-                .filter(region -> signed(key.secret(), host, path, region, password, Instant.now())).findFirst()
+                .filter(region -> hosts.stream()
+                        .anyMatch(h -> signed(key.secret(), h, path, region, password, Instant.now())))
+                .findFirst()
                 .map(region -> key.caller(region, request.endpoint)).orElseThrow(() -> denied);
     }
 
@@ -156,6 +160,17 @@ final class GitHttp {
         }
         return MessageDigest.isEqual(signature(secret, host, path, region, matcher.group(1)).getBytes(),
                 matcher.group(2).getBytes());
+    }
+
+    /** The user name of Git's sign-in. */
+    static String user(LocalAws.Login login) {
+        return login.accessKeyId() + (login.sessionToken() == null ? "" : "%" + login.sessionToken());
+    }
+
+    /** The password, good for 15 minutes. */
+    static String password(String secret, String host, String path, String region) {
+        var time = Credentials.TIME.format(Instant.now()).replace("Z", "");
+        return time + "Z" + signature(secret, host, path, region, time);
     }
 
     /** @param time as yyyyMMdd'T'HHmmss, without the Z */

@@ -280,6 +280,9 @@ public final class Iam implements LocalAws.Service {
                     "SetDefaultPolicyVersion", "DeletePolicyVersion", "ListEntitiesForPolicy" ->
                 List.of(onPolicy(action, input));
             case "SimulatePrincipalPolicy" -> List.of(new Need(action, input.path("PolicySourceArn").asText()));
+            case "SimulateCustomPolicy" -> List.of(new Need(action, "*"));
+            case "ListRoles", "ListUsers" ->
+                List.of(new Need(action, "*").shown(caller.iamArn(kind(operation) + "/")));
             default -> throw new IllegalStateException("no permission is known for iam:" + operation);
         };
     }
@@ -401,7 +404,11 @@ public final class Iam implements LocalAws.Service {
                 yield null;
             }
             case "ListEntitiesForPolicy" -> entities(managed(input, caller), input);
-            case "SimulatePrincipalPolicy" -> simulate(input, caller);
+            case "SimulatePrincipalPolicy" -> simulatePrincipal(input, caller);
+            case "SimulateCustomPolicy" -> simulate(input, caller.iamArn("user/simulated"),
+                    given(input, "PolicyInputList", caller), given(input, "PermissionsBoundaryPolicyInputList", caller));
+            case "ListRoles", "ListUsers" -> page(capital(kind) + "s", principals.values().stream()
+                    .filter(p -> p.kind.equals(kind)).map(p -> describe(p, caller)).toList(), input, pageSize);
             default -> throw new AwsError("InvalidAction", operation);
         };
     }
@@ -434,6 +441,9 @@ public final class Iam implements LocalAws.Service {
                 .put(capital(principal.kind) + "Id", principal.id)
                 .put("Arn", "arn:" + caller.partition() + ":iam::" + caller.account() + ":" + principal.resource())
                         .put("CreateDate", principal.created.getEpochSecond());
+        if (principal.trust != null)
+            described.put("AssumeRolePolicyDocument", encode(principal.trust))
+                    .put("MaxSessionDuration", principal.maxSessionDuration);
         if (principal.boundary != null)
             described.putObject("PermissionsBoundary").put("PermissionsBoundaryType", "Policy")
                     .put("PermissionsBoundaryArn", arn(policies.get(principal.boundary), caller));
@@ -623,7 +633,7 @@ public final class Iam implements LocalAws.Service {
         return Policy.of(policy.name, policy.versions.get(policy.defaultVersion));
     }
 
-    private JsonNode simulate(ObjectNode input, Caller caller) {
+    private JsonNode simulatePrincipal(ObjectNode input, Caller caller) {
         var source = input.get("PolicySourceArn").asText();
         if (!source.matches("arn:" + caller.partition() + ":iam::\\d{12}:(user|group|role)/.+"))
             throw new AwsError("InvalidInput", "Invalid Entity Arn: " + source);
@@ -636,6 +646,10 @@ public final class Iam implements LocalAws.Service {
         identity.addAll(given(input, "PolicyInputList", caller));
         var boundaries = new ArrayList<>(given(input, "PermissionsBoundaryPolicyInputList", caller));
         if (boundaries.isEmpty() && principal.boundary != null) boundaries.add(policyOf(principal.boundary));
+        return simulate(input, source, identity, boundaries);
+    }
+
+    private JsonNode simulate(ObjectNode input, String source, List<Policy> identity, List<Policy> boundaries) {
         var context = new LinkedHashMap<String, List<String>>();
         var lists = new HashSet<String>();
         for (var entry : input.path("ContextEntries")) {

@@ -6,6 +6,7 @@
 //SOURCES Account.java
 //SOURCES Authorizer.java
 //SOURCES AwsError.java
+//SOURCES Branches.java
 //SOURCES Call.java
 //SOURCES Caller.java
 //SOURCES CodeCommit.java
@@ -18,6 +19,7 @@
 //SOURCES Models.java
 //SOURCES Need.java
 //SOURCES PolicyEvaluator.java
+//SOURCES Roles.java
 //SOURCES S3.java
 //SOURCES S3Body.java
 //SOURCES Sts.java
@@ -235,7 +237,7 @@ public final class LocalAws implements AutoCloseable {
         var fields = arn.split(":", 6);
         if (!account(fields[4]).iam.exists(arn)) throw new IllegalArgumentException("there is no " + arn);
         if (!fields[5].startsWith("role/")) return login("AKIA", fields[5], fields[4], null, Instant.MAX, List.of());
-        return login("ASIA", "assumed-role/" + arn.substring(arn.lastIndexOf('/') + 1) + "/test", fields[4],
+        return login("ASIA", "assumed-role/" + arn.substring(arn.lastIndexOf('/') + 1) + "/session", fields[4],
                 "token+/" + UUID.randomUUID() + "==", Instant.MAX, List.of());
     }
 
@@ -264,17 +266,21 @@ public final class LocalAws implements AutoCloseable {
     }
 
     /** Is told of every decision of the {@link Authorizer}. */
-    void onDecision(Consumer<Authorizer.Decided> listener) {
+    public void onDecision(Consumer<Authorizer.Decided> listener) {
         authorizer.onDecision(listener);
     }
 
     /** The Authorization header with which Git may reach a repository of eu-west-1 here, for 15 minutes. */
     public String gitAuthorization(String repositoryName) {
-        var time = Credentials.TIME.format(Instant.now()).replace("Z", "");
-        var password = time + "Z" + GitHttp.signature(SECRET_ACCESS_KEY, endpoint().getHost(),
-                "/v1/repos/" + repositoryName, "eu-west-1", time);
-        return "Basic "
-                + Base64.getEncoder().encodeToString((ACCESS_KEY_ID + ":" + password).getBytes(StandardCharsets.UTF_8));
+        return gitAuthorization(new Login(ACCESS_KEY_ID, SECRET_ACCESS_KEY, null), repositoryName);
+    }
+
+    /** The same for somebody else. */
+    public String gitAuthorization(Login login, String repositoryName) {
+        var password = GitHttp.password(login.secretAccessKey, endpoint().getHost(), "/v1/repos/" + repositoryName,
+                "eu-west-1");
+        return "Basic " + Base64.getEncoder()
+                .encodeToString((GitHttp.user(login) + ":" + password).getBytes(StandardCharsets.UTF_8));
     }
 
     public void inject(Fault fault) {

@@ -112,8 +112,8 @@ class SandboxTest {
                         + "/status");
         assertEquals(
                 List.of("Grace", "Write src/Pay.java", "AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE",
-                        "AWS_CONFIG_FILE=/dev/null", "AWS_DEFAULT_REGION=eu-west-1", "AWS_EC2_METADATA_DISABLED=true"),
-                seen.lines().limit(6).toList());
+                        "AWS_CONFIG_FILE=its own", "AWS_DEFAULT_REGION=eu-west-1", "AWS_EC2_METADATA_DISABLED=true"),
+                seen.lines().limit(6).map(line -> line.replaceFirst("=.*/sandbox-\\d+/config$", "=its own")).toList());
         assertFalse(seen.contains("production") || seen.contains("real") || seen.contains("KMS"), seen);
         assertTrue(seen.contains("AWS_REGION=eu-west-1\n") && seen.endsWith("created\n"), seen);
         assertFalse(Files.exists(temp.resolve("helper-was-called")));
@@ -236,6 +236,17 @@ class SandboxTest {
         var empty = run("--git-dir", temp.resolve("empty").toString(), "--", "true");
         assertEquals(1, empty.exitCode());
         assertTrue(empty.err().contains("no Git repository"), empty.err());
+        var origin = temp.resolve("shop");
+        Files.writeString(origin.resolve("a"), "a\n");
+        Git.run(origin, "add", "a");
+        Git.run(origin, "commit", "-q", "-m", "second");
+        Git.run(origin, "config", "uploadpack.allowFilter", "true");
+        Git.run(temp, "clone", "-q", "--filter=blob:none", "--no-checkout", "file://" + origin, "partial");
+        var partial = run("--git-dir", temp.resolve("partial").toString(), "--", "true");
+        assertEquals(1, partial.exitCode());
+        assertTrue(partial.err().contains("as partial clones do"), partial.err());
+        Git.run(temp.resolve("partial"), "fetch", "-q", "--refetch", "--no-filter");
+        assertEquals(0, run("--git-dir", temp.resolve("partial").toString(), "--", "true").exitCode());
     }
 
     static List<ProcessHandle> started(Process process, String program) {

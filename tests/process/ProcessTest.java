@@ -62,7 +62,7 @@ class ProcessTest {
     @BeforeAll
     static void prepare() throws IOException {
         aws.iam.createRole("Developer");
-        aws.iam.createRole("Backup");
+        aws.iam.createRole("Backup").attached.add("aws:policy/AdministratorAccess");
         aws.addCredentials(OTHER_ACCESS_KEY_ID, OTHER_SECRET_ACCESS_KEY, null, "user/other", Instant.MAX);
         Files.writeString(elsewhere.resolve("a b"), "");
         Files.createSymbolicLink(Files.createDirectory(elsewhere.resolve("bin")).resolve("jbang"),

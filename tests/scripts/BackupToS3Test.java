@@ -6,7 +6,6 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.sun.net.httpserver.HttpServer;
 import java.io.ByteArrayInputStream;
 import java.io.FilterInputStream;
@@ -30,11 +29,14 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.UUID;
+import java.util.concurrent.BrokenBarrierException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -172,7 +174,7 @@ class BackupToS3Test {
                         manifest.at("/repository/arn").asText(), manifest.path("objectFormat").asText(),
                         manifest.path("head").asText()));
         assertEquals(app.resolve("refs/tags/v1^{commit}").name(), manifest.at("/peeled/refs~1tags~1v1").asText());
-        assertTrue(keys.get(0).contains(BackupToS3.TIME.format(Instant.parse(manifest.path("time").asText()))),
+        assertTrue(keys.get(0).contains(BackupToS3.KEY_TIME.format(Instant.parse(manifest.path("time").asText()))),
                 "the keys' time is the manifest's");
         var run = document(result.path("run").asText());
         assertEquals("saved", run.at("/repositories/app/outcome").asText());
@@ -403,10 +405,7 @@ class BackupToS3Test {
         var app = small("app").commit("refs/heads/main", "bulk", SampleRepositories.bulk(10_000));
         aws.codecommit.createRepository("empty");
         saved();
-        var last = JSON.createObjectNode().put("id", app.id).put("full", Instant.now().toString());
-        var day = IntStream.range(0, 32)
-                .filter(d -> BackupToS3.due(last, "full", "30d", Instant.now().plus(Duration.ofDays(d)))).findFirst()
-                .orElseThrow();
+        var day = firstDue(app.id, Instant.now());
         assertTrue(day > 20 && day <= 30, "after " + day + " days");
         assertEquals(2, after(Duration.ofDays(20)).at("/totals/unchanged").asInt());
         app.commit("refs/heads/main", "c", "c");
@@ -424,6 +423,13 @@ class BackupToS3Test {
                 repository(after(Duration.ofDays(32), "--full-every", "36h"), "app").path("kind").asText());
     }
 
+    /** After how many days a full bundle that was written then is renewed. */
+    static int firstDue(String id, Instant full) {
+        return IntStream.range(1, 40)
+                .filter(day -> BackupToS3.isDue(full.toString(), "30d", id, full.plus(Duration.ofDays(day))))
+                .findFirst().orElseThrow();
+    }
+
     /** A run at a later time. */
     static JsonNode after(Duration time, String... args) {
         var run = run(s -> s.clock = Clock.offset(Clock.systemUTC(), time), args);
@@ -437,27 +443,25 @@ class BackupToS3Test {
         var start = Instant.parse("2026-01-01T04:00:00Z");
         var nights = new TreeMap<Integer, Integer>();
         for (var i = 0; i < 5_000; i++) {
-            var last = JSON.createObjectNode().put("id", UUID.randomUUID().toString()).put("full", start.toString());
-            nights.merge(IntStream.range(1, 40)
-                    .filter(d -> BackupToS3.due(last, "full", "30d", start.plus(Duration.ofDays(d)))).findFirst()
-                    .orElseThrow(), 1, Integer::sum);
+            nights.merge(firstDue(UUID.randomUUID().toString(), start), 1, Integer::sum);
         }
         assertTrue(nights.firstKey() > 20 && nights.lastKey() <= 30 && nights.size() >= 10, nights.toString());
         assertTrue(nights.values().stream().allMatch(n -> n < 700), nights.toString());
     }
 
+    static BackupToS3.StoredObject bundle(long size) {
+        return new BackupToS3.StoredObject(null, null, size, null, null, null, null);
+    }
+
     @Test
     void renewsTheFullBundleWhenTheChainIsLong() throws Exception {
-        var chain = JSON.createArrayNode().add(JSON.createObjectNode().put("size", 1_000));
-        for (var i = 0; i < 29; i++) chain.addObject().put("size", 1);
+        var chain = new ArrayList<>(List.of(bundle(1_000)));
+        for (var i = 0; i < 29; i++) chain.add(bundle(1));
         assertFalse(BackupToS3.isLong(chain));
-        chain.addObject().put("size", 471);
+        chain.add(bundle(471));
         assertTrue(chain.size() == 31 && BackupToS3.isLong(chain), "30 increments");
-        var two = JSON.createArrayNode().add(chain.get(0));
-        two.addObject().put("size", 500);
-        assertFalse(BackupToS3.isLong(two));
-        ((ObjectNode) two.get(1)).put("size", 501);
-        assertTrue(BackupToS3.isLong(two), "more than half of the full one");
+        assertTrue(BackupToS3.isLong(List.of(bundle(1_000), bundle(501))), "more than half of the full one");
+        assertFalse(BackupToS3.isLong(List.of(bundle(1_000), bundle(500))));
 
         var app = small("app").commit("refs/heads/main", "bulk", SampleRepositories.bulk(10_000));
         saved();
@@ -671,10 +675,18 @@ class BackupToS3Test {
         assertEquals("full", repository(saved(), "one").path("kind").asText());
     }
 
+    /** Each run asks for the time of a restore point once it knows the one before; all wait for each other there. */
     @Test
     void twoRunsAtOnceWriteTwoRestorePoints() throws Exception {
         var apps = IntStream.range(0, 6).mapToObj(i -> small("app" + i)).toList();
-        var runs = IntStream.range(0, 2).mapToObj(i -> CompletableFuture.supplyAsync(() -> run())).toList();
+        var all = new CyclicBarrier(12);
+        var runs = IntStream.range(0, 2).mapToObj(i -> CompletableFuture.supplyAsync(() -> {
+            var main = Thread.currentThread();
+            return run(script -> script.clock = new SuppliedClock(() -> {
+                if (Thread.currentThread() != main) await(all);
+                return Instant.now();
+            }), "--jobs", "6");
+        })).toList();
         for (var run : runs) assertEquals(0, run.join().exitCode(), run.join().err());
         assertEquals(12, keys(".manifest.json.gz").size());
         for (var app : apps) assertRestores(app);
@@ -767,7 +779,7 @@ class BackupToS3Test {
         assertEquals(shown.path("keys").valueStream().mapToLong(key -> bucket.size(key.asText())).sum(),
                 shown.path("bytes").asLong());
         var all = pullRequests(0).get("pullRequests");
-        assertEquals(List.of(merged, open), all.valueStream().map(BackupToS3::id).toList());
+        assertEquals(List.of(merged, open), all.valueStream().map(BackupToS3::idOf).toList());
         var closed = all.get(0);
         assertEquals(List.of("Add b", "CLOSED", "true"),
                 Stream.of("title", "pullRequestStatus", "pullRequestTargets/0/mergeMetadata/isMerged")
@@ -795,7 +807,7 @@ class BackupToS3Test {
         assertEquals(1, manifest("app").get("pullRequests").size());
         app.comment(open, "Nice");
         assertEquals("settings", repository(after(Duration.ofDays(7)), "app").path("kind").asText());
-        assertEquals(List.of(open), pullRequests(1).get("pullRequests").valueStream().map(BackupToS3::id).toList());
+        assertEquals(List.of(open), pullRequests(1).get("pullRequests").valueStream().map(BackupToS3::idOf).toList());
         app.closePullRequest(open);
         after(Duration.ofDays(14));
         assertEquals("CLOSED", pullRequests(2).at("/pullRequests/0/pullRequest/pullRequestStatus").asText());
@@ -811,7 +823,7 @@ class BackupToS3Test {
         assertEquals("full", repository(after(Duration.ofDays(31)), "app").path("kind").asText());
         assertEquals(1, manifest("app").get("pullRequests").size());
         assertEquals(List.of(merged, open),
-                pullRequests(0).get("pullRequests").valueStream().map(BackupToS3::id).toList());
+                pullRequests(0).get("pullRequests").valueStream().map(BackupToS3::idOf).toList());
         assertTrue(pullRequests(0).findValuesAsText("content").contains("Late"));
         assertEquals(2, calls("codecommit:GetPullRequest").size());
         assertEquals(1, calls("codecommit:GetPullRequestApprovalStates").size());
@@ -823,7 +835,7 @@ class BackupToS3Test {
     /** The commits are saved whatever becomes of the rest, which the next run reads again. */
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {
-            "GetRepositoryTriggers | settings not saved: AccessDeniedException: no",
+            "GetRepositoryTriggers | triggers not saved: AccessDeniedException: no",
             "GetFile | use of Git LFS not saved: AccessDeniedException: no",
             "GetCommentsForPullRequest | pull requests not saved: AccessDeniedException: no"})
     void savesTheCommitsEvenIfSomethingElseCannotBeRead(String operation, String says) throws Exception {
@@ -956,6 +968,14 @@ class BackupToS3Test {
             if (call.name().equals(name) && count.incrementAndGet() == n) now.set(now.get().plus(jump));
         });
         return new SuppliedClock(now::get);
+    }
+
+    static void await(CyclicBarrier barrier) {
+        try {
+            barrier.await();
+        } catch (InterruptedException | BrokenBarrierException e) {
+            throw new IllegalStateException(e);
+        }
     }
 
     @Test
@@ -1092,7 +1112,7 @@ class BackupToS3Test {
         var credentials = token.isEmpty() ? AwsBasicCredentials.create(user, secret)
                 : AwsSessionCredentials.create(user, secret, token);
         assertEquals(user + (token.isEmpty() ? "" : "%" + token) + ":" + password,
-                BackupToS3.signIn(credentials, region, host, path, Instant.parse(time)), name);
+                BackupToS3.gitSignIn(credentials, region, host, path, Instant.parse(time)), name);
     }
 
     static Object[][] vectors() {
@@ -1154,6 +1174,7 @@ class BackupToS3Test {
         var script = new BackupToS3();
         script.region = region;
         script.gitEndpoint = endpoint;
+        script.connect();
         try (var transport = script.transport(cloneUrl, script.new StreamingRepository())) {
             assertEquals(url, transport.getURI().toString());
         }
@@ -1424,7 +1445,7 @@ class BackupToS3Test {
         script.buffers = new BackupToS3.Buffers(5 << 20, 1);
         for (var length = 0; length < pack.length; length++) {
             var short1 = Arrays.copyOf(pack, length);
-            try (var to = script.new Bundle("k")) {
+            try (var to = script.new BundleUpload("k")) {
                 assertThrows(IOException.class, () -> to.receive(new ByteArrayInputStream(short1)));
                 assertThrows(BackupToS3.Failure.class, () -> to.finish("full"));
             }
@@ -1432,12 +1453,12 @@ class BackupToS3Test {
         for (var bit = 0; bit < pack.length * 8; bit++) {
             var flipped = pack.clone();
             flipped[bit / 8] ^= (byte) (1 << bit % 8);
-            try (var to = script.new Bundle("k")) {
+            try (var to = script.new BundleUpload("k")) {
                 assertThrows(IOException.class, () -> to.receive(new ByteArrayInputStream(flipped)));
             }
         }
         for (var step : List.of(1, 7, 19, 20, 21, 100)) { // however the bytes come in
-            try (var to = script.new Bundle("k")) {
+            try (var to = script.new BundleUpload("k")) {
                 to.receive(new FilterInputStream(new ByteArrayInputStream(pack)) {
                     @Override
                     public int read(byte[] bytes, int from, int count) throws IOException {
@@ -1534,11 +1555,11 @@ class BackupToS3Test {
             "--bucket=backups --prefix=a//b | single slashes, such as projects/codecommit-backup",
             "--bucket=backups --prefix= | single slashes, such as projects/codecommit-backup",
             "--bucket=backups --prefix=a$b | single slashes, such as projects/codecommit-backup",
-            "--bucket=backups --repository-names=arn:aws:codecommit:eu-west-1:111122223333:app | names of "
-                    + "repositories, with * and ?",
-            "--bucket=backups --repository-names=a/b | names of repositories, with * and ?",
-            "--bucket=backups --repository-names=[ab] | names of repositories, with * and ?",
-            "--bucket=backups --exclude=a+ | names of repositories, with * and ?",
+            "--bucket=backups --repository-names=arn:aws:codecommit:eu-west-1:111122223333:app | a "
+                    + "repository's name, which may have * and ?",
+            "--bucket=backups --repository-names=a/b | a repository's name, which may have * and ?",
+            "--bucket=backups --repository-names=[ab] | a repository's name, which may have * and ?",
+            "--bucket=backups --exclude=a+ | a repository's name, which may have * and ?",
             "--bucket=backups --repository-names | Missing required parameter for option '--repository-names'",
             "--bucket=backups --jobs=0 | 1 to 64, such as 4",
             "--bucket=backups --shard=0/4 | which part of how many, such as 1/4",
@@ -1563,10 +1584,10 @@ class BackupToS3Test {
                     + "without https:// and path",
             "--bucket=backups --git-endpoint=user@git-codecommit.eu-west-1.amazonaws.com | a host name without "
                     + "https:// and path",
-            "--bucket=backups --git-endpoint=git-codecommit.us-east-1.amazonaws.com | give a host of the Region "
-                    + "eu-west-1, or --region us-east-1",
+            "--bucket=backups --git-endpoint=git-codecommit.us-east-1.amazonaws.com | must be a host of the "
+                    + "Region eu-west-1, or use --region us-east-1",
             "--bucket=backups --git-endpoint=vpce-0123456789abcdef0-a1b2c3d4.git-codecommit-fips.us-gov-west-1"
-                    + ".vpce.amazonaws.com | or --region us-gov-west-1",
+                    + ".vpce.amazonaws.com | or use --region us-gov-west-1",
             "--bucket=backups --region=europe | a Region such as eu-west-1",
             "--bucket=backups --print=status | a JSON Pointer such as /status",
             "--bucket=backups --repository-name | did you mean --repository-names?",

@@ -35,6 +35,10 @@ final class Actions {
             UpdateRepositoryName""");
     static final Set<String> CODECOMMIT = Stream.of(WITH_REFERENCE, WITHOUT_REPOSITORY, OTHERS).flatMap(Set::stream)
             .collect(Collectors.toCollection(TreeSet::new));
+    /** With those that are no operation of the API, but actions for CodePipeline and the console. */
+    static final Set<String> CODECOMMIT_WITH_CONSOLE = Stream.concat(CODECOMMIT.stream(), words("""
+            CancelUploadArchive GetBlobDifferences GetCommitHistory GetCommitsFromMergeBase GetObjectIdentifier GetTree
+            GetUploadArchiveStatus UploadArchive""").stream()).collect(Collectors.toCollection(TreeSet::new));
     /** Enough of KMS to find a grant that is too wide. */
     static final Set<String> KMS = words("""
             CancelKeyDeletion CreateAlias CreateGrant Decrypt DeleteAlias DescribeKey DisableKey DisableKeyRotation

@@ -4,8 +4,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -68,16 +71,30 @@ class PolicyDecisionsTest {
         aws.close();
     }
 
-    /** A request and the policies that decide it together, by iam-simulate's member names. */
-    record Question(String principal, String action, String resource, Map<String, String> context, JsonNode identity,
-            JsonNode resourcePolicy, JsonNode endpointPolicy) {
+    /**
+     * A request and the policies that decide it together, by iam-simulate's member names.
+     *
+     * @param context texts, and lists of texts for keys that are lists in this request
+     */
+    record Question(String principal, String action, String resource, Map<String, ?> context, JsonNode identity,
+            JsonNode resourcePolicy,
+            JsonNode endpointPolicy) {
         Decision decide() {
-            var keys = new HashMap<>(Map.of("aws:PrincipalArn",
+            var keys = new HashMap<String, Object>(Map.of("aws:PrincipalArn",
                     principal.replaceAll("sts(::\\d+:)assumed-(role/\\w+)/.*", "iam$1$2"), "aws:PrincipalAccount",
                     principal.split(":")[4]));
             keys.putAll(context);
-            var request = new Request(principal, action, resource,
-                    keys.entrySet().stream().collect(Collectors.toMap(Map.Entry::getKey, e -> List.of(e.getValue()))));
+            var values = new HashMap<String, List<String>>();
+            var lists = new HashSet<String>();
+            keys.forEach((key, value) -> {
+                if (value instanceof List<?> several) {
+                    values.put(key, several.stream().map(Object::toString).toList());
+                    lists.add(key);
+                } else {
+                    values.put(key, List.of(value.toString()));
+                }
+            });
+            var request = new Request(principal, action, resource, values, lists);
             var identities = identity == null ? List.<Policy>of()
                     : Stream.of(ALLOW_ALL, identity).distinct().map(p -> new Policy("identity", p)).toList();
             var decision = PolicyEvaluator
@@ -101,13 +118,23 @@ class PolicyDecisionsTest {
             for (var list : List.of("identityPolicies", "serviceControlPolicies", "resourceControlPolicies"))
                 simulation.withArray(list);
             if (resourcePolicy != null) simulation.set("resourcePolicy", resourcePolicy);
-            if (endpointPolicy != null) {
-                simulation.putArray("vpcEndpointPolicies").addObject().put("name", "endpoint")
-                        .set("policy", endpointPolicy);
-            }
-            SIMULATIONS.add(simulation);
+            if (endpointPolicy != null) simulation.putArray("vpcEndpointPolicies").addObject().put("name", "endpoint")
+                    .set("policy", endpointPolicy);
+            SIMULATIONS.add(lists.isEmpty() ? simulation : withListKey(simulation));
             DECISIONS.add(decision);
             return decision;
+        }
+    }
+
+    /**
+     * The same with a key that is documented as a list: of a list under another key the independent evaluator takes
+     * only the first value.
+     */
+    static ObjectNode withListKey(ObjectNode simulation) {
+        try {
+            return (ObjectNode) JSON.readTree(simulation.toString().replace("codecommit:References", "aws:TagKeys"));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
         }
     }
 
@@ -130,11 +157,14 @@ class PolicyDecisionsTest {
     // Branch deny
 
     static final String BRANCH_WRITES = """
-            CreateBranch CreateCommit CreateUnreferencedMergeCommit DeleteBranch DeleteFile GitPush
-            MergeBranchesByFastForward MergeBranchesBySquash MergeBranchesByThreeWay MergePullRequestByFastForward
-            MergePullRequestBySquash MergePullRequestByThreeWay PutFile""";
-    static final String REPOSITORY_WRITES = "DeleteRepository OverridePullRequestApprovalRules UpdateDefaultBranch "
-            + "UpdateRepositoryName";
+            CreateBranch CreateCommit CreateUnreferencedMergeCommit DeleteBranch DeleteFile GitPush MergeBranchesByFastForward MergeBranchesBySquash
+            MergeBranchesByThreeWay MergePullRequestByFastForward MergePullRequestBySquash MergePullRequestByThreeWay PutFile""";
+    static final String REPOSITORY_WRITES = """
+            BatchDisassociateApprovalRuleTemplateFromRepositories DeletePullRequestApprovalRule DeleteRepository
+            DisassociateApprovalRuleTemplateFromRepository OverridePullRequestApprovalRules UpdateDefaultBranch
+            UpdatePullRequestApprovalRuleContent UpdateRepositoryEncryptionKey UpdateRepositoryName""";
+    static final String TEMPLATE_WRITES = "DeleteApprovalRuleTemplate UpdateApprovalRuleTemplateContent "
+            + "UpdateApprovalRuleTemplateDescription UpdateApprovalRuleTemplateName";
 
     static JsonNode branchDeny(String... arguments) {
         var run = Script.run(new ApplyBranchDeny().commandLine(),
@@ -145,14 +175,51 @@ class PolicyDecisionsTest {
     }
 
     /**
-     * For a role that may do everything else; the branch null is the request that names none, with which every push
-     * begins.
+     * For a role that may do everything else.
+     *
+     * @param branch null for a request that names none, with which every push begins
      */
     static Decision underBranchDeny(JsonNode deny, String action, String branch, String repository) {
+        return underBranchDeny(deny, action, repository,
+                branch == null ? Map.of() : Map.of("codecommit:References", "refs/heads/" + branch));
+    }
+
+    static Decision underBranchDeny(JsonNode deny, String action, String repository, Map<String, ?> context) {
         var resource = Actions.WITHOUT_REPOSITORY.contains(action) ? "*" : repository;
-        var context = branch == null || !Actions.WITH_REFERENCE.contains(action) ? Map.<String, String>of()
-                : Map.of("codecommit:References", "refs/heads/" + branch);
-        return new Question(DEVELOPER, "codecommit:" + action, resource, context, deny, null, null).decide();
+        var known = Actions.WITH_REFERENCE.contains(action) ? context : Map.<String, String>of();
+        return new Question(DEVELOPER, "codecommit:" + action, resource, known, deny, null, null).decide();
+    }
+
+    /** One request that names several branches, if CodeCommit gives IAM all of them as a list. */
+    static Decision underBranchDeny(JsonNode deny, String action, List<String> branches) {
+        return underBranchDeny(deny, action, REPOSITORY, Map.of("codecommit:References",
+                branches.stream().map(branch -> "refs/heads/" + branch).toList()));
+    }
+
+    /** What is denied does not depend on whether IAM is asked for each ref or once for the list of them. */
+    @Test
+    void branchDenyDecidesAListByItsProtectedBranches() {
+        for (var branches : List.of(List.of("main", "release/*"), List.of("main", "release/1", "release/2"))) {
+            var deny = branchDeny(Stream.concat(Stream.of("--all-repositories", "--branches"), branches.stream())
+                    .toArray(String[]::new));
+            var protectedOnly = Stream.of(List.of("main"), List.of("release/1"), List.of("release/1", "main"),
+                    List.of("release/1", "release/2"));
+            var mixed = Stream.of(List.of("main", "x"), List.of("x", "main"), List.of("x", "y/z", "release/2", "Main"));
+            var others = Stream.of(List.of("x"), List.of("x", "y/z"), List.of("Main", "mai", "main2", "x/main"));
+            var lists = Stream.of(protectedOnly, mixed, others).flatMap(list -> list).toList();
+            assertEquals(Map.of(
+                    "explicitDeny ".repeat(7) + "allowed allowed allowed", Actions.words(BRANCH_WRITES),
+                    "explicitDeny ".repeat(10).strip(), Actions.words(REPOSITORY_WRITES + " " + TEMPLATE_WRITES),
+                    "allowed ".repeat(10).strip(),
+                    without(Actions.CODECOMMIT_WITH_CONSOLE, BRANCH_WRITES, REPOSITORY_WRITES, TEMPLATE_WRITES)),
+                    table(Actions.CODECOMMIT_WITH_CONSOLE,
+                            action -> lists.stream().map(list -> underBranchDeny(deny, action, list))));
+            for (var list : lists) {
+                assertEquals(list.stream().anyMatch(branch ->
+                        underBranchDeny(deny, "GitPush", branch, REPOSITORY) == Decision.explicitDeny),
+                        underBranchDeny(deny, "GitPush", list) == Decision.explicitDeny, list.toString());
+            }
+        }
     }
 
     @Test
@@ -167,9 +234,11 @@ class PolicyDecisionsTest {
                 "explicitDeny explicitDeny explicitDeny explicitDeny explicitDeny explicitDeny explicitDeny "
                         + "explicitDeny allowed allowed allowed",
                 Actions.words(REPOSITORY_WRITES),
-                "allowed allowed allowed allowed allowed allowed allowed allowed allowed allowed allowed",
-                without(Actions.CODECOMMIT, BRANCH_WRITES, REPOSITORY_WRITES)),
-                table(Actions.CODECOMMIT, action -> Stream.concat(
+                // templates belong to no repository
+                "explicitDeny ".repeat(11).strip(), Actions.words(TEMPLATE_WRITES),
+                "allowed ".repeat(11).strip(),
+                without(Actions.CODECOMMIT_WITH_CONSOLE, BRANCH_WRITES, REPOSITORY_WRITES, TEMPLATE_WRITES)),
+                table(Actions.CODECOMMIT_WITH_CONSOLE, action -> Stream.concat(
                         Stream.of("main", "release/1.2", "release/1/2", "releases", "Main", "feature/main", "")
                                 .map(branch -> underBranchDeny(deny, action, branch.isEmpty() ? null : branch,
                                         REPOSITORY)),
@@ -183,23 +252,27 @@ class PolicyDecisionsTest {
     void branchDenyForExactNamesKnowsNoPatterns() {
         var deny = branchDeny("--branches", "main", "prod", "--repository-names", "payments");
         assertEquals(Map.of("explicitDeny explicitDeny allowed allowed", Actions.words(BRANCH_WRITES),
-                "explicitDeny explicitDeny explicitDeny explicitDeny", Actions.words(REPOSITORY_WRITES),
-                "allowed allowed allowed allowed", without(Actions.CODECOMMIT, BRANCH_WRITES, REPOSITORY_WRITES)),
-                table(Actions.CODECOMMIT, action -> Stream.of("main", "prod", "main2", "")
+                "explicitDeny explicitDeny explicitDeny explicitDeny",
+                Actions.words(REPOSITORY_WRITES + " " + TEMPLATE_WRITES),
+                "allowed allowed allowed allowed",
+                without(Actions.CODECOMMIT_WITH_CONSOLE, BRANCH_WRITES, REPOSITORY_WRITES, TEMPLATE_WRITES)),
+                table(Actions.CODECOMMIT_WITH_CONSOLE, action -> Stream.of("main", "prod", "main2", "")
                         .map(branch -> underBranchDeny(deny, action, branch.isEmpty() ? null : branch, REPOSITORY))));
     }
 
     @Test
     void branchDenyForAllRepositoriesStaysInItsRegionAndAccount() {
         var deny = branchDeny("--branches", "*", "--all-repositories");
-        var repositories = List.of("eu-west-1:111122223333:orders", "eu-west-1:111122223333:payments",
-                "eu-west-1:111122223333:new", "eu-west-2:111122223333:payments");
-        assertEquals(Map.of(
-                "explicitDeny explicitDeny explicitDeny allowed",
-                Actions.words(BRANCH_WRITES + " " + REPOSITORY_WRITES),
-                "allowed allowed allowed allowed",
-                without(Actions.CODECOMMIT, BRANCH_WRITES, REPOSITORY_WRITES)),
-                table(Actions.CODECOMMIT, action -> repositories.stream()
+        assertEquals(
+                Map.of("explicitDeny explicitDeny explicitDeny allowed",
+                        Actions.words(BRANCH_WRITES + " " + REPOSITORY_WRITES),
+                        "explicitDeny explicitDeny explicitDeny explicitDeny", Actions.words(TEMPLATE_WRITES),
+                        "allowed allowed allowed allowed",
+                without(Actions.CODECOMMIT_WITH_CONSOLE, BRANCH_WRITES, REPOSITORY_WRITES, TEMPLATE_WRITES)),
+                table(Actions.CODECOMMIT_WITH_CONSOLE,
+                        action -> Stream.of("eu-west-1:111122223333:orders", "eu-west-1:111122223333:payments",
+                                "eu-west-1:111122223333:new",
+                        "eu-west-2:111122223333:payments")
                         .map(repository -> underBranchDeny(deny, action, "x/y", "arn:aws:codecommit:" + repository))));
         for (var action : Actions.words(BRANCH_WRITES)) {
             assertEquals(Decision.allowed, underBranchDeny(deny, action, null, REPOSITORY),
@@ -212,8 +285,8 @@ class PolicyDecisionsTest {
         var deny = branchDeny("--branches", "main", "--all-repositories", "--allow-administration");
         assertEquals(
                 Map.of("explicitDeny allowed allowed", Actions.words(BRANCH_WRITES), "allowed allowed allowed",
-                        without(Actions.CODECOMMIT, BRANCH_WRITES)),
-                table(Actions.CODECOMMIT, action -> Stream.of("main", "x", "")
+                        without(Actions.CODECOMMIT_WITH_CONSOLE, BRANCH_WRITES)),
+                table(Actions.CODECOMMIT_WITH_CONSOLE, action -> Stream.of("main", "x", "")
                         .map(branch -> underBranchDeny(deny, action, branch.isEmpty() ? null : branch, REPOSITORY))));
     }
 
