@@ -95,9 +95,9 @@ class RunTests implements Callable<Integer> {
      * These take longest: none of them is left for the end. The first two start no script as a process and need not
      * wait for {@link #build}.
      */
-    private static final List<String> FIRST = List.of("ConformanceTest", "BackupToS3Test", "ProcessTest", "SandboxTest",
-            "RestoreFromS3Test", "FaultCampaignTest", "VerifyBackupsTest", "RandomHistoriesTest",
-            "BackupToS3ProcessTest");
+    private static final List<String> FIRST = List.of("ConformanceTest", "BackupToS3Test", "SandboxTest",
+            "RestoreFromS3Test", "ProcessTest", "BootstrapTest", "FaultCampaignTest", "VerifyBackupsTest",
+            "RandomHistoriesTest", "BackupToS3ProcessTest");
     /** Begins what a JVM of the tests says to this one, in the last line about a class. */
     private static final String RESULT = "\u0001";
 
