@@ -165,7 +165,6 @@ class RandomHistoriesTest {
         if (turn % 4 == 0) BackupToS3Test.restore(bucket, BackupToS3Test.document(bucket, manifest), repository);
         else {
             var script = new RestoreFromS3();
-            script.backOff = Duration.ofMillis(1);
             script.git = turn % 4 == 1 ? "git" : "no git here";
             var run = Script.run(script.commandLine(), "--bucket", "backups", "--manifest", manifest, "--directory",
                     repository.toString());
