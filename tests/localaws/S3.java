@@ -27,6 +27,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.UUID;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.regex.Pattern;
 import javax.xml.parsers.DocumentBuilderFactory;
 import javax.xml.parsers.ParserConfigurationException;
@@ -93,7 +94,21 @@ public final class S3 {
 
     /** One version of an object; headers are those that GetObject answers with besides the ETag. */
     private record Version(String id, Path file, long size, String etag, Instant modified, Map<String, String> headers,
-            Map<String, String> checksum) {}
+            Map<String, String> checksum) {
+        String storageClass() {
+            return headers.getOrDefault("x-amz-storage-class", "STANDARD");
+        }
+
+        /** Whether it must be restored before it can be read. */
+        boolean archived() {
+            return switch (storageClass()) {
+                case "GLACIER", "DEEP_ARCHIVE" ->
+                    !headers.getOrDefault("x-amz-restore", "").startsWith("ongoing-request=\"false\"");
+                case "INTELLIGENT_TIERING" -> headers.containsKey("x-amz-archive-status");
+                default -> false;
+            };
+        }
+    }
 
     private record Part(Path file, long size, String etag, String checksum, Instant modified) { }
 
@@ -221,6 +236,15 @@ public final class S3 {
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             }
+        }
+
+        /**
+         * Sets what GetObject and HeadObject have in a header, as a lifecycle rule and a restore do:
+         * x-amz-storage-class (GLACIER), x-amz-restore (ongoing-request="true") and, for INTELLIGENT_TIERING,
+         * x-amz-archive-status (ARCHIVE_ACCESS).
+         */
+        public void header(String key, String name, String value) {
+            newest(key).headers.put(name, value);
         }
 
         private Version newest(String key) {
@@ -574,7 +598,8 @@ public final class S3 {
             else Files.delete(old.file);
         }
         var id = bucket.versioned ? UUID.randomUUID().toString().replace("-", "") : null;
-        var version = new Version(id, place(bucket.name, key, file), size, etag, aws.now(), headers, checksum);
+        var version = new Version(id, place(bucket.name, key, file), size, etag, aws.now(),
+                new ConcurrentHashMap<>(headers), checksum);
         versions.add(version);
         return version;
     }
@@ -623,6 +648,9 @@ public final class S3 {
         if (ask.header("if-match") != null && !ask.header("if-match").equals(version.etag)) throw failed();
         if (ask.header("if-none-match") != null && ask.header("if-none-match").equals(version.etag))
             throw new AwsError(304, "NotModified", "Not Modified");
+        if (version.archived() && ask.operation.name.equals("GetObject"))
+            throw new AwsError(403, "InvalidObjectState",
+                    "The operation is not valid for the object's storage class");
         var headers = answerHeaders(ask.bucket, version,
                 "ENABLED".equals(ask.header("x-amz-checksum-mode")) && ask.header("range") == null);
         headers.putAll(version.headers);
@@ -702,7 +730,8 @@ public final class S3 {
                             .append(element("ETag", version.etag))
                             .append(element("ChecksumAlgorithm", algorithm(version)))
                             .append(element("ChecksumType", version.checksum.get("x-amz-checksum-type")))
-                            .append(element("Size", version.size)).append(element("StorageClass", "STANDARD"))
+                            .append(element("Size", version.size))
+                            .append(element("StorageClass", version.storageClass()))
                             .append("</Contents>");
                 }
             }

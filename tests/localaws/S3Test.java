@@ -1,8 +1,10 @@
 package localaws;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertDoesNotThrow;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -33,6 +35,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
@@ -136,6 +139,39 @@ class S3Test {
         assertArrayEquals(REST, s3.getObjectAsBytes(r -> r.bucket("backups").key(key)).asByteArray());
         assertArrayEquals(LARGE, s3.getObjectAsBytes(r -> r.bucket("backups").key("a/below")).asByteArray());
         assertTrue(bucket.file(key).normalize().startsWith(aws.s3.directory().getParent()));
+    }
+
+    /** Storage class, x-amz-restore and x-amz-archive-status of an object, and whether it can be read. */
+    @ParameterizedTest
+    @CsvSource(delimiter = ';', value = {
+            "STANDARD_IA; ; ; true",
+            "GLACIER_IR; ; ; true",
+            "GLACIER; ; ; false",
+            "GLACIER; ongoing-request=\"true\"; ; false",
+            "GLACIER; ongoing-request=\"false\", expiry-date=\"Fri, 21 Dec 2029 00:00:00 GMT\"; ; true",
+            "DEEP_ARCHIVE; ; ; false",
+            "INTELLIGENT_TIERING; ; ; true",
+            "INTELLIGENT_TIERING; ; ARCHIVE_ACCESS; false",
+            "INTELLIGENT_TIERING; ongoing-request=\"true\"; DEEP_ARCHIVE_ACCESS; false",
+    })
+    void archivedObjectsMustBeRestoredBeforeTheyAreRead(String storageClass, String restore, String archiveStatus,
+            boolean readable) {
+        put("k", REST);
+        bucket.header("k", "x-amz-storage-class", storageClass);
+        if (restore != null) bucket.header("k", "x-amz-restore", restore);
+        if (archiveStatus != null) bucket.header("k", "x-amz-archive-status", archiveStatus);
+        var head = s3.headObject(r -> r.bucket("backups").key("k").checksumMode(ChecksumMode.ENABLED));
+        assertEquals(storageClass, head.storageClassAsString());
+        assertEquals(restore, head.restore());
+        assertEquals(archiveStatus, head.archiveStatusAsString());
+        assertEquals(S3Body.checksum("crc32", REST), head.checksumCRC32());
+        assertEquals(storageClass,
+                s3.listObjectsV2(r -> r.bucket("backups")).contents().get(0).storageClassAsString());
+        Executable get = () -> s3.getObjectAsBytes(r -> r.bucket("backups").key("k"));
+        if (readable) assertDoesNotThrow(get);
+        else assertError(403, "InvalidObjectState", get);
+        put("k", REST);
+        assertNull(s3.headObject(r -> r.bucket("backups").key("k")).storageClass(), "written anew");
     }
 
     @Test
