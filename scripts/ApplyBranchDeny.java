@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Denies roles, groups or users every way of changing protected branches, and proves it with IAM's policy simulator.
+//DESCRIPTION Denies roles, groups or users every change of protected branches, and proves it by IAM's policy simulator.
 //JAVA 17+
 //DEPS software.amazon.awssdk:bom:2.40.2@pom
 //DEPS software.amazon.awssdk:iam
@@ -7,6 +7,7 @@
 //DEPS software.amazon.awssdk:sts
 //DEPS software.amazon.awssdk:sso
 //DEPS software.amazon.awssdk:ssooidc
+//DEPS software.amazon.awssdk:signin
 //DEPS software.amazon.awssdk:url-connection-client
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
 //DEPS info.picocli:picocli:4.7.7
@@ -14,20 +15,24 @@
 //FILES policies/branch-deny.json=../policies/branch-deny.json
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:TieredStopAtLevel=1
 
+import com.fasterxml.jackson.annotation.*;
 import com.fasterxml.jackson.core.JsonPointer;
 import com.fasterxml.jackson.databind.*;
 import com.fasterxml.jackson.databind.node.*;
 import java.io.*;
 import java.lang.invoke.MethodHandles;
 import java.net.*;
-import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.*;
+import java.security.*;
+import java.security.cert.*;
 import java.time.*;
 import java.util.*;
 import java.util.concurrent.Callable;
 import java.util.function.*;
 import java.util.regex.*;
 import java.util.stream.*;
+import javax.net.ssl.*;
 import picocli.CommandLine;
 import picocli.CommandLine.*;
 import picocli.CommandLine.Model.CommandSpec;
@@ -38,54 +43,84 @@ import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
 import software.amazon.awssdk.core.exception.*;
 import software.amazon.awssdk.core.interceptor.*;
 import software.amazon.awssdk.core.pagination.sync.SdkIterable;
+import software.amazon.awssdk.http.*;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
+import software.amazon.awssdk.profiles.*;
 import software.amazon.awssdk.regions.PartitionMetadata;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.regions.providers.DefaultAwsRegionProviderChain;
 import software.amazon.awssdk.retries.api.RetryStrategy;
 import software.amazon.awssdk.services.codecommit.CodeCommitClient;
 import software.amazon.awssdk.services.iam.IamClient;
-import software.amazon.awssdk.services.iam.model.*;
+import software.amazon.awssdk.services.iam.model.ContextEntry;
+import software.amazon.awssdk.services.iam.model.ContextKeyTypeEnum;
+import software.amazon.awssdk.services.iam.model.EntityAlreadyExistsException;
+import software.amazon.awssdk.services.iam.model.EvaluationResult;
+import software.amazon.awssdk.services.iam.model.InvalidInputException;
+import software.amazon.awssdk.services.iam.model.LimitExceededException;
+import software.amazon.awssdk.services.iam.model.NoSuchEntityException;
+import software.amazon.awssdk.services.iam.model.PolicyEvaluationDecisionType;
+import software.amazon.awssdk.services.iam.model.PolicyVersion;
+import software.amazon.awssdk.services.iam.model.SimulatePrincipalPolicyRequest;
+import software.amazon.awssdk.services.iam.model.Statement;
 import software.amazon.awssdk.services.sts.StsClient;
+import software.amazon.awssdk.utils.AttributeMap;
 
 /**
- * Keeps roles, groups and users from changing protected branches except through others: a policy that denies every CodeCommit action which
- * moves, creates or deletes such a branch, attached and proved by IAM's policy simulator.
+ * Keeps roles, groups and users from changing protected branches: attaches a policy that denies every CodeCommit action
+ * which moves, creates or deletes such a branch, and proves it by IAM's policy simulator.
  *
- * <p>Changes in AWS: one inline policy of each principal, or with {@code --managed} one customer managed policy for all of them. It has two
- * statements, owned by Sid: ProtectBranches (the 13 write actions that know which branch they are for) and ProtectRepositories (the ones
- * that do not: deleting or renaming the repository, another default branch, overriding approval rules), which {@code --allow-administration}
- * leaves out. Other statements of the policy are kept and named. An inline policy that {@code --managed} replaces is taken off.
+ * <p>Changes in AWS: one inline policy of each principal, or with {@code --managed} one customer managed policy for all
+ * of them. The policy has three statements, which are found again by Sid:
+ * <ul>
+ * <li>ProtectBranches denies the 13 write actions that name their branches, if one of the branches is protected. It
+ * decides the same whether CodeCommit asks IAM for one branch at a time or for a list.
+ * <li>ProtectRepositories denies what gets around that: deleting or renaming a repository, changing its default branch
+ * or key, overriding, editing or deleting approval rules, and disassociating approval rule templates.
+ * <li>ProtectTemplates denies editing and deleting approval rule templates. They belong to no repository, so this holds
+ * for all templates of the account, in every Region.
+ * </ul>
+ * {@code --allow-administration} leaves the last two out. Other statements of the policy are kept and named. An inline
+ * policy that {@code --managed} replaces is taken off.
  *
- * <p>The policy is simulated on each principal before it is attached, and afterwards until it shows: protected branches and the repository
- * are denied; other branches, other repositories and requests that name no branch yet (every push begins with one) are not denied by it.
+ * <p>The policy is simulated on each principal before it is attached, and afterwards until it shows: changes of
+ * protected branches and the administration are denied, also for a list in which only one branch is protected; other
+ * branches, other repositories and requests that name no branch yet (every push begins with one) are not denied by it.
  * What another policy denies is named.
  *
- * <p>A second run with the same arguments changes nothing, and proves the policy again. {@code --remove} takes off what this put on.
+ * <p>A second run with the same arguments changes nothing, and proves the policy again. {@code --remove} takes off what
+ * this put on.
  *
  * <p>IAM actions:
  * <ul>
- * <li>iam:GetRole, iam:GetGroup, iam:GetUser, iam:SimulatePrincipalPolicy, iam:GetPolicy, codecommit:BatchGetRepositories
- * <li>iam:ListRolePolicies, iam:GetRolePolicy, iam:PutRolePolicy, iam:DeleteRolePolicy; the same for groups: iam:ListGroupPolicies,
- * iam:GetGroupPolicy, iam:PutGroupPolicy, iam:DeleteGroupPolicy; for users: iam:ListUserPolicies, iam:GetUserPolicy, iam:PutUserPolicy,
- * iam:DeleteUserPolicy
- * <li>with {@code --managed} iam:GetPolicyVersion, iam:ListEntitiesForPolicy, iam:CreatePolicy, iam:CreatePolicyVersion,
- * iam:ListPolicyVersions, iam:DeletePolicyVersion, iam:DeletePolicy, iam:AttachRolePolicy, iam:DetachRolePolicy, iam:AttachGroupPolicy,
- * iam:DetachGroupPolicy, iam:AttachUserPolicy, iam:DetachUserPolicy
+ * <li>iam:GetRole, iam:GetGroup, iam:GetUser, iam:SimulatePrincipalPolicy, iam:GetPolicy,
+ * codecommit:BatchGetRepositories
+ * <li>iam:ListRolePolicies, iam:GetRolePolicy, iam:PutRolePolicy, iam:DeleteRolePolicy; the same for groups:
+ * iam:ListGroupPolicies, iam:GetGroupPolicy, iam:PutGroupPolicy, iam:DeleteGroupPolicy; for users:
+ * iam:ListUserPolicies, iam:GetUserPolicy, iam:PutUserPolicy, iam:DeleteUserPolicy
+ * <li>with {@code --managed} iam:GetPolicyVersion, iam:ListEntitiesForPolicy, iam:CreatePolicy,
+ * iam:CreatePolicyVersion, iam:ListPolicyVersions, iam:DeletePolicyVersion, iam:DeletePolicy, iam:AttachRolePolicy,
+ * iam:DetachRolePolicy, iam:AttachGroupPolicy, iam:DetachGroupPolicy, iam:AttachUserPolicy, iam:DetachUserPolicy
  * </ul>
  */
-@Command(name = "apply-branch-deny", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true, sortOptions = false,
-        description = "Denies roles, groups or users every way of changing protected branches, and proves it with IAM's policy simulator.",
+@Command(name = "apply-branch-deny", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true,
+        sortOptions = false,
+        description = "Denies roles, groups or users every change of protected branches, and proves it by IAM's policy"
+                + " simulator.",
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage", "3:partly done: some principals failed, the others are complete",
-                "130, 143:interrupted"},
+        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage",
+                "3:partly done: some principals failed, the others are complete", "130, 143:interrupted"},
         footerHeading = "%nLimits:%n"
-                + "  The account's root user is not bound by this, nor is anybody who may change%n"
-                + "  IAM policies. How CodeCommit decides one push of several branches is not%n"
-                + "  documented. The simulator is IAM's word, not CodeCommit's: try a push as well.%n"
+                + "  The account's root user is not bound by this, nor is anyone who may change%n"
+                + "  IAM policies. Approval rule templates belong to no repository: editing and%n"
+                + "  deleting them is denied in the whole account. A push of several branches is%n"
+                + "  denied as a whole or only for the protected ones, as CodeCommit asks IAM. The%n"
+                + "  simulator is IAM's word, not CodeCommit's: try a push as well.%n"
                 + "%nExamples:%n",
-        footer = {"  apply-branch-deny --branches main 'release/*' --all-repositories \\", "      --role-names Developer --dry-run",
-                "  apply-branch-deny --branches main --repository-names payments orders \\", "      --group-names Developers --user-names alice --managed"})
+        footer = {"  apply-branch-deny --branches main 'release/*' --all-repositories \\",
+                "      --role-names Developer --dry-run",
+                "  apply-branch-deny --branches main --repository-names payments orders \\",
+                "      --group-names Developers --user-names alice --managed"})
 class ApplyBranchDeny implements Callable<Integer> {
     @Option(names = "--branches", paramLabel = "NAME", arity = "1..*",
             description = "Branches to protect: names, or patterns with * and ?, such as 'release/*'.")
@@ -95,10 +130,12 @@ class ApplyBranchDeny implements Callable<Integer> {
     Repositories repositories = new Repositories();
 
     static class Repositories {
-        @Option(names = "--repository-names", paramLabel = "NAME", arity = "1..*", description = "Names of repositories.")
+        @Option(names = "--repository-names", paramLabel = "NAME", arity = "1..*",
+                description = "Names of repositories.")
         List<String> names = List.of();
 
-        @Option(names = "--all-repositories", description = "All repositories of the account in the Region, future ones too.")
+        @Option(names = "--all-repositories",
+                description = "All repositories of the account in the Region, future ones too.")
         boolean all;
     }
 
@@ -111,484 +148,437 @@ class ApplyBranchDeny implements Callable<Integer> {
     @Option(names = "--user-names", paramLabel = "NAME", arity = "1..*", description = "IAM users to deny it to.")
     List<String> users = List.of();
 
-    @Option(names = "--policy-name", paramLabel = "NAME", description = "Name of the policy. Default: codecommit-branch-deny-REGION.")
+    @Option(names = "--policy-name", paramLabel = "NAME",
+            description = "Name of the policy. Default: codecommit-branch-deny-REGION.")
     String policyName;
 
-    @Option(names = "--managed", description = "One customer managed policy, attached to each, instead of inline policies.")
+    @Option(names = "--managed",
+            description = "One customer managed policy, attached to each, instead of inline policies.")
     boolean managed;
 
     @Option(names = "--allow-administration",
-            description = "Does not deny to delete or rename repositories, to change default branches or to override approval rules.")
+            description = "Denies only changes of branches. Else these are denied too: deleting and renaming"
+                    + " repositories, changing default branches and keys, overriding, editing and deleting approval"
+                    + " rules, disassociating approval rule templates, and, in the whole account, editing and deleting"
+                    + " templates.")
     boolean allowAdministration;
 
-    @Option(names = "--remove", description = "Takes the policy off, inline or managed, and deletes a managed one that is attached to nobody else.")
+    @Option(names = "--remove",
+            description = "Takes the policy off, inline or managed, and deletes a managed one that is attached to"
+                    + " nobody else.")
     boolean remove;
 
-    static final List<String> OWN_SIDS = List.of("ProtectBranches", "ProtectRepositories");
-    /** In characters that are not white space, as IAM counts; all inline policies of a principal count together. */
-    static final Map<String, Integer> INLINE_QUOTA = Map.of("role", 10240, "group", 5120, "user", 2048);
+    /** The printed document. */
+    record Result(String status, String account, String region, List<PrincipalPolicy> policies, List<Change> changes,
+            String undo) {}
+
+    /**
+     * @param principal its ARN; of one that failed, kind/name
+     * @param policyArn with --managed
+     * @param policy in a dry run
+     * @param deniedByOthers policies that deny more than this one
+     */
+    @JsonInclude(JsonInclude.Include.NON_EMPTY)
+    record PrincipalPolicy(String principal, String policyName, String policyArn, String status, JsonNode policy,
+            List<Simulated> simulated, Set<String> deniedByOthers, String error) {}
+
+    /**
+     * The actions of a request by what the simulator decides of them.
+     *
+     * @param reference the branch's ref; a list for a request that names several, null for one that names none
+     * @param repository one that the policy is not about, or * for actions that belong to none; else null
+     */
+    @JsonInclude(JsonInclude.Include.NON_EMPTY)
+    record Simulated(@JsonInclude Object reference, String repository, Set<String> explicitDeny, Set<String> allowed,
+            Set<String> implicitDeny) {}
+
+    static final String BRANCHES_SID = "ProtectBranches";
+    static final Set<String> OWN_SIDS = Set.of(BRANCHES_SID, "ProtectRepositories", "ProtectTemplates");
+    /** What ProtectBranches denies: all of CodeCommit's write actions that have the key codecommit:References. */
+    static final Set<String> BRANCH_ACTIONS = actions("CreateBranch", "CreateCommit", "CreateUnreferencedMergeCommit",
+            "DeleteBranch", "DeleteFile", "GitPush", "MergeBranchesByFastForward", "MergeBranchesBySquash",
+            "MergeBranchesByThreeWay", "MergePullRequestByFastForward", "MergePullRequestBySquash",
+            "MergePullRequestByThreeWay", "PutFile");
+    /** What ProtectRepositories denies. */
+    static final Set<String> REPOSITORY_ACTIONS = actions("BatchDisassociateApprovalRuleTemplateFromRepositories",
+            "DeletePullRequestApprovalRule", "DeleteRepository", "DisassociateApprovalRuleTemplateFromRepository",
+            "OverridePullRequestApprovalRules", "UpdateDefaultBranch", "UpdatePullRequestApprovalRuleContent",
+            "UpdateRepositoryEncryptionKey", "UpdateRepositoryName");
+    /** What ProtectTemplates denies. */
+    static final Set<String> TEMPLATE_ACTIONS = actions("DeleteApprovalRuleTemplate",
+            "UpdateApprovalRuleTemplateContent", "UpdateApprovalRuleTemplateDescription",
+            "UpdateApprovalRuleTemplateName");
+    /** Of a policy, in characters that are not white space. */
     static final int MANAGED_QUOTA = 6144;
     static final int MANAGED_VERSIONS = 5;
-    /** Ends the name of a repository that the policy is not about, which the simulator is asked about too. */
+    /** Git's rules for a branch's name, with * and ? in it; beyond ASCII only letters that IAM takes in a policy. */
+    static final String BRANCH = "(?!refs/|[./-])(?!.*(\\.\\.|@\\{|//|/\\.|\\.lock(/|$)))"
+            + "[!-\\u00ff&&[^\\x7f-\\xa0~^:\\[\\\\]]{1,256}(?<![./])";
+    static final ContextKeyTypeEnum ONE_VALUE = ContextKeyTypeEnum.STRING;
+    static final ContextKeyTypeEnum LIST = ContextKeyTypeEnum.STRING_LIST;
+    /** Ends the name of a repository that the policy is not about. */
     static final String OTHER = "-not-this-one";
 
-    /** @param kind role, group or user */
-    record Principal(String kind, String name, ObjectNode result) {
-        @Override
-        public String toString() {
-            return kind + "/" + name;
-        }
-
-        String arn() {
-            return result.path("principal").asText();
-        }
-
-        String status() {
-            return result.path("status").asText();
-        }
-    }
-
-    /** Requests to simulate, and the actions of them that the policy has to deny; the others it must not deny. */
-    record Case(String reference, List<String> actions, List<String> repositories, Set<String> denied) { }
-
-    /** One answer of the simulator; the policies are those whose statements decided. */
-    record Decision(Case asked, String action, String repository, String decision, List<Statement> by) {
-        boolean denied() {
-            return decision.equals("explicitDeny");
-        }
-
-        boolean toBeDenied() {
-            return asked.denied.contains(action);
-        }
-
-        Stream<String> policies() {
-            return by.stream().map(Statement::sourcePolicyId);
-        }
-
-        @Override
-        public String toString() {
-            return action + " on " + (asked.reference == null ? "no branch" : asked.reference) + " of " + repository.replaceAll(".*:", "") + " is " + decision;
-        }
-    }
-
-    /** How long an attached policy may take to show in the simulator; mostly seconds. */
-    Duration proofDeadline = Duration.ofSeconds(60);
+    /** How long the simulator may take to show a policy that was attached; usually seconds. */
+    Duration proofPatience = Duration.ofSeconds(60);
 
     IamClient iam;
-    ObjectNode policy;
-    List<Case> cases;
-    final Set<String> unknownActions = new TreeSet<>();
-    /** The inline policies of our name, as they are, by principal. */
-    final Map<String, ObjectNode> inline = new TreeMap<>();
-    String policyArn;
-    /** The managed policy as it is, or null. */
-    ObjectNode managedPolicy;
-    String managedVersion;
-    String managedDescription;
-    /** Who has the managed policy attached. */
-    final Set<String> attached = new TreeSet<>();
+    List<Principal> principals;
+    ObjectNode wantedPolicy;
+    ManagedPolicy managedPolicy;
+    Simulator simulator;
+
+    public static void main(String[] args) {
+        System.exit(new ApplyBranchDeny().commandLine().execute(args));
+    }
 
     @Override
     public Integer call() {
-        var principals = principals();
+        principals = principals();
         checkOptions();
+        connect();
         iam = client(IamClient.builder());
-        policyArn = "arn:" + identity().partition() + ":iam::" + identity().account() + ":policy/" + policyName;
         if (!remove) {
             checkRepositories();
-            policy = policy(identity().partition(), identity().account());
-            cases = cases();
+            wantedPolicy = policy(name -> repositoryArn(name));
+            simulator = new Simulator(questions());
         }
-        each(principals, principal -> {
-            var arn = calls(principal).arn.apply(principal.name);
-            principal.result.put("principal", arn).put("policyName", policyName).put("status", "unchanged");
-        });
-        readManagedPolicy();
-        each(principals, principal -> {
-            var document = inline(principal, policyName);
-            if (document != null) inline.put(subject, (ObjectNode) parse(document));
-        });
+        managedPolicy = new ManagedPolicy();
+        naming(managedPolicy.arn, () -> managedPolicy.read());
+        each(principal -> read(principal));
         if (remove) {
-            each(principals, this::remove);
-            removeManagedPolicy();
+            naming(managedPolicy.arn, () -> removeAll());
         } else {
-            each(principals, this::prepare);
-            if (managed && principals.stream().anyMatch(principal -> !principal.result.has("error"))) bringManagedPolicyInLine(principals);
-            each(principals, this::apply);
+            each(principal -> prepare(principal));
+            each(principal -> attach(principal));
+            each(principal -> prove(principal));
         }
-        return finish(principals);
-    }
-
-    /** Does it for each principal that has not failed before; the failure of one among several does not stop the others. */
-    void each(List<Principal> principals, Consumer<Principal> step) {
-        for (var principal : principals) {
-            if (principal.result.has("error")) continue;
-            subject = principal.toString();
-            try {
-                step.accept(principal);
-            } catch (RuntimeException e) {
-                if (principals.size() == 1) throw e;
-                fail(e);
-                principal.result.put("principal", subject).put("status", "failed").put("error", reason(e));
-            }
+        var failures = principals.stream().filter(principal -> principal.error != null).count();
+        if (failures == principals.size()) {
+            return 1;
         }
+        var policies = principals.stream().map(principal -> outcome(principal)).toList();
+        return print(new Result(printed(strongest(changes)), caller.account(), region(), policies, changes, undo()),
+                failures == 0 ? 0 : 3);
     }
-
-    int finish(List<Principal> principals) {
-        var failed = principals.stream().filter(principal -> principal.result.has("error")).count();
-        if (failed == principals.size()) return 1;
-        var strongest = principals.stream().map(Principal::status).max(Comparator.comparing(STATUSES::indexOf)).orElseThrow();
-        var result = result(status(remove && !changes.isEmpty() ? "deleted" : strongest));
-        for (var principal : principals)
-            result.withArray("policies").add(principal.result.has("error") ? principal.result : principal.result.put("status", status(principal.status())));
-        return finish(withChanges(result), failed > 0 ? 3 : 0);
-    }
-
-    // Options
 
     List<Principal> principals() {
-        var form = "[\\w+=,.@-]{1,64}";
-        for (var name : roles) check("--role-names", name, form, "a role's name without its path, such as Developer");
-        for (var name : groups) check("--group-names", name, form.replace("64", "128"), "a group's name without its path, such as Developers");
-        for (var name : users) check("--user-names", name, form, "a user's name without its path, such as alice");
-        var principals = new ArrayList<Principal>();
-        roles.stream().distinct().forEach(name -> principals.add(new Principal("role", name, JSON.createObjectNode())));
-        groups.stream().distinct().forEach(name -> principals.add(new Principal("group", name, JSON.createObjectNode())));
-        users.stream().distinct().forEach(name -> principals.add(new Principal("user", name, JSON.createObjectNode())));
-        if (principals.isEmpty()) throw wrong("whom to deny it to is missing: give --role-names, --group-names or --user-names");
-        return principals;
+        var given = Stream.of(principals(Kind.ROLE, roles, 64, "Developer"),
+                principals(Kind.GROUP, groups, 128, "Developers"), principals(Kind.USER, users, 64, "alice"))
+                .flatMap(List::stream).toList();
+        if (given.isEmpty()) {
+            throw wrong("no principal to deny it to: use --role-names, --group-names or --user-names");
+        }
+        return given;
+    }
+
+    private List<Principal> principals(Kind kind, List<String> names, int maxLength, String example) {
+        names.forEach(name -> check("--" + kind + "-names", name, "[\\w+=,.@-]{1," + maxLength + "}",
+                "a " + kind + "'s name without its path, such as " + example));
+        return names.stream().distinct().map(name -> new Principal(kind, name)).toList();
     }
 
     void checkOptions() {
-        if (policyName != null) check("--policy-name", policyName, "[\\w+=,.@-]{1,128}", "letters, digits and + = , . @ _ -, such as branch-deny");
-        if (!remove) checkWhatToProtect();
-        if (policyName == null) policyName = "codecommit-branch-deny-" + region();
-        if (remove) return;
-        // All account ids are of one length, so the policy's is known before AWS is asked.
-        var size = size(policy(PartitionMetadata.of(Region.of(region())).id(), "0".repeat(12)).toString());
-        var quota = managed ? MANAGED_QUOTA : INLINE_QUOTA.get(!users.isEmpty() ? "user" : !groups.isEmpty() ? "group" : "role");
-        if (size > quota)
-            throw wrong("a policy of " + size + " characters, but " + (managed ? "a managed one holds " + quota + ": give " : "inline ones hold " + quota
-                    + ": give --managed, or ") + "fewer --branches or --repository-names, or patterns, or --all-repositories");
+        if (policyName != null) {
+            check("--policy-name", policyName, "[\\w+=,.@-]{1,128}",
+                    "up to 128 letters, digits and + = , . @ _ -, such as branch-deny");
+        }
+        if (!remove) {
+            checkBranches();
+            if (repositories.names.isEmpty() && !repositories.all) {
+                throw wrong("no repository to protect: use --repository-names or --all-repositories");
+            }
+            repositories.names.forEach(name -> checkRepositoryName("--repository-names", name));
+            checkSize();
+        }
+        if (policyName == null) {
+            policyName = "codecommit-branch-deny-" + region();
+        }
     }
 
-    void checkWhatToProtect() {
-        if (branches.isEmpty()) throw wrong("what to protect is missing: give --branches, such as --branches main 'release/*'");
+    void checkBranches() {
+        if (branches.isEmpty()) {
+            throw wrong("no branch to protect: use --branches, such as --branches main 'release/*'");
+        }
         for (var branch : branches) {
-            if (branch.contains("${")) throw wrong("--branches '" + branch + "': IAM reads ${ as a variable; give ? in the place of $, such as 'a?{b}'");
-            check("--branches", branch, "(?!refs/)(?!.*(\\.\\.|@\\{|//|/\\.|\\.lock(/|$)))(?![./-])[!-\\u00ff&&[^\\x7f-\\xa0~^:\\[\\\\]]{1,256}(?<![./])",
+            if (branch.contains("${")) {
+                throw wrong("--branches '" + branch + "': IAM reads ${ as a variable; use ? in the place of $, such as"
+                        + " 'a?{b}'");
+            }
+            check("--branches", branch, BRANCH,
                     "a branch's name without refs/heads/, or a pattern with * and ?, such as main or 'release/*'");
         }
-        if (repositories.names.isEmpty() && !repositories.all) throw wrong("where to protect it is missing: give --repository-names or --all-repositories");
-        for (var name : repositories.names)
-            check("--repository-names", name, "[\\w.-]{1,100}(?<!\\.git)", "a repository's name, such as payments, or --all-repositories");
     }
 
-    /** A typing error would protect nothing. */
+    /** All account ids have the same length, so the size of the policy is known before AWS is asked. */
+    void checkSize() {
+        var arns = "arn:" + PartitionMetadata.of(Region.of(region())).id() + ":codecommit:" + region()
+                + ":111122223333:";
+        var size = size(policy(name -> arns + name).toString());
+        var inlineQuota = principals.stream().mapToInt(principal -> principal.kind.inlineQuota).min().orElseThrow();
+        if (size > (managed ? MANAGED_QUOTA : inlineQuota)) {
+            var quota = managed ? "a managed policy holds " + MANAGED_QUOTA + ": use "
+                    : "inline policies hold " + inlineQuota + ": use --managed, or ";
+            throw wrong("the policy has " + size + " characters, and " + quota
+                    + "fewer --branches or --repository-names, or patterns, or --all-repositories");
+        }
+    }
+
+    /** Refuses repositories that do not exist: a mistyped name would protect nothing. */
     void checkRepositories() {
+        var batchSize = 25; // as many as every version of BatchGetRepositories takes
         try (var codecommit = client(CodeCommitClient.builder())) {
-            for (var from = 0; from < repositories.names.size(); from += 25) { // as many as every version of BatchGetRepositories takes
-                var names = repositories.names.subList(from, Math.min(from + 25, repositories.names.size()));
-                var missing = codecommit.batchGetRepositories(r -> r.repositoryNames(names)).repositoriesNotFound();
-                if (!missing.isEmpty()) throw new Failure("no such repository in " + region() + ": " + String.join(", ", missing));
+            for (var from = 0; from < repositories.names.size(); from += batchSize) {
+                var batch = repositories.names.subList(from, Math.min(from + batchSize, repositories.names.size()));
+                var missing = codecommit.batchGetRepositories(r -> r.repositoryNames(batch)).repositoriesNotFound();
+                if (!missing.isEmpty()) {
+                    throw new Failure("no such repository in " + region() + ": " + String.join(", ", missing));
+                }
             }
         }
     }
 
-    // Policy and proof
+    /** Takes a step for each principal that has not failed; one that fails does not stop the others. */
+    void each(Consumer<Principal> step) {
+        principals.stream().filter(principal -> principal.error == null)
+                .forEach(principal -> takeStep(step, principal));
+    }
 
-    ObjectNode policy(String partition, String account) {
-        var names = repositories.all ? List.of("*") : repositories.names;
-        var policy = template("branch-deny.json", Map.of("references", branches.stream().distinct().map(branch -> "refs/heads/" + branch).toList(),
-                "repositories", names.stream().distinct().map(name -> "arn:" + partition + ":codecommit:" + region() + ":" + account + ":" + name).toList()));
-        var condition = (ObjectNode) policy.at("/Statement/0/Condition");
-        if (branches.stream().noneMatch(branch -> branch.matches(".*[*?].*"))) condition.set("StringEqualsIfExists", condition.remove("StringLikeIfExists"));
-        if (allowAdministration) policy.withArray("Statement").remove(1);
+    private void takeStep(Consumer<Principal> step, Principal principal) {
+        try {
+            naming(principal.toString(), () -> {
+                step.accept(principal);
+                return principal;
+            });
+        } catch (RuntimeException e) {
+            fail(e);
+            principal.error = reason(e);
+        }
+    }
+
+    /** What IAM has of a principal. */
+    void read(Principal principal) {
+        principal.arn = operations(principal).getArn().apply(principal.name);
+        principal.inlinePolicy = inlineText(principal, policyName).map(text -> parsedPolicy(text)).orElse(null);
+    }
+
+    /** Refuses all that can be refused before something is changed. */
+    void prepare(Principal principal) {
+        var present = presentPolicy(principal);
+        var wanted = withOwnStatements(present);
+        var isSame = present != null && sameMeaning(present, wanted);
+        var isAttached = managed ? managedPolicy.isAttachedTo(principal) : isSame;
+        if (!isAttached) {
+            checkChangeable(principal);
+        }
+        if (dryRun || !isSame || !isAttached) {
+            checkQuota(principal, wanted);
+            principal.proof = simulator.ask(principal, wantedPolicy);
+            if (!principal.proof.holds()) {
+                throw new Failure("nothing was attached, because with the policy " + principal.proof.fault());
+            }
+        }
+    }
+
+    /** The policy of our name, as it is; null if there is none. */
+    ObjectNode presentPolicy(Principal principal) {
+        return managed ? managedPolicy.document : principal.inlinePolicy;
+    }
+
+    /** Refuses a role that IAM does not let its own operations change. */
+    static void checkChangeable(Principal principal) {
+        if (principal.arn.contains(":role/aws-reserved/sso.amazonaws.com/")) {
+            throw new Failure("only its permission set in IAM Identity Center can change this role: change its policies"
+                    + " there; a dry run for another principal prints this one, with --print /policies/0/policy");
+        }
+    }
+
+    /** All inline policies of a principal share its quota. */
+    void checkQuota(Principal principal, ObjectNode wanted) {
+        var size = size(wanted.toString());
+        if (!managed) {
+            for (var name : operations(principal).listInline().apply(principal.name)) {
+                size += name.equals(policyName) ? 0 : size(inlineText(principal, name).orElse(""));
+            }
+        }
+        var quota = managed ? MANAGED_QUOTA : principal.kind.inlineQuota;
+        if (size > quota) {
+            var wayOut = managed ? "use another --policy-name" : "use --managed";
+            throw new Failure((managed ? "the policy" : "its inline policies together") + " would have " + size
+                    + " characters, of at most " + quota + ": " + wayOut);
+        }
+    }
+
+    void attach(Principal principal) {
+        if (managed) {
+            managedPolicy.bringInLine();
+            managedPolicy.attach(principal);
+            takeOffInline(principal);
+        } else {
+            if (managedPolicy.isAttachedTo(principal)) {
+                note(principal + ": has " + managedPolicy.arn + " as well; --managed changes that one, --remove takes"
+                        + " both off");
+            }
+            putInline(principal);
+        }
+    }
+
+    /** Waits until the simulator shows what was attached; a dry run has only what {@link #prepare} simulated. */
+    void prove(Principal principal) {
+        if (!dryRun && poll(proofPatience, () -> shownProof(principal)).isEmpty()) {
+            throw new Failure("the policy " + policyName + " is attached, but after " + proofPatience.toSeconds()
+                    + " s IAM's simulator says: " + principal.proof.fault() + "; run the same command again, or take"
+                    + " it off: " + spec.name() + " --remove --" + principal.kind + "-names " + principal.name
+                    + " --policy-name " + policyName + " --region " + region()
+                    + (profile == null ? "" : " --profile " + quote(profile)));
+        }
+        var others = principal.proof.deniedByOthers();
+        if (!others.isEmpty()) {
+            note(principal + ": other policies deny more than this one does: " + String.join(", ", others));
+        }
+    }
+
+    private Optional<Proof> shownProof(Principal principal) {
+        principal.proof = simulator.ask(principal, null);
+        if (principal.proof.holds()) {
+            return Optional.of(principal.proof);
+        }
+        note(principal + ": attached; waiting for IAM's simulator to show it, " + principal.proof.wrong().size()
+                + " decisions to go ...");
+        return Optional.empty();
+    }
+
+    ManagedPolicy removeAll() {
+        each(principal -> {
+            takeOffInline(principal);
+            managedPolicy.detach(principal);
+        });
+        if (principals.stream().anyMatch(principal -> principal.error == null)) {
+            managedPolicy.deleteUnused();
+        }
+        return managedPolicy;
+    }
+
+    PrincipalPolicy outcome(Principal principal) {
+        if (principal.error != null) {
+            return new PrincipalPolicy(principal.toString(), policyName, null, "failed", null, null, null,
+                    principal.error);
+        }
+        var resources = managed ? Set.of(principal.toString(), managedPolicy.arn) : Set.of(principal.toString());
+        var status = strongest(changes.stream().filter(change -> resources.contains(change.resource())).toList());
+        return new PrincipalPolicy(principal.arn, policyName, managed && !remove ? managedPolicy.arn : null,
+                printed(status), dryRun && !remove ? withOwnStatements(presentPolicy(principal)) : null,
+                principal.proof.simulated(), principal.proof.deniedByOthers(), null);
+    }
+
+    /** @param repositoryArn the ARN for a repository's name or * */
+    ObjectNode policy(UnaryOperator<String> repositoryArn) {
+        var names = repositories.all ? Stream.of("*") : repositories.names.stream().distinct();
+        var policy = template("branch-deny.json",
+                Map.of("references", references(branches), "repositories", names.map(repositoryArn).toList()));
+        if (allowAdministration) {
+            policy.withArray("Statement").removeIf(statement -> !sid(statement).equals(BRANCHES_SID));
+        }
         return policy;
     }
 
-    List<Case> cases() {
-        var template = template("branch-deny.json", Map.of("references", "", "repositories", ""));
-        var writes = texts(template.at("/Statement/0/Action"));
-        var unconditional = texts(template.at("/Statement/1/Action"));
-        var all = Stream.concat(writes.stream(), unconditional.stream()).toList();
-        var inside = texts(policy.at("/Statement/0/Resource")).stream().map(arn -> arn.replace("*", "any-repository")).toList();
-        var references = branches.stream().distinct().map(branch -> "refs/heads/" + branch.replaceAll("[*?]", "x")).toList();
-        var cases = new ArrayList<Case>();
-        references.forEach(reference -> cases.add(new Case(reference, writes, inside, Set.copyOf(writes))));
-        Stream.of("unprotected", "x", "0/1", "another-unprotected-branch").filter(name -> branches.stream().noneMatch(pattern -> matches(pattern, name)))
-                .findFirst().ifPresent(name -> cases.add(new Case("refs/heads/" + name, writes, inside, Set.of())));
-        cases.add(new Case(null, all, inside, allowAdministration ? Set.of() : Set.copyOf(unconditional)));
-        if (!repositories.all) cases.add(new Case(references.get(0), all, List.of(inside.get(0) + OTHER), Set.of()));
-        return cases;
+    static List<String> references(List<String> branches) {
+        return branches.stream().distinct().map(branch -> "refs/heads/" + branch).toList();
     }
 
-    static boolean matches(String pattern, String branch) {
-        return branch.matches(("\\Q" + pattern + "\\E").replace("*", "\\E.*\\Q").replace("?", "\\E.\\Q"));
-    }
-
-    static List<String> texts(JsonNode array) {
-        return array.valueStream().map(JsonNode::asText).toList();
-    }
-
-    /** What its policies say, with one more policy or as they are, for the result; and what of that is not as it should be. */
-    List<Decision> simulate(Principal principal, ObjectNode addition) {
-        var attachedAs = Set.of(policyName, principal.kind + "_" + principal.name + "_" + policyName);
-        Predicate<String> own = id -> addition == null ? attachedAs.contains(id) : id.startsWith("PolicyInputList");
-        var simulated = principal.result.putArray("simulated");
-        var wrong = new ArrayList<Decision>();
-        var others = new TreeSet<String>();
-        for (var asked : cases) {
-            var shown = simulated.addObject().put("reference", asked.reference);
-            if (asked.repositories.get(0).endsWith(OTHER)) shown.put("repository", asked.repositories.get(0));
-            for (var decision : decisions(principal, asked, addition)) {
-                var actions = shown.withArray(decision.decision);
-                if (!texts(actions).contains(decision.action)) actions.add(decision.action);
-                if (decision.toBeDenied() ? !decision.denied() : decision.denied() && decision.policies().anyMatch(own)) wrong.add(decision);
-                else if (decision.denied() && !decision.toBeDenied()) decision.policies().filter(id -> !attachedAs.contains(id)).forEach(others::add);
-            }
+    /** The wanted policy, with the statements of the present one that are not ours. */
+    ObjectNode withOwnStatements(ObjectNode present) {
+        if (present == null) {
+            return wantedPolicy;
         }
-        principal.result.remove("deniedByOthers");
-        if (!others.isEmpty()) principal.result.set("deniedByOthers", JSON.valueToTree(others));
-        return wrong;
-    }
-
-    /** An action that the simulator does not know is left out and named. */
-    List<Decision> decisions(Principal principal, Case asked, ObjectNode addition) {
-        var actions = asked.actions.stream().filter(action -> !unknownActions.contains(action)).toList();
-        var request = SimulatePrincipalPolicyRequest.builder().policySourceArn(principal.arn()).actionNames(actions).resourceArns(asked.repositories);
-        if (addition != null) request.policyInputList(addition.toString());
-        if (asked.reference != null)
-            request.contextEntries(List.of(ContextEntry.builder().contextKeyName("codecommit:References").contextKeyType("string")
-                    .contextKeyValues(asked.reference).build()));
-        var decisions = new ArrayList<Decision>();
-        try {
-            for (var result : iam.simulatePrincipalPolicyPaginator(request.build()).evaluationResults()) {
-                var action = result.evalActionName();
-                if (result.resourceSpecificResults().isEmpty())
-                    decisions.add(new Decision(asked, action, result.evalResourceName(), result.evalDecisionAsString(), result.matchedStatements()));
-                for (var one : result.resourceSpecificResults())
-                    decisions.add(new Decision(asked, action, one.evalResourceName(), one.evalResourceDecisionAsString(), one.matchedStatements()));
-            }
-            return decisions;
-        } catch (InvalidInputException e) {
-            unknownActions.add(actions.stream().filter(reason(e)::contains).findFirst().orElseThrow(() -> e));
-            note("IAM's simulator does not know " + String.join(", ", unknownActions) + ": denied, but not proved");
-            return decisions(principal, asked, addition);
+        if (isForeign(present)) {
+            throw new Failure("there is a policy " + policyName + " already, which is not this script's; use another"
+                    + " --policy-name");
         }
-    }
-
-    // Attaching
-
-    /** Everything that can go wrong before something is changed. */
-    void prepare(Principal principal) {
-        var current = managed ? managedPolicy : inline.get(subject);
-        var wanted = withOwn(current);
-        if (dryRun) principal.result.set("policy", wanted);
-        var present = current != null && sameMeaning(current, wanted) && (!managed || attached.contains(subject));
-        if (present && !dryRun) return;
-        if (!managed) {
-            var size = size(wanted.toString());
-            for (var name : calls(principal).inlineNames.apply(principal.name)) if (!name.equals(policyName)) size += size(inline(principal, name));
-            var quota = INLINE_QUOTA.get(principal.kind);
-            if (size > quota)
-                throw new Failure("its inline policies would have " + size + " characters together, of at most " + quota + ": give --managed");
-        }
-        var wrong = simulate(principal, policy);
-        if (!wrong.isEmpty()) throw new Failure("nothing was attached, because with the policy " + some(wrong));
-    }
-
-    static String some(List<Decision> wrong) {
-        return wrong.get(0) + (wrong.size() > 1 ? ", and " + (wrong.size() - 1) + " more decisions are not as they should be" : "");
-    }
-
-    void apply(Principal principal) {
-        var current = inline.get(subject);
-        if (managed) {
-            if (attached.add(subject)) {
-                principal.result.put("status", "created");
-                change("attachedPolicies", null, policyArn, command("detach", principal, " --policy-arn " + policyArn),
-                        () -> calls(principal).attach.accept(principal.name, policyArn));
-            }
-            if (current != null) takeOffInline(principal, current);
-        } else {
-            if (attached.contains(subject)) note(subject + ": has " + policyArn + " as well; --managed changes that one, --remove takes both off");
-            putInline(principal, current);
-        }
-        if (!dryRun) prove(principal);
-        var others = texts(principal.result.path("deniedByOthers"));
-        if (!others.isEmpty()) note(subject + ": other policies deny more than this one does: " + String.join(", ", others));
-    }
-
-    void putInline(Principal principal, ObjectNode current) {
-        var wanted = withOwn(current);
-        if (current == null) {
-            principal.result.put("status", "created");
-            change("inlinePolicy", null, wanted, command("delete", principal, " --policy-name " + policyName), () -> put(principal, wanted));
-            return;
-        }
-        noteForeign(current);
-        if (sameMeaning(current, wanted)) return;
-        principal.result.put("status", "updated");
-        change("inlinePolicy", current, wanted, putBack(principal, current), () -> put(principal, wanted));
-    }
-
-    void prove(Principal principal) {
-        var deadline = Instant.now().plus(proofDeadline);
-        for (var millis = 1000; ; millis = Math.min(2 * millis, 8000)) {
-            var wrong = simulate(principal, null);
-            if (wrong.isEmpty()) return;
-            if (Instant.now().isAfter(deadline))
-                throw new Failure("the policy " + policyName + " is attached, but after " + proofDeadline.toSeconds() + " s IAM's simulator says: "
-                        + some(wrong) + "; run the same command again, or take it off: " + spec.name() + " --remove --" + principal.kind + "-names "
-                        + principal.name + " --policy-name " + policyName + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile)));
-            note(subject + ": attached; waiting for IAM's simulator to show it, " + wrong.size() + " decisions to go ...");
-            pause(millis);
-        }
-    }
-
-    // Removing
-
-    void remove(Principal principal) {
-        if (inline.containsKey(subject)) takeOffInline(principal, inline.get(subject));
-        if (!attached.contains(subject)) return;
-        if (isForeign(managedPolicy)) {
-            note(subject + ": left " + policyArn + " attached, which is not this script's");
-            return;
-        }
-        principal.result.put("status", "deleted");
-        change("attachedPolicies", policyArn, null, command("attach", principal, " --policy-arn " + policyArn),
-                () -> unlessGone(() -> calls(principal).detach.accept(principal.name, policyArn)));
-        attached.remove(subject);
-    }
-
-    /** Takes off the whole policy, or its own statements from among others. */
-    void takeOffInline(Principal principal, ObjectNode current) {
-        if (isForeign(current)) {
-            note(subject + ": left its inline policy " + policyName + " alone, which is not this script's");
-            return;
-        }
-        var kept = foreign(current).isEmpty() ? null : current.deepCopy();
-        if (kept != null) kept.putArray("Statement").addAll(foreign(current));
-        if (!principal.status().equals("created")) principal.result.put("status", remove ? "deleted" : "updated");
-        change("inlinePolicy", current, kept, putBack(principal, current), () -> {
-            if (kept != null) put(principal, kept);
-            else unlessGone(() -> calls(principal).delete.accept(principal.name, policyName));
-        });
-    }
-
-    void removeManagedPolicy() {
-        subject = policyArn;
-        if (managedPolicy == null || isForeign(managedPolicy)) return;
-        if (!attached.isEmpty() || !foreign(managedPolicy).isEmpty()) {
-            note(subject + ": kept, because it "
-                    + (attached.isEmpty() ? "has statements that are not this script's" : "is attached to " + String.join(", ", attached)));
-            return;
-        }
-        var undo = aws("iam create-policy --policy-name " + policyName + " --policy-document " + quote(managedPolicy.toString())
-                + (managedDescription == null ? "" : " --description " + quote(managedDescription)));
-        change("policy", managedPolicy, null, undo, () -> unlessGone(() -> {
-            oldVersions().forEach(this::deleteVersion);
-            iam.deletePolicy(r -> r.policyArn(policyArn));
-        }));
-    }
-
-    // The managed policy
-
-    void readManagedPolicy() {
-        subject = policyArn;
-        try {
-            var shown = iam.getPolicy(r -> r.policyArn(policyArn)).policy();
-            managedVersion = shown.defaultVersionId();
-            managedDescription = shown.description();
-        } catch (NoSuchEntityException e) {
-            return;
-        }
-        managedPolicy = (ObjectNode) parse(decode(iam.getPolicyVersion(r -> r.policyArn(policyArn).versionId(managedVersion)).policyVersion().document()));
-        for (var page : iam.listEntitiesForPolicyPaginator(r -> r.policyArn(policyArn))) {
-            page.policyRoles().forEach(role -> attached.add("role/" + role.roleName()));
-            page.policyGroups().forEach(group -> attached.add("group/" + group.groupName()));
-            page.policyUsers().forEach(user -> attached.add("user/" + user.userName()));
-        }
-    }
-
-    void bringManagedPolicyInLine(List<Principal> principals) {
-        subject = policyArn;
-        var wanted = withOwn(managedPolicy);
-        if (managedPolicy != null) noteForeign(managedPolicy);
-        principals.forEach(principal -> principal.result.put("policyArn", policyArn));
-        if (managedPolicy == null) {
-            change("policy", null, wanted, aws("iam delete-policy --policy-arn " + policyArn), () -> unlessThere(wanted, () -> iam.createPolicy(r ->
-                    r.policyName(policyName).policyDocument(wanted.toString()).description("Denies changes of protected CodeCommit branches"))));
-        } else if (!sameMeaning(managedPolicy, wanted)) {
-            var others = new TreeSet<>(attached);
-            principals.forEach(principal -> others.remove(principal.toString()));
-            if (!others.isEmpty()) note(subject + ": changes for others as well who have it attached: " + String.join(", ", others));
-            principals.stream().filter(principal -> !principal.result.has("error")).forEach(principal -> principal.result.put("status", "updated"));
-            var undo = aws("iam set-default-policy-version --policy-arn " + policyArn + " --version-id " + managedVersion);
-            change("policy", managedPolicy, wanted, undo, () -> {
-                var old = oldVersions();
-                if (old.size() + 1 >= MANAGED_VERSIONS) deleteVersion(old.get(0));
-                unlessThere(wanted, () -> iam.createPolicyVersion(r -> r.policyArn(policyArn).policyDocument(wanted.toString()).setAsDefault(true)));
-            });
-        }
-    }
-
-    /** What a creation is refused for may be its own work, if an answer was lost, or that of another operator who wants the same. */
-    void unlessThere(ObjectNode wanted, Runnable creation) {
-        try {
-            creation.run();
-        } catch (EntityAlreadyExistsException | LimitExceededException e) {
-            readManagedPolicy();
-            if (managedPolicy == null || !sameMeaning(managedPolicy, wanted))
-                throw new Failure(reason(e) + "; choose another --policy-name, or run the same command again", e);
-        }
-    }
-
-    /** All versions but the default, oldest first. */
-    List<PolicyVersion> oldVersions() {
-        return iam.listPolicyVersionsPaginator(r -> r.policyArn(policyArn)).versions().stream().filter(version -> !version.isDefaultVersion())
-                .sorted(Comparator.comparing(version -> Integer.valueOf(version.versionId().substring(1)))).toList();
-    }
-
-    void deleteVersion(PolicyVersion version) {
-        unlessGone(() -> iam.deletePolicyVersion(r -> r.policyArn(policyArn).versionId(version.versionId())));
-    }
-
-    // Documents
-
-    /** The policy with the wanted statements in the place of its own ones; all others as they are. */
-    ObjectNode withOwn(ObjectNode current) {
-        if (current == null) return policy;
-        if (isForeign(current)) throw new Failure("there is a policy " + policyName + " already, which is not this script's; choose another --policy-name");
-        var merged = current.deepCopy();
-        merged.putArray("Statement").addAll(foreign(current)).addAll(statements(policy));
+        var merged = present.deepCopy();
+        merged.putArray("Statement").addAll(foreignStatements(present, OWN_SIDS)).addAll(statements(wantedPolicy));
         return merged;
     }
 
-    void noteForeign(ObjectNode current) {
-        var sids = foreign(current).stream().map(statement -> statement.path("Sid").asText("(no Sid)")).collect(Collectors.joining(", "));
-        if (!sids.isEmpty()) note(subject + ": kept statements of " + policyName + " that are not this script's: " + sids);
-    }
-
-    static List<JsonNode> foreign(ObjectNode policy) {
-        return statements(policy).stream().filter(statement -> !OWN_SIDS.contains(statement.path("Sid").asText())).toList();
-    }
-
     static boolean isForeign(ObjectNode policy) {
-        return foreign(policy).size() == statements(policy).size();
+        return foreignStatements(policy, OWN_SIDS).size() == statements(policy).size();
     }
 
+    void noteForeignStatements(String resource, ObjectNode policy) {
+        var foreign = foreignStatements(policy, OWN_SIDS);
+        if (!foreign.isEmpty()) {
+            note(resource + ": kept statements of " + policyName + " that are not this script's: " + sids(foreign));
+        }
+    }
+
+    /** What IAM counts of a policy: everything but white space. */
     static int size(String document) {
         return document.replaceAll("\\s", "").length();
     }
 
-    /** IAM gives documents back percent-encoded. */
-    static String decode(String document) {
-        return URLDecoder.decode(document, StandardCharsets.UTF_8);
+    Optional<String> inlineText(Principal principal, String name) {
+        try {
+            return Optional.of(percentDecoded(operations(principal).getInline().apply(principal.name, name)));
+        } catch (NoSuchEntityException e) {
+            return Optional.empty();
+        }
     }
 
-    /** A deletion that is repeated because its answer was lost finds it gone. */
+    void putInline(Principal principal) {
+        var present = principal.inlinePolicy;
+        var wanted = withOwnStatements(present);
+        Runnable put = () -> operations(principal).putInline().put(principal.name, policyName, wanted.toString());
+        if (present == null) {
+            change(Change.creation(principal.toString(), "inlinePolicy", wanted),
+                    command("delete", principal, "--policy-name " + policyName), put);
+            return;
+        }
+        noteForeignStatements(principal.toString(), present);
+        if (!sameMeaning(present, wanted)) {
+            change(Change.update(principal.toString(), "inlinePolicy", present, wanted), putBack(principal), put);
+        }
+    }
+
+    /** Takes off the inline policy of our name; if it has statements of others, only our own. */
+    void takeOffInline(Principal principal) {
+        var present = principal.inlinePolicy;
+        if (present == null) {
+            return;
+        }
+        if (isForeign(present)) {
+            note(principal + ": left its inline policy " + policyName + " alone, which is not this script's");
+            return;
+        }
+        checkChangeable(principal);
+        var others = foreignStatements(present, OWN_SIDS);
+        var kept = others.isEmpty() ? null : present.deepCopy();
+        if (kept != null) {
+            kept.putArray("Statement").addAll(others);
+        }
+        var change = remove ? Change.deletion(principal.toString(), "inlinePolicy", present, kept)
+                : Change.update(principal.toString(), "inlinePolicy", present, kept);
+        change(change, putBack(principal), () -> {
+            if (kept != null) {
+                operations(principal).putInline().put(principal.name, policyName, kept.toString());
+            } else {
+                unlessGone(() -> operations(principal).deleteInline().apply(principal.name, policyName));
+            }
+        });
+    }
+
+    /** The command that puts the inline policy back as it is now. */
+    String putBack(Principal principal) {
+        return command("put", principal, "--policy-name " + policyName + " --policy-document "
+                + quote(principal.inlinePolicy.toString()));
+    }
+
+    /** An AWS CLI command for a policy of a principal. */
+    String command(String verb, Principal principal, String policy) {
+        return aws("iam " + verb + "-" + principal.kind + "-policy --" + principal.kind + "-name " + principal.name
+                + " " + policy);
+    }
+
+    /** A deletion that is repeated because its answer was lost finds nothing more to delete. */
     static void unlessGone(Runnable deletion) {
         try {
             deletion.run();
@@ -597,104 +587,461 @@ class ApplyBranchDeny implements Callable<Integer> {
         }
     }
 
-    // Calls
+    /** The customer managed policy of our name. */
+    class ManagedPolicy {
+        final String arn = "arn:" + caller.partition() + ":iam::" + caller.account() + ":policy/" + policyName;
+        /** As it is; null if there is none. */
+        ObjectNode document;
+        private String description;
+        private String defaultVersion;
+        /** Principals, as kind/name. */
+        private final Set<String> attachedTo = new TreeSet<>();
+        private boolean isInLine;
 
-    /** IAM has each operation once for every kind of principal. All take the principal's name first, then the policy's name or ARN. */
-    record Calls(UnaryOperator<String> arn, Function<String, SdkIterable<String>> inlineNames, BinaryOperator<String> inline, Put put,
-            BiConsumer<String, String> delete, BiConsumer<String, String> attach, BiConsumer<String, String> detach) { }
+        /** Whether it exists. */
+        boolean read() {
+            try {
+                var policy = iam.getPolicy(r -> r.policyArn(arn)).policy();
+                description = policy.description();
+                defaultVersion = policy.defaultVersionId();
+            } catch (NoSuchEntityException e) {
+                return false;
+            }
+            document = parsedPolicy(percentDecoded(iam.getPolicyVersion(
+                    r -> r.policyArn(arn).versionId(defaultVersion)).policyVersion().document()));
+            for (var page : iam.listEntitiesForPolicyPaginator(r -> r.policyArn(arn))) {
+                page.policyRoles().forEach(role -> attachedTo.add("role/" + role.roleName()));
+                page.policyGroups().forEach(group -> attachedTo.add("group/" + group.groupName()));
+                page.policyUsers().forEach(user -> attachedTo.add("user/" + user.userName()));
+            }
+            return true;
+        }
 
-    interface Put {
-        void put(String name, String policyName, String document);
+        boolean isAttachedTo(Principal principal) {
+            return attachedTo.contains(principal.toString());
+        }
+
+        /** Creates or updates the policy, once for all principals. */
+        void bringInLine() {
+            if (isInLine) {
+                return;
+            }
+            naming(arn, () -> {
+                if (document == null) {
+                    create();
+                } else {
+                    update();
+                }
+                return arn;
+            });
+            isInLine = true;
+        }
+
+        private void create() {
+            try {
+                if (!dryRun) {
+                    iam.createPolicy(r -> r.policyName(policyName).policyDocument(wantedPolicy.toString())
+                            .description("Denies changes of protected CodeCommit branches"));
+                }
+            } catch (EntityAlreadyExistsException e) {
+                if (!read() || !sameMeaning(document, wantedPolicy)) {
+                    throw e;
+                }
+                if (!isDoubtful(e)) {
+                    note(arn + ": someone else created it in the meantime");
+                    return;
+                }
+            }
+            record(Change.creation(arn, "policy", wantedPolicy), aws("iam delete-policy --policy-arn " + arn));
+        }
+
+        private void update() {
+            var wanted = withOwnStatements(document);
+            noteForeignStatements(arn, document);
+            if (sameMeaning(document, wanted)) {
+                return;
+            }
+            var others = new TreeSet<>(attachedTo);
+            principals.forEach(principal -> others.remove(principal.toString()));
+            if (!others.isEmpty()) {
+                note(arn + ": changes for others as well who have it attached: " + String.join(", ", others));
+            }
+            change(Change.update(arn, "policy", document, wanted),
+                    aws("iam set-default-policy-version --policy-arn " + arn + " --version-id " + defaultVersion),
+                    () -> addVersion(wanted));
+        }
+
+        private void addVersion(ObjectNode wanted) {
+            var old = oldVersions();
+            if (old.size() + 1 >= MANAGED_VERSIONS) {
+                deleteVersion(old.get(0));
+            }
+            try {
+                iam.createPolicyVersion(r -> r.policyArn(arn).policyDocument(wanted.toString()).setAsDefault(true));
+            } catch (LimitExceededException e) {
+                if (!read() || !sameMeaning(document, wanted)) { // not by an attempt whose answer was lost
+                    throw e;
+                }
+            }
+        }
+
+        void attach(Principal principal) {
+            if (!isAttachedTo(principal)) {
+                change(Change.creation(principal.toString(), "attachedPolicies", arn),
+                        command("detach", principal, "--policy-arn " + arn),
+                        () -> naming(arn, () -> operations(principal).attach().apply(principal.name, arn)));
+                attachedTo.add(principal.toString());
+            }
+        }
+
+        void detach(Principal principal) {
+            if (!isAttachedTo(principal)) {
+                return;
+            }
+            if (isForeign(document)) {
+                note(principal + ": left " + arn + " attached, which is not this script's");
+                return;
+            }
+            checkChangeable(principal);
+            change(Change.deletion(principal.toString(), "attachedPolicies", arn, null),
+                    command("attach", principal, "--policy-arn " + arn),
+                    () -> unlessGone(() -> operations(principal).detach().apply(principal.name, arn)));
+            attachedTo.remove(principal.toString());
+        }
+
+        /** Deletes the policy unless someone has it attached or added statements to it. */
+        void deleteUnused() {
+            if (document == null || isForeign(document)) {
+                return;
+            }
+            if (!attachedTo.isEmpty()) {
+                note(arn + ": kept, because it is attached to " + String.join(", ", attachedTo));
+                return;
+            }
+            if (!foreignStatements(document, OWN_SIDS).isEmpty()) {
+                note(arn + ": kept, because it has statements that are not this script's");
+                return;
+            }
+            var creation = new TreeMap<>(Map.of("PolicyName", policyName, "PolicyDocument", document.toString()));
+            if (description != null) {
+                creation.put("Description", description);
+            }
+            change(Change.deletion(arn, "policy", document, null), aws("iam create-policy", creation), () -> {
+                oldVersions().forEach(version -> deleteVersion(version));
+                unlessGone(() -> iam.deletePolicy(r -> r.policyArn(arn)));
+            });
+        }
+
+        /** All versions but the default one, the oldest first. */
+        private List<PolicyVersion> oldVersions() {
+            return iam.listPolicyVersionsPaginator(r -> r.policyArn(arn)).versions().stream()
+                    .filter(version -> !version.isDefaultVersion())
+                    .sorted(Comparator.comparing(version -> Integer.valueOf(version.versionId().substring(1))))
+                    .toList();
+        }
+
+        private void deleteVersion(PolicyVersion version) {
+            unlessGone(() -> iam.deletePolicyVersion(r -> r.policyArn(arn).versionId(version.versionId())));
+        }
     }
 
-    final Map<String, Calls> calls = Map.of(
-            "role", new Calls(name -> iam.getRole(r -> r.roleName(name)).role().arn(),
+    /** One request of each kind that the policy has to decide. */
+    List<Question> questions() {
+        var names = repositories.all ? List.of("any-repository") : repositories.names;
+        var inside = names.stream().distinct().map(name -> repositoryArn(name)).toList();
+        var wanted = references(branches).stream().map(reference -> reference.replaceAll("[*?]", "x")).toList();
+        var free = references(Stream.of("unprotected", "x", "0/1", "another-unprotected-branch")
+                .filter(name -> branches.stream().noneMatch(pattern -> matches(pattern, name))).toList());
+        var repositoryActions = allowAdministration ? Set.<String>of() : REPOSITORY_ACTIONS;
+        var templateActions = allowAdministration ? Set.<String>of() : TEMPLATE_ACTIONS;
+        var all = new TreeSet<>(BRANCH_ACTIONS);
+        all.addAll(REPOSITORY_ACTIONS);
+
+        var questions = new ArrayList<Question>();
+        for (var reference : wanted) {
+            questions.add(new Question(ONE_VALUE, List.of(reference), BRANCH_ACTIONS, inside, BRANCH_ACTIONS));
+        }
+        var mixed = Stream.concat(free.stream().limit(1), wanted.stream().limit(1)).toList();
+        questions.add(new Question(LIST, mixed, BRANCH_ACTIONS, inside, BRANCH_ACTIONS));
+        if (!free.isEmpty()) {
+            questions.add(new Question(ONE_VALUE, free.subList(0, 1), BRANCH_ACTIONS, inside, Set.of()));
+            questions.add(new Question(LIST, free, BRANCH_ACTIONS, inside, Set.of()));
+        }
+        questions.add(new Question(null, List.of(), all, inside, repositoryActions));
+        questions.add(new Question(null, List.of(), TEMPLATE_ACTIONS, List.of("*"), templateActions));
+        if (!repositories.all) {
+            questions.add(new Question(ONE_VALUE, wanted.subList(0, 1), all, List.of(inside.get(0) + OTHER), Set.of()));
+        }
+        return questions;
+    }
+
+    static boolean matches(String pattern, String branch) {
+        return branch.matches(("\\Q" + pattern + "\\E").replace("*", "\\E.*\\Q").replace("?", "\\E.\\Q"));
+    }
+
+    static Set<String> actions(String... names) {
+        return Stream.of(names).map(name -> "codecommit:" + name).collect(Collectors.toCollection(TreeSet::new));
+    }
+
+    /** IAM's policy simulator. */
+    class Simulator {
+        private final List<Question> questions;
+        private final Set<String> unknownActions = new TreeSet<>();
+
+        Simulator(List<Question> questions) {
+            this.questions = questions;
+        }
+
+        /** @param addition a policy that is not attached yet; null to ask about the policies as they are attached */
+        Proof ask(Principal principal, ObjectNode addition) {
+            var attachedIds = Set.of(policyName, principal.kind + "_" + principal.name + "_" + policyName);
+            Predicate<String> isOurs = id -> addition == null ? attachedIds.contains(id)
+                    : id.startsWith("PolicyInputList");
+            var simulated = new ArrayList<Simulated>();
+            var wrong = new ArrayList<Decision>();
+            var others = new TreeSet<String>();
+            for (var question : questions) {
+                var decisions = decisions(principal, question, addition);
+                simulated.add(question.simulated(decisions));
+                decisions.stream().filter(decision -> decision.isWrong(isOurs)).forEach(wrong::add);
+                decisions.stream().filter(decision -> decision.isDenied() && !decision.mustBeDenied())
+                        .flatMap(decision -> decision.policies().stream()).forEach(others::add);
+            }
+            others.removeIf(id -> isOurs.test(id) || attachedIds.contains(id));
+            return new Proof(simulated, wrong, others);
+        }
+
+        /** An action that the simulator does not know is left out and named. */
+        private List<Decision> decisions(Principal principal, Question question, ObjectNode addition) {
+            var known = new TreeSet<>(question.actions());
+            known.removeAll(unknownActions);
+            try {
+                return simulate(principal, question, addition, known);
+            } catch (InvalidInputException e) {
+                var refused = known.stream().filter(action -> isRefused(principal, question, addition, action))
+                        .toList();
+                if (refused.isEmpty() || refused.size() == known.size()) {
+                    throw e; // for another reason than single actions
+                }
+                unknownActions.addAll(refused);
+                note("IAM's simulator does not know " + String.join(", ", refused) + ": denied, but not proved");
+                return decisions(principal, question, addition);
+            }
+        }
+
+        private boolean isRefused(Principal principal, Question question, ObjectNode addition, String action) {
+            try {
+                simulate(principal, question, addition, Set.of(action));
+                return false;
+            } catch (InvalidInputException e) {
+                return true;
+            }
+        }
+
+        private List<Decision> simulate(Principal principal, Question question, ObjectNode addition,
+                Set<String> actions) {
+            var request = SimulatePrincipalPolicyRequest.builder().policySourceArn(principal.arn).actionNames(actions)
+                    .resourceArns(question.resources());
+            if (addition != null) {
+                request.policyInputList(addition.toString());
+            }
+            if (question.type() != null) {
+                request.contextEntries(ContextEntry.builder().contextKeyName("codecommit:References")
+                        .contextKeyType(question.type()).contextKeyValues(question.references()).build());
+            }
+            return iam.simulatePrincipalPolicyPaginator(request.build()).evaluationResults().stream()
+                    .flatMap(result -> decisions(question, result)).toList();
+        }
+
+        /** One for each resource; whether the simulator puts them into one result or several is not documented. */
+        private Stream<Decision> decisions(Question question, EvaluationResult result) {
+            var action = result.evalActionName();
+            if (result.resourceSpecificResults().isEmpty()) {
+                return Stream.of(new Decision(question, action, result.evalResourceName(), result.evalDecision(),
+                        policies(result.matchedStatements())));
+            }
+            return result.resourceSpecificResults().stream()
+                    .map(specific -> new Decision(question, action, specific.evalResourceName(),
+                            specific.evalResourceDecision(), policies(specific.matchedStatements())));
+        }
+
+        private static Set<String> policies(List<Statement> statements) {
+            return statements.stream().map(Statement::sourcePolicyId).collect(Collectors.toSet());
+        }
+    }
+
+    /**
+     * A request that the policy has to decide.
+     *
+     * @param type of the key codecommit:References; null if the request does not have it, as the first one of a push
+     * @param mustBeDenied those of the actions that the policy has to deny; the others it must not deny
+     */
+    record Question(ContextKeyTypeEnum type, List<String> references, Set<String> actions, List<String> resources,
+            Set<String> mustBeDenied) {
+        Simulated simulated(List<Decision> decisions) {
+            var printed = type == LIST ? references : references.stream().findFirst().orElse(null);
+            var unusual = resources.stream().filter(arn -> arn.equals("*") || arn.endsWith(OTHER)).findFirst();
+            return new Simulated(printed, unusual.orElse(null),
+                    actions(decisions, PolicyEvaluationDecisionType.EXPLICIT_DENY),
+                    actions(decisions, PolicyEvaluationDecisionType.ALLOWED),
+                    actions(decisions, PolicyEvaluationDecisionType.IMPLICIT_DENY));
+        }
+
+        private static Set<String> actions(List<Decision> decisions, PolicyEvaluationDecisionType type) {
+            return decisions.stream().filter(decision -> decision.type() == type).map(Decision::action)
+                    .collect(Collectors.toCollection(TreeSet::new));
+        }
+    }
+
+    /** @param policies those whose statements decided */
+    record Decision(Question question, String action, String resource, PolicyEvaluationDecisionType type,
+            Set<String> policies) {
+        boolean isDenied() {
+            return type == PolicyEvaluationDecisionType.EXPLICIT_DENY;
+        }
+
+        boolean mustBeDenied() {
+            return question.mustBeDenied().contains(action);
+        }
+
+        /** What only other policies deny is not wrong. */
+        boolean isWrong(Predicate<String> isOurs) {
+            return mustBeDenied() ? !isDenied() : isDenied() && policies.stream().anyMatch(isOurs);
+        }
+
+        @Override
+        public String toString() {
+            var references = question.references().isEmpty() ? "no branch"
+                    : String.join(" with ", question.references());
+            return action + " on " + references + " of " + resource.replaceAll(".*:", "") + " is " + type;
+        }
+    }
+
+    /** @param wrong the decisions that are not as they have to be */
+    record Proof(List<Simulated> simulated, List<Decision> wrong, Set<String> deniedByOthers) {
+        static final Proof NONE = new Proof(List.of(), List.of(), Set.of());
+
+        boolean holds() {
+            return wrong.isEmpty();
+        }
+
+        String fault() {
+            var more = wrong.size() - 1;
+            return wrong.get(0) + (more == 0 ? "" : ", and " + more + " more decisions are not as they should be");
+        }
+    }
+
+    enum Kind {
+        ROLE(10240), GROUP(5120), USER(2048);
+
+        /** Of all inline policies of a principal together, in characters that are not white space. */
+        final int inlineQuota;
+
+        Kind(int inlineQuota) {
+            this.inlineQuota = inlineQuota;
+        }
+
+        @Override
+        public String toString() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    /** A principal, and what this run has found out about it. */
+    static class Principal {
+        final Kind kind;
+        final String name;
+        String arn;
+        /** The one of our name, as it is; null if there is none. */
+        ObjectNode inlinePolicy;
+        Proof proof = Proof.NONE;
+        /** Why a step failed; null if none did. */
+        String error;
+
+        Principal(Kind kind, String name) {
+            this.kind = kind;
+            this.name = name;
+        }
+
+        @Override
+        public String toString() {
+            return kind + "/" + name;
+        }
+    }
+
+    /**
+     * IAM's operations on one kind of principal. All take the principal's name first, then the name of an inline policy
+     * or the ARN of a managed one.
+     */
+    record Operations(UnaryOperator<String> getArn, Function<String, SdkIterable<String>> listInline,
+            BinaryOperator<String> getInline, InlinePut putInline, BiFunction<String, String, ?> deleteInline,
+            BiFunction<String, String, ?> attach, BiFunction<String, String, ?> detach) {}
+
+    interface InlinePut {
+        void put(String principalName, String policyName, String document);
+    }
+
+    final Map<Kind, Operations> operations = Map.of(
+            Kind.ROLE, new Operations(name -> iam.getRole(r -> r.roleName(name)).role().arn(),
                     name -> iam.listRolePoliciesPaginator(r -> r.roleName(name)).policyNames(),
                     (name, policy) -> iam.getRolePolicy(r -> r.roleName(name).policyName(policy)).policyDocument(),
-                    (name, policy, document) -> iam.putRolePolicy(r -> r.roleName(name).policyName(policy).policyDocument(document)),
+                    (name, policy, text) -> iam.putRolePolicy(
+                            r -> r.roleName(name).policyName(policy).policyDocument(text)),
                     (name, policy) -> iam.deleteRolePolicy(r -> r.roleName(name).policyName(policy)),
                     (name, arn) -> iam.attachRolePolicy(r -> r.roleName(name).policyArn(arn)),
                     (name, arn) -> iam.detachRolePolicy(r -> r.roleName(name).policyArn(arn))),
-            "group", new Calls(name -> iam.getGroup(r -> r.groupName(name)).group().arn(),
+            Kind.GROUP, new Operations(name -> iam.getGroup(r -> r.groupName(name)).group().arn(),
                     name -> iam.listGroupPoliciesPaginator(r -> r.groupName(name)).policyNames(),
                     (name, policy) -> iam.getGroupPolicy(r -> r.groupName(name).policyName(policy)).policyDocument(),
-                    (name, policy, document) -> iam.putGroupPolicy(r -> r.groupName(name).policyName(policy).policyDocument(document)),
+                    (name, policy, text) -> iam.putGroupPolicy(
+                            r -> r.groupName(name).policyName(policy).policyDocument(text)),
                     (name, policy) -> iam.deleteGroupPolicy(r -> r.groupName(name).policyName(policy)),
                     (name, arn) -> iam.attachGroupPolicy(r -> r.groupName(name).policyArn(arn)),
                     (name, arn) -> iam.detachGroupPolicy(r -> r.groupName(name).policyArn(arn))),
-            "user", new Calls(name -> iam.getUser(r -> r.userName(name)).user().arn(),
+            Kind.USER, new Operations(name -> iam.getUser(r -> r.userName(name)).user().arn(),
                     name -> iam.listUserPoliciesPaginator(r -> r.userName(name)).policyNames(),
                     (name, policy) -> iam.getUserPolicy(r -> r.userName(name).policyName(policy)).policyDocument(),
-                    (name, policy, document) -> iam.putUserPolicy(r -> r.userName(name).policyName(policy).policyDocument(document)),
+                    (name, policy, text) -> iam.putUserPolicy(
+                            r -> r.userName(name).policyName(policy).policyDocument(text)),
                     (name, policy) -> iam.deleteUserPolicy(r -> r.userName(name).policyName(policy)),
                     (name, arn) -> iam.attachUserPolicy(r -> r.userName(name).policyArn(arn)),
                     (name, arn) -> iam.detachUserPolicy(r -> r.userName(name).policyArn(arn))));
 
-    Calls calls(Principal principal) {
-        return calls.get(principal.kind);
+    Operations operations(Principal principal) {
+        return operations.get(principal.kind);
     }
 
-    /** An AWS CLI command. */
-    String command(String verb, Principal principal, String policy) {
-        return aws("iam " + verb + "-" + principal.kind + "-policy --" + principal.kind + "-name " + principal.name + policy);
-    }
+    //region The same in every script: command line
 
-    String putBack(Principal principal, ObjectNode document) {
-        return command("put", principal, " --policy-name " + policyName + " --policy-document " + quote(document.toString()));
-    }
-
-    void put(Principal principal, ObjectNode document) {
-        calls(principal).put.put(principal.name, policyName, document.toString());
-    }
-
-    /** The text of an inline policy, null when there is none. */
-    String inline(Principal principal, String policyName) {
-        try {
-            return decode(calls(principal).inline.apply(principal.name, policyName));
-        } catch (NoSuchEntityException e) {
-            return null;
-        }
-    }
-
-    // ---- The same in every script: options, clients, output, errors ----
-
-    static final ObjectMapper JSON = new ObjectMapper();
-
-    @Option(names = "--region", paramLabel = "REGION", description = "AWS Region. Default: AWS_REGION, else the profile's.")
+    @Option(names = "--region", paramLabel = "REGION",
+            description = "AWS Region. Default: AWS_REGION, else the profile's.")
     String region;
 
-    @Option(names = "--profile", paramLabel = "NAME", description = "Profile of the AWS configuration files. Goes before credentials in the environment.")
+    @Option(names = "--profile", paramLabel = "NAME",
+            description = "Profile of the AWS configuration files. Goes before credentials in the environment.")
     String profile;
 
-    @Option(names = "--print", paramLabel = "POINTER", description = "Prints only the value at this JSON Pointer of the result, without quotes, e.g. /status.")
+    @Option(names = "--print", paramLabel = "POINTER",
+            description = "Prints only the value at this JSON Pointer of the result, without quotes, e.g. /status.")
     JsonPointer print;
 
-    @Option(names = {"-v", "--verbose"}, description = "Prints every AWS call, and the stack trace of an error, to stderr.")
+    @Option(names = {"-v", "--verbose"},
+            description = "Prints every AWS call, and the stack trace of an error, to stderr.")
     boolean verbose;
 
     @Spec
     CommandSpec spec;
 
-    /** What is being worked on: stands in front of the message of an error. */
-    String subject = "";
-
-    private AwsCredentialsProvider credentials;
-    private Identity identity;
-
     CommandLine commandLine() {
         return new CommandLine(this)
-                .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8)) // JSON is UTF-8, whatever the terminal's encoding
+                // JSON is UTF-8, whatever the terminal's encoding.
+                .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8))
                 .setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8))
                 .setUsageHelpAutoWidth(true)
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
-                .registerConverter(JsonPointer.class, text -> {
-                    if (text.startsWith("/")) return JsonPointer.compile(text);
-                    throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
-                })
+                .registerConverter(JsonPointer.class, text -> jsonPointer(text))
                 .setParameterExceptionHandler((e, args) -> {
-                    var near = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.of();
-                    note(e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + (near.isEmpty() ? "" : "; did you mean " + near.get(0) + "?")
-                            + " (help: " + spec.name() + " --help)");
+                    note(usageError(e) + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -703,106 +1050,273 @@ class ApplyBranchDeny implements Callable<Integer> {
                 });
     }
 
-    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
-        return client(builder, AwsRetryStrategy.standardRetryStrategy());
-    }
-
-    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
-        useProxies(System.getenv());
-        // The JDK knows the proxies.
-        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false));
-        return builder.httpClientBuilder(http).region(Region.of(region())).credentialsProvider(credentials()).overrideConfiguration(o -> {
-            o.retryStrategy(retries);
-            if (profile != null) o.defaultProfileName(profile);
-            if (!verbose) return;
-            o.addExecutionInterceptor(new ExecutionInterceptor() {
-                @Override
-                public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
-                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME)
-                            + ": HTTP " + context.httpResponse().statusCode());
-                }
-            });
-        }).build();
-    }
-
-    /**
-     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY, for Git and for the STS client behind a profile too. Of itself the SDK takes HTTP_PROXY
-     * even for https, and no domains in NO_PROXY.
-     */
-    static void useProxies(Map<String, String> environment) {
-        UnaryOperator<String> variable = name -> environment.getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
-        for (var scheme : List.of("http", "https")) {
-            var proxy = variable.apply(scheme + "_proxy");
-            if (proxy.isEmpty()) continue;
-            var parts = Pattern.compile("(?:https?://)?(?:([^:@/]*):([^@/]*)@)?([\\w.-]+|\\[[\\da-fA-F:]+])(?::(\\d+))?/?").matcher(proxy);
-            if (!parts.matches()) throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY is not of the form http://HOST:PORT");
-            System.setProperty(scheme + ".proxyHost", parts.group(3));
-            System.setProperty(scheme + ".proxyPort", parts.group(4) == null ? "80" : parts.group(4));
-            if (parts.group(1) == null) continue;
-            UnaryOperator<String> decode = text -> URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
-            var signIn = new PasswordAuthentication(decode.apply(parts.group(1)), decode.apply(parts.group(2)).toCharArray());
-            System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // without this, no Basic for https
-            Authenticator.setDefault(new Authenticator() {
-                @Override
-                protected PasswordAuthentication getPasswordAuthentication() {
-                    return getRequestorType() == RequestorType.PROXY ? signIn : null;
-                }
-            });
+    static JsonPointer jsonPointer(String text) {
+        if (!text.startsWith("/")) {
+            throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
         }
-        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+")).map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty());
-        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct.map(host -> "|" + host + "|*." + host).collect(Collectors.joining()));
-        System.setProperty("software.amazon.awssdk.http.service.impl", "software.amazon.awssdk.http.urlconnection.UrlConnectionSdkHttpService");
+        return JsonPointer.compile(text);
     }
 
-    AwsCredentialsProvider credentials() {
-        if (credentials == null) credentials = profile != null ? ProfileCredentialsProvider.create(profile) : DefaultCredentialsProvider.builder().build();
-        return credentials;
-    }
-
-    String region() {
-        if (region != null) return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
-        try {
-            return region = DefaultAwsRegionProviderChain.builder().profileName(profile).build().getRegion().id();
-        } catch (SdkClientException e) {
-            throw new Failure("no Region: give --region or set AWS_REGION", e);
-        }
-    }
-
-    /** Whose credentials these are: decides account and partition. */
-    record Identity(String account, String partition) { }
-
-    /** Asks STS once, which needs no permission. */
-    Identity identity() {
-        if (identity != null) return identity;
-        try (var sts = client(StsClient.builder())) {
-            var caller = sts.getCallerIdentity();
-            return identity = new Identity(caller.account(), caller.arn().split(":")[1]);
-        }
+    String usageError(ParameterException e) {
+        var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
+        var similar = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.<String>of();
+        return message + (similar.isEmpty() ? "" : "; did you mean " + similar.get(0) + "?");
     }
 
     /** The value, if it has the form; else exit code 2 and what is right. */
-    String check(String what, String value, String form, String right) {
-        if (value.matches(form)) return value;
-        throw wrong(what + " '" + value + "': give " + right);
+    String check(String option, String value, String form, String right) {
+        if (value.matches(form)) {
+            return value;
+        }
+        throw wrong(option + " '" + value + "': must be " + right);
     }
 
     ParameterException wrong(String message) {
         return new ParameterException(spec.commandLine(), message);
     }
 
-    /** What every result begins with. */
-    ObjectNode result(String status) {
-        return JSON.createObjectNode().put("status", status).put("account", identity().account()).put("region", region());
+    //endregion
+
+    //region The same in every script: AWS clients
+
+    private AwsCredentialsProvider credentials;
+    /** Known once {@link #connect} has returned. */
+    Caller caller;
+
+    /** Whose credentials these are. */
+    record Caller(String account, String partition, String arn) {}
+
+    /**
+     * Finds the credentials and asks STS whose they are, which needs no permission. Comes after the options are checked
+     * and before anything else is read or changed, so that a missing sign-in is told by its own reason.
+     */
+    void connect() {
+        region();
+        checkConfigurationFiles();
+        if (profile != null) {
+            System.setProperty("aws.profile", profile); // for the clients that the SDK makes itself to sign in
+        }
+        credentials = profile != null ? ProfileCredentialsProvider.create(profile)
+                : DefaultCredentialsProvider.builder().build();
+        useProxies(System.getenv());
+        useCaBundle(System.getenv("AWS_CA_BUNDLE"));
+        System.setProperty("software.amazon.awssdk.http.service.impl", HttpService.class.getName());
+        try {
+            credentials.resolveCredentials();
+        } catch (SdkException e) {
+            throw new Failure(whyNotSignedIn(e), e);
+        }
+        try (var sts = client(StsClient.builder())) {
+            var identity = sts.getCallerIdentity();
+            caller = new Caller(identity.account(), identity.arn().split(":")[1], identity.arn());
+        }
     }
 
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
+        return client(builder, AwsRetryStrategy.standardRetryStrategy());
+    }
+
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
+        return builder.region(Region.of(region())).credentialsProvider(credentials).overrideConfiguration(o -> {
+            o.retryStrategy(retries);
+            if (profile != null) {
+                o.defaultProfileName(profile);
+            }
+            if (verbose) {
+                o.addExecutionInterceptor(new CallLog());
+            }
+        }).build();
+    }
+
+    class CallLog implements ExecutionInterceptor {
+        @Override
+        public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
+            note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " "
+                    + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME) + ": HTTP "
+                    + context.httpResponse().statusCode());
+        }
+    }
+
+    /**
+     * The HTTP client of all of the SDK's clients, those that it makes itself to assume a profile's role included. The
+     * JDK opens the connections, by the proxies and certificates that Git uses, too.
+     */
+    public static class HttpService implements SdkHttpService, SdkHttpClient.Builder<HttpService> {
+        @Override
+        public HttpService createHttpClientBuilder() {
+            return this;
+        }
+
+        @Override
+        public SdkHttpClient buildWithDefaults(AttributeMap defaults) {
+            return UrlConnectionHttpClient.create(HttpService::open);
+        }
+
+        private static HttpURLConnection open(URI uri) {
+            try {
+                return (HttpURLConnection) uri.toURL().openConnection();
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+    }
+
+    /**
+     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY. Of itself the SDK takes HTTP_PROXY even for https, and
+     * no domains in NO_PROXY.
+     */
+    static void useProxies(Map<String, String> environment) {
+        UnaryOperator<String> variable = name -> environment
+                .getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
+        for (var scheme : List.of("http", "https")) {
+            var proxy = variable.apply(scheme + "_proxy");
+            if (!proxy.isEmpty()) {
+                useProxy(scheme, proxy);
+            }
+        }
+        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+"))
+                .map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty())
+                .map(host -> "|" + host + "|*." + host).collect(Collectors.joining());
+        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct);
+    }
+
+    static void useProxy(String scheme, String proxy) {
+        var form = "(?:https?://)?(?:(?<user>[^:@/]*):(?<password>[^@/]*)@)?(?<host>[\\w.-]+|\\[[\\da-fA-F:]+])"
+                + "(?::(?<port>\\d+))?/?";
+        var parts = Pattern.compile(form).matcher(proxy);
+        if (!parts.matches()) {
+            throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY must be of the form http://HOST:PORT");
+        }
+        System.setProperty(scheme + ".proxyHost", parts.group("host"));
+        System.setProperty(scheme + ".proxyPort", Objects.requireNonNullElse(parts.group("port"), "80"));
+        if (parts.group("user") == null) {
+            return;
+        }
+        var signIn = new PasswordAuthentication(percentDecoded(parts.group("user")),
+                percentDecoded(parts.group("password")).toCharArray());
+        System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // the JDK's default has no Basic for https
+        Authenticator.setDefault(new Authenticator() {
+            @Override
+            protected PasswordAuthentication getPasswordAuthentication() {
+                return getRequestorType() == RequestorType.PROXY ? signIn : null;
+            }
+        });
+    }
+
+    static String percentDecoded(String text) {
+        return URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
+    }
+
+    /** Makes the JDK trust the certificates of a PEM file in the place of its own, as the AWS CLI does. */
+    static void useCaBundle(String file) {
+        if (file == null || file.isEmpty()) {
+            return;
+        }
+        try (var in = Files.newInputStream(Path.of(file))) {
+            var trusted = KeyStore.getInstance(KeyStore.getDefaultType());
+            trusted.load(null);
+            for (var certificate : CertificateFactory.getInstance("X.509").generateCertificates(in)) {
+                trusted.setCertificateEntry("certificate-" + trusted.size(), certificate);
+            }
+            var managers = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+            managers.init(trusted);
+            var context = SSLContext.getInstance("TLS");
+            context.init(null, managers.getTrustManagers(), null);
+            HttpsURLConnection.setDefaultSSLSocketFactory(context.getSocketFactory());
+        } catch (IOException | InvalidPathException | GeneralSecurityException e) {
+            throw new Failure("AWS_CA_BUNDLE " + file + " must be a PEM file of certificates: " + reason(e), e);
+        }
+    }
+
+    /** What the SDK cannot parse would show up as a missing Region or missing credentials. */
+    static void checkConfigurationFiles() {
+        ProfileFileLocation.configurationFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CONFIGURATION));
+        ProfileFileLocation.credentialsFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CREDENTIALS));
+    }
+
+    static void checkConfigurationFile(Path file, ProfileFile.Type type) {
+        try {
+            ProfileFile.builder().content(file).type(type).build();
+        } catch (IllegalArgumentException | IllegalStateException e) {
+            throw new Failure(file + ": " + reason(e), e);
+        }
+    }
+
+    String whyNotSignedIn(SdkException failure) {
+        var profiles = ProfileFile.defaultProfileFile().profiles();
+        var name = profile != null ? profile : ProfileFileSystemSetting.AWS_PROFILE.getStringValueOrThrow();
+        if (!profiles.containsKey(name)) {
+            if (name.equals("default")) {
+                return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in";
+            }
+            return "no profile " + name + " in the AWS configuration files; there are: "
+                    + String.join(", ", new TreeSet<>(profiles.keySet()));
+        }
+        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name))
+                + signInHint(name, profiles.get(name));
+    }
+
+    /** Why a profile gives no credentials; the SDK's chain has only that all of its members failed. */
+    static SdkException failureOf(String profile) {
+        try (var provider = ProfileCredentialsProvider.create(profile)) {
+            provider.resolveCredentials();
+            throw new IllegalStateException("profile " + profile + " has credentials now");
+        } catch (SdkException e) {
+            return e;
+        }
+    }
+
+    static String signInHint(String name, Profile profile) {
+        if (profile.property("login_session").isPresent()) {
+            return "; sign in with: aws login --profile " + name;
+        }
+        if (profile.property("sso_session").isPresent() || profile.property("sso_start_url").isPresent()) {
+            return "; sign in with: aws sso login --profile " + name;
+        }
+        if (profile.property("mfa_serial").isPresent()) {
+            return "; it asks for MFA, which only the AWS CLI can do: "
+                    + "eval \"$(aws configure export-credentials --profile " + name + " --format env)\"";
+        }
+        return "";
+    }
+
+    String region() {
+        if (region == null) {
+            region = configuredRegion();
+        }
+        return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+    }
+
+    private String configuredRegion() {
+        checkConfigurationFiles();
+        try {
+            return DefaultAwsRegionProviderChain.builder().profileName(profile).build().getRegion().id();
+        } catch (SdkClientException e) {
+            throw new Failure("no Region: use --region or set AWS_REGION", e);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: output and errors
+
+    /** What is not known yet, as in a dry run, is left out. */
+    static final ObjectMapper JSON = new ObjectMapper().setDefaultPropertyInclusion(JsonInclude.Include.NON_NULL);
+
     /** Prints the result, or the part of it that --print asks for. */
-    int finish(ObjectNode result, int exitCode) {
-        var part = print == null ? result : result.at(print);
-        var planned = result.path("status").asText().startsWith("would") ? " in a dry run" : "";
-        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + planned + ": " + result);
+    int print(Object result, int exitCode) {
+        JsonNode document = JSON.valueToTree(result);
+        var part = print == null ? document : document.at(print);
+        if (part.isMissingNode()) {
+            throw new Failure("the result has nothing at " + print + ": " + document);
+        }
         var out = spec.commandLine().getOut();
         out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
-        if (out.checkError()) throw new Failure("this result could not be written to stdout: " + result);
+        if (out.checkError()) {
+            throw new Failure("stdout cannot be written to; the result is: " + document);
+        }
         return exitCode;
     }
 
@@ -811,33 +1325,79 @@ class ApplyBranchDeny implements Callable<Integer> {
     }
 
     void fail(Exception e) {
-        note((subject.isEmpty() ? "" : subject + ": ") + reason(e));
-        if (verbose) e.printStackTrace(spec.commandLine().getErr());
+        note(reason(e));
+        if (verbose) {
+            e.printStackTrace(spec.commandLine().getErr());
+        }
     }
 
     /** In one line: the error code and message of AWS, or what else went wrong. */
     static String reason(Throwable e) {
-        if (e instanceof AwsServiceException aws && aws.awsErrorDetails() != null) {
-            var code = aws.awsErrorDetails().errorCode() == null ? "HTTP " + aws.statusCode() : aws.awsErrorDetails().errorCode();
-            var message = aws.awsErrorDetails().errorMessage() == null ? "" : ": " + aws.awsErrorDetails().errorMessage().replaceAll("\\s+", " ");
-            return code + message + " (request id " + aws.requestId() + ")" + (code.contains("Expired") ? "; sign in again" : "");
+        if (e instanceof AwsServiceException answer && answer.awsErrorDetails() != null) {
+            return reason(answer);
         }
-        for (var cause = e; cause != null; cause = cause.getCause())
-            if (cause instanceof UnknownHostException) return "unknown host " + cause.getMessage() + "; see to --region, AWS_ENDPOINT_URL and the network";
-        var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage().lines().findFirst().orElse("");
-        if (text.startsWith("Unable to load credentials")) return "no AWS credentials: give --profile, set AWS_PROFILE, or sign in";
-        return text.length() > 2000 ? text.substring(0, 2000) + " ..." : text;
+        for (var cause = e; cause != null; cause = cause.getCause()) {
+            if (cause instanceof UnknownHostException) {
+                return "unknown host " + cause.getMessage() + "; check --region, AWS_ENDPOINT_URL and the network";
+            }
+            if (cause instanceof CertPathBuilderException) {
+                return "the certificate of the other side is not trusted: if a proxy inspects TLS, set AWS_CA_BUNDLE to"
+                        + " a PEM file of its CA";
+            }
+        }
+        var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
+        var line = text.lines().findFirst().orElse("");
+        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
     }
 
-    static void pause(long millis) {
+    private static String reason(AwsServiceException answer) {
+        var details = answer.awsErrorDetails();
+        var code = Objects.requireNonNullElse(details.errorCode(), "HTTP " + answer.statusCode());
+        var message = details.errorMessage() == null ? "" : ": " + details.errorMessage().replaceAll("\\s+", " ");
+        return code + message + " (request id " + answer.requestId() + ")"
+                + (code.contains("Expired") ? "; sign in again" : "");
+    }
+
+    /** Whether the same call may succeed later: a lost connection, an error of the service, throttling. */
+    static boolean isTemporary(Throwable e) {
+        for (var cause = e; cause != null; cause = cause.getCause()) {
+            if (cause instanceof AwsServiceException answer) {
+                return answer.statusCode() >= 500 || answer.isThrottlingException() || isCutShort(answer);
+            }
+            if (cause instanceof SdkClientException || cause instanceof IOException) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Whether the answer was cut: AWS names an error code in every refusal. */
+    static boolean isCutShort(AwsServiceException answer) {
+        return answer.awsErrorDetails() == null || answer.awsErrorDetails().errorCode() == null;
+    }
+
+    /** Repeats a look until it finds something or the time is over; the waits between grow from 250 ms to 5 s. */
+    static <T> Optional<T> poll(Duration patience, Supplier<Optional<T>> look) {
+        var end = Instant.now().plus(patience);
+        var wait = Duration.ofMillis(250);
+        var found = look.get();
+        while (found.isEmpty() && Instant.now().isBefore(end)) {
+            pause(wait);
+            wait = Collections.min(List.of(wait.multipliedBy(2), Duration.ofSeconds(5)));
+            found = look.get();
+        }
+        return found;
+    }
+
+    static void pause(Duration time) {
         try {
-            Thread.sleep(millis);
+            Thread.sleep(time.toMillis());
         } catch (InterruptedException e) {
             throw new Failure("interrupted", e);
         }
     }
 
-    /** A failure whose message says it all. */
+    /** A failure whose message says what went wrong and what to do. */
     static class Failure extends RuntimeException {
         Failure(String message, Throwable cause) {
             super(message, cause);
@@ -848,46 +1408,85 @@ class ApplyBranchDeny implements Callable<Integer> {
         }
     }
 
-    // ----
+    //endregion
 
-    // ---- The same in every script that changes a resource: dry run, changes, undo, tags ----
+    //region The same in every script: changes
 
     @Option(names = "--dry-run", description = "Only reads, and prints what would change.")
     boolean dryRun;
 
-    /** By strength: that of several resources is the strongest. */
-    static final List<String> STATUSES = List.of("unchanged", "updated", "created", "deleted");
+    /** The weakest first; a run that changes several things reports the strongest. */
+    enum Status {
+        UNCHANGED, UPDATED, CREATED, DELETED
+    }
+
+    /** @param resource whose field this is */
+    record Change(String resource, String field, @JsonInclude Object from, @JsonInclude Object to,
+            @JsonIgnore Status status) {
+        static Change creation(String resource, String field, Object to) {
+            return new Change(resource, field, null, to, Status.CREATED);
+        }
+
+        static Change update(String resource, String field, Object from, Object to) {
+            return new Change(resource, field, from, to, Status.UPDATED);
+        }
+
+        static Change deletion(String resource, String field, Object from, Object to) {
+            return new Change(resource, field, from, to, Status.DELETED);
+        }
+    }
+
+    /** In the order in which they were made, or in a dry run would be. */
+    final List<Change> changes = new ArrayList<>();
+    /** Commands that take the changes back, the last change first. */
+    final Deque<String> undoCommands = new ArrayDeque<>();
+
+    /** Makes a change and records it; in a dry run only records it. */
+    void change(Change change, String undoCommand, Runnable step) {
+        if (!dryRun) {
+            step.run();
+        }
+        record(change, undoCommand);
+    }
+
+    /** Records a change that was made. */
+    void record(Change change, String undoCommand) {
+        changes.add(change);
+        if (undoCommand != null && !dryRun) {
+            undoCommands.push(undoCommand);
+        }
+    }
+
+    /** The command that takes all changes back; null if nothing was changed. */
+    String undo() {
+        return undoCommands.isEmpty() ? null : String.join(" && ", undoCommands);
+    }
+
+    static Status strongest(List<Change> changes) {
+        return changes.stream().map(Change::status).max(Comparator.naturalOrder()).orElse(Status.UNCHANGED);
+    }
 
     /** "created", in a dry run "would-create". */
-    String status(String done) {
-        return dryRun && !done.equals("unchanged") ? "would-" + done.substring(0, done.length() - 1) : done;
+    String printed(Status status) {
+        var done = status.name().toLowerCase(Locale.ROOT);
+        return dryRun && status != Status.UNCHANGED ? "would-" + done.substring(0, done.length() - 1) : done;
     }
 
-    final ArrayNode changes = JSON.createArrayNode();
-    /** Commands that take the changes back, the last change first. */
-    final List<String> undo = new ArrayList<>();
-
-    /** Records a change and, unless this is a dry run, makes it. With a failure it is said what was changed before. */
-    void change(String field, Object from, Object to, String undoCommand, Runnable step) {
-        if (!dryRun) {
-            try {
-                step.run();
-            } catch (RuntimeException e) {
-                var before = changes.valueStream().map(change -> change.path("resource").asText() + " " + change.path("field").asText()).toList();
-                if (before.isEmpty()) throw e;
-                throw new Failure(field + ": " + reason(e) + "; changed before that: " + String.join(", ", before)
-                        + "; the same command again does the rest", e);
-            }
-            if (undoCommand != null) undo.add(0, undoCommand);
+    /** Runs steps that change a resource. A failure gets its name, and says what they had changed before. */
+    <T> T naming(String resource, Supplier<T> steps) {
+        var before = changes.size();
+        try {
+            return steps.get();
+        } catch (RuntimeException e) {
+            var made = changes.stream().skip(before).map(Change::field).toList();
+            throw new Failure(resource + ": " + reason(e) + (made.isEmpty() || dryRun ? "" : "; changed before that: "
+                    + String.join(", ", made) + (isTemporary(e) ? "; the same command again does the rest" : "")), e);
         }
-        changes.addObject().put("resource", subject).put("field", field).<ObjectNode>set("from", JSON.valueToTree(from)).set("to", JSON.valueToTree(to));
     }
 
-    /** Adds changes and undo to a result. */
-    ObjectNode withChanges(ObjectNode result) {
-        result.set("changes", changes);
-        if (!undo.isEmpty()) result.put("undo", String.join(" && ", undo));
-        return result;
+    /** Whether a call may have had an effect although it failed: it was tried before, or the answer was lost. */
+    static boolean isDoubtful(SdkException e) {
+        return e.numAttempts() > 1 || isTemporary(e);
     }
 
     /** An AWS CLI command for the same Region and profile. */
@@ -895,79 +1494,90 @@ class ApplyBranchDeny implements Callable<Integer> {
         return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
     }
 
+    /**
+     * The same with the operation's input as JSON, for free text, of which the AWS CLI would take file:// and a leading
+     * dash for its own syntax.
+     */
+    String aws(String operation, Map<String, ?> input) {
+        return aws(operation + " --cli-input-json " + quote(JSON.valueToTree(new TreeMap<>(input)).toString()));
+    }
+
     /** As one word of a shell command. */
     static String quote(String word) {
         return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
     }
 
-    /** Key=Value options by key, within AWS's limits on tags. */
-    Map<String, String> tags(List<String> options) {
+    //endregion
+
+    //region The same in every script: repositories
+
+    void checkRepositoryName(String option, String name) {
+        check(option, name, "(?!.*\\.git$)[\\w.-]{1,100}",
+                "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
+    }
+
+    String repositoryArn(String name) {
+        return "arn:" + caller.partition() + ":codecommit:" + region() + ":" + caller.account() + ":" + name;
+    }
+
+    static Map<String, String> repositoryTags(CodeCommitClient codecommit, String arn) {
         var tags = new TreeMap<String, String>();
-        for (var option : options) {
-            check("--tags", option, "(?!aws:)[\\p{L}\\p{N} +\\-._:/@]{1,128}=[\\p{L}\\p{N} +\\-=._:/@]{0,256}",
-                    "Key=Value of letters, digits, spaces and + - = . _ : / @, such as Team=Payments");
-            var equals = option.indexOf('=');
-            if (tags.put(option.substring(0, equals), option.substring(equals + 1)) != null)
-                throw wrong("--tags '" + option + "': give each key once, such as Team=Payments");
+        var page = codecommit.listTagsForResource(r -> r.resourceArn(arn));
+        tags.putAll(page.tags());
+        while (page.nextToken() != null) {
+            var token = page.nextToken();
+            page = codecommit.listTagsForResource(r -> r.resourceArn(arn).nextToken(token));
+            tags.putAll(page.tags());
         }
-        if (tags.size() > 50) throw wrong("--tags: " + tags.size() + " tags; give 50 at most");
         return tags;
     }
 
-    /** How a resource is tagged and untagged, and the AWS CLI commands for it. */
-    record Tagging(Consumer<Map<String, String>> put, Consumer<Set<String>> remove,
-            Function<Map<String, String>, String> putCommand, Function<Set<String>, String> removeCommand) { }
+    //endregion
 
-    /** Adds and changes tags; others go only if asked for. AWS's own tags (aws:) cannot be changed. */
-    void changeTags(Map<String, String> present, Map<String, String> wanted, boolean removeOthers, Tagging tagging) {
-        var put = new TreeMap<>(wanted);
-        put.entrySet().removeAll(present.entrySet());
-        var replaced = new TreeMap<>(present);
-        replaced.keySet().retainAll(put.keySet());
-        if (!put.isEmpty()) {
-            var added = new TreeSet<>(put.keySet());
-            added.removeAll(replaced.keySet());
-            var undo = new ArrayList<String>();
-            if (!replaced.isEmpty()) undo.add(tagging.putCommand().apply(replaced));
-            if (!added.isEmpty()) undo.add(tagging.removeCommand().apply(added));
-            change("tags", replaced, put, String.join(" && ", undo), () -> tagging.put().accept(put));
-        }
-        var others = new TreeMap<>(present);
-        others.keySet().removeIf(key -> wanted.containsKey(key) || key.startsWith("aws:"));
-        if (removeOthers && !others.isEmpty())
-            change("tags", others, Map.of(), tagging.putCommand().apply(others), () -> tagging.remove().accept(others.keySet()));
-    }
+    //region The same in every script: policies
 
-    // ----
-
-    // ---- The same in every script that renders a policy ----
-
-    /** The policy template with its placeholders filled; a name that the template wants and nobody gives is an error. */
+    /** A policy template with its placeholders filled; it is an error if one has no value. */
     static ObjectNode template(String name, Map<String, ?> values) {
         try (var file = MethodHandles.lookup().lookupClass().getResourceAsStream("/policies/" + name)) {
-            return (ObjectNode) fill(JSON.readTree(file), values);
+            return (ObjectNode) filled(JSON.readTree(file), values);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
     }
 
-    /** Replaces ${name} in every string of the tree, a string that is just that by the whole value; ${aws:...} policy variables stay. */
-    static JsonNode fill(JsonNode node, Map<String, ?> values) {
-        if (node.isObject()) node.properties().forEach(e -> e.setValue(fill(e.getValue(), values)));
-        if (node instanceof ArrayNode array) for (var i = 0; i < array.size(); i++) array.set(i, fill(array.get(i), values));
-        if (!node.isTextual()) return node;
-        var placeholders = Pattern.compile("\\$\\{(\\w+)}").matcher(node.textValue());
-        var text = placeholders.replaceAll(found -> {
-            if (!values.containsKey(found.group(1))) throw new IllegalArgumentException("the policy template wants " + found.group());
-            return Matcher.quoteReplacement(String.valueOf(values.get(found.group(1))));
-        });
-        var whole = node.textValue().matches("\\$\\{\\w+}");
-        return whole ? JSON.valueToTree(values.get(node.textValue().substring(2, node.textValue().length() - 1))) : JSON.getNodeFactory().textNode(text);
+    /** The tree with the placeholders filled in all of its strings; the policy variables of IAM (${aws:...}) stay. */
+    static JsonNode filled(JsonNode node, Map<String, ?> values) {
+        if (node.isObject()) {
+            node.properties().forEach(member -> member.setValue(filled(member.getValue(), values)));
+            return node;
+        }
+        if (node.isArray()) {
+            return JSON.createArrayNode().addAll(node.valueStream().map(item -> filled(item, values)).toList());
+        }
+        return node.isTextual() ? filled(node.textValue(), values) : node;
     }
 
-    static JsonNode parse(String json) {
+    /** A text that is just one placeholder becomes the whole value, such as a list. */
+    private static JsonNode filled(String text, Map<String, ?> values) {
+        var placeholder = Pattern.compile("\\$\\{(\\w+)}");
+        var whole = placeholder.matcher(text);
+        if (whole.matches()) {
+            return JSON.valueToTree(value(whole.group(1), values));
+        }
+        return JSON.getNodeFactory().textNode(placeholder.matcher(text).replaceAll(
+                found -> Matcher.quoteReplacement(String.valueOf(value(found.group(1), values)))));
+    }
+
+    private static Object value(String name, Map<String, ?> values) {
+        if (!values.containsKey(name)) {
+            throw new IllegalArgumentException("the policy template has ${" + name + "}, which has no value");
+        }
+        return values.get(name);
+    }
+
+    static ObjectNode parsedPolicy(String document) {
         try {
-            return JSON.readTree(json);
+            return (ObjectNode) JSON.readTree(document);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
@@ -978,29 +1588,45 @@ class ApplyBranchDeny implements Callable<Integer> {
         return statements.isArray() ? statements.valueStream().toList() : List.of(statements);
     }
 
+    /** The statements of a policy that have none of our Sids. */
+    static List<JsonNode> foreignStatements(JsonNode policy, Collection<String> ownSids) {
+        return statements(policy).stream().filter(statement -> !ownSids.contains(sid(statement))).toList();
+    }
+
+    static String sid(JsonNode statement) {
+        return statement.path("Sid").asText("(no Sid)");
+    }
+
+    static String sids(List<JsonNode> statements) {
+        return statements.stream().map(statement -> sid(statement)).collect(Collectors.joining(", "));
+    }
+
     /** Whether two policies say the same, however AWS has rewritten one of them. */
     static boolean sameMeaning(JsonNode one, JsonNode other) {
-        Function<JsonNode, Set<Object>> meanings = policy -> statements(policy).stream().map(s -> meaning(s)).collect(Collectors.toSet());
-        return meanings.apply(one).equals(meanings.apply(other));
+        return meanings(one).equals(meanings(other));
     }
 
-    /** One form for all spellings: sets for lists and single values, text for numbers and booleans, account ids for root ARNs, {"AWS": "*"} for "*". */
+    private static Set<Object> meanings(JsonNode policy) {
+        return statements(policy).stream().map(statement -> meaning(statement)).collect(Collectors.toSet());
+    }
+
+    /**
+     * One form for all spellings: sets for lists and single values, text for numbers and booleans, account ids for root
+     * ARNs, {"AWS": "*"} for "*".
+     */
     static Object meaning(JsonNode node) {
-        if (node.isObject()) {
-            var members = new TreeMap<String, Object>();
-            node.properties().forEach(e -> {
-                var everybody = e.getKey().endsWith("Principal") && e.getValue().asText().equals("*");
-                members.put(e.getKey(), everybody ? Map.of("AWS", Set.of("*")) : meaning(e.getValue()));
-            });
-            return members;
+        if (!node.isObject()) {
+            var values = node.isArray() ? node.valueStream() : Stream.of(node);
+            return values.map(value -> value.asText().replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
+                    .collect(Collectors.toSet());
         }
-        var values = node.isArray() ? node.valueStream() : Stream.of(node);
-        return values.map(v -> v.asText().replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1")).collect(Collectors.toSet());
+        var members = new TreeMap<String, Object>();
+        node.properties().forEach(member -> {
+            var isEveryone = member.getKey().endsWith("Principal") && member.getValue().asText().equals("*");
+            members.put(member.getKey(), isEveryone ? Map.of("AWS", Set.of("*")) : meaning(member.getValue()));
+        });
+        return members;
     }
 
-    // ----
-
-    public static void main(String[] args) {
-        System.exit(new ApplyBranchDeny().commandLine().execute(args));
-    }
+    //endregion
 }

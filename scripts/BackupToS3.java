@@ -7,23 +7,27 @@
 //DEPS software.amazon.awssdk:sts
 //DEPS software.amazon.awssdk:sso
 //DEPS software.amazon.awssdk:ssooidc
+//DEPS software.amazon.awssdk:signin
 //DEPS software.amazon.awssdk:url-connection-client
 //DEPS org.eclipse.jgit:org.eclipse.jgit:7.8.1.202611041320-r
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
 //DEPS info.picocli:picocli:4.7.7
 //DEPS org.slf4j:slf4j-nop:2.0.17
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:-UsePerfData -Djdk.console=java.base -Dsun.net.http.retryPost=false
-//RUNTIME_OPTIONS -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=10000 -XX:Tier4CompileThreshold=100000 -XX:Tier4BackEdgeThreshold=400000
+//RUNTIME_OPTIONS -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=10000
+//RUNTIME_OPTIONS -XX:Tier4CompileThreshold=100000 -XX:Tier4BackEdgeThreshold=400000
 
+import com.fasterxml.jackson.annotation.*;
 import com.fasterxml.jackson.core.JsonPointer;
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.*;
 import com.fasterxml.jackson.databind.node.*;
 import java.io.*;
 import java.net.*;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.*;
 import java.security.*;
+import java.security.cert.*;
 import java.time.*;
 import java.time.format.DateTimeFormatter;
 import java.util.*;
@@ -35,10 +39,12 @@ import java.util.stream.*;
 import java.util.zip.*;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
+import javax.net.ssl.*;
 import javax.xml.stream.XMLStreamException;
 import org.eclipse.jgit.errors.*;
 import org.eclipse.jgit.internal.storage.dfs.*;
 import org.eclipse.jgit.lib.*;
+import org.eclipse.jgit.lib.ObjectReader;
 import org.eclipse.jgit.storage.file.FileBasedConfig;
 import org.eclipse.jgit.transport.*;
 import org.eclipse.jgit.util.FS;
@@ -56,243 +62,436 @@ import software.amazon.awssdk.core.exception.*;
 import software.amazon.awssdk.core.interceptor.*;
 import software.amazon.awssdk.core.sync.RequestBody;
 import software.amazon.awssdk.core.util.*;
-import software.amazon.awssdk.http.SdkHttpRequest;
+import software.amazon.awssdk.http.*;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
+import software.amazon.awssdk.profiles.*;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.regions.providers.DefaultAwsRegionProviderChain;
 import software.amazon.awssdk.retries.api.RetryStrategy;
 import software.amazon.awssdk.services.codecommit.CodeCommitClient;
-import software.amazon.awssdk.services.codecommit.model.*;
+import software.amazon.awssdk.services.codecommit.model.FileDoesNotExistException;
+import software.amazon.awssdk.services.codecommit.model.InvalidRevisionIdException;
+import software.amazon.awssdk.services.codecommit.model.RepositoryMetadata;
 import software.amazon.awssdk.services.s3.S3Client;
-import software.amazon.awssdk.services.s3.model.*;
+import software.amazon.awssdk.services.s3.model.ChecksumAlgorithm;
+import software.amazon.awssdk.services.s3.model.ChecksumMode;
+import software.amazon.awssdk.services.s3.model.ChecksumType;
+import software.amazon.awssdk.services.s3.model.CompletedPart;
+import software.amazon.awssdk.services.s3.model.CreateMultipartUploadRequest;
+import software.amazon.awssdk.services.s3.model.HeadObjectResponse;
+import software.amazon.awssdk.services.s3.model.NoSuchKeyException;
+import software.amazon.awssdk.services.s3.model.S3Exception;
+import software.amazon.awssdk.services.s3.model.S3Object;
+import software.amazon.awssdk.services.s3.model.ServerSideEncryption;
 import software.amazon.awssdk.services.sts.StsClient;
+import software.amazon.awssdk.utils.AttributeMap;
 
 /**
- * Backs up CodeCommit repositories to S3. The pack that the Git server sends goes straight into an S3 upload, behind a bundle's header: no
- * clone, no local disk, memory bounded by the part buffers. Plain git restores it: {@code git clone --mirror}, then the manifest's refs.
+ * Backs up CodeCommit repositories to S3. The pack that the Git server sends is streamed into an S3 upload, behind the
+ * header of a bundle: no clone, no local disk, memory bounded by the part buffers. Plain git restores it:
+ * {@code git clone --mirror}, then the manifest's refs.
  *
- * <p>Changes in AWS: adds objects to the bucket, each under a name of its own; none is ever overwritten or deleted. An upload is completed
- * only after the pack's checksum matched. Under {@code PREFIX/ACCOUNT/REGION/REPOSITORY/} these are bundles, pull requests and manifests (a
- * manifest is a restore point: all refs, HEAD, settings, and the objects that have the rest), under {@code PREFIX/ACCOUNT/runs/REGION/} one
- * record a run.
+ * <p>Changes in AWS: adds objects to the bucket, each under a new key; none is ever overwritten or deleted. An upload
+ * is completed only after the pack's checksum matched. Below {@code PREFIX/ACCOUNT/REGION/REPOSITORY/} are bundles,
+ * pull requests and manifests (a manifest is a restore point: all refs, HEAD, settings, and the objects that hold the
+ * rest), below {@code PREFIX/ACCOUNT/runs/REGION/} one record for each run.
  *
- * <p>A second run asks each repository for its refs, finds them equal to those of the last run record, and writes just its own run record.
- * A repository that has changed since gets an increment: a bundle of what the ones before it lack. From time to time a full bundle begins a
- * new chain. Settings (tags, triggers, approval rule templates) and pull requests cost calls of their own: they are read whenever a
- * repository has changed, and of the others in turn, each within {@code --settings-every}. A repository that fails does not stop the
- * others; the next run does it again.
+ * <p>A second run asks each repository for its refs, finds them equal to those of the last run record, and writes only
+ * its own run record. A repository that has changed since gets an increment: a bundle of what the earlier ones lack.
+ * From time to time a full bundle starts a new chain. Settings (tags, triggers, approval rule templates) and pull
+ * requests cost calls of their own: they are read whenever a repository has changed, and otherwise once in each
+ * {@code --settings-every}. A repository that fails does not stop the others; the next run tries it again.
  *
  * <p>IAM actions:
  * <ul>
- * <li>codecommit:ListRepositories (on *), codecommit:BatchGetRepositories, codecommit:GitPull; for repositories under a customer managed
- *     key also the key's six actions of create-kms-key
+ * <li>codecommit:ListRepositories (on *), codecommit:BatchGetRepositories, codecommit:GitPull; for repositories under a
+ * customer managed key also the key's six actions of create-kms-key
  * <li>for the settings codecommit:ListTagsForResource, codecommit:GetRepositoryTriggers,
- *     codecommit:ListAssociatedApprovalRuleTemplatesForRepository, codecommit:GetApprovalRuleTemplate (on *), and codecommit:GetFile, which
- *     finds out whether Git LFS is in use
- * <li>for the pull requests codecommit:ListPullRequests, codecommit:GetPullRequest, codecommit:DescribePullRequestEvents,
- *     codecommit:GetCommentsForPullRequest, codecommit:GetPullRequestApprovalStates, codecommit:GetPullRequestOverrideState
+ * codecommit:ListAssociatedApprovalRuleTemplatesForRepository, codecommit:GetApprovalRuleTemplate (on *), and
+ * codecommit:GetFile, which finds out whether Git LFS is in use
+ * <li>for the pull requests codecommit:ListPullRequests, codecommit:GetPullRequest,
+ * codecommit:DescribePullRequestEvents, codecommit:GetCommentsForPullRequest, codecommit:GetPullRequestApprovalStates,
+ * codecommit:GetPullRequestOverrideState
  * <li>s3:ListBucket, s3:GetObject, s3:PutObject, s3:AbortMultipartUpload, s3:ListBucketMultipartUploads
  * <li>with --sse-kms-key-id, on that key: kms:GenerateDataKey, kms:Decrypt
  * </ul>
  */
-@Command(name = "backup-to-s3", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true, sortOptions = false,
+@Command(name = "backup-to-s3", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true,
+        sortOptions = false,
         description = "Backs up CodeCommit repositories to S3 as Git bundles, streamed without local disk.",
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage", "3:partly done: some repositories failed, the others are complete",
-                "130, 143:interrupted"},
+        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage",
+                "3:partly done: some repositories failed, the others are complete", "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
         footer = {"  backup-to-s3 --bucket my-backups --expected-bucket-owner 444455556666",
                 "  backup-to-s3 --bucket my-backups --repository-names 'team-*' --dry-run"})
 class BackupToS3 implements Callable<Integer> {
-    @Option(names = "--bucket", required = true, paramLabel = "NAME", description = "The bucket for the backups, in any Region and account.")
-    String bucket;
-
-    @Option(names = "--prefix", paramLabel = "PREFIX", defaultValue = "projects/codecommit-backup",
-            description = "What the objects' keys begin with. Default: ${DEFAULT-VALUE}.")
-    String prefix;
-
     @Option(names = "--repository-names", paramLabel = "GLOB", arity = "1..*",
             description = "Repositories to back up, by name or with * and ?. Default: all of the Region.")
     List<String> repositoryNames = List.of("*");
 
-    @Option(names = "--exclude", paramLabel = "GLOB", arity = "1..*", description = "Repositories to leave out, by name or with * and ?.")
-    List<String> exclude = List.of();
-
     @Option(names = "--shard", paramLabel = "I/N",
-            description = "Only the I-th of N parts of the repositories, by their names, so that N runs can share the work. Such as 1/4.")
+            description = "Only the I-th of N parts of the repositories, such as 1/4, so that N runs can share the"
+                    + " work. Their names decide.")
     String shard;
 
-    @Option(names = "--jobs", paramLabel = "N", defaultValue = "4", description = "Repositories at a time. Default: ${DEFAULT-VALUE}.")
-    int jobs;
-
     @Option(names = "--full-every", paramLabel = "TIME", defaultValue = "30d",
-            description = "How old full bundles get, such as 30d or 12h; each repository's a share of its own less, up to a third. Default: ${DEFAULT-VALUE}.")
+            description = "Longest time between full bundles, such as 30d or 12h. Each repository takes up to a third"
+                    + " less, so that not all are due at once. Default: ${DEFAULT-VALUE}.")
     String fullEvery = "30d";
 
     @Option(names = "--settings-every", paramLabel = "TIME", defaultValue = "7d",
-            description = "How long ago at the most settings and pull requests of an unchanged repository were read. Default: ${DEFAULT-VALUE}.")
+            description = "Longest time until the settings and pull requests of an unchanged repository are read"
+                    + " again. Default: ${DEFAULT-VALUE}.")
     String settingsEvery = "7d";
 
     @Option(names = "--no-pull-requests", description = "Leaves the pull requests out.")
     boolean noPullRequests;
 
-    @Option(names = "--deadline", paramLabel = "TIME", description = "Ends by then, such as 50m: begins no repository in the last tenth of the time (or five "
-            + "minutes, if that is less), and gives up what is under way at its end. Those with the oldest backup come first. Default: none.")
+    @Option(names = "--deadline", paramLabel = "TIME",
+            description = "Ends after this time, such as 50m: starts no repository in its last tenth (five minutes at"
+                    + " most), and stops what is under way at its end. Repositories with the oldest backup come first."
+                    + " Default: none.")
     String deadline;
 
-    @Option(names = "--expected-bucket-owner", paramLabel = "ACCOUNT", description = "Account that the bucket must belong to.")
-    String expectedBucketOwner;
-
     @Option(names = "--sse-kms-key-id", paramLabel = "ARN",
-            description = "Encrypts under this KMS key of the bucket's Region, with a bucket key. Default: as the bucket says.")
+            description = "Encrypts under this KMS key of the bucket's Region, with a bucket key. Default: as the"
+                    + " bucket says.")
     String sseKmsKeyId;
 
     @Option(names = "--dry-run", description = "Only reads, and prints what would change.")
     boolean dryRun;
 
+    /**
+     * The printed document.
+     *
+     * @param run key of the run record; null in a dry run
+     * @param totals how many repositories have each status, and the bytes and seconds of all
+     * @param vanished what an earlier run saw and is no longer there; null if that is nothing
+     */
+    record Result(String status, String account, String region, String bucket, String prefix, @JsonInclude String run,
+            Map<String, Number> totals, List<RepositoryResult> repositories, List<Vanished> vanished) {}
+
+    /**
+     * @param status created (would-create in a dry run), unchanged, failed or not-attempted
+     * @param kind full or incr for a new bundle, refs or settings if only those are new; null if nothing is
+     * @param bytes of the objects in keys
+     * @param gitLfs the files that are kept in Git LFS, by their patterns, if that was looked up
+     * @param error why it failed, or what could not be saved
+     */
+    record RepositoryResult(String repositoryName, String status, @JsonInclude String kind, int refs, long bytes,
+            double seconds, List<String> keys, List<String> gitLfs, String error) {}
+
+    /** @param manifest its newest restore point */
+    record Vanished(String repositoryName, @JsonInclude String repositoryId, @JsonInclude String renamedTo,
+            @JsonInclude String manifest) {}
+
+    /** What the printed document and the run record say of a repository. */
+    record Outcome(RepositoryResult result, RecordedState state) {}
+
     static final String TOOL = BackupToS3.class.getAnnotation(Command.class).version()[0];
     /** As many repositories as every version of BatchGetRepositories takes. */
     static final int BATCH = 25;
-    /** How many run records are read at the most to find every repository's last state. */
-    static final int RUNS_READ = 50;
-    /** Bundles behind a full one, before there is a new one. */
+    /** The most run records that are read to find the last state of every repository. */
+    static final int MOST_RUN_RECORDS = 50;
+    /** The most increments of a chain; the next bundle is a full one. */
     static final int MOST_INCREMENTS = 30;
-    /** How many ids a server is told of at the most, by 32 a request, until it knows enough of them. */
+    /** The most ids that a server is told of, 32 in each request, until it knows enough of them. */
     static final int MOST_HAVES = 256;
-    /** As many lines as keep a small increment small. Git checks the whole anyway when it fetches. */
+    /** The most prerequisites of a bundle, so that a small increment stays small. Git checks all objects anyway. */
     static final int MOST_PREREQUISITES = 32;
+    /** How many tries a repository gets: more if the Git server is asked too often. */
+    static final int TRIES = 2;
+    static final int TRIES_IF_THROTTLED = 6;
     /** How long, in seconds, a Git server may be silent. */
     int gitTimeout = 30;
     /** S3's limit. */
     int mostParts = 10_000;
-    /** 78 GiB in 10,000 parts with a heap of up to 2 GiB; larger parts with a larger heap. */
+    /** In bytes: 78 GiB in 10,000 parts with a heap of up to 2 GiB; larger parts with a larger heap. */
     int partSize = (int) Math.min(1 << 30, Math.max(8 << 20, Runtime.getRuntime().maxMemory() / 256));
-    /** What the waits between attempts grow from. */
+    /** The first wait between tries; it doubles. */
     Duration backOff = Duration.ofSeconds(1);
-
-    /** What the time is, but for sign-ins. */
+    /** How long what is under way at the deadline may take to stop. */
+    Duration grace = Duration.ofSeconds(10);
+    /** Git sign-ins use the system's. */
     Clock clock = Clock.systemUTC();
 
     CodeCommitClient codecommit;
     S3Client s3;
     Buffers buffers;
     final ExecutorService uploads = Executors.newCachedThreadPool(BackupToS3::daemon);
-    /** Keys and ids of the multipart uploads under way. */
-    final Map<String, String> open = new ConcurrentHashMap<>();
+    /** Ids of the multipart uploads under way, by key. */
+    final Map<String, String> openUploads = new ConcurrentHashMap<>();
     /** How often CreateMultipartUpload was sent for a key. */
-    final Map<String, Integer> begun = new ConcurrentHashMap<>();
-    Selection selection;
-    /** When the run began: the same for all that it saves, so that those go on in the order of their names. */
+    final Map<String, Integer> uploadsSent = new ConcurrentHashMap<>();
+    /** When the run began: the same for all that it saves, so that the next run takes those in the order of names. */
     Instant begin;
+    final long started = System.nanoTime();
+    Selection selection;
     /** Ids of the Region's repositories by name. */
-    Map<String, String> ids = Map.of();
+    Map<String, String> repositoryIds = Map.of();
     /** The repositories to back up, those with the oldest backup first. */
     List<String> names = List.of();
-    /** What the last run of this job saw and is no longer there. */
-    final ArrayNode vanished = JSON.createArrayNode();
-    /** Templates by name: they are the account's, and many repositories have the same. */
-    final Map<String, JsonNode> templates = new ConcurrentHashMap<>();
-    /** By name; also what was asked for and is no repository. */
+    /** By name; also what was asked for and does not exist. */
     final Map<String, Outcome> outcomes = new ConcurrentSkipListMap<>();
+    final RunRecords runRecords = new RunRecords();
+    final Set<String> startedRepositories = ConcurrentHashMap.newKeySet();
+    /** Approval rule templates by name: they belong to the account, and many repositories have the same. */
+    final Map<String, JsonNode> templates = new ConcurrentHashMap<>();
+    /** Bytes from Git servers. */
     final AtomicLong received = new AtomicLong();
-    final long started = System.nanoTime();
+    /** Whether the run is interrupted. */
     volatile boolean stopping;
-    /** The repositories that were begun. */
-    final Set<String> attempted = ConcurrentHashMap.newKeySet();
-    /** Whether the --deadline is over. */
+    /** Whether the deadline is over. */
     volatile boolean late;
-    /** How long, after the deadline, what is under way may take to give up. */
-    Duration grace = Duration.ofSeconds(10);
-    /** Whether somebody watches; then stderr shows how far it is. */
-    boolean terminal = System.console() != null;
 
-    /** What the result and the run record say of a repository. */
-    record Outcome(ObjectNode shown, ObjectNode recorded) {
-        String status() {
-            return shown.get("status").asText();
-        }
+    public static void main(String[] args) {
+        System.exit(new BackupToS3().commandLine().execute(args));
     }
 
     @Override
     public Integer call() throws Exception {
         checkOptions();
-        codecommit = client(CodeCommitClient.builder());
+        connect();
         ignoreGitConfiguration();
-        s3 = s3(new ExecutionInterceptor() {
-            @Override
-            public void beforeTransmission(Context.BeforeTransmission context, ExecutionAttributes call) {
-                if (context.request() instanceof CreateMultipartUploadRequest create) begun.merge(create.key(), 1, Integer::sum);
-            }
-        });
-        buffers = new Buffers(partSize, (int) Math.max(2, Math.min(4L * jobs, Runtime.getRuntime().maxMemory() * 2 / 5 / partSize)));
+        codecommit = client(CodeCommitClient.builder());
+        s3 = s3(new UploadCount());
+        buffers = new Buffers(partSize, bufferCount());
         begin = clock.instant();
         selection = new Selection(repositoryNames, exclude, shard);
-        names = repositories();
-        var known = lastRuns();
-        names = names.stream().sorted(Comparator.comparing(name -> known.getOrDefault(name, JSON.missingNode()).path("lastSuccess").asText())).toList();
-        var hook = new Thread(this::stop);
-        Runtime.getRuntime().addShutdownHook(hook);
-        var workers = Executors.newFixedThreadPool(jobs, BackupToS3::daemon);
-        var watch = Executors.newSingleThreadScheduledExecutor(BackupToS3::daemon);
-        if (terminal) watch.scheduleAtFixedRate(this::progress, 0, 200, TimeUnit.MILLISECONDS);
-        try {
-            var tasks = new ArrayList<Future<?>>();
-            for (var i = 0; i < names.size(); i += BATCH) {
-                var batch = new Batch(names.subList(i, Math.min(i + BATCH, names.size())));
-                for (var name : batch.names) tasks.add(workers.submit(() -> backUp(name, batch, known.get(name))));
-            }
-            workers.shutdown();
-            while (!late && !workers.awaitTermination(200, TimeUnit.MILLISECONDS)) if (isPast(Duration.ZERO)) giveUp(workers, known);
-            for (var task : tasks) if (task.isDone()) task.get();
-        } finally {
-            workers.shutdownNow();
-            watch.shutdownNow();
-            if (terminal) spec.commandLine().getErr().print(CLEAR_LINE);
-            if (stopping) hook.join(); // it ends the run, and records it
-            Runtime.getRuntime().removeShutdownHook(hook);
-        }
-        return summary(dryRun ? null : writeRun());
+        repositoryIds = naming("list of repositories", this::listRepositories);
+        reportUnknownNames();
+        names = repositoryIds.keySet().stream().filter(selection::has).toList();
+        var lastStates = naming("s3://" + bucket + "/" + runRecords.folder(), runRecords::lastStates);
+        names = names.stream().sorted(Comparator.comparing(name -> lastSuccess(lastStates.get(name)))).toList();
+        backUpAll(lastStates);
+        return printResult(dryRun ? null : naming("run record", runRecords::write));
     }
 
     void checkOptions() {
         checkBucket();
         checkSelection();
         if (shard != null) {
-            var good = "which part of how many, such as 1/4";
-            var parts = check("--shard", shard, "[1-9]\\d{0,2}/[1-9]\\d{0,2}", good).split("/");
-            if (Integer.parseInt(parts[0]) > Integer.parseInt(parts[1])) throw wrong("--shard '" + shard + "': give " + good);
+            var right = "which part of how many, such as 1/4";
+            var parts = check("--shard", shard, "[1-9]\\d{0,2}/[1-9]\\d{0,2}", right).split("/");
+            if (Integer.parseInt(parts[0]) > Integer.parseInt(parts[1])) {
+                throw wrong("--shard '" + shard + "': must be " + right);
+            }
         }
         check("--full-every", fullEvery, "[1-9]\\d{0,4}[hd]", "a number and h or d for hours or days, such as 30d");
-        check("--settings-every", settingsEvery, "[1-9]\\d{0,4}[hd]", "a number and h or d for hours or days, such as 7d");
-        if (deadline != null) check("--deadline", deadline, "[1-9]\\d{0,4}[mh]", "a number and m or h for minutes or hours, such as 50m");
-        if (sseKmsKeyId != null)
+        check("--settings-every", settingsEvery, "[1-9]\\d{0,4}[hd]",
+                "a number and h or d for hours or days, such as 7d");
+        if (deadline != null) {
+            check("--deadline", deadline, "[1-9]\\d{0,4}[mh]",
+                    "a number and m or h for minutes or hours, such as 50m");
+        }
+        if (sseKmsKeyId != null) {
             check("--sse-kms-key-id", sseKmsKeyId, "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:key/[A-Za-z0-9-]+",
-                    "the key's whole ARN, such as arn:aws:kms:eu-west-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab");
+                    "the key's whole ARN, such as"
+                            + " arn:aws:kms:eu-west-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab");
+        }
         checkGitEndpoint();
     }
 
-    // 1. Which repositories, and what the last runs know of them
-
-    /** The names that are wanted, in order. A pattern that fits nothing is a failure like that of a repository. */
-    List<String> repositories() {
-        subject = "list of repositories";
-        var all = new TreeMap<String, String>();
-        for (var repository : codecommit.listRepositoriesPaginator(r -> { }).repositories()) all.put(repository.repositoryName(), repository.repositoryId());
-        ids = all;
-        subject = "";
-        for (var glob : new TreeSet<>(repositoryNames)) {
-            if (glob.equals("*") || all.keySet().stream().anyMatch(name -> fits(name, List.of(glob)))) continue;
-            var unknown = new Failure("no repository of account " + identity().account() + " in " + region() + " has such a name");
-            report(glob, failed(null, unknown, System.nanoTime()));
-        }
-        return all.keySet().stream().filter(selection::has).toList();
+    /** As many as the jobs keep busy, in at most two fifths of the heap. */
+    int bufferCount() {
+        return (int) Math.max(2, Math.min(4L * jobs, Runtime.getRuntime().maxMemory() * 2 / 5 / partSize));
     }
 
-    /** What CodeCommit knows of some repositories, asked for when the first of them is begun. */
+    /** Which repositories a run is for. */
+    record Selection(List<String> repositoryNames, List<String> exclude, @JsonInclude String shard) {
+        boolean has(String name) {
+            if (!matchesAny(repositoryNames, name) || matchesAny(exclude, name)) {
+                return false;
+            }
+            if (shard == null) {
+                return true;
+            }
+            var parts = shard.split("/");
+            return Math.floorMod(name.hashCode(), Integer.parseInt(parts[1])) == Integer.parseInt(parts[0]) - 1;
+        }
+    }
+
+    /** A failure of a step gets the name of what it was about. */
+    static <T> T naming(String what, Supplier<T> step) {
+        try {
+            return step.get();
+        } catch (SdkException | Failure e) {
+            throw new Failure(what + ": " + reason(e), e);
+        }
+    }
+
+    Map<String, String> listRepositories() {
+        var ids = new TreeMap<String, String>();
+        codecommit.listRepositoriesPaginator(r -> {}).repositories()
+                .forEach(repository -> ids.put(repository.repositoryName(), repository.repositoryId()));
+        return ids;
+    }
+
+    /** What was asked for and matches no repository is a failure like that of a repository. */
+    void reportUnknownNames() {
+        var unknown = new Failure("no repository of account " + caller.account() + " in " + region()
+                + " has such a name");
+        new TreeSet<>(repositoryNames).stream().filter(glob -> !glob.equals("*"))
+                .filter(glob -> repositoryIds.keySet().stream().noneMatch(name -> matchesAny(List.of(glob), name)))
+                .forEach(glob -> report(failed(glob, RecordedState.NONE, System.nanoTime(), unknown)));
+    }
+
+    /**
+     * What run records tell of a repository: its newest restore point, and when it was last backed up. What is not
+     * known is null.
+     *
+     * @param refs a digest of what every run learns without calls of their own
+     * @param settingsRead when all settings and pull requests were read
+     * @param full when the chain was started
+     * @param lastSuccess the start of the last run that saved the repository or found it unchanged
+     */
+    record RecordedState(String id, String refs, String settingsRead, String full, String manifest, String outcome,
+            String lastSuccess) {
+        static final RecordedState NONE = new RecordedState(null, null, null, null, null, null, null);
+
+        RecordedState with(String newOutcome, String success) {
+            return new RecordedState(id, refs, settingsRead, full, manifest, newOutcome, success);
+        }
+    }
+
+    /** What a run saw of each of its repositories, so that the next run need not ask S3 for each. */
+    record RunRecord(int format, String tool, String time, String account, String region, Selection selection,
+            Map<String, RecordedState> repositories) {}
+
+    class RunRecords {
+        /** What an earlier run saw and is no longer there. */
+        final List<Vanished> vanished = new ArrayList<>();
+
+        String folder() {
+            return prefix + "/" + caller.account() + "/runs/" + region() + "/";
+        }
+
+        /** The last state of each repository that has a restore point. */
+        Map<String, RecordedState> lastStates() {
+            var states = new HashMap<String, RecordedState>();
+            var missing = new HashSet<>(names);
+            var newerSelections = new ArrayList<Selection>();
+            for (var key : newestKeys()) {
+                if (missing.isEmpty() && !newerSelections.isEmpty()) {
+                    break;
+                }
+                read(key, RunRecord.class).ifPresent(record -> {
+                    record.repositories().forEach((name, state) -> {
+                        if (state.manifest() != null && missing.remove(name)) {
+                            states.put(name, state);
+                        }
+                        // What was gone already when a newer run looked for it was told then.
+                        var isGone = selection.has(name) && !repositoryIds.containsKey(name);
+                        if (isGone && newerSelections.stream().noneMatch(newer -> newer.has(name))) {
+                            tellVanished(name, state);
+                        }
+                    });
+                    if (record.selection() != null) {
+                        newerSelections.add(record.selection());
+                    }
+                });
+            }
+            return states;
+        }
+
+        /** The newest first. The listing begins with the last weeks, which mostly are enough. */
+        List<String> newestKeys() {
+            var keys = keysAfter(KEY_TIME.format(clock.instant().minus(Duration.ofDays(40))));
+            return (keys.isEmpty() ? keysAfter("") : keys).stream().sorted(Comparator.reverseOrder())
+                    .limit(MOST_RUN_RECORDS).toList();
+        }
+
+        List<String> keysAfter(String time) {
+            return s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(folder()).startAfter(folder() + time))
+                    .contents().stream().map(S3Object::key).toList();
+        }
+
+        /** Names a repository of an earlier run that was deleted or renamed since. */
+        void tellVanished(String name, RecordedState state) {
+            var newName = repositoryIds.entrySet().stream().filter(other -> other.getValue().equals(state.id()))
+                    .map(Map.Entry::getKey).findFirst();
+            var what = newName.map(other -> "was renamed to " + other + ", and is backed up anew under that name")
+                    .orElse("is no longer in CodeCommit");
+            note(name + ": " + what + "; newest restore point: "
+                    + Objects.requireNonNullElse(state.manifest(), "none"));
+            vanished.add(new Vanished(name, state.id(), newName.orElse(null), state.manifest()));
+        }
+
+        /** Gives the key of this run's record. */
+        String write() {
+            var time = clock.instant();
+            var states = new LinkedHashMap<String, RecordedState>();
+            for (var name : names) {
+                if (outcomes.containsKey(name)) {
+                    states.put(name, outcomes.get(name).state());
+                }
+            }
+            return putDocument(folder() + newName(time) + ".json.gz", new RunRecord(FORMAT, TOOL, time.toString(),
+                    caller.account(), region(), selection, states)).key();
+        }
+    }
+
+    static String lastSuccess(RecordedState state) {
+        return state == null || state.lastSuccess() == null ? "" : state.lastSuccess();
+    }
+
+    /** A name for new objects, in the order of time. */
+    static String newName(Instant time) {
+        return KEY_TIME.format(time) + "-" + HexFormat.of().toHexDigits(ThreadLocalRandom.current().nextInt());
+    }
+
+    void backUpAll(Map<String, RecordedState> lastStates) throws Exception {
+        var hook = new Thread(this::stop);
+        Runtime.getRuntime().addShutdownHook(hook);
+        var workers = Executors.newFixedThreadPool(jobs, BackupToS3::daemon);
+        var watch = Executors.newSingleThreadScheduledExecutor(BackupToS3::daemon);
+        if (terminal) {
+            watch.scheduleAtFixedRate(this::showProgress, 0, 200, TimeUnit.MILLISECONDS);
+        }
+        try {
+            var tasks = submitAll(workers, lastStates);
+            workers.shutdown();
+            while (!late && !workers.awaitTermination(200, TimeUnit.MILLISECONDS)) {
+                if (isPast(Duration.ZERO)) {
+                    stopAtDeadline(workers, lastStates);
+                }
+            }
+            for (var task : tasks) {
+                if (task.isDone()) {
+                    task.get();
+                }
+            }
+        } finally {
+            workers.shutdownNow();
+            watch.shutdownNow();
+            if (terminal) {
+                spec.commandLine().getErr().print(CLEAR_LINE);
+            }
+            if (stopping) {
+                hook.join(); // it ends the run, and records it
+            }
+            Runtime.getRuntime().removeShutdownHook(hook);
+        }
+    }
+
+    List<Future<?>> submitAll(ExecutorService workers, Map<String, RecordedState> lastStates) {
+        var tasks = new ArrayList<Future<?>>();
+        for (var i = 0; i < names.size(); i += BATCH) {
+            var batch = new Batch(names.subList(i, Math.min(i + BATCH, names.size())));
+            for (var name : batch.names) {
+                var lastState = lastStates.getOrDefault(name, RecordedState.NONE);
+                tasks.add(workers.submit(() -> backUp(name, batch, lastState)));
+            }
+        }
+        return tasks;
+    }
+
+    /** What CodeCommit knows of some repositories, asked for when the first of them is started. */
     class Batch {
         final List<String> names;
-        private Map<String, RepositoryMetadata> found;
-        private final Map<String, String> errors = new HashMap<>();
+        Map<String, RepositoryMetadata> found;
+        final Map<String, String> errors = new HashMap<>();
 
         Batch(List<String> names) {
             this.names = names;
@@ -301,120 +500,78 @@ class BackupToS3 implements Callable<Integer> {
         synchronized RepositoryMetadata get(String name) {
             if (found == null) {
                 var answer = codecommit.batchGetRepositories(r -> r.repositoryNames(names));
-                answer.errors().forEach(e -> errors.put(e.repositoryName(), e.errorCodeAsString() + ": " + e.errorMessage()));
-                found = answer.repositories().stream().collect(Collectors.toMap(RepositoryMetadata::repositoryName, r -> r));
+                answer.errors()
+                        .forEach(e -> errors.put(e.repositoryName(), e.errorCodeAsString() + ": " + e.errorMessage()));
+                found = answer.repositories().stream()
+                        .collect(Collectors.toMap(RepositoryMetadata::repositoryName, metadata -> metadata));
             }
-            if (!found.containsKey(name)) throw new Failure(errors.getOrDefault(name, "deleted or renamed since the repositories were listed"));
+            if (!found.containsKey(name)) {
+                throw new Failure(
+                        errors.getOrDefault(name, "deleted or renamed since the repositories were listed"));
+            }
             return found.get(name);
         }
     }
 
-    String runs() {
-        return prefix + "/" + identity().account() + "/runs/" + region() + "/";
-    }
-
-    /** Which repositories a run is for. */
-    record Selection(List<String> repositoryNames, List<String> exclude, String shard) {
-        boolean has(String name) {
-            if (!fits(name, repositoryNames) || fits(name, exclude)) return false;
-            if (shard == null) return true;
-            var parts = shard.split("/");
-            return Math.floorMod(name.hashCode(), Integer.parseInt(parts[1])) == Integer.parseInt(parts[0]) - 1;
-        }
-    }
-
-    /** The last state of each repository, from the newest run records. */
-    Map<String, JsonNode> lastRuns() throws IOException {
-        subject = "s3://" + bucket + "/" + runs();
-        var keys = keys(runs() + TIME.format(clock.instant().minus(Duration.ofDays(40))));
-        if (keys.isEmpty()) keys = keys(runs());
-        var known = new HashMap<String, JsonNode>();
-        var missing = new HashSet<>(names);
-        var newer = new ArrayList<Selection>();
-        for (var i = keys.size() - 1; i >= Math.max(0, keys.size() - RUNS_READ) && (!missing.isEmpty() || newer.isEmpty()); i--) {
-            var record = read(keys.get(i));
-            if (record.isEmpty()) continue;
-            for (var entry : record.path("repositories").properties()) {
-                var name = entry.getKey();
-                if (entry.getValue().has("manifest") && missing.remove(name)) known.put(name, entry.getValue());
-                // What was gone already when a newer run looked for it was told then.
-                if (selection.has(name) && !ids.containsKey(name) && newer.stream().noneMatch(run -> run.has(name))) vanished(name, entry.getValue());
-            }
-            if (record.has("selection")) newer.add(JSON.convertValue(record.get("selection"), Selection.class));
-        }
-        subject = "";
-        return known;
-    }
-
-    /** Names a repository of the last run that was deleted or renamed since. */
-    void vanished(String name, JsonNode last) {
-        var renamed = ids.entrySet().stream().filter(other -> other.getValue().equals(last.path("id").asText())).map(Map.Entry::getKey).findFirst();
-        var point = last.path("manifest").asText("none");
-        note(name + ": " + renamed.map(other -> "was renamed to " + other + ", and is backed up anew under that name").orElse("is no longer in CodeCommit")
-                + "; newest restore point: " + point);
-        vanished.addObject().put("repositoryName", name).put("repositoryId", last.path("id").textValue()).put("renamedTo", renamed.orElse(null))
-                .put("manifest", last.path("manifest").textValue());
-    }
-
-    /** The last state of a repository of which no run record tells, by what is in its directory; null if that is nothing. */
-    JsonNode newest(String name) throws IOException {
-        var folder = folder(name);
-        var manifest = s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(folder)).contents().stream().map(S3Object::key)
-                .filter(key -> key.endsWith(MANIFEST)).reduce((older, newer) -> newer);
-        if (manifest.isEmpty()) return null;
-        var point = read(manifest.get());
-        if (point.isEmpty()) return null;
-        var full = point.at("/chain/0/key").asText(manifest.get()).substring(folder.length()).split("-")[0];
-        return JSON.createObjectNode().put("id", point.at("/repository/repositoryId").asText()).put("manifest", manifest.get()).put("refs", digest(point))
-                .put("full", TIME.parse(full, Instant::from).toString());
-    }
-
-    /** Where a repository's objects are. */
-    String folder(String name) {
-        return prefix + "/" + identity().account() + "/" + region() + "/" + name + "/";
-    }
-
-    List<String> keys(String after) {
-        return s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(runs()).startAfter(after)).contents().stream().map(S3Object::key).toList();
-    }
-
-    /** A manifest or run record; an empty document for one that is gone, damaged or of another format, which costs a new full bundle and no more. */
-    JsonNode read(String key) throws IOException {
-        try (var in = s3.getObjectAsBytes(r -> r.bucket(bucket).key(key)).asInputStream()) {
-            var document = json(in);
-            if (document.path("format").asInt() == FORMAT) return document;
-            note(key + " has another format than " + FORMAT + " and is not used");
-        } catch (NoSuchKeyException | ZipException | EOFException | com.fasterxml.jackson.core.JsonProcessingException e) {
-            note(key + " cannot be used: " + reason(e));
-        }
-        return JSON.createObjectNode();
-    }
-
-    // 2. One repository
-
-    void backUp(String name, Batch batch, JsonNode last) {
+    void backUp(String name, Batch batch, RecordedState lastState) {
         var start = System.nanoTime();
-        // What is begun in the last tenth of the time might not be done by its end.
-        if (deadline != null && isPast(Collections.min(List.of(duration(deadline).dividedBy(10), Duration.ofMinutes(5))))) {
-            report(name, new Outcome(shown("not-attempted", start), recorded("not-attempted", last)));
+        // What is started in the last tenth of the time might not be done by its end.
+        if (deadline != null
+                && isPast(Collections.min(List.of(duration(deadline).dividedBy(10), Duration.ofMinutes(5))))) {
+            report(notAttempted(name, lastState));
             return;
         }
-        attempted.add(name);
-        for (var attempt = 1; !stopping; attempt++)
+        startedRepositories.add(name);
+        var attempt = 1;
+        while (!stopping) {
             try {
-                report(name, save(batch.get(name), last != null ? last : newest(name), start));
+                var known = lastState.manifest() != null ? lastState : newestState(name);
+                report(new RepositoryBackup(batch.get(name), known, start).save());
                 return;
             } catch (Exception | OutOfMemoryError e) {
                 var cause = late ? new Failure("not done by the --deadline", e) : cause(e);
-                var throttled = cause instanceof TransportException && ("" + cause.getMessage()).matches("(?s).*: (429|503) .*");
-                // A branch may have moved between the advertisement and the fetch, or the line was cut: once more, with a new advertisement.
-                if (cause instanceof TransportException && !(cause instanceof NoRemoteRepositoryException) && attempt < (throttled ? 6 : 2)) {
-                    if (throttled) pause(ThreadLocalRandom.current().nextLong(backOff.toMillis() << attempt));
-                    continue;
+                if (!isWorthATry(cause, attempt)) {
+                    if (!stopping) {
+                        report(failed(name, lastState, start, cause));
+                    }
+                    return;
                 }
-                if (!stopping) report(name, failed(last, cause, start));
-                return;
+                if (refusal(cause) == Refusal.THROTTLED) {
+                    pause(Duration.ofMillis(ThreadLocalRandom.current().nextLong(backOff.toMillis() << attempt)));
+                }
+                attempt++;
             }
+        }
+    }
+
+    /** The failure of S3 or of a check, if that is what ended a fetch. */
+    static Throwable cause(Throwable e) {
+        for (var cause = e; cause != null; cause = cause.getCause()) {
+            if (cause instanceof SdkException || cause instanceof Failure) {
+                return cause;
+            }
+        }
+        return e;
+    }
+
+    /** A branch may have moved between the advertisement and the fetch, or the connection was cut. */
+    static boolean isWorthATry(Throwable cause, int attempt) {
+        return cause instanceof TransportException && !(cause instanceof NoRemoteRepositoryException)
+                && attempt < (refusal(cause) == Refusal.THROTTLED ? TRIES_IF_THROTTLED : TRIES);
+    }
+
+    enum Refusal {
+        NONE, DENIED, THROTTLED
+    }
+
+    /** How the Git server refused a request; JGit tells that by text alone. */
+    static Refusal refusal(Throwable e) {
+        var text = String.valueOf(e.getMessage());
+        if (!(e instanceof TransportException)) {
+            return Refusal.NONE;
+        }
+        return text.matches("(?s).*: (429|503) .*") ? Refusal.THROTTLED
+                : text.contains(" not permitted on ") ? Refusal.DENIED : Refusal.NONE;
     }
 
     /** Whether it is no more than this long until the deadline. */
@@ -422,441 +579,588 @@ class BackupToS3 implements Callable<Integer> {
         return deadline != null && !clock.instant().isBefore(begin.plus(duration(deadline)).minus(before));
     }
 
-    /** At the deadline: what is under way is given up, and whatever does not hear of it is left behind. */
-    void giveUp(ExecutorService workers, Map<String, JsonNode> known) throws InterruptedException {
+    /** Stops what is under way; what does not react to that is left behind. */
+    void stopAtDeadline(ExecutorService workers, Map<String, RecordedState> lastStates) throws InterruptedException {
         late = true;
         workers.awaitTermination(grace.toMillis(), TimeUnit.MILLISECONDS);
-        for (var name : attempted)
-            if (!outcomes.containsKey(name)) report(name, failed(known.get(name), new Failure("not done by the --deadline"), System.nanoTime()));
-        for (var name : names) report(name, new Outcome(shown("not-attempted", System.nanoTime()), recorded("not-attempted", known.get(name))));
+        for (var name : names) {
+            var lastState = lastStates.getOrDefault(name, RecordedState.NONE);
+            report(startedRepositories.contains(name)
+                    ? failed(name, lastState, System.nanoTime(), new Failure("not done by the --deadline"))
+                    : notAttempted(name, lastState));
+        }
         abortAll();
+    }
+
+    /** On Ctrl-C: no upload stays unfinished, and what is done is recorded. */
+    void stop() {
+        stopping = true;
+        note("interrupted: " + outcomes.size() + " of " + names.size() + " repositories are done");
+        abortAll();
+        try {
+            if (!dryRun && !outcomes.isEmpty()) {
+                naming("run record", runRecords::write);
+            }
+        } catch (RuntimeException e) {
+            fail(e);
+        }
     }
 
     boolean isOver() {
         return stopping || late;
     }
 
-    /** The failure of S3 or of a check, if that is what ended a fetch. */
-    static Throwable cause(Throwable e) {
-        for (var cause = e; cause != null; cause = cause.getCause()) if (cause instanceof SdkException || cause instanceof Failure) return cause;
-        return e;
-    }
-
-    Outcome save(RepositoryMetadata repository, JsonNode last, long start) throws Exception {
-        var target = new StreamingRepository();
-        try (var transport = transport(repository.cloneUrlHttp(), target); var connection = transport.openFetch()) {
-            var time = clock.instant();
-            var now = manifest(repository, connection, time);
-            var point = JSON.createObjectNode().put("id", repository.repositoryId()).put("refs", digest(now));
-            var same = last != null && last.get("id").equals(point.get("id"));
-            var renewed = same && due(last, "full", fullEvery, time);
-            var unchanged = same && !renewed && last.get("refs").equals(point.get("refs"));
-            if (unchanged && !due(last, "settingsRead", settingsEvery, time)) return outcome("unchanged", last, now, start);
-
-            // A chain is continued unless it is another repository's, old, long, damaged or empty.
-            var previous = same ? read(last.get("manifest").asText()) : JSON.createObjectNode();
-            var base = renewed || !complete(previous) ? JSON.createObjectNode() : previous;
-            var wanted = wanted(connection, base.path("refs"));
-            if (!wanted.isEmpty() && (base.path("refs").isEmpty() || isLong(base.path("chain")))) {
-                base = JSON.createObjectNode();
-                wanted = wanted(connection, base);
-            }
-            var chain = now.putArray("chain");
-            base.path("chain").forEach(chain::add);
-            var stem = folder(repository.repositoryName()) + newName(time);
-            if (!wanted.isEmpty()) target.fetch(connection, wanted, base.path("refs"), now, stem, chain.isEmpty() ? "full" : "incr").ifPresent(chain::add);
-            var errors = readSettings(repository, previous, now, stem, base.isEmpty());
-            if (errors.isEmpty()) point.put("settingsRead", time.toString()); // else the next run reads them again
-            point.put("full", base.isEmpty() ? time.toString() : last.get("full").asText());
-            var sameRefs = unchanged && !base.isEmpty();
-            var outcome = sameRefs && isTheSame(previous, now) ? outcome("unchanged", point.put("manifest", last.get("manifest").asText()), now, start)
-                    : write(now, stem, point, sameRefs, start);
-            if (now.has("gitLfs")) outcome.shown.set("gitLfs", now.get("gitLfs"));
-            if (!errors.isEmpty()) outcome.shown.put("error", String.join("; ", errors));
-            return outcome;
+    void checkTime() {
+        if (isOver()) {
+            throw new Failure("interrupted");
         }
     }
 
-    /** Makes a restore point, now that all is there that it names. */
-    Outcome write(ObjectNode now, String stem, ObjectNode point, boolean sameRefs, long start) throws IOException {
-        var made = objects(now).filter(object -> object.get("key").asText().startsWith(stem)).toList();
-        var bytes = made.stream().mapToLong(object -> object.get("size").asLong()).sum() + put(stem + MANIFEST, now).get("size").asLong();
-        var outcome = outcome(dryRun ? "would-create" : "created", point.put("manifest", stem + MANIFEST), now, start);
-        outcome.shown.put("kind", made.stream().filter(object -> object.has("kind")).map(object -> object.get("kind").asText()).findFirst()
-                .orElse(sameRefs ? "settings" : "refs")).put("bytes", bytes);
-        if (!dryRun) made.forEach(object -> outcome.shown.withArray("keys").add(object.get("key")));
-        if (!dryRun) outcome.shown.withArray("keys").add(stem + MANIFEST);
-        return outcome;
+    /** Where a repository's objects are. */
+    String folder(String name) {
+        return prefix + "/" + caller.account() + "/" + region() + "/" + name + "/";
     }
 
-    /** What a restore point needs: bundles and pull requests. */
-    static Stream<JsonNode> objects(JsonNode manifest) {
-        return Stream.concat(manifest.path("chain").valueStream(), manifest.path("pullRequests").valueStream());
+    /** The last state of a repository of which no run record tells, by what is in its folder. */
+    RecordedState newestState(String name) {
+        var folder = folder(name);
+        var newest = s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(folder)).contents().stream()
+                .map(S3Object::key).filter(key -> key.endsWith(MANIFEST)).reduce((older, newer) -> newer);
+        var manifest = newest.flatMap(key -> read(key, Manifest.class)).orElse(null);
+        if (manifest == null) {
+            return RecordedState.NONE;
+        }
+        var first = manifest.chain().isEmpty() ? newest.get() : manifest.chain().get(0).key();
+        var full = KEY_TIME.parse(first.substring(folder.length()).split("-")[0], Instant::from);
+        return new RecordedState(manifest.repository().repositoryId(), refsDigest(manifest), null, full.toString(),
+                newest.get(), null, null);
     }
 
-    /** Whether two restore points differ in nothing but their time. */
-    static boolean isTheSame(JsonNode one, JsonNode other) {
-        return Stream.of("head", "refs", "chain", "settings", "gitLfs", "pullRequests").allMatch(part -> one.path(part).equals(other.path(part)));
+    record RepositoryId(String repositoryId, String repositoryName, String arn) {}
+
+    /** By CodeCommit's own names; null is what could not be read yet. */
+    record Settings(String repositoryDescription, @JsonInclude String defaultBranch, @JsonInclude String kmsKeyId,
+            JsonNode tags, JsonNode triggers, JsonNode approvalRuleTemplates) {}
+
+    /**
+     * An object that a restore point needs. Kind (full, incr), pack (its SHA-1) and objects (how many) are a bundle's.
+     */
+    record StoredObject(String key, String kind, long size, String sha256, String crc32, String pack, Long objects) {}
+
+    /**
+     * A restore point.
+     *
+     * @param head a ref's name; of a detached HEAD the commit's id
+     * @param refs ids by name
+     * @param peeled ids of what annotated tags lead to, by name
+     * @param chain bundles: a full one and its increments
+     * @param gitLfs patterns of the files that are not in Git
+     */
+    record Manifest(int format, String tool, String time, RepositoryId repository, String objectFormat,
+            @JsonInclude String head, SortedMap<String, String> refs, SortedMap<String, String> peeled,
+            Settings settings, List<StoredObject> chain,
+            @JsonInclude(JsonInclude.Include.NON_EMPTY) List<String> gitLfs,
+            @JsonInclude(JsonInclude.Include.NON_EMPTY) List<StoredObject> pullRequests) {
+        static final Manifest NONE = new Manifest(FORMAT, TOOL, null, null, "sha1", null, new TreeMap<>(),
+                new TreeMap<>(), new Settings(null, null, null, null, null, null), List.of(), List.of(), List.of());
+
+        Manifest {
+            gitLfs = Objects.requireNonNullElse(gitLfs, List.of());
+            pullRequests = Objects.requireNonNullElse(pullRequests, List.of());
+        }
+
+        Manifest with(Settings newSettings, List<StoredObject> newChain, List<String> newGitLfs,
+                List<StoredObject> newPullRequests) {
+            return new Manifest(format, tool, time, repository, objectFormat, head, refs, peeled, newSettings, newChain,
+                    newGitLfs, newPullRequests);
+        }
+
+        /** All that restoring needs besides the manifest. */
+        Stream<StoredObject> objects() {
+            return Stream.concat(chain.stream(), pullRequests.stream());
+        }
+
+        /** Whether both would restore the same. */
+        boolean isSameAs(Manifest other) {
+            return Objects.equals(head, other.head) && refs.equals(other.refs) && chain.equals(other.chain)
+                    && settings.equals(other.settings) && gitLfs.equals(other.gitLfs)
+                    && pullRequests.equals(other.pullRequests);
+        }
     }
 
-    /** What is advertised and not saved; one ref for each id. */
-    static List<Ref> wanted(FetchConnection connection, JsonNode saved) {
-        var ids = saved.valueStream().map(JsonNode::asText).collect(Collectors.toCollection(HashSet::new));
-        return connection.getRefs().stream().filter(ref -> ids.add(ref.getObjectId().name())).toList();
-    }
-
-    /** Whether something was last done too long ago: a share of the time less that depends on the repository, lest all are due on one night. */
-    static boolean due(JsonNode last, String what, String every, Instant now) {
-        var most = duration(every).toMillis();
-        var less = Math.floorMod(last.path("id").asText().hashCode(), 1000) * most / 3000;
-        return !last.has(what) || !Instant.parse(last.get(what).asText()).plusMillis(most - less).isAfter(now);
-    }
-
-    /** Whether restoring a chain has become more work than a new full bundle is worth. */
-    static boolean isLong(JsonNode chain) {
-        var increments = chain.valueStream().skip(1).mapToLong(bundle -> bundle.get("size").asLong());
-        return chain.size() > MOST_INCREMENTS || increments.sum() > chain.at("/0/size").asLong() / 2;
-    }
-
-    /** @param point the newest restore point, as run records have it: repository id, key of the manifest, digest, and when what was last done */
-    Outcome outcome(String status, JsonNode point, JsonNode manifest, long start) {
-        var recorded = recorded(status.equals("unchanged") ? status : "saved", point).put("lastSuccess", begin.toString());
-        return new Outcome(shown(status, start).put("refs", manifest.get("refs").size()), recorded);
-    }
-
-    ObjectNode shown(String status, long start) {
-        return JSON.createObjectNode().put("status", status).put("kind", (String) null).put("refs", 0).put("bytes", 0L).put("seconds", seconds(start));
-    }
-
-    static ObjectNode recorded(String outcome, JsonNode point) {
-        var recorded = point == null ? JSON.createObjectNode() : point.<ObjectNode>deepCopy();
-        return recorded.put("outcome", outcome);
-    }
-
-    Outcome failed(JsonNode last, Throwable e, long start) {
-        if (verbose) e.printStackTrace(spec.commandLine().getErr());
-        var denied = reason(e).contains(" not permitted on "); // JGit's words for HTTP 403
-        return new Outcome(shown("failed", start).put("error", reason(e) + (denied
-                ? "; it takes codecommit:GitPull, the use of the repository's key, valid credentials and a right clock" : "")), recorded("failed", last));
-    }
-
-    static String newName(Instant time) {
-        return TIME.format(time) + "-" + HexFormat.of().toHexDigits(ThreadLocalRandom.current().nextInt());
-    }
-
-    /** Of what every run learns of a repository without calls of its own: its refs, and of its settings those that come with its clone URL. */
-    static String digest(JsonNode manifest) {
-        var digest = sha("SHA-256");
+    /**
+     * Of what every run learns of a repository without calls of their own: its refs, and of its settings those that
+     * come with its clone URL.
+     */
+    static String refsDigest(Manifest manifest) {
+        var digest = digest("SHA-256");
         Consumer<String> line = text -> digest.update((text + "\n").getBytes(StandardCharsets.UTF_8));
-        line.accept("HEAD " + manifest.get("head").asText());
-        manifest.get("refs").properties().forEach(ref -> line.accept(ref.getValue().asText() + " " + ref.getKey()));
-        line.accept("key " + manifest.at("/settings/kmsKeyId").asText());
-        line.accept("description " + manifest.at("/settings/repositoryDescription").asText());
+        line.accept("HEAD " + manifest.head());
+        manifest.refs().forEach((name, id) -> line.accept(id + " " + name));
+        line.accept("key " + manifest.settings().kmsKeyId());
+        line.accept("description " + manifest.settings().repositoryDescription());
         return hex(digest.digest());
     }
 
-    /** Whether what a restore point needs is all there, as long as it was; it lies close together, mostly on one page. */
-    boolean complete(JsonNode manifest) {
-        if (objects(manifest).findAny().isEmpty()) return true;
-        var keys = objects(manifest).map(object -> object.get("key").asText()).sorted().toList();
-        var first = keys.get(0);
-        var last = keys.get(keys.size() - 1);
-        var folder = first.substring(0, first.lastIndexOf('/') + 1);
-        var there = s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(folder).startAfter(first.substring(0, first.length() - 1))).contents().stream()
-                .takeWhile(object -> object.key().compareTo(last) <= 0).collect(Collectors.toMap(S3Object::key, S3Object::size));
-        return objects(manifest).allMatch(object -> there.getOrDefault(object.get("key").asText(), -1L) == object.get("size").asLong());
-    }
+    class RepositoryBackup {
+        final RepositoryMetadata repository;
+        final RecordedState lastState;
+        final long start;
+        Instant time;
+        /** What the keys of its objects begin with. */
+        String stem;
+        /** The restore point before; none if it cannot be used. */
+        Manifest previous = Manifest.NONE;
+        /** The restore point whose chain is continued; none if a new chain is started. */
+        Manifest base = Manifest.NONE;
+        /** What could not be saved. */
+        final List<String> errors = new ArrayList<>();
 
-    /** A restore point but for its chain, and of the settings what is known already. */
-    ObjectNode manifest(RepositoryMetadata repository, FetchConnection connection, Instant time) {
-        var manifest = document(repository, time);
-        var detached = connection.getRef("HEAD");
-        manifest.put("objectFormat", "sha1").put("head", repository.defaultBranch() != null ? "refs/heads/" + repository.defaultBranch()
-                : detached != null ? detached.getObjectId().name() : null);
-        var refs = manifest.putObject("refs");
-        var peeled = manifest.putObject("peeled");
-        for (var ref : new TreeMap<>(connection.getRefsMap()).values()) {
-            if (!ref.getName().startsWith("refs/")) continue;
-            refs.put(ref.getName(), ref.getObjectId().name());
-            if (ref.getPeeledObjectId() != null) peeled.put(ref.getName(), ref.getPeeledObjectId().name());
+        RepositoryBackup(RepositoryMetadata repository, RecordedState lastState, long start) {
+            this.repository = repository;
+            this.lastState = lastState;
+            this.start = start;
         }
-        manifest.putObject("settings").put("repositoryDescription", Objects.requireNonNullElse(repository.repositoryDescription(), ""))
-                .put("defaultBranch", repository.defaultBranch()).put("kmsKeyId", repository.kmsKeyId());
-        return manifest;
+
+        Outcome save() throws Exception {
+            var git = new StreamingRepository();
+            try (var transport = transport(repository.cloneUrlHttp(), git); var connection = transport.openFetch()) {
+                time = clock.instant();
+                stem = folder(repository.repositoryName()) + newName(time);
+                var advertised = advertised(connection);
+                var refs = refsDigest(advertised);
+                var isSameRepository = repository.repositoryId().equals(lastState.id());
+                var isRenewed = isSameRepository && isDue(lastState.full(), fullEvery, lastState.id(), time);
+                var isUnchanged = isSameRepository && !isRenewed && refs.equals(lastState.refs());
+                if (isUnchanged && !isDue(lastState.settingsRead(), settingsEvery, lastState.id(), time)) {
+                    return unchanged(lastState, advertised);
+                }
+                // A chain is continued unless it is another repository's, old, damaged, long or empty.
+                if (isSameRepository) {
+                    previous = read(lastState.manifest(), Manifest.class).orElse(Manifest.NONE);
+                }
+                base = isRenewed || !isComplete(previous) ? Manifest.NONE : previous;
+                var wanted = wanted(connection, base.refs());
+                if (!wanted.isEmpty() && (base.refs().isEmpty() || base.chain().isEmpty() || isLong(base.chain()))) {
+                    base = Manifest.NONE;
+                    wanted = wanted(connection, base.refs());
+                }
+                var chain = new ArrayList<>(base.chain());
+                if (!wanted.isEmpty()) {
+                    fetch(git, connection, wanted, advertised).ifPresent(chain::add);
+                }
+                var manifest = withSideSteps(advertised, chain);
+                var hasSameRefs = isUnchanged && base != Manifest.NONE;
+                var isSame = hasSameRefs && previous.isSameAs(manifest);
+                var state = new RecordedState(repository.repositoryId(), refs,
+                        errors.isEmpty() ? time.toString() : null, // what could not be read, the next run reads again
+                        base == Manifest.NONE ? time.toString() : lastState.full(),
+                        isSame ? lastState.manifest() : stem + MANIFEST, null, null);
+                return isSame ? unchanged(state, manifest)
+                        : write(manifest, state, hasSameRefs ? "settings" : "refs");
+            }
+        }
+
+        /** The refs, and of the settings what is known already. */
+        Manifest advertised(FetchConnection connection) {
+            var refs = new TreeMap<String, String>();
+            var peeled = new TreeMap<String, String>();
+            for (var ref : connection.getRefs()) {
+                if (ref.getName().startsWith("refs/")) {
+                    refs.put(ref.getName(), ref.getObjectId().name());
+                    if (ref.getPeeledObjectId() != null) {
+                        peeled.put(ref.getName(), ref.getPeeledObjectId().name());
+                    }
+                }
+            }
+            var branch = repository.defaultBranch();
+            var detached = connection.getRef("HEAD");
+            var head = branch != null ? "refs/heads/" + branch
+                    : detached != null ? detached.getObjectId().name() : null;
+            var settings = new Settings(Objects.requireNonNullElse(repository.repositoryDescription(), ""), branch,
+                    repository.kmsKeyId(), null, null, null);
+            var id = new RepositoryId(repository.repositoryId(), repository.repositoryName(), repository.arn());
+            return new Manifest(FORMAT, TOOL, time.toString(), id, "sha1", head, refs, peeled, settings, List.of(),
+                    List.of(), List.of());
+        }
+
+        /** The new bundle; none if the wanted refs lead to nothing that the chain lacks. */
+        Optional<StoredObject> fetch(StreamingRepository git, FetchConnection connection, List<Ref> wanted,
+                Manifest advertised) throws Exception {
+            var kind = base == Manifest.NONE ? "full" : "incr";
+            var haves = haves(base.refs(), advertised.refs());
+            try (var bundle = new BundleUpload(stem + "." + kind + ".bundle")) {
+                bundle.writeHeader(base.refs(), haves, advertised);
+                git.fetch(connection, wanted, haves, bundle);
+                if (bundle.objects == 0 && haves.isEmpty()) {
+                    throw new Failure("the Git server sent no objects");
+                }
+                return bundle.objects == 0 ? Optional.empty() : Optional.of(bundle.finish(kind));
+            }
+        }
+
+        /** Adds what a repository is besides Git. What cannot be read stays as the restore point before has it. */
+        Manifest withSideSteps(Manifest advertised, List<StoredObject> chain) {
+            var name = repository.repositoryName();
+            var known = advertised.settings();
+            var saved = previous.settings();
+            var settings = new Settings(known.repositoryDescription(), known.defaultBranch(), known.kmsKeyId(),
+                    sideStep("tags", saved.tags(),
+                            () -> JSON.valueToTree(repositoryTags(codecommit, repository.arn()))),
+                    sideStep("triggers", saved.triggers(),
+                            () -> asJson(codecommit.getRepositoryTriggers(r -> r.repositoryName(name)).triggers())),
+                    sideStep("approval rule templates", saved.approvalRuleTemplates(),
+                            () -> JSON.valueToTree(approvalRuleTemplates(name))));
+            var gitLfs = sideStep("use of Git LFS", previous.gitLfs(), () -> gitLfs(name, advertised));
+            return advertised.with(settings, chain, gitLfs, pullRequests(advertised, chain));
+        }
+
+        /** A step besides Git: if it fails, that is told, and no reason not to save the commits. */
+        <T> T sideStep(String what, T otherwise, Callable<T> step) {
+            try {
+                return step.call();
+            } catch (Exception | OutOfMemoryError e) {
+                if (isOver()) {
+                    throw new Failure("interrupted", e);
+                }
+                if (verbose) {
+                    e.printStackTrace(spec.commandLine().getErr());
+                }
+                errors.add(what + " not saved: " + reason(e));
+                return otherwise;
+            }
+        }
+
+        List<StoredObject> pullRequests(Manifest advertised, List<StoredObject> chain) {
+            var isNewChain = base == Manifest.NONE;
+            if (noPullRequests) {
+                return isNewChain ? List.of() : previous.pullRequests();
+            }
+            // Objects that are older than their chain, as they could not be read when it was started, expire before it.
+            var saved = previous.pullRequests();
+            var isAnew = isNewChain || saved.isEmpty()
+                    || !chain.isEmpty() && saved.get(0).key().compareTo(chain.get(0).key()) < 0;
+            return sideStep("pull requests", saved,
+                    () -> new PullRequests(advertised, stem + ".pull-requests.json.gz").save(saved, isAnew));
+        }
+
+        /**
+         * Writes the restore point, now that all is there that it names.
+         *
+         * @param kind what is new, if it is no bundle
+         */
+        Outcome write(Manifest manifest, RecordedState state, String kind) {
+            var created = manifest.objects().filter(object -> object.key().startsWith(stem))
+                    .collect(Collectors.toCollection(ArrayList::new));
+            var bundle = created.stream().map(StoredObject::kind).filter(Objects::nonNull).findFirst();
+            created.add(putDocument(stem + MANIFEST, manifest));
+            return outcome(dryRun ? "would-create" : "created", bundle.orElse(kind), created,
+                    state.with("saved", begin.toString()), manifest);
+        }
+
+        Outcome unchanged(RecordedState state, Manifest manifest) {
+            return outcome("unchanged", null, List.of(), state.with("unchanged", begin.toString()), manifest);
+        }
+
+        Outcome outcome(String status, String kind, List<StoredObject> created, RecordedState state,
+                Manifest manifest) {
+            var bytes = created.stream().mapToLong(StoredObject::size).sum();
+            var keys = created.isEmpty() || dryRun ? null : created.stream().map(StoredObject::key).toList();
+            return new Outcome(new RepositoryResult(repository.repositoryName(), status, kind, manifest.refs().size(),
+                    bytes, secondsSince(start), keys, manifest.gitLfs().isEmpty() ? null : manifest.gitLfs(),
+                    errors.isEmpty() ? null : String.join("; ", errors)), state);
+        }
     }
 
-    /** What manifests and pull requests begin with. */
-    static ObjectNode document(RepositoryMetadata repository, Instant time) {
-        var document = JSON.createObjectNode().put("format", FORMAT).put("tool", TOOL).put("time", time.toString());
-        document.putObject("repository").put("repositoryId", repository.repositoryId()).put("repositoryName", repository.repositoryName())
-                .put("arn", repository.arn());
-        return document;
+    /** What is advertised and not saved; one ref for each id. */
+    static List<Ref> wanted(FetchConnection connection, Map<String, String> savedRefs) {
+        var ids = new HashSet<>(savedRefs.values());
+        return connection.getRefs().stream().filter(ref -> ids.add(ref.getObjectId().name())).toList();
     }
-
-    // 3. What a repository is besides Git
 
     /**
-     * Adds settings and pull requests to a restore point. What cannot be read stays as the one before has it, and is told; it is no reason not to
-     * save the commits.
+     * Whether something was last done too long ago, or never. Up to a third of the time is taken off, by the
+     * repository, so that not all are due on one night.
      */
-    List<String> readSettings(RepositoryMetadata repository, JsonNode previous, ObjectNode now, String stem, boolean newChain) {
-        var errors = new ArrayList<String>();
-        var name = repository.repositoryName();
-        var settings = (ObjectNode) now.get("settings");
-        part("settings", errors, () -> {
-            settings.set("tags", tags(repository.arn()));
-            settings.set("triggers", described(codecommit.getRepositoryTriggers(r -> r.repositoryName(name)).triggers()));
-            var names = codecommit.listAssociatedApprovalRuleTemplatesForRepositoryPaginator(r -> r.repositoryName(name)).stream()
-                    .flatMap(page -> page.approvalRuleTemplateNames().stream()).sorted().toList();
-            settings.set("approvalRuleTemplates", JSON.valueToTree(names.stream().map(each -> templates.computeIfAbsent(each, this::template)).toList()));
-        });
-        if (!errors.isEmpty()) previous.path("settings").properties().forEach(each -> settings.putIfAbsent(each.getKey(), each.getValue()));
-        part("use of Git LFS", errors, () -> gitLfs(name, now));
-        var kept = now.putArray("pullRequests");
-        if (!noPullRequests || !newChain) previous.path("pullRequests").forEach(kept::add);
-        if (!noPullRequests) part("pull requests", errors, () -> readPullRequests(repository, now, stem, newChain));
-        if (kept.isEmpty()) now.remove("pullRequests");
-        return errors;
+    static boolean isDue(String lastTime, String every, String repositoryId, Instant now) {
+        var most = duration(every).toMillis();
+        var less = Math.floorMod(repositoryId.hashCode(), 1000) * most / 3000;
+        return lastTime == null || !Instant.parse(lastTime).plusMillis(most - less).isAfter(now);
     }
 
-    interface Step {
-        void run() throws IOException;
+    /** Whether restoring a chain has become more work than a new full bundle is worth. */
+    static boolean isLong(List<StoredObject> chain) {
+        var increments = chain.stream().skip(1).mapToLong(StoredObject::size).sum();
+        return chain.size() > MOST_INCREMENTS || increments > chain.get(0).size() / 2;
     }
 
-    void part(String what, List<String> errors, Step step) {
-        try {
-            step.run();
-        } catch (IOException | SdkException | Failure | OutOfMemoryError e) {
-            if (isOver()) throw new Failure("interrupted", e);
-            if (verbose) e.printStackTrace(spec.commandLine().getErr());
-            errors.add(what + " not saved: " + reason(e));
+    /** Whether all that a restore point needs is there, with its size. It lies close together, mostly on one page. */
+    boolean isComplete(Manifest manifest) {
+        var sizes = manifest.objects().collect(Collectors.toMap(StoredObject::key, StoredObject::size, Math::max,
+                TreeMap::new));
+        if (sizes.isEmpty()) {
+            return true;
         }
+        var first = sizes.firstKey();
+        var folder = first.substring(0, first.lastIndexOf('/') + 1);
+        var present = s3
+                .listObjectsV2Paginator(
+                        r -> r.bucket(bucket).prefix(folder).startAfter(first.substring(0, first.length() - 1)))
+                .contents().stream().takeWhile(object -> object.key().compareTo(sizes.lastKey()) <= 0)
+                .collect(Collectors.toMap(S3Object::key, S3Object::size));
+        return present.entrySet().containsAll(sizes.entrySet());
     }
 
-    JsonNode tags(String arn) {
-        var tags = new TreeMap<String, String>();
-        for (String token = null; ; ) {
-            var from = token;
-            var page = codecommit.listTagsForResource(r -> r.resourceArn(arn).nextToken(from));
-            tags.putAll(page.tags());
-            if ((token = page.nextToken()) == null) return JSON.valueToTree(tags);
-        }
+    List<JsonNode> approvalRuleTemplates(String repositoryName) {
+        return codecommit.listAssociatedApprovalRuleTemplatesForRepositoryPaginator(
+                r -> r.repositoryName(repositoryName)).stream()
+                .flatMap(page -> page.approvalRuleTemplateNames().stream()).sorted()
+                .map(name -> templates.computeIfAbsent(name, this::approvalRuleTemplate)).toList();
     }
 
-    JsonNode template(String name) {
+    JsonNode approvalRuleTemplate(String name) {
         var template = codecommit.getApprovalRuleTemplate(r -> r.approvalRuleTemplateName(name)).approvalRuleTemplate();
-        return JSON.createObjectNode().put("approvalRuleTemplateName", name).put("approvalRuleTemplateDescription", template.approvalRuleTemplateDescription())
+        return JSON.createObjectNode().put("approvalRuleTemplateName", name)
+                .put("approvalRuleTemplateDescription", template.approvalRuleTemplateDescription())
                 .put("approvalRuleTemplateContent", template.approvalRuleTemplateContent());
     }
 
-    /** Which files are kept in Git LFS, by the patterns of .gitattributes at HEAD: of these the repository has only pointers. */
-    void gitLfs(String name, ObjectNode now) {
-        var head = now.path("refs").path(now.get("head").asText()).asText(now.get("head").asText());
-        if (!ObjectId.isId(head)) return;
-        try {
-            codecommit.getFile(r -> r.repositoryName(name).commitSpecifier(head).filePath(".gitattributes")).fileContent().asUtf8String().lines()
-                    .filter(line -> line.matches("[^#].*\\sfilter=lfs(\\s.*)?")).forEach(line -> now.withArray("gitLfs").add(line.strip().split("\\s")[0]));
-        } catch (FileDoesNotExistException e) {
-            return;
+    /**
+     * Which files are kept in Git LFS, by the patterns of .gitattributes at HEAD: of these the repository has only
+     * pointers.
+     */
+    List<String> gitLfs(String name, Manifest manifest) {
+        var head = manifest.refs().getOrDefault(String.valueOf(manifest.head()), manifest.head());
+        if (head == null || !ObjectId.isId(head)) {
+            return List.of();
         }
-        if (now.has("gitLfs")) note(name + ": Git LFS is in use (" + now.get("gitLfs").valueStream().map(JsonNode::asText).collect(Collectors.joining(", "))
-                + "): these files are not in Git, and so not in the backup");
+        String attributes;
+        try {
+            attributes = codecommit
+                    .getFile(r -> r.repositoryName(name).commitSpecifier(head).filePath(".gitattributes"))
+                    .fileContent().asUtf8String();
+        } catch (FileDoesNotExistException e) {
+            return List.of();
+        }
+        var patterns = attributes.lines().filter(line -> line.matches("[^#].*\\sfilter=lfs(\\s.*)?"))
+                .map(line -> line.strip().split("\\s")[0]).toList();
+        if (!patterns.isEmpty()) {
+            note(name + ": Git LFS is in use (" + String.join(", ", patterns)
+                    + "): these files are not in Git, and so not in the backup");
+        }
+        return patterns;
     }
+
+    /** Pull requests that are written together, each with all that belongs to it. */
+    record PullRequestDocument(int format, String tool, String time, RepositoryId repository,
+            List<JsonNode> pullRequests) {}
 
     /**
-     * Writes the pull requests that have changed. The objects of a chain follow each other as its bundles do: of a pull request that is in
-     * several, the last one counts. Closed ones are read once, and once more when a new chain begins, in case somebody has added to them.
+     * The pull requests of a repository. The objects of a chain follow each other as its bundles do: of a pull request
+     * that is in several, the last one counts.
      */
-    void readPullRequests(RepositoryMetadata repository, ObjectNode now, String stem, boolean newChain) throws IOException {
-        var objects = (ArrayNode) now.get("pullRequests");
-        var saved = new HashMap<String, JsonNode>();
-        for (var object : objects) for (var each : read(object.get("key").asText()).path("pullRequests")) saved.put(id(each), each);
-        // Objects older than their chain expire before it, also those that stayed because the new ones could not be read.
-        var anew = newChain || objects.isEmpty() || objects.at("/0/key").asText().compareTo(now.at("/chain/0/key").asText()) < 0;
-        var document = document(repository, Instant.parse(now.get("time").asText()));
-        var changed = document.putArray("pullRequests");
-        var ids = codecommit.listPullRequestsPaginator(r -> r.repositoryName(repository.repositoryName())).stream()
-                .flatMap(page -> page.pullRequestIds().stream()).sorted(Comparator.comparing(Long::valueOf)).toList();
-        for (var id : ids) {
-            if (isOver()) throw new Failure("interrupted");
-            var before = saved.get(id);
-            var closed = before != null && before.at("/pullRequest/pullRequestStatus").asText().equals("CLOSED");
-            if (closed && !anew) continue;
-            var today = pullRequest(id);
-            var pullRequest = closed && today.equals(before.get("pullRequest")) ? before : whole(id, today);
-            if (anew || !pullRequest.equals(before)) changed.add(pullRequest);
+    class PullRequests {
+        final Manifest manifest;
+        final String key;
+
+        /** @param key of a new object */
+        PullRequests(Manifest manifest, String key) {
+            this.manifest = manifest;
+            this.key = key;
         }
-        if (anew) objects.removeAll();
-        if (!changed.isEmpty()) objects.add(put(stem + ".pull-requests.json.gz", document));
+
+        /**
+         * Writes those that have changed, or all of them anew. Closed ones are read once, and once more when they are
+         * written anew, in case someone has added to them.
+         */
+        List<StoredObject> save(List<StoredObject> savedObjects, boolean isAnew) {
+            var saved = new HashMap<String, JsonNode>();
+            for (var object : savedObjects) {
+                read(object.key(), PullRequestDocument.class).ifPresent(document -> document.pullRequests()
+                        .forEach(pullRequest -> saved.put(idOf(pullRequest), pullRequest)));
+            }
+            var changed = new ArrayList<JsonNode>();
+            for (var id : ids()) {
+                checkTime();
+                var before = saved.get(id);
+                var isClosed = before != null
+                        && before.at("/pullRequest/pullRequestStatus").asText().equals("CLOSED");
+                if (isClosed && !isAnew) {
+                    continue;
+                }
+                var now = get(id);
+                var whole = isClosed && now.equals(before.get("pullRequest")) ? before : whole(id, now);
+                if (isAnew || !whole.equals(before)) {
+                    changed.add(whole);
+                }
+            }
+            var objects = isAnew ? new ArrayList<StoredObject>() : new ArrayList<>(savedObjects);
+            if (!changed.isEmpty()) {
+                objects.add(putDocument(key, new PullRequestDocument(FORMAT, TOOL, manifest.time(),
+                        manifest.repository(), changed)));
+            }
+            return objects;
+        }
+
+        List<String> ids() {
+            return codecommit
+                    .listPullRequestsPaginator(r -> r.repositoryName(manifest.repository().repositoryName())).stream()
+                    .flatMap(page -> page.pullRequestIds().stream()).sorted(Comparator.comparing(Long::valueOf))
+                    .toList();
+        }
+
+        JsonNode get(String id) {
+            return asJson(codecommit.getPullRequest(r -> r.pullRequestId(id)).pullRequest());
+        }
+
+        /** Read once more if someone pushed in the meantime: approvals are those of a revision. */
+        JsonNode whole(String id, JsonNode pullRequest) {
+            try {
+                return wholeAt(id, pullRequest);
+            } catch (InvalidRevisionIdException e) {
+                return wholeAt(id, get(id));
+            }
+        }
+
+        JsonNode wholeAt(String id, JsonNode pullRequest) {
+            var revision = pullRequest.path("revisionId").asText();
+            var whole = JSON.createObjectNode();
+            whole.set("pullRequest", pullRequest);
+            whole.set("comments", asJson(codecommit.getCommentsForPullRequestPaginator(r -> r.pullRequestId(id))
+                    .stream().flatMap(page -> page.commentsForPullRequestData().stream()).toList()));
+            whole.set("approvals", asJson(codecommit
+                    .getPullRequestApprovalStates(r -> r.pullRequestId(id).revisionId(revision)).approvals()));
+            whole.set("override", asJson(codecommit
+                    .getPullRequestOverrideState(r -> r.pullRequestId(id).revisionId(revision))));
+            whole.set("events", asJson(codecommit.describePullRequestEventsPaginator(r -> r.pullRequestId(id))
+                    .stream().flatMap(page -> page.pullRequestEvents().stream()).toList()));
+            return whole;
+        }
     }
 
-    static String id(JsonNode pullRequest) {
+    static String idOf(JsonNode pullRequest) {
         return pullRequest.at("/pullRequest/pullRequestId").asText();
     }
 
-    JsonNode pullRequest(String id) {
-        return described(codecommit.getPullRequest(r -> r.pullRequestId(id)).pullRequest());
-    }
-
-    /** A pull request with all that belongs to it; read once more if somebody pushed meanwhile, as what was approved goes by the revision. */
-    ObjectNode whole(String id, JsonNode pullRequest) {
-        try {
-            return whole(id, pullRequest, pullRequest.path("revisionId").asText());
-        } catch (InvalidRevisionIdException e) {
-            var again = pullRequest(id);
-            return whole(id, again, again.path("revisionId").asText());
-        }
-    }
-
-    ObjectNode whole(String id, JsonNode pullRequest, String revision) {
-        var whole = JSON.createObjectNode();
-        whole.set("pullRequest", pullRequest);
-        whole.set("comments", described(codecommit.getCommentsForPullRequestPaginator(r -> r.pullRequestId(id)).stream()
-                .flatMap(page -> page.commentsForPullRequestData().stream()).toList()));
-        whole.set("approvals", described(codecommit.getPullRequestApprovalStates(r -> r.pullRequestId(id).revisionId(revision)).approvals()));
-        whole.set("override", described(codecommit.getPullRequestOverrideState(r -> r.pullRequestId(id).revisionId(revision))));
-        whole.set("events", described(codecommit.describePullRequestEventsPaginator(r -> r.pullRequestId(id)).stream()
-                .flatMap(page -> page.pullRequestEvents().stream()).toList()));
-        return whole;
-    }
-
-    /** What CodeCommit answered, with its names for everything. */
-    static JsonNode described(Object value) {
-        if (value instanceof SdkPojo structure) {
-            var node = JSON.createObjectNode();
-            for (var field : structure.sdkFields()) {
-                var member = field.getValueOrDefault(structure);
-                if (member != null && !(member instanceof SdkAutoConstructList<?>) && !(member instanceof SdkAutoConstructMap<?, ?>))
-                    node.set(field.locationName(), described(member));
-            }
-            return node;
-        }
-        if (value instanceof Collection<?> list) return JSON.createArrayNode().addAll(list.stream().map(BackupToS3::described).toList());
-        if (value instanceof Map<?, ?> map) {
-            var node = JSON.createObjectNode();
-            map.forEach((key, member) -> node.set(key.toString(), described(member)));
-            return node;
-        }
-        if (value instanceof Long number && number == number.intValue()) return IntNode.valueOf(number.intValue()); // as it is read back
-        return JSON.valueToTree(value instanceof Instant time ? time.toString() : value);
-    }
-
-    // 4. Git
-
-    /** A repository that keeps nothing: JGit speaks the protocol, and the pack goes into a bundle instead of being indexed. */
+    /**
+     * A repository that keeps nothing: JGit speaks the protocol, and the pack goes into a bundle instead of being
+     * indexed.
+     */
     class StreamingRepository extends InMemoryRepository {
-        private Bundle bundle;
+        BundleUpload bundle;
         /** What the server is told that we have, the first one first. */
-        private List<ObjectId> haves = List.of();
+        List<ObjectId> haves = List.of();
 
         StreamingRepository() {
             super(new DfsRepositoryDescription());
         }
 
-        /** @param saved the refs of the restore point that an increment goes behind; gives nothing if it would add no object to them */
-        Optional<ObjectNode> fetch(FetchConnection connection, List<Ref> wanted, JsonNode saved, JsonNode now, String stem, String kind) throws Exception {
-            try (var to = new Bundle(stem + "." + kind + ".bundle")) {
-                bundle = to;
-                haves = haves(saved, now.get("refs"));
-                to.header(saved, haves, now);
-                // With a monitor the server tells of its progress, which keeps the line busy while it counts objects.
-                connection.fetch(new EmptyProgressMonitor() {
-                    @Override
-                    public boolean isCancelled() {
-                        return isOver();
-                    }
-                }, wanted, new LinkedHashSet<>(haves), null);
-                if (to.objects == 0 && haves.isEmpty()) throw new Failure("the Git server sent no objects");
-                return to.objects == 0 ? Optional.empty() : Optional.of(to.finish(kind));
-            }
+        void fetch(FetchConnection connection, List<Ref> wanted, List<ObjectId> knownIds, BundleUpload target)
+                throws TransportException {
+            bundle = target;
+            haves = knownIds;
+            // With a monitor the server sends its progress, which keeps the connection busy while it counts objects.
+            connection.fetch(new EmptyProgressMonitor() {
+                @Override
+                public boolean isCancelled() {
+                    return isOver();
+                }
+            }, wanted, new LinkedHashSet<>(haves), null);
         }
 
-        /**
-         * Gives commits for the ids that the server is told of, without parents, the first one the newest: JGit tells their ids in that order
-         * and asks no more of them.
-         */
         @Override
         public ObjectReader newObjectReader() {
-            return new ObjectReader() {
-                @Override
-                public ObjectLoader open(AnyObjectId id, int type) throws MissingObjectException {
-                    var place = haves.indexOf(id);
-                    if (place < 0) throw new MissingObjectException(id.toObjectId(), "object");
-                    var by = " - <-> " + (Integer.MAX_VALUE - place) + " +0000\n";
-                    // Not the empty tree: a tag may be at it, and JGit does not take one id for a tree and for a commit.
-                    var commit = "tree " + ObjectId.zeroId().name() + "\nauthor" + by + "committer" + by + "\n";
-                    return new ObjectLoader.SmallObject(Constants.OBJ_COMMIT, Constants.encode(commit));
-                }
-
-                @Override
-                public Collection<ObjectId> resolve(AbbreviatedObjectId id) {
-                    return List.of();
-                }
-
-                @Override
-                public Set<ObjectId> getShallowCommits() {
-                    return Set.of();
-                }
-
-                @Override
-                public ObjectReader newReader() {
-                    return this;
-                }
-
-                @Override
-                public void close() {
-                }
-            };
+            return new HavesReader();
         }
 
         @Override
         public ObjectInserter newObjectInserter() {
-            var inserter = new DfsInserter(getObjectDatabase()) {
+            return new DfsInserter(getObjectDatabase()) {
                 @Override
                 public DfsPackParser newPackParser(InputStream in) {
                     return new DfsPackParser(getObjectDatabase(), this, in) {
                         @Override
-                        public PackLock parse(ProgressMonitor receiving, ProgressMonitor resolving) throws IOException {
+                        public PackLock parse(ProgressMonitor receiving, ProgressMonitor resolving)
+                                throws IOException {
                             bundle.receive(in);
                             return null;
                         }
                     };
                 }
             };
-            return inserter;
+        }
+
+        /**
+         * Gives commits for the ids that the server is told of, without parents, the first one the newest: JGit names
+         * their ids in that order and asks no more of them.
+         */
+        class HavesReader extends ObjectReader {
+            @Override
+            public ObjectLoader open(AnyObjectId id, int type) throws MissingObjectException {
+                var place = haves.indexOf(id);
+                if (place < 0) {
+                    throw new MissingObjectException(id.toObjectId(), "object");
+                }
+                var by = " - <-> " + (Integer.MAX_VALUE - place) + " +0000\n";
+                // Not the empty tree: a tag may be at it, and JGit does not take one id for a tree and for a commit.
+                var commit = "tree " + ObjectId.zeroId().name() + "\nauthor" + by + "committer" + by + "\n";
+                return new ObjectLoader.SmallObject(Constants.OBJ_COMMIT, Constants.encode(commit));
+            }
+
+            @Override
+            public Collection<ObjectId> resolve(AbbreviatedObjectId id) {
+                return List.of();
+            }
+
+            @Override
+            public Set<ObjectId> getShallowCommits() {
+                return Set.of();
+            }
+
+            @Override
+            public ObjectReader newReader() {
+                return this;
+            }
+
+            @Override
+            public void close() {
+            }
         }
     }
 
     /**
-     * The ids of a restore point in the order in which the server is told of them. It is content with the first 32 of which it knows enough
-     * to begin, so this order decides how much it sends: first what refs were before they moved (a few, because rewritten history may be gone
-     * from the server), then what it still advertises, then the rest; of each the main branches, then the highest versions.
+     * The ids of a restore point in the order in which the server is told of them. It is content with the first 32 of
+     * which it knows enough to begin, so this order decides how much it sends: first what refs were before they moved
+     * (a few, because rewritten history may be gone from the server), then what it still advertises, then the rest; of
+     * each the main branches, then the highest versions.
      */
-    static List<ObjectId> haves(JsonNode saved, JsonNode now) {
-        var advertised = now.valueStream().map(JsonNode::asText).collect(Collectors.toSet());
-        var names = saved.propertyStream().map(Map.Entry::getKey).sorted(MAIN_THEN_NEWEST).toList();
-        var moved = names.stream().filter(name -> now.has(name) && !advertised.contains(saved.get(name).asText())).limit(16);
-        var known = names.stream().filter(name -> advertised.contains(saved.get(name).asText()));
-        return Stream.of(moved, known, names.stream()).flatMap(all -> all).map(name -> ObjectId.fromString(saved.get(name).asText())).distinct()
-                .limit(MOST_HAVES).toList();
+    static List<ObjectId> haves(Map<String, String> savedRefs, Map<String, String> refs) {
+        var advertised = new HashSet<>(refs.values());
+        var names = savedRefs.keySet().stream().sorted(MAIN_THEN_NEWEST).toList();
+        var moved = names.stream()
+                .filter(name -> refs.containsKey(name) && !advertised.contains(savedRefs.get(name))).limit(16);
+        var known = names.stream().filter(name -> advertised.contains(savedRefs.get(name)));
+        return Stream.of(moved, known, names.stream()).flatMap(part -> part)
+                .map(name -> ObjectId.fromString(savedRefs.get(name))).distinct().limit(MOST_HAVES).toList();
     }
 
-    static final List<String> MAIN = List.of("refs/heads/main", "refs/heads/master", "refs/heads/develop", "refs/heads/release");
-    static final Comparator<String> MAIN_THEN_NEWEST = Comparator.comparing((String name) -> MAIN.contains(name) ? MAIN.indexOf(name) : MAIN.size())
+    static final List<String> MAIN = List.of("refs/heads/main", "refs/heads/master", "refs/heads/develop",
+            "refs/heads/release");
+    static final Comparator<String> MAIN_THEN_NEWEST = Comparator
+            .comparing((String name) -> MAIN.contains(name) ? MAIN.indexOf(name) : MAIN.size())
             .thenComparing(BackupToS3::padded, Comparator.reverseOrder());
 
     /** With numbers of one length, so that v9 comes before v10. */
     static String padded(String name) {
-        return Pattern.compile("\\d+").matcher(name).replaceAll(number -> "0".repeat(Math.max(0, 20 - number.group().length())) + number.group());
+        return Pattern.compile("\\d+").matcher(name)
+                .replaceAll(number -> "0".repeat(Math.max(0, 20 - number.group().length())) + number.group());
     }
 
-    // 5. S3
-
-    /** Part buffers, shared by all jobs: what bounds the memory. A job that finds none waits, and its Git server with it. */
+    /** Part buffers, shared by all jobs: they bound the memory. A job that finds none waits, and its Git server too. */
     static class Buffers {
-        private final int size;
-        private final Semaphore left;
-        private final Queue<byte[]> free = new ConcurrentLinkedQueue<>();
+        final int size;
+        final Semaphore left;
+        final Queue<byte[]> free = new ConcurrentLinkedQueue<>();
 
         Buffers(int size, int count) {
             this.size = size;
@@ -874,173 +1178,229 @@ class BackupToS3 implements Callable<Integer> {
             }
         }
 
-        void give(byte[] buffer) {
+        void giveBack(byte[] buffer) {
             free.add(buffer);
             left.release();
         }
     }
 
-    /**
-     * A bundle on its way to S3: one object if it fits into a buffer, else parts, each uploaded while the next one fills. Without a verified
-     * pack there is no object.
-     */
-    class Bundle implements AutoCloseable {
-        private final String key;
-        private final CRC32 crc = new CRC32();
-        private final MessageDigest sha256 = sha("SHA-256");
-        private final MessageDigest pack = sha("SHA-1");
-        private final byte[] tail = new byte[20];
-        private int held;
-        private final List<Future<CompletedPart>> parts = new ArrayList<>();
-        private byte[] buffer = buffers.take();
-        private int filled;
-        private long size;
-        private long objects;
-        private boolean verified;
-        private boolean done;
-        private String uploadId;
-        private volatile Exception broken;
+    /** A second CreateMultipartUpload for a key means that the answer to the first one was lost. */
+    class UploadCount implements ExecutionInterceptor {
+        @Override
+        public void beforeTransmission(Context.BeforeTransmission context, ExecutionAttributes call) {
+            if (context.request() instanceof CreateMultipartUploadRequest create) {
+                uploadsSent.merge(create.key(), 1, Integer::sum);
+            }
+        }
+    }
 
-        Bundle(String key) {
+    /**
+     * A bundle on its way to S3: one object if it fits into a buffer, else parts, each uploaded while the next one
+     * fills. Without a verified pack there is no object.
+     */
+    class BundleUpload implements AutoCloseable {
+        final String key;
+        final CRC32 crc = new CRC32();
+        final MessageDigest sha256 = digest("SHA-256");
+        final MessageDigest packSha1 = digest("SHA-1");
+        /** The last bytes so far, which may be the pack's checksum and are not hashed yet. */
+        final byte[] tail = new byte[20];
+        int tailLength;
+        byte[] buffer = buffers.take();
+        int filled;
+        long size;
+        long objects;
+        final List<Future<CompletedPart>> parts = new ArrayList<>();
+        String uploadId;
+        /** Why a part could not be uploaded. */
+        volatile Exception broken;
+        boolean isVerified;
+        boolean isDone;
+
+        BundleUpload(String key) {
             this.key = key;
         }
 
-        /** Only the refs that changed. HEAD's branch comes last: a plain clone of the bundle takes the last of the branches at HEAD for HEAD. */
-        void header(JsonNode saved, List<ObjectId> haves, JsonNode now) {
-            var text = new StringBuilder("# v2 git bundle\n");
+        /**
+         * Only the refs that changed. HEAD's branch comes last: a plain clone of the bundle takes the last of the
+         * branches at HEAD for HEAD.
+         */
+        void writeHeader(Map<String, String> savedRefs, List<ObjectId> haves, Manifest manifest) {
+            var header = new StringBuilder("# v2 git bundle\n");
             // Git takes only commits for prerequisites, which branches are and tags need not be.
-            var branches = saved.propertyStream().filter(ref -> ref.getKey().startsWith("refs/heads/")).map(ref -> ref.getValue().asText())
-                    .collect(Collectors.toSet());
-            haves.stream().map(ObjectId::name).filter(branches::contains).limit(MOST_PREREQUISITES).forEach(id -> text.append('-').append(id).append('\n'));
-            var head = now.get("head").asText();
-            var last = ObjectId.isId(head) ? head + " refs/HEAD\n" : ""; // by another name git would not fetch it from an increment
-            for (var ref : now.get("refs").properties()) {
-                if (ref.getValue().equals(saved.get(ref.getKey()))) continue;
-                var line = ref.getValue().asText() + " " + ref.getKey() + "\n";
-                if (!ref.getKey().equals(head)) text.append(line);
-                else last = ref.getValue().asText() + " HEAD\n" + line;
+            var branches = savedRefs.entrySet().stream().filter(ref -> ref.getKey().startsWith("refs/heads/"))
+                    .map(Map.Entry::getValue).collect(Collectors.toSet());
+            haves.stream().map(ObjectId::name).filter(branches::contains).limit(MOST_PREREQUISITES)
+                    .forEach(id -> header.append("-" + id + "\n"));
+            var head = String.valueOf(manifest.head());
+            // Of a detached HEAD under another name: git would not fetch HEAD from an increment.
+            var last = ObjectId.isId(head) ? head + " refs/HEAD\n" : "";
+            for (var ref : manifest.refs().entrySet()) {
+                var line = ref.getValue() + " " + ref.getKey() + "\n";
+                if (ref.getValue().equals(savedRefs.get(ref.getKey()))) {
+                    continue;
+                }
+                if (ref.getKey().equals(head)) {
+                    last = ref.getValue() + " HEAD\n" + line;
+                } else {
+                    header.append(line);
+                }
             }
-            var bytes = (text + last + "\n").getBytes(StandardCharsets.UTF_8);
-            write(bytes, 0, bytes.length);
+            var bytes = (header + last + "\n").getBytes(StandardCharsets.UTF_8);
+            write(bytes, bytes.length);
         }
 
         /** Takes the whole pack; its last 20 bytes must be the SHA-1 of those before. */
         void receive(InputStream in) throws IOException {
             var bytes = new byte[64 << 10];
-            var n = in.readNBytes(bytes, 0, 12);
-            if (n < 12 || !new String(bytes, 0, 4, StandardCharsets.US_ASCII).equals("PACK")) throw new IOException("what the Git server sent is not a pack");
-            objects = Integer.toUnsignedLong(ByteBuffer.wrap(bytes).getInt(8));
-            for (; n > 0; n = in.read(bytes)) {
-                if (isOver()) throw new Failure("interrupted");
-                write(bytes, 0, n);
-                hash(bytes, n);
-                received.addAndGet(n);
+            var count = in.readNBytes(bytes, 0, 12);
+            if (count < 12 || !new String(bytes, 0, 4, StandardCharsets.US_ASCII).equals("PACK")) {
+                throw new IOException("what the Git server sent is not a pack");
             }
-            if (!hex(tail).equals(hex(pack.digest())))
-                throw new IOException("the pack is damaged or cut short: its checksum does not match after " + size + " bytes");
-            verified = true;
+            objects = Integer.toUnsignedLong(ByteBuffer.wrap(bytes).getInt(8));
+            while (count > 0) {
+                checkTime();
+                write(bytes, count);
+                hash(bytes, count);
+                received.addAndGet(count);
+                count = in.read(bytes);
+            }
+            if (!MessageDigest.isEqual(tail, packSha1.digest())) {
+                throw new IOException(
+                        "the pack is damaged or cut short: its checksum does not match after " + size + " bytes");
+            }
+            isVerified = true;
         }
 
-        private void hash(byte[] bytes, int count) {
+        /** Hashes all but the last 20 bytes so far. */
+        void hash(byte[] bytes, int count) {
             var kept = Math.min(count, tail.length);
-            var old = Math.max(0, held + kept - tail.length);
-            pack.update(tail, 0, old);
-            pack.update(bytes, 0, count - kept);
-            System.arraycopy(tail, old, tail, 0, held - old);
-            System.arraycopy(bytes, count - kept, tail, held - old, kept);
-            held += kept - old;
+            var old = Math.max(0, tailLength + kept - tail.length);
+            packSha1.update(tail, 0, old);
+            packSha1.update(bytes, 0, count - kept);
+            System.arraycopy(tail, old, tail, 0, tailLength - old);
+            System.arraycopy(bytes, count - kept, tail, tailLength - old, kept);
+            tailLength += kept - old;
         }
 
-        private void write(byte[] bytes, int from, int count) {
-            sha256.update(bytes, from, count);
-            crc.update(bytes, from, count);
+        void write(byte[] bytes, int count) {
+            sha256.update(bytes, 0, count);
+            crc.update(bytes, 0, count);
             size += count;
-            if (dryRun) return; // only how large it is
-            for (int n; count > 0; from += n, count -= n) {
+            var from = dryRun ? count : 0; // of a dry run only the size is told
+            while (from < count) {
                 if (filled == buffer.length) {
                     upload();
                     buffer = buffers.take();
                     filled = 0;
                 }
-                n = Math.min(count, buffer.length - filled);
-                System.arraycopy(bytes, from, buffer, filled, n);
-                filled += n;
+                var length = Math.min(count - from, buffer.length - filled);
+                System.arraycopy(bytes, from, buffer, filled, length);
+                filled += length;
+                from += length;
             }
         }
 
-        private void upload() {
-            if (broken != null) throw new Failure(reason(broken), broken);
-            if (isOver()) throw new Failure("interrupted");
-            if (uploadId == null) begin();
-            if (parts.size() == mostParts)
-                throw new Failure("larger than " + mostParts + " parts of " + (buffer.length >> 10) + " KiB: give Java more memory, such as "
-                        + "JAVA_TOOL_OPTIONS=-Xmx16g");
-            var number = parts.size() + 1;
+        /** Uploads the buffer as the next part, in the background. */
+        void upload() {
+            if (broken != null) {
+                throw new Failure(reason(broken), broken);
+            }
+            checkTime();
+            if (uploadId == null) {
+                createUpload();
+            }
+            if (parts.size() == mostParts) {
+                throw new Failure("larger than " + mostParts + " parts of " + (buffer.length >> 10)
+                        + " KiB: give Java more memory, such as JAVA_TOOL_OPTIONS=-Xmx16g");
+            }
             var part = buffer;
             var length = filled;
+            var number = parts.size() + 1;
             buffer = null;
-            parts.add(uploads.submit(() -> {
-                try {
-                    var sum = crc32(part, length);
-                    var tag = s3.uploadPart(r -> r.bucket(bucket).key(key).uploadId(uploadId).partNumber(number).checksumCRC32(sum), body(part, length)).eTag();
-                    return CompletedPart.builder().partNumber(number).eTag(tag).checksumCRC32(sum).build();
-                } catch (Exception e) {
-                    broken = e;
-                    throw e;
-                } finally {
-                    buffers.give(part);
-                }
-            }));
+            parts.add(uploads.submit(() -> uploadPart(part, length, number)));
         }
 
-        private void begin() {
-            synchronized (open) {
-                if (isOver()) throw new Failure("interrupted");
-                uploadId = s3.createMultipartUpload(r -> r.bucket(bucket).key(key).checksumAlgorithm(ChecksumAlgorithm.CRC32)
-                        .checksumType(ChecksumType.FULL_OBJECT).serverSideEncryption(encryption()).ssekmsKeyId(sseKmsKeyId)
-                        .bucketKeyEnabled(bucketKey())).uploadId();
-                open.put(key, uploadId);
+        CompletedPart uploadPart(byte[] part, int length, int number) {
+            try {
+                var sum = crc32(part, length);
+                var answer = s3.uploadPart(r -> r.bucket(bucket).key(key).uploadId(uploadId).partNumber(number)
+                        .checksumCRC32(sum), body(part, length));
+                return CompletedPart.builder().partNumber(number).eTag(answer.eTag()).checksumCRC32(sum).build();
+            } catch (RuntimeException e) {
+                broken = e;
+                throw e;
+            } finally {
+                buffers.giveBack(part);
             }
-            if (begun.get(key) > 1) abortAll(key, uploadId); // an answer was lost, and with it the id of another upload
         }
 
-        ObjectNode finish(String kind) throws Exception {
-            if (!verified) throw new Failure("interrupted");
+        void createUpload() {
+            synchronized (openUploads) {
+                checkTime();
+                uploadId = s3.createMultipartUpload(r -> r.bucket(bucket).key(key)
+                        .checksumAlgorithm(ChecksumAlgorithm.CRC32).checksumType(ChecksumType.FULL_OBJECT)
+                        .serverSideEncryption(encryption()).ssekmsKeyId(sseKmsKeyId).bucketKeyEnabled(bucketKey()))
+                        .uploadId();
+                openUploads.put(key, uploadId);
+            }
+            if (uploadsSent.get(key) > 1) {
+                abortUploads(key, uploadId); // an answer was lost, and with it the id of another upload
+            }
+        }
+
+        StoredObject finish(String kind) throws Exception {
+            if (!isVerified) {
+                throw new Failure("interrupted");
+            }
             var sum = base64(crc);
-            if (uploadId == null) BackupToS3.this.put(key, buffer, filled);
-            else {
+            if (uploadId == null) {
+                put(key, buffer, filled);
+            } else {
                 upload();
-                var completed = new ArrayList<CompletedPart>();
-                for (var part : parts) completed.add(part.get());
-                BackupToS3.this.write(key, size, sum, () -> s3.completeMultipartUpload(r -> r.bucket(bucket).key(key).uploadId(uploadId)
-                        .multipartUpload(m -> m.parts(completed)).ifNoneMatch("*").checksumType(ChecksumType.FULL_OBJECT).checksumCRC32(sum)
-                        .mpuObjectSize(size)));
+                complete(sum);
             }
-            done = true;
-            return JSON.createObjectNode().put("key", key).put("kind", kind).put("size", size).put("sha256", hex(sha256.digest())).put("crc32", sum)
-                    .put("pack", hex(tail)).put("objects", objects);
+            isDone = true;
+            return new StoredObject(key, kind, size, hex(sha256.digest()), sum, hex(tail), objects);
+        }
+
+        void complete(String sum) throws Exception {
+            var completed = new ArrayList<CompletedPart>();
+            for (var part : parts) {
+                completed.add(part.get());
+            }
+            createObject(key, size, sum, () -> s3.completeMultipartUpload(r -> r.bucket(bucket).key(key)
+                    .uploadId(uploadId).multipartUpload(m -> m.parts(completed)).ifNoneMatch("*")
+                    .checksumType(ChecksumType.FULL_OBJECT).checksumCRC32(sum).mpuObjectSize(size)));
         }
 
         @Override
-        public void close() throws Exception {
-            if (buffer != null) buffers.give(buffer);
-            if (done) {
-                open.remove(key);
+        public void close() throws InterruptedException {
+            if (buffer != null) {
+                buffers.giveBack(buffer);
+            }
+            if (isDone) {
+                openUploads.remove(key);
                 return;
             }
-            for (var part : parts) // one that is still on its way would outlive the upload
+            for (var part : parts) {
                 try {
-                    part.get();
+                    part.get(); // one that is still under way would outlive the upload
                 } catch (java.util.concurrent.ExecutionException e) {
                     // told already
                 }
-            if (uploadId != null) abort(key, uploadId);
-            else if (begun.containsKey(key)) abortAll(key, null);
+            }
+            if (uploadId != null) {
+                abort(key, uploadId);
+            } else if (uploadsSent.containsKey(key)) {
+                abortUploads(key, null);
+            }
         }
     }
 
     static RequestBody body(byte[] bytes, int length) {
-        return RequestBody.fromContentProvider(() -> new ByteArrayInputStream(bytes, 0, length), length, "application/octet-stream"); // fromBytes would copy
+        return RequestBody.fromContentProvider(() -> new ByteArrayInputStream(bytes, 0, length), length,
+                "application/octet-stream"); // fromBytes would copy
     }
 
     ServerSideEncryption encryption() {
@@ -1052,60 +1412,109 @@ class BackupToS3 implements Callable<Integer> {
     }
 
     /** Puts a document, gzipped; gives what a manifest says of it. */
-    ObjectNode put(String key, JsonNode document) throws IOException {
+    StoredObject putDocument(String key, Object document) {
         var out = new ByteArrayOutputStream();
         try (var gzip = new GZIPOutputStream(out)) {
             JSON.writerWithDefaultPrettyPrinter().writeValue(gzip, document);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
         }
         var bytes = out.toByteArray();
         put(key, bytes, bytes.length);
-        return JSON.createObjectNode().put("key", key).put("size", bytes.length).put("sha256", hex(sha("SHA-256").digest(bytes)))
-                .put("crc32", crc32(bytes, bytes.length));
+        return new StoredObject(key, null, bytes.length, hex(digest("SHA-256").digest(bytes)),
+                crc32(bytes, bytes.length), null, null);
     }
 
     void put(String key, byte[] bytes, int length) {
-        if (dryRun) return;
+        if (dryRun) {
+            return;
+        }
         var sum = crc32(bytes, length);
-        write(key, length, sum, () -> s3.putObject(r -> r.bucket(bucket).key(key).ifNoneMatch("*").checksumCRC32(sum)
-                .serverSideEncryption(encryption()).ssekmsKeyId(sseKmsKeyId).bucketKeyEnabled(bucketKey()), body(bytes, length)));
+        createObject(key, length, sum, () -> s3.putObject(r -> r.bucket(bucket).key(key).ifNoneMatch("*")
+                .checksumCRC32(sum).serverSideEncryption(encryption()).ssekmsKeyId(sseKmsKeyId)
+                .bucketKeyEnabled(bucketKey()), body(bytes, length)));
     }
 
-    /** Makes an object that must not exist. If it does, or the answer got lost, then it is ours if size and checksum are the same. */
-    void write(String key, long size, String sum, Runnable call) {
+    /**
+     * Creates an object that must not exist. If it does, or the answer was lost, then it is ours if size and checksum
+     * are the same.
+     */
+    void createObject(String key, long size, String sum, Runnable call) {
         try {
             call.run();
         } catch (SdkException e) {
-            var status = e instanceof S3Exception refused ? refused.statusCode() : 0;
-            if (status >= 400 && status < 500 && !Set.of(404, 409, 412).contains(status)) throw e;
-            if (status == 409) pause(backOff.toMillis()); // our first attempt is still under way
-            HeadObjectResponse head;
-            try {
-                head = s3.headObject(r -> r.bucket(bucket).key(key).checksumMode(ChecksumMode.ENABLED));
-            } catch (SdkException unknown) {
-                e.addSuppressed(unknown);
+            var status = e instanceof S3Exception answer ? answer.statusCode() : 0;
+            var isRefused = status >= 400 && status < 500 && !Set.of(404, 409, 412).contains(status);
+            if (isRefused) {
                 throw e;
             }
-            if (head.contentLength() != size || !sum.equals(head.checksumCRC32()))
+            if (status == 409) {
+                pause(backOff); // our first attempt is still under way
+            }
+            var present = head(key, e);
+            if (present.contentLength() != size || !sum.equals(present.checksumCRC32())) {
                 throw new Failure("s3://" + bucket + "/" + key + " exists and is another object", e);
+            }
         }
+    }
+
+    HeadObjectResponse head(String key, SdkException failure) {
+        try {
+            return s3.headObject(r -> r.bucket(bucket).key(key).checksumMode(ChecksumMode.ENABLED));
+        } catch (SdkException e) {
+            failure.addSuppressed(e);
+            throw failure;
+        }
+    }
+
+    /**
+     * Reads a manifest, pull requests or a run record. One that is gone, damaged or of another format is named and not
+     * used, which costs a new full bundle and no more.
+     */
+    <T> Optional<T> read(String key, Class<T> type) {
+        try (var in = s3.getObjectAsBytes(r -> r.bucket(bucket).key(key)).asInputStream()) {
+            var document = gunzipped(in);
+            if (document.path("format").asInt() == FORMAT) {
+                return Optional.of(JSON.reader().without(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES)
+                        .treeToValue(document, type));
+            }
+            note(key + " has another format than " + FORMAT + " and is not used");
+        } catch (NoSuchKeyException | IOException e) {
+            note(key + " cannot be used: " + reason(e));
+        }
+        return Optional.empty();
     }
 
     void abort(String key, String uploadId) {
-        open.remove(key);
+        openUploads.remove(key);
         try {
             s3.abortMultipartUpload(r -> r.bucket(bucket).key(key).uploadId(uploadId));
         } catch (SdkException e) {
-            if (e instanceof S3Exception gone && gone.statusCode() == 404) return;
+            if (e instanceof S3Exception answer && answer.statusCode() == 404) {
+                return;
+            }
             note("s3://" + bucket + "/" + key + ": an unfinished upload is left: " + reason(e)
-                    + "; end it with: aws s3api abort-multipart-upload --bucket " + bucket + " --key '" + key + "' --upload-id " + uploadId);
+                    + "; end it with: aws s3api abort-multipart-upload --bucket " + bucket + " --key '" + key
+                    + "' --upload-id " + uploadId);
         }
     }
 
-    /** Aborts what uploads of a key, which only this run knows, S3 has, but for one. */
-    void abortAll(String key, String but) {
-        for (var upload : s3.listMultipartUploadsPaginator(r -> r.bucket(bucket).prefix(key)).uploads())
-            if (!upload.uploadId().equals(but)) abort(key, upload.uploadId());
-        if (but != null) open.put(key, but);
+    /** Aborts the uploads of a key, which only this run knows, but for one. */
+    void abortUploads(String key, String keptId) {
+        for (var upload : s3.listMultipartUploadsPaginator(r -> r.bucket(bucket).prefix(key)).uploads()) {
+            if (!upload.uploadId().equals(keptId)) {
+                abort(key, upload.uploadId());
+            }
+        }
+        if (keptId != null) {
+            openUploads.put(key, keptId);
+        }
+    }
+
+    void abortAll() {
+        synchronized (openUploads) {
+            Map.copyOf(openUploads).forEach(this::abort);
+        }
     }
 
     static String crc32(byte[] bytes, int length) {
@@ -1118,242 +1527,103 @@ class BackupToS3 implements Callable<Integer> {
         return Base64.getEncoder().encodeToString(ByteBuffer.allocate(4).putInt((int) crc.getValue()).array());
     }
 
-    // 6. What was done
-
-    /** A line a repository; on a terminal only for what was saved or failed. What was given up at the deadline is told once. */
-    synchronized void report(String name, Outcome outcome) {
-        if (outcomes.putIfAbsent(name, outcome) != null) return;
-        if (terminal) spec.commandLine().getErr().print(CLEAR_LINE);
-        var shown = outcome.shown;
-        if (shown.hasNonNull("kind"))
-            note(name + ": " + outcome.status() + ", " + shown.get("kind").asText() + ", " + shown.get("refs") + " refs, " + shown.get("bytes") + " bytes, "
-                    + shown.get("seconds") + " s");
-        else if (!terminal && !outcome.status().equals("failed")) note(name + ": " + outcome.status());
-        if (shown.has("error")) note(name + ": " + shown.get("error").asText());
+    Outcome failed(String name, RecordedState lastState, long start, Throwable e) {
+        if (verbose) {
+            e.printStackTrace(spec.commandLine().getErr());
+        }
+        var hint = refusal(e) == Refusal.DENIED ? "; it takes codecommit:GitPull, the use of the repository's key,"
+                + " valid credentials and a right clock" : "";
+        return outcome(name, "failed", lastState, start, reason(e) + hint);
     }
 
-    /** On a terminal: how far it is, in a line that the next one replaces. */
-    synchronized void progress() {
+    Outcome notAttempted(String name, RecordedState lastState) {
+        return outcome(name, "not-attempted", lastState, System.nanoTime(), null);
+    }
+
+    static Outcome outcome(String name, String status, RecordedState lastState, long start, String error) {
+        return new Outcome(new RepositoryResult(name, status, null, 0, 0, secondsSince(start), null, null, error),
+                lastState.with(status, lastState.lastSuccess()));
+    }
+
+    /** A line for each repository; on a terminal only if it was saved or failed. The first report of it counts. */
+    synchronized void report(Outcome outcome) {
+        var result = outcome.result();
+        var name = result.repositoryName();
+        if (outcomes.putIfAbsent(name, outcome) != null) {
+            return;
+        }
+        if (terminal) {
+            spec.commandLine().getErr().print(CLEAR_LINE);
+        }
+        if (result.kind() != null) {
+            note(name + ": " + result.status() + ", " + result.kind() + ", " + result.refs() + " refs, "
+                    + result.bytes() + " bytes, " + result.seconds() + " s");
+        } else if (!terminal && !result.status().equals("failed")) {
+            note(name + ": " + result.status());
+        }
+        if (result.error() != null) {
+            note(name + ": " + result.error());
+        }
+    }
+
+    /** On a terminal, in a line that the next one replaces. */
+    synchronized void showProgress() {
         var megabytes = received.get() / 1e6;
         var err = spec.commandLine().getErr();
-        err.printf(Locale.ROOT, "%s%d/%d repositories, %.1f MB, %.1f MB/s", CLEAR_LINE, outcomes.size(), names.size(), megabytes,
-                megabytes / Math.max(1e-3, seconds(started)));
+        err.printf(Locale.ROOT, "%s%d/%d repositories, %.1f MB, %.1f MB/s", CLEAR_LINE, outcomes.size(), names.size(),
+                megabytes, megabytes / Math.max(1e-3, secondsSince(started)));
         err.flush();
     }
 
-    /** Records what became of every repository, so that the next run need not ask S3 for each; gives the record's key. */
-    String writeRun() throws IOException {
-        subject = "run record";
-        var time = clock.instant();
-        var record = JSON.createObjectNode().put("format", FORMAT).put("tool", TOOL).put("time", time.toString())
-                .put("account", identity().account()).put("region", region());
-        record.set("selection", JSON.valueToTree(selection));
-        var repositories = record.putObject("repositories");
-        for (var name : names) if (outcomes.containsKey(name)) repositories.set(name, outcomes.get(name).recorded);
-        var key = runs() + newName(time) + ".json.gz";
-        put(key, record);
-        return key;
-    }
-
-    /** On Ctrl-C: no upload stays unfinished, and what is done is recorded. */
-    void stop() {
-        stopping = true;
-        note("interrupted: " + outcomes.size() + " of " + names.size() + " repositories are done");
-        abortAll();
-        try {
-            if (!dryRun && !outcomes.isEmpty()) writeRun();
-        } catch (IOException | RuntimeException e) {
-            fail(e);
+    int printResult(String runRecord) {
+        var results = outcomes.values().stream().map(Outcome::result).toList();
+        if (!results.isEmpty() && results.stream().allMatch(result -> result.status().equals("failed"))) {
+            return 1;
         }
-    }
-
-    void abortAll() {
-        synchronized (open) {
-            Map.copyOf(open).forEach(this::abort);
-        }
-    }
-
-    int summary(String run) {
-        var count = new TreeMap<String, Integer>();
-        outcomes.values().forEach(outcome -> count.merge(outcome.status(), 1, Integer::sum));
-        var good = outcomes.values().stream().filter(outcome -> !outcome.shown.has("error") && !outcome.status().equals("not-attempted")).count();
-        if (!outcomes.isEmpty() && count.getOrDefault("failed", 0) == outcomes.size()) return 1;
+        var totals = new TreeMap<String, Number>();
+        results.forEach(result -> totals.merge(result.status(), 1, (count, one) -> count.intValue() + 1));
         var created = dryRun ? "would-create" : "created";
-        var result = result(count.containsKey(created) ? created : "unchanged").put("bucket", bucket).put("prefix", prefix).put("run", run);
-        var totals = result.putObject("totals");
-        count.forEach(totals::put);
-        totals.put("bytes", outcomes.values().stream().mapToLong(outcome -> outcome.shown.get("bytes").asLong()).sum()).put("seconds", seconds(started));
-        var repositories = result.putArray("repositories");
-        outcomes.forEach((name, outcome) -> repositories.addObject().put("repositoryName", name).setAll(outcome.shown));
-        if (!vanished.isEmpty()) result.set("vanished", vanished);
-        return finish(result, good < outcomes.size() ? 3 : 0);
+        var status = totals.containsKey(created) ? created : "unchanged";
+        var all = new LinkedHashMap<>(totals);
+        all.put("bytes", results.stream().mapToLong(RepositoryResult::bytes).sum());
+        all.put("seconds", secondsSince(started));
+        var isComplete = results.stream()
+                .noneMatch(result -> result.error() != null || result.status().equals("not-attempted"));
+        return print(new Result(status, caller.account(), region(), bucket, prefix, runRecord, all, results,
+                runRecords.vanished.isEmpty() ? null : runRecords.vanished), isComplete ? 0 : 3);
     }
 
-    // ---- The same in every script that works on many repositories: names, ages, threads ----
+    //region The same in every script: command line
 
-    /** What takes back the line that a terminal's cursor is in. */
-    static final String CLEAR_LINE = "\r\033[K";
-
-    void checkSelection() {
-        var right = "names of repositories, with * and ? for any characters, such as 'team-*'";
-        for (var glob : repositoryNames) check("--repository-names", glob, "[\\w.*?-]{1,100}", right);
-        for (var glob : exclude) check("--exclude", glob, "[\\w.*?-]{1,100}", right);
-        check("--jobs", String.valueOf(jobs), "[1-9]|[1-5]\\d|6[0-4]", "1 to 64, such as 4");
-    }
-
-    /** @param text a number and m, h or d */
-    static Duration duration(String text) {
-        return Duration.parse((text.endsWith("d") ? "P" : "PT") + text);
-    }
-
-    /** Whether a repository's name is one of these, which may have * and ?. */
-    static boolean fits(String name, List<String> globs) {
-        return globs.stream().anyMatch(glob -> name.matches(glob.replace(".", "\\.").replace("*", ".*").replace('?', '.')));
-    }
-
-    static Thread daemon(Runnable task) {
-        var thread = new Thread(task);
-        thread.setDaemon(true);
-        return thread;
-    }
-
-    static double seconds(long start) {
-        return Math.round((System.nanoTime() - start) / 1e7) / 100.0;
-    }
-
-    // ----
-
-    // ---- The same in every script that works on backups: bucket, documents, times ----
-
-    /** Of manifests, pull requests and run records; what has another one is left alone. */
-    static final int FORMAT = 1;
-    /** In keys: when the refs were read. */
-    static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmssSSS'Z'").withZone(ZoneOffset.UTC);
-    static final String MANIFEST = ".manifest.json.gz";
-
-    void checkBucket() {
-        check("--bucket", bucket, "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, such as my-backups");
-        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*",
-                "letters, digits and !_.*'()=- between single slashes, such as projects/codecommit-backup");
-        if (expectedBucketOwner != null) check("--expected-bucket-owner", expectedBucketOwner, "\\d{12}", "an account id of 12 digits, such as 444455556666");
-    }
-
-    /**
-     * S3, in the bucket's Region. On every call: whose bucket it must be. On none: the Expect header, which costs a round trip a part and makes
-     * the JDK's client drop the message of an error that answers it. What is read is compared with checksums here and not by the SDK, so that a
-     * damaged object is told from a bad line; and of itself the SDK does not try again when a listing was cut off.
-     */
-    S3Client s3(ExecutionInterceptor... more) {
-        var interceptors = Stream.concat(Stream.of(more), Stream.of(new ExecutionInterceptor() {
-            @Override
-            public SdkHttpRequest modifyHttpRequest(Context.ModifyHttpRequest context, ExecutionAttributes call) {
-                return context.httpRequest().copy(r -> {
-                    r.removeHeader("Expect");
-                    if (expectedBucketOwner != null) r.putHeader("x-amz-expected-bucket-owner", expectedBucketOwner);
-                });
-            }
-        })).toList();
-        var builder = S3Client.builder().crossRegionAccessEnabled(true).responseChecksumValidation(ResponseChecksumValidation.WHEN_REQUIRED)
-                .addPlugin(c -> c.overrideConfiguration(c.overrideConfiguration().copy(o -> interceptors.forEach(o::addExecutionInterceptor))));
-        return client(builder, AwsRetryStrategy.standardRetryStrategy().toBuilder().retryOnExceptionOrCauseInstanceOf(XMLStreamException.class).build());
-    }
-
-    /** A gzipped document, read to its end, where gzip's own checksum is. */
-    static JsonNode json(InputStream in) throws IOException {
-        return JSON.readTree(new GZIPInputStream(in).readAllBytes());
-    }
-
-    /**
-     * JGit reads no configuration of this user and machine, on which nothing here may depend. Without one it would find out how exact the times of
-     * a file system are, in some seconds and with files of its own.
-     */
-    static void ignoreGitConfiguration() {
-        class Nothing extends SystemReader.Delegate {
-            Nothing() {
-                super(SystemReader.getInstance());
-            }
-
-            static FileBasedConfig nothing(Config parent) {
-                return new FileBasedConfig(parent, null, FS.DETECTED) {
-                    @Override
-                    public void load() {
-                    }
-
-                    @Override
-                    public void save() {
-                    }
-
-                    @Override
-                    public boolean isOutdated() {
-                        return false;
-                    }
-
-                    @Override
-                    public long getTimeUnit(String section, String subsection, String name, long otherwise, TimeUnit unit) {
-                        return section.equals("filesystem") ? unit.convert(2, TimeUnit.SECONDS) : otherwise;
-                    }
-                };
-            }
-
-            @Override
-            public FileBasedConfig openSystemConfig(Config parent, FS fs) {
-                return nothing(parent);
-            }
-
-            @Override
-            public FileBasedConfig openUserConfig(Config parent, FS fs) {
-                return nothing(parent);
-            }
-
-            @Override
-            public FileBasedConfig openJGitConfig(Config parent, FS fs) {
-                return nothing(parent);
-            }
-        }
-        if (!(SystemReader.getInstance() instanceof SystemReader.Delegate)) SystemReader.setInstance(new Nothing());
-    }
-
-    // ----
-
-    // ---- The same in every script: options, clients, output, errors ----
-
-    static final ObjectMapper JSON = new ObjectMapper();
-
-    @Option(names = "--region", paramLabel = "REGION", description = "AWS Region. Default: AWS_REGION, else the profile's.")
+    @Option(names = "--region", paramLabel = "REGION",
+            description = "AWS Region. Default: AWS_REGION, else the profile's.")
     String region;
 
-    @Option(names = "--profile", paramLabel = "NAME", description = "Profile of the AWS configuration files. Goes before credentials in the environment.")
+    @Option(names = "--profile", paramLabel = "NAME",
+            description = "Profile of the AWS configuration files. Goes before credentials in the environment.")
     String profile;
 
-    @Option(names = "--print", paramLabel = "POINTER", description = "Prints only the value at this JSON Pointer of the result, without quotes, e.g. /status.")
+    @Option(names = "--print", paramLabel = "POINTER",
+            description = "Prints only the value at this JSON Pointer of the result, without quotes, e.g. /status.")
     JsonPointer print;
 
-    @Option(names = {"-v", "--verbose"}, description = "Prints every AWS call, and the stack trace of an error, to stderr.")
+    @Option(names = {"-v", "--verbose"},
+            description = "Prints every AWS call, and the stack trace of an error, to stderr.")
     boolean verbose;
 
     @Spec
     CommandSpec spec;
 
-    /** What is being worked on: stands in front of the message of an error. */
-    String subject = "";
-
-    private AwsCredentialsProvider credentials;
-    private Identity identity;
-
     CommandLine commandLine() {
         return new CommandLine(this)
-                .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8)) // JSON is UTF-8, whatever the terminal's encoding
+                // JSON is UTF-8, whatever the terminal's encoding.
+                .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8))
                 .setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8))
                 .setUsageHelpAutoWidth(true)
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
-                .registerConverter(JsonPointer.class, text -> {
-                    if (text.startsWith("/")) return JsonPointer.compile(text);
-                    throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
-                })
+                .registerConverter(JsonPointer.class, text -> jsonPointer(text))
                 .setParameterExceptionHandler((e, args) -> {
-                    var near = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.of();
-                    note(e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + (near.isEmpty() ? "" : "; did you mean " + near.get(0) + "?")
-                            + " (help: " + spec.name() + " --help)");
+                    note(usageError(e) + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -1362,106 +1632,273 @@ class BackupToS3 implements Callable<Integer> {
                 });
     }
 
-    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
-        return client(builder, AwsRetryStrategy.standardRetryStrategy());
-    }
-
-    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
-        useProxies(System.getenv());
-        // The JDK knows the proxies.
-        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false));
-        return builder.httpClientBuilder(http).region(Region.of(region())).credentialsProvider(credentials()).overrideConfiguration(o -> {
-            o.retryStrategy(retries);
-            if (profile != null) o.defaultProfileName(profile);
-            if (!verbose) return;
-            o.addExecutionInterceptor(new ExecutionInterceptor() {
-                @Override
-                public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
-                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME)
-                            + ": HTTP " + context.httpResponse().statusCode());
-                }
-            });
-        }).build();
-    }
-
-    /**
-     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY, for Git and for the STS client behind a profile too. Of itself the SDK takes HTTP_PROXY
-     * even for https, and no domains in NO_PROXY.
-     */
-    static void useProxies(Map<String, String> environment) {
-        UnaryOperator<String> variable = name -> environment.getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
-        for (var scheme : List.of("http", "https")) {
-            var proxy = variable.apply(scheme + "_proxy");
-            if (proxy.isEmpty()) continue;
-            var parts = Pattern.compile("(?:https?://)?(?:([^:@/]*):([^@/]*)@)?([\\w.-]+|\\[[\\da-fA-F:]+])(?::(\\d+))?/?").matcher(proxy);
-            if (!parts.matches()) throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY is not of the form http://HOST:PORT");
-            System.setProperty(scheme + ".proxyHost", parts.group(3));
-            System.setProperty(scheme + ".proxyPort", parts.group(4) == null ? "80" : parts.group(4));
-            if (parts.group(1) == null) continue;
-            UnaryOperator<String> decode = text -> URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
-            var signIn = new PasswordAuthentication(decode.apply(parts.group(1)), decode.apply(parts.group(2)).toCharArray());
-            System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // without this, no Basic for https
-            Authenticator.setDefault(new Authenticator() {
-                @Override
-                protected PasswordAuthentication getPasswordAuthentication() {
-                    return getRequestorType() == RequestorType.PROXY ? signIn : null;
-                }
-            });
+    static JsonPointer jsonPointer(String text) {
+        if (!text.startsWith("/")) {
+            throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
         }
-        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+")).map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty());
-        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct.map(host -> "|" + host + "|*." + host).collect(Collectors.joining()));
-        System.setProperty("software.amazon.awssdk.http.service.impl", "software.amazon.awssdk.http.urlconnection.UrlConnectionSdkHttpService");
+        return JsonPointer.compile(text);
     }
 
-    AwsCredentialsProvider credentials() {
-        if (credentials == null) credentials = profile != null ? ProfileCredentialsProvider.create(profile) : DefaultCredentialsProvider.builder().build();
-        return credentials;
-    }
-
-    String region() {
-        if (region != null) return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
-        try {
-            return region = DefaultAwsRegionProviderChain.builder().profileName(profile).build().getRegion().id();
-        } catch (SdkClientException e) {
-            throw new Failure("no Region: give --region or set AWS_REGION", e);
-        }
-    }
-
-    /** Whose credentials these are: decides account and partition. */
-    record Identity(String account, String partition) { }
-
-    /** Asks STS once, which needs no permission. */
-    Identity identity() {
-        if (identity != null) return identity;
-        try (var sts = client(StsClient.builder())) {
-            var caller = sts.getCallerIdentity();
-            return identity = new Identity(caller.account(), caller.arn().split(":")[1]);
-        }
+    String usageError(ParameterException e) {
+        var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
+        var similar = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.<String>of();
+        return message + (similar.isEmpty() ? "" : "; did you mean " + similar.get(0) + "?");
     }
 
     /** The value, if it has the form; else exit code 2 and what is right. */
-    String check(String what, String value, String form, String right) {
-        if (value.matches(form)) return value;
-        throw wrong(what + " '" + value + "': give " + right);
+    String check(String option, String value, String form, String right) {
+        if (value.matches(form)) {
+            return value;
+        }
+        throw wrong(option + " '" + value + "': must be " + right);
     }
 
     ParameterException wrong(String message) {
         return new ParameterException(spec.commandLine(), message);
     }
 
-    /** What every result begins with. */
-    ObjectNode result(String status) {
-        return JSON.createObjectNode().put("status", status).put("account", identity().account()).put("region", region());
+    //endregion
+
+    //region The same in every script: AWS clients
+
+    private AwsCredentialsProvider credentials;
+    /** Known once {@link #connect} has returned. */
+    Caller caller;
+
+    /** Whose credentials these are. */
+    record Caller(String account, String partition, String arn) {}
+
+    /**
+     * Finds the credentials and asks STS whose they are, which needs no permission. Comes after the options are checked
+     * and before anything else is read or changed, so that a missing sign-in is told by its own reason.
+     */
+    void connect() {
+        region();
+        checkConfigurationFiles();
+        if (profile != null) {
+            System.setProperty("aws.profile", profile); // for the clients that the SDK makes itself to sign in
+        }
+        credentials = profile != null ? ProfileCredentialsProvider.create(profile)
+                : DefaultCredentialsProvider.builder().build();
+        useProxies(System.getenv());
+        useCaBundle(System.getenv("AWS_CA_BUNDLE"));
+        System.setProperty("software.amazon.awssdk.http.service.impl", HttpService.class.getName());
+        try {
+            credentials.resolveCredentials();
+        } catch (SdkException e) {
+            throw new Failure(whyNotSignedIn(e), e);
+        }
+        try (var sts = client(StsClient.builder())) {
+            var identity = sts.getCallerIdentity();
+            caller = new Caller(identity.account(), identity.arn().split(":")[1], identity.arn());
+        }
     }
 
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
+        return client(builder, AwsRetryStrategy.standardRetryStrategy());
+    }
+
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
+        return builder.region(Region.of(region())).credentialsProvider(credentials).overrideConfiguration(o -> {
+            o.retryStrategy(retries);
+            if (profile != null) {
+                o.defaultProfileName(profile);
+            }
+            if (verbose) {
+                o.addExecutionInterceptor(new CallLog());
+            }
+        }).build();
+    }
+
+    class CallLog implements ExecutionInterceptor {
+        @Override
+        public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
+            note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " "
+                    + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME) + ": HTTP "
+                    + context.httpResponse().statusCode());
+        }
+    }
+
+    /**
+     * The HTTP client of all of the SDK's clients, those that it makes itself to assume a profile's role included. The
+     * JDK opens the connections, by the proxies and certificates that Git uses, too.
+     */
+    public static class HttpService implements SdkHttpService, SdkHttpClient.Builder<HttpService> {
+        @Override
+        public HttpService createHttpClientBuilder() {
+            return this;
+        }
+
+        @Override
+        public SdkHttpClient buildWithDefaults(AttributeMap defaults) {
+            return UrlConnectionHttpClient.create(HttpService::open);
+        }
+
+        private static HttpURLConnection open(URI uri) {
+            try {
+                return (HttpURLConnection) uri.toURL().openConnection();
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+    }
+
+    /**
+     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY. Of itself the SDK takes HTTP_PROXY even for https, and
+     * no domains in NO_PROXY.
+     */
+    static void useProxies(Map<String, String> environment) {
+        UnaryOperator<String> variable = name -> environment
+                .getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
+        for (var scheme : List.of("http", "https")) {
+            var proxy = variable.apply(scheme + "_proxy");
+            if (!proxy.isEmpty()) {
+                useProxy(scheme, proxy);
+            }
+        }
+        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+"))
+                .map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty())
+                .map(host -> "|" + host + "|*." + host).collect(Collectors.joining());
+        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct);
+    }
+
+    static void useProxy(String scheme, String proxy) {
+        var form = "(?:https?://)?(?:(?<user>[^:@/]*):(?<password>[^@/]*)@)?(?<host>[\\w.-]+|\\[[\\da-fA-F:]+])"
+                + "(?::(?<port>\\d+))?/?";
+        var parts = Pattern.compile(form).matcher(proxy);
+        if (!parts.matches()) {
+            throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY must be of the form http://HOST:PORT");
+        }
+        System.setProperty(scheme + ".proxyHost", parts.group("host"));
+        System.setProperty(scheme + ".proxyPort", Objects.requireNonNullElse(parts.group("port"), "80"));
+        if (parts.group("user") == null) {
+            return;
+        }
+        var signIn = new PasswordAuthentication(percentDecoded(parts.group("user")),
+                percentDecoded(parts.group("password")).toCharArray());
+        System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // the JDK's default has no Basic for https
+        Authenticator.setDefault(new Authenticator() {
+            @Override
+            protected PasswordAuthentication getPasswordAuthentication() {
+                return getRequestorType() == RequestorType.PROXY ? signIn : null;
+            }
+        });
+    }
+
+    static String percentDecoded(String text) {
+        return URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
+    }
+
+    /** Makes the JDK trust the certificates of a PEM file in the place of its own, as the AWS CLI does. */
+    static void useCaBundle(String file) {
+        if (file == null || file.isEmpty()) {
+            return;
+        }
+        try (var in = Files.newInputStream(Path.of(file))) {
+            var trusted = KeyStore.getInstance(KeyStore.getDefaultType());
+            trusted.load(null);
+            for (var certificate : CertificateFactory.getInstance("X.509").generateCertificates(in)) {
+                trusted.setCertificateEntry("certificate-" + trusted.size(), certificate);
+            }
+            var managers = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+            managers.init(trusted);
+            var context = SSLContext.getInstance("TLS");
+            context.init(null, managers.getTrustManagers(), null);
+            HttpsURLConnection.setDefaultSSLSocketFactory(context.getSocketFactory());
+        } catch (IOException | InvalidPathException | GeneralSecurityException e) {
+            throw new Failure("AWS_CA_BUNDLE " + file + " must be a PEM file of certificates: " + reason(e), e);
+        }
+    }
+
+    /** What the SDK cannot parse would show up as a missing Region or missing credentials. */
+    static void checkConfigurationFiles() {
+        ProfileFileLocation.configurationFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CONFIGURATION));
+        ProfileFileLocation.credentialsFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CREDENTIALS));
+    }
+
+    static void checkConfigurationFile(Path file, ProfileFile.Type type) {
+        try {
+            ProfileFile.builder().content(file).type(type).build();
+        } catch (IllegalArgumentException | IllegalStateException e) {
+            throw new Failure(file + ": " + reason(e), e);
+        }
+    }
+
+    String whyNotSignedIn(SdkException failure) {
+        var profiles = ProfileFile.defaultProfileFile().profiles();
+        var name = profile != null ? profile : ProfileFileSystemSetting.AWS_PROFILE.getStringValueOrThrow();
+        if (!profiles.containsKey(name)) {
+            if (name.equals("default")) {
+                return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in";
+            }
+            return "no profile " + name + " in the AWS configuration files; there are: "
+                    + String.join(", ", new TreeSet<>(profiles.keySet()));
+        }
+        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name))
+                + signInHint(name, profiles.get(name));
+    }
+
+    /** Why a profile gives no credentials; the SDK's chain has only that all of its members failed. */
+    static SdkException failureOf(String profile) {
+        try (var provider = ProfileCredentialsProvider.create(profile)) {
+            provider.resolveCredentials();
+            throw new IllegalStateException("profile " + profile + " has credentials now");
+        } catch (SdkException e) {
+            return e;
+        }
+    }
+
+    static String signInHint(String name, Profile profile) {
+        if (profile.property("login_session").isPresent()) {
+            return "; sign in with: aws login --profile " + name;
+        }
+        if (profile.property("sso_session").isPresent() || profile.property("sso_start_url").isPresent()) {
+            return "; sign in with: aws sso login --profile " + name;
+        }
+        if (profile.property("mfa_serial").isPresent()) {
+            return "; it asks for MFA, which only the AWS CLI can do: "
+                    + "eval \"$(aws configure export-credentials --profile " + name + " --format env)\"";
+        }
+        return "";
+    }
+
+    String region() {
+        if (region == null) {
+            region = configuredRegion();
+        }
+        return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+    }
+
+    private String configuredRegion() {
+        checkConfigurationFiles();
+        try {
+            return DefaultAwsRegionProviderChain.builder().profileName(profile).build().getRegion().id();
+        } catch (SdkClientException e) {
+            throw new Failure("no Region: use --region or set AWS_REGION", e);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: output and errors
+
+    /** What is not known yet, as in a dry run, is left out. */
+    static final ObjectMapper JSON = new ObjectMapper().setDefaultPropertyInclusion(JsonInclude.Include.NON_NULL);
+
     /** Prints the result, or the part of it that --print asks for. */
-    int finish(ObjectNode result, int exitCode) {
-        var part = print == null ? result : result.at(print);
-        var planned = result.path("status").asText().startsWith("would") ? " in a dry run" : "";
-        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + planned + ": " + result);
+    int print(Object result, int exitCode) {
+        JsonNode document = JSON.valueToTree(result);
+        var part = print == null ? document : document.at(print);
+        if (part.isMissingNode()) {
+            throw new Failure("the result has nothing at " + print + ": " + document);
+        }
         var out = spec.commandLine().getOut();
         out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
-        if (out.checkError()) throw new Failure("this result could not be written to stdout: " + result);
+        if (out.checkError()) {
+            throw new Failure("stdout cannot be written to; the result is: " + document);
+        }
         return exitCode;
     }
 
@@ -1470,33 +1907,79 @@ class BackupToS3 implements Callable<Integer> {
     }
 
     void fail(Exception e) {
-        note((subject.isEmpty() ? "" : subject + ": ") + reason(e));
-        if (verbose) e.printStackTrace(spec.commandLine().getErr());
+        note(reason(e));
+        if (verbose) {
+            e.printStackTrace(spec.commandLine().getErr());
+        }
     }
 
     /** In one line: the error code and message of AWS, or what else went wrong. */
     static String reason(Throwable e) {
-        if (e instanceof AwsServiceException aws && aws.awsErrorDetails() != null) {
-            var code = aws.awsErrorDetails().errorCode() == null ? "HTTP " + aws.statusCode() : aws.awsErrorDetails().errorCode();
-            var message = aws.awsErrorDetails().errorMessage() == null ? "" : ": " + aws.awsErrorDetails().errorMessage().replaceAll("\\s+", " ");
-            return code + message + " (request id " + aws.requestId() + ")" + (code.contains("Expired") ? "; sign in again" : "");
+        if (e instanceof AwsServiceException answer && answer.awsErrorDetails() != null) {
+            return reason(answer);
         }
-        for (var cause = e; cause != null; cause = cause.getCause())
-            if (cause instanceof UnknownHostException) return "unknown host " + cause.getMessage() + "; see to --region, AWS_ENDPOINT_URL and the network";
-        var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage().lines().findFirst().orElse("");
-        if (text.startsWith("Unable to load credentials")) return "no AWS credentials: give --profile, set AWS_PROFILE, or sign in";
-        return text.length() > 2000 ? text.substring(0, 2000) + " ..." : text;
+        for (var cause = e; cause != null; cause = cause.getCause()) {
+            if (cause instanceof UnknownHostException) {
+                return "unknown host " + cause.getMessage() + "; check --region, AWS_ENDPOINT_URL and the network";
+            }
+            if (cause instanceof CertPathBuilderException) {
+                return "the certificate of the other side is not trusted: if a proxy inspects TLS, set AWS_CA_BUNDLE to"
+                        + " a PEM file of its CA";
+            }
+        }
+        var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
+        var line = text.lines().findFirst().orElse("");
+        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
     }
 
-    static void pause(long millis) {
+    private static String reason(AwsServiceException answer) {
+        var details = answer.awsErrorDetails();
+        var code = Objects.requireNonNullElse(details.errorCode(), "HTTP " + answer.statusCode());
+        var message = details.errorMessage() == null ? "" : ": " + details.errorMessage().replaceAll("\\s+", " ");
+        return code + message + " (request id " + answer.requestId() + ")"
+                + (code.contains("Expired") ? "; sign in again" : "");
+    }
+
+    /** Whether the same call may succeed later: a lost connection, an error of the service, throttling. */
+    static boolean isTemporary(Throwable e) {
+        for (var cause = e; cause != null; cause = cause.getCause()) {
+            if (cause instanceof AwsServiceException answer) {
+                return answer.statusCode() >= 500 || answer.isThrottlingException() || isCutShort(answer);
+            }
+            if (cause instanceof SdkClientException || cause instanceof IOException) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Whether the answer was cut: AWS names an error code in every refusal. */
+    static boolean isCutShort(AwsServiceException answer) {
+        return answer.awsErrorDetails() == null || answer.awsErrorDetails().errorCode() == null;
+    }
+
+    /** Repeats a look until it finds something or the time is over; the waits between grow from 250 ms to 5 s. */
+    static <T> Optional<T> poll(Duration patience, Supplier<Optional<T>> look) {
+        var end = Instant.now().plus(patience);
+        var wait = Duration.ofMillis(250);
+        var found = look.get();
+        while (found.isEmpty() && Instant.now().isBefore(end)) {
+            pause(wait);
+            wait = Collections.min(List.of(wait.multipliedBy(2), Duration.ofSeconds(5)));
+            found = look.get();
+        }
+        return found;
+    }
+
+    static void pause(Duration time) {
         try {
-            Thread.sleep(millis);
+            Thread.sleep(time.toMillis());
         } catch (InterruptedException e) {
             throw new Failure("interrupted", e);
         }
     }
 
-    /** A failure whose message says it all. */
+    /** A failure whose message says what went wrong and what to do. */
     static class Failure extends RuntimeException {
         Failure(String message, Throwable cause) {
             super(message, cause);
@@ -1507,48 +1990,316 @@ class BackupToS3 implements Callable<Integer> {
         }
     }
 
-    // ----
+    //endregion
 
-    // ---- The same in every script that speaks Git: endpoint, sign-in ----
+    //region The same in every script: repositories
 
-    @Option(names = "--git-endpoint", paramLabel = "HOST", description = "Git host to use, such as a VPC endpoint's name. Default: that of the clone URL.")
+    void checkRepositoryName(String option, String name) {
+        check(option, name, "(?!.*\\.git$)[\\w.-]{1,100}",
+                "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
+    }
+
+    String repositoryArn(String name) {
+        return "arn:" + caller.partition() + ":codecommit:" + region() + ":" + caller.account() + ":" + name;
+    }
+
+    static Map<String, String> repositoryTags(CodeCommitClient codecommit, String arn) {
+        var tags = new TreeMap<String, String>();
+        var page = codecommit.listTagsForResource(r -> r.resourceArn(arn));
+        tags.putAll(page.tags());
+        while (page.nextToken() != null) {
+            var token = page.nextToken();
+            page = codecommit.listTagsForResource(r -> r.resourceArn(arn).nextToken(token));
+            tags.putAll(page.tags());
+        }
+        return tags;
+    }
+
+    //endregion
+
+    //region The same in every script: AWS structures as JSON
+
+    /** What AWS answered, with its own names for everything, as the AWS CLI prints and takes it. */
+    static JsonNode asJson(Object value) {
+        if (value instanceof SdkPojo structure) {
+            var node = JSON.createObjectNode();
+            for (var field : structure.sdkFields()) {
+                var member = field.getValueOrDefault(structure);
+                if (member != null && !(member instanceof SdkAutoConstructList<?>)
+                        && !(member instanceof SdkAutoConstructMap<?, ?>)) {
+                    node.set(field.memberName(), asJson(member));
+                }
+            }
+            return node;
+        }
+        if (value instanceof Collection<?> items) {
+            return JSON.createArrayNode().addAll(items.stream().map(item -> asJson(item)).toList());
+        }
+        if (value instanceof Map<?, ?> entries) {
+            var node = JSON.createObjectNode();
+            entries.forEach((key, entry) -> node.set(key.toString(), asJson(entry)));
+            return node;
+        }
+        if (value instanceof Long number && number == number.intValue()) {
+            return IntNode.valueOf(number.intValue()); // as Jackson reads it back, for comparisons
+        }
+        return JSON.valueToTree(value instanceof Instant time ? time.toString() : value);
+    }
+
+    //endregion
+
+    //region The same in every script: many repositories
+
+    @Option(names = "--exclude", paramLabel = "GLOB", arity = "1..*",
+            description = "Repositories to leave out, by name or with * and ?.")
+    List<String> exclude = List.of();
+
+    @Option(names = "--jobs", paramLabel = "N", defaultValue = "4",
+            description = "Repositories at a time. Default: ${DEFAULT-VALUE}.")
+    int jobs;
+
+    /** Takes back the line that a terminal's cursor is in. */
+    static final String CLEAR_LINE = "\r\033[K";
+
+    /** Whether stderr is a terminal, where progress is shown. */
+    boolean terminal = System.console() != null;
+
+    void checkSelection() {
+        var right = "a repository's name, which may have * and ? for any characters, such as 'team-*'";
+        repositoryNames.forEach(glob -> check("--repository-names", glob, "[\\w.*?-]{1,100}", right));
+        exclude.forEach(glob -> check("--exclude", glob, "[\\w.*?-]{1,100}", right));
+        check("--jobs", String.valueOf(jobs), "[1-9]|[1-5]\\d|6[0-4]", "1 to 64, such as 4");
+    }
+
+    /** @param text a number and m, h or d for minutes, hours or days */
+    static Duration duration(String text) {
+        return Duration.parse((text.endsWith("d") ? "P" : "PT") + text);
+    }
+
+    /** Whether a repository's name is one of the globs. */
+    static boolean matchesAny(List<String> globs, String name) {
+        return globs.stream()
+                .anyMatch(glob -> name.matches(glob.replace(".", "\\.").replace("*", ".*").replace('?', '.')));
+    }
+
+    /** A thread that does not keep Java alive. */
+    static Thread daemon(Runnable task) {
+        var thread = new Thread(task);
+        thread.setDaemon(true);
+        return thread;
+    }
+
+    /** Since a {@link System#nanoTime}, to a hundredth of a second. */
+    static double secondsSince(long start) {
+        return Math.round((System.nanoTime() - start) / 1e7) / 100.0;
+    }
+
+    //endregion
+
+    //region The same in every script: backups
+
+    @Option(names = "--bucket", required = true, paramLabel = "NAME",
+            description = "The bucket for the backups, in any Region and account.")
+    String bucket;
+
+    @Option(names = "--prefix", paramLabel = "PREFIX", defaultValue = "projects/codecommit-backup",
+            description = "What the objects' keys begin with. Default: ${DEFAULT-VALUE}.")
+    String prefix;
+
+    @Option(names = "--expected-bucket-owner", paramLabel = "ACCOUNT",
+            description = "Account that the bucket must belong to.")
+    String expectedBucketOwner;
+
+    /** Of manifests, pull requests and run records; a document of another format is not used. */
+    static final int FORMAT = 1;
+    /** In keys: when the refs were read. */
+    static final DateTimeFormatter KEY_TIME = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmssSSS'Z'")
+            .withZone(ZoneOffset.UTC);
+    /** How the key of a manifest ends. */
+    static final String MANIFEST = ".manifest.json.gz";
+
+    void checkBucket() {
+        check("--bucket", bucket, "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, such as my-backups");
+        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*",
+                "letters, digits and !_.*'()=- between single slashes, such as projects/codecommit-backup");
+        if (expectedBucketOwner != null) {
+            checkAccount("--expected-bucket-owner", expectedBucketOwner);
+        }
+    }
+
+    void checkAccount(String option, String account) {
+        check(option, account, "\\d{12}", "an account id of 12 digits, such as 444455556666");
+    }
+
+    /**
+     * S3, in the bucket's Region. What is read is compared with checksums here and not by the SDK, so that a damaged
+     * object is told from a bad line. The SDK of itself does not retry a listing that was cut off.
+     */
+    S3Client s3(ExecutionInterceptor... more) {
+        var interceptors = Stream.concat(Stream.of(more), Stream.of(new S3Headers())).toList();
+        var retries = AwsRetryStrategy.standardRetryStrategy().toBuilder()
+                .retryOnExceptionOrCauseInstanceOf(XMLStreamException.class).build();
+        var builder = S3Client.builder().crossRegionAccessEnabled(true)
+                .responseChecksumValidation(ResponseChecksumValidation.WHEN_REQUIRED)
+                .addPlugin(configuration -> configuration.overrideConfiguration(configuration.overrideConfiguration()
+                        .copy(o -> interceptors.forEach(o::addExecutionInterceptor))));
+        return client(builder, retries);
+    }
+
+    /**
+     * Says on every call whose bucket it must be. Leaves out the Expect header, which costs a round trip a part, and
+     * makes the JDK's client drop the message of an error that answers it.
+     */
+    class S3Headers implements ExecutionInterceptor {
+        @Override
+        public SdkHttpRequest modifyHttpRequest(Context.ModifyHttpRequest context, ExecutionAttributes call) {
+            return context.httpRequest().copy(request -> {
+                request.removeHeader("Expect");
+                if (expectedBucketOwner != null) {
+                    request.putHeader("x-amz-expected-bucket-owner", expectedBucketOwner);
+                }
+            });
+        }
+    }
+
+    /** A gzipped JSON document, read to its end, where gzip's own checksum is. */
+    static JsonNode gunzipped(InputStream in) throws IOException {
+        return JSON.readTree(new GZIPInputStream(in).readAllBytes());
+    }
+
+    /**
+     * Lets JGit read no configuration of this user and machine, on which nothing here may depend. Without one it would
+     * measure how exact the times of a file system are, which takes seconds and leaves files.
+     */
+    static void ignoreGitConfiguration() {
+        if (!(SystemReader.getInstance() instanceof NoGitConfiguration)) {
+            SystemReader.setInstance(new NoGitConfiguration(SystemReader.getInstance()));
+        }
+    }
+
+    static class NoGitConfiguration extends SystemReader.Delegate {
+        NoGitConfiguration(SystemReader system) {
+            super(system);
+        }
+
+        @Override
+        public FileBasedConfig openSystemConfig(Config parent, FS fs) {
+            return new EmptyConfig(parent);
+        }
+
+        @Override
+        public FileBasedConfig openUserConfig(Config parent, FS fs) {
+            return new EmptyConfig(parent);
+        }
+
+        @Override
+        public FileBasedConfig openJGitConfig(Config parent, FS fs) {
+            return new EmptyConfig(parent);
+        }
+    }
+
+    static class EmptyConfig extends FileBasedConfig {
+        EmptyConfig(Config parent) {
+            super(parent, null, FS.DETECTED);
+        }
+
+        @Override
+        public void load() {
+        }
+
+        @Override
+        public void save() {
+        }
+
+        @Override
+        public boolean isOutdated() {
+            return false;
+        }
+
+        @Override
+        public long getTimeUnit(String section, String subsection, String name, long otherwise, TimeUnit unit) {
+            return section.equals("filesystem") ? unit.convert(2, TimeUnit.SECONDS) : otherwise;
+        }
+    }
+
+    static String hex(byte[] bytes) {
+        return HexFormat.of().formatHex(bytes);
+    }
+
+    static MessageDigest digest(String algorithm) {
+        try {
+            return MessageDigest.getInstance(algorithm);
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: Git
+
+    @Option(names = "--git-endpoint", paramLabel = "HOST",
+            description = "Git host to use, such as a VPC endpoint's name. Default: that of the clone URL.")
     String gitEndpoint;
 
     void checkGitEndpoint() {
-        if (gitEndpoint == null) return;
+        if (gitEndpoint == null) {
+            return;
+        }
         check("--git-endpoint", gitEndpoint, "[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+(:\\d{1,5})?",
                 "a host name without https:// and path, such as git-codecommit-fips.us-east-1.amazonaws.com");
         var itsRegion = gitEndpoint.replaceAll(".*git-codecommit(?:-fips)?\\.([a-z0-9-]+)\\..*", "$1");
-        if (!itsRegion.equals(gitEndpoint) && !itsRegion.equals(region()))
-            throw wrong("--git-endpoint '" + gitEndpoint + "': give a host of the Region " + region() + ", or --region " + itsRegion);
+        if (!itsRegion.equals(gitEndpoint) && !itsRegion.equals(region())) {
+            throw wrong("--git-endpoint '" + gitEndpoint + "': must be a host of the Region " + region()
+                    + ", or use --region " + itsRegion);
+        }
     }
 
     /** A connection to a repository at CodeCommit, good for about 15 minutes. */
     Transport transport(String cloneUrl, Repository local) throws Exception {
-        var clone = URI.create(cloneUrl);
-        var url = gitEndpoint == null ? clone
-                : new URI((gitEndpoint.matches("127\\.0\\.0\\.1(:\\d+)?") ? "http" : "https") + "://" + gitEndpoint + clone.getRawPath());
-        // The sign-in goes with every request, so it may go nowhere else: no redirects, no plain http but to this machine.
-        if (!url.getScheme().equals("https") && !url.getHost().matches("127\\.0\\.0\\.1|localhost|\\[::1]")) throw new Failure(url + " is not https");
+        var url = gitUrl(URI.create(cloneUrl));
         local.getConfig().setString("http", null, "followRedirects", "false");
-        local.getConfig().setString("protocol", null, "version", "0"); // one request for the refs, where version 2 takes two
+        local.getConfig().setString("protocol", null, "version", "0"); // one request for the refs; version 2 takes two
         var transport = (TransportHttp) Transport.open(local, new URIish(url.toString()));
-        var signIn = signIn(credentials().resolveCredentials(), region(), url.getHost(), url.getRawPath(), Instant.now());
-        transport.setAdditionalHeaders(Map.of("Authorization", "Basic " + Base64.getEncoder().encodeToString(signIn.getBytes(StandardCharsets.UTF_8))));
+        var signIn = gitSignIn(credentials.resolveCredentials(), region(), url.getHost(), url.getRawPath(),
+                Instant.now());
+        var encoded = Base64.getEncoder().encodeToString(signIn.getBytes(StandardCharsets.UTF_8));
+        transport.setAdditionalHeaders(Map.of("Authorization", "Basic " + encoded));
         transport.setTagOpt(TagOpt.NO_TAGS);
         transport.setTimeout(gitTimeout);
         return transport;
     }
 
-    /** User and password for Git: a request named GIT, signed as AWS signs requests (Signature Version 4); good for about 15 minutes, for this repository. */
-    static String signIn(AwsCredentials credentials, String region, String host, String path, Instant time) throws GeneralSecurityException {
+    /** The sign-in goes with every request, so it may go nowhere else: no plain http but to this machine. */
+    private URI gitUrl(URI cloneUrl) throws URISyntaxException {
+        var url = cloneUrl;
+        if (gitEndpoint != null) {
+            var scheme = gitEndpoint.matches("127\\.0\\.0\\.1(:\\d+)?") ? "http" : "https";
+            url = new URI(scheme + "://" + gitEndpoint + cloneUrl.getRawPath());
+        }
+        if (!url.getScheme().equals("https") && !url.getHost().matches("127\\.0\\.0\\.1|localhost|\\[::1]")) {
+            throw new Failure(url + " is not https");
+        }
+        return url;
+    }
+
+    /**
+     * User and password for Git: a request named GIT, signed as AWS signs requests (Signature Version 4); good for
+     * about 15 minutes, for this repository.
+     */
+    static String gitSignIn(AwsCredentials credentials, String region, String host, String path, Instant time)
+            throws GeneralSecurityException {
         var stamp = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmss").withZone(ZoneOffset.UTC).format(time);
         var scope = stamp.substring(0, 8) + "/" + region + "/codecommit/aws4_request";
-        var request = hex(sha("SHA-256").digest(("GIT\n" + path + "\n\nhost:" + host + "\n\nhost\n").getBytes(StandardCharsets.UTF_8)));
+        var request = hex(digest("SHA-256")
+                .digest(("GIT\n" + path + "\n\nhost:" + host + "\n\nhost\n").getBytes(StandardCharsets.UTF_8)));
         var key = ("AWS4" + credentials.secretAccessKey()).getBytes(StandardCharsets.UTF_8);
-        for (var part : scope.split("/")) key = hmac(key, part);
+        for (var part : scope.split("/")) {
+            key = hmac(key, part);
+        }
+        var signature = hex(hmac(key, "AWS4-HMAC-SHA256\n" + stamp + "\n" + scope + "\n" + request));
         var token = credentials instanceof AwsSessionCredentials session ? "%" + session.sessionToken() : "";
-        return credentials.accessKeyId() + token + ":" + stamp + "Z" + hex(hmac(key, "AWS4-HMAC-SHA256\n" + stamp + "\n" + scope + "\n" + request));
+        return credentials.accessKeyId() + token + ":" + stamp + "Z" + signature;
     }
 
     static byte[] hmac(byte[] key, String text) throws GeneralSecurityException {
@@ -1557,21 +2308,5 @@ class BackupToS3 implements Callable<Integer> {
         return mac.doFinal(text.getBytes(StandardCharsets.UTF_8));
     }
 
-    static String hex(byte[] bytes) {
-        return HexFormat.of().formatHex(bytes);
-    }
-
-    static MessageDigest sha(String name) {
-        try {
-            return MessageDigest.getInstance(name);
-        } catch (NoSuchAlgorithmException e) {
-            throw new IllegalStateException(e);
-        }
-    }
-
-    // ----
-
-    public static void main(String[] args) {
-        System.exit(new BackupToS3().commandLine().execute(args));
-    }
+    //endregion
 }

@@ -384,6 +384,9 @@ class CreateEncryptedRepo implements Callable<Integer> {
     void connect() {
         region();
         checkConfigurationFiles();
+        if (profile != null) {
+            System.setProperty("aws.profile", profile); // for the clients that the SDK makes itself to sign in
+        }
         credentials = profile != null ? ProfileCredentialsProvider.create(profile)
                 : DefaultCredentialsProvider.builder().build();
         useProxies(System.getenv());
@@ -534,13 +537,11 @@ class CreateEncryptedRepo implements Callable<Integer> {
 
     String whyNotSignedIn(SdkException failure) {
         var profiles = ProfileFile.defaultProfileFile().profiles();
-        var name = profile != null ? profile
-                : ProfileFileSystemSetting.AWS_PROFILE.getStringValue().filter(set -> !set.isEmpty())
-                        .orElse(profiles.containsKey("default") ? "default" : null);
-        if (name == null) {
-            return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in";
-        }
+        var name = profile != null ? profile : ProfileFileSystemSetting.AWS_PROFILE.getStringValueOrThrow();
         if (!profiles.containsKey(name)) {
+            if (name.equals("default")) {
+                return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in";
+            }
             return "no profile " + name + " in the AWS configuration files; there are: "
                     + String.join(", ", new TreeSet<>(profiles.keySet()));
         }

@@ -6,12 +6,14 @@
 //DEPS software.amazon.awssdk:sts
 //DEPS software.amazon.awssdk:sso
 //DEPS software.amazon.awssdk:ssooidc
+//DEPS software.amazon.awssdk:signin
 //DEPS software.amazon.awssdk:url-connection-client
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
 //DEPS info.picocli:picocli:4.7.7
 //DEPS org.slf4j:slf4j-nop:2.0.17
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:TieredStopAtLevel=1
 
+import com.fasterxml.jackson.annotation.*;
 import com.fasterxml.jackson.core.JsonPointer;
 import com.fasterxml.jackson.databind.*;
 import com.fasterxml.jackson.databind.node.*;
@@ -19,12 +21,16 @@ import java.io.*;
 import java.math.BigInteger;
 import java.net.*;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.*;
+import java.security.*;
+import java.security.cert.*;
 import java.time.*;
 import java.util.*;
 import java.util.concurrent.Callable;
 import java.util.function.*;
-import java.util.regex.*;
+import java.util.regex.Pattern;
 import java.util.stream.*;
+import javax.net.ssl.*;
 import picocli.CommandLine;
 import picocli.CommandLine.*;
 import picocli.CommandLine.Model.CommandSpec;
@@ -32,28 +38,46 @@ import software.amazon.awssdk.auth.credentials.*;
 import software.amazon.awssdk.awscore.client.builder.*;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
-import software.amazon.awssdk.core.*;
+import software.amazon.awssdk.core.SdkPojo;
 import software.amazon.awssdk.core.exception.*;
 import software.amazon.awssdk.core.interceptor.*;
 import software.amazon.awssdk.core.util.SdkAutoConstructList;
+import software.amazon.awssdk.core.util.SdkAutoConstructMap;
+import software.amazon.awssdk.http.*;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
+import software.amazon.awssdk.profiles.*;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.regions.providers.DefaultAwsRegionProviderChain;
 import software.amazon.awssdk.retries.api.RetryStrategy;
 import software.amazon.awssdk.services.ec2.Ec2Client;
-import software.amazon.awssdk.services.ec2.model.*;
+import software.amazon.awssdk.services.ec2.model.Ec2Exception;
+import software.amazon.awssdk.services.ec2.model.Filter;
+import software.amazon.awssdk.services.ec2.model.IpPermission;
+import software.amazon.awssdk.services.ec2.model.IpRange;
+import software.amazon.awssdk.services.ec2.model.Ipv6Range;
+import software.amazon.awssdk.services.ec2.model.PrefixListId;
+import software.amazon.awssdk.services.ec2.model.ResourceType;
+import software.amazon.awssdk.services.ec2.model.SecurityGroup;
 import software.amazon.awssdk.services.ec2.model.Tag;
+import software.amazon.awssdk.services.ec2.model.TagSpecification;
+import software.amazon.awssdk.services.ec2.model.UserIdGroupPair;
+import software.amazon.awssdk.services.ec2.model.Vpc;
+import software.amazon.awssdk.services.ec2.model.VpcCidrBlockAssociation;
+import software.amazon.awssdk.services.ec2.model.VpcCidrBlockStateCode;
+import software.amazon.awssdk.services.ec2.model.VpcIpv6CidrBlockAssociation;
 import software.amazon.awssdk.services.sts.StsClient;
+import software.amazon.awssdk.utils.AttributeMap;
 
 /**
- * Makes the security group for CodeCommit's VPC endpoints, or brings an existing one in line; VPC and name say which group is meant. It lets
- * the given CIDRs, IPv4 and IPv6, or else those of the VPC itself, in on TCP port 443: all that CodeCommit's endpoints need.
+ * Creates the security group for CodeCommit's VPC endpoints, or brings an existing one in line; VPC and name say which
+ * group is meant. It lets the given CIDRs, IPv4 and IPv6, or else those of the VPC itself, in on TCP port 443, which is
+ * all that CodeCommit's endpoints need.
  *
- * <p>Changes in AWS: the security group, its rules for traffic in, its tags. Rules that are missing are added; others are named, and removed
- * only by {@code --revoke-others}. Rules for traffic out stay as they are: endpoints answer without any.
+ * <p>Changes in AWS: the security group, its inbound rules, its tags. Missing rules are added; others are named, and
+ * removed only by {@code --revoke-others}. Outbound rules stay as they are: endpoints answer without any.
  *
- * <p>A second run with the same arguments changes nothing. A run that fails half-way leaves a group that lets fewer in than it should, and
- * says so; the same command again does the rest.
+ * <p>A second run with the same arguments changes nothing. A run that fails half-way names a group that lets in fewer
+ * than it should.
  *
  * <p>IAM actions:
  * <ul>
@@ -62,25 +86,30 @@ import software.amazon.awssdk.services.sts.StsClient;
  * <li>ec2:RevokeSecurityGroupIngress for {@code --revoke-others}
  * </ul>
  */
-@Command(name = "create-endpoint-security-group", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true, sortOptions = false,
-        description = "Creates or updates the security group that lets named CIDRs reach CodeCommit's VPC endpoints on port 443.",
+@Command(name = "create-endpoint-security-group", version = "codecommit-toolkit 0.1.0",
+        mixinStandardHelpOptions = true, sortOptions = false,
+        description = "Creates or updates the security group that lets named CIDRs reach CodeCommit's VPC endpoints on"
+                + " port 443.",
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage", "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
-        footer = {"  create-endpoint-security-group --vpc-id vpc-0123456789abcdef0", "  create-endpoint-security-group --vpc-id vpc-0123456789abcdef0 \\",
+        footer = {"  create-endpoint-security-group --vpc-id vpc-0123456789abcdef0",
+                "  create-endpoint-security-group --vpc-id vpc-0123456789abcdef0 \\",
                 "      --cidrs 10.0.0.0/16 2001:db8:1234:1a00::/56 --revoke-others --dry-run"})
 class CreateEndpointSecurityGroup implements Callable<Integer> {
     @Option(names = "--vpc-id", required = true, paramLabel = "ID", description = "The VPC of the endpoints.")
     String vpcId;
 
     @Option(names = "--group-name", paramLabel = "NAME", defaultValue = "codecommit-endpoints",
-            description = "Name of the security group. A group of the VPC that has it already is updated. Default: ${DEFAULT-VALUE}.")
+            description = "Name of the security group. A group of the VPC that has it already is updated."
+                    + " Default: ${DEFAULT-VALUE}.")
     String groupName;
 
-    @Option(names = "--cidrs", paramLabel = "CIDR", arity = "1..*", description = "IPv4 and IPv6 networks to let in. Default: all of the VPC's own.")
+    @Option(names = "--cidrs", paramLabel = "CIDR", arity = "1..*",
+            description = "IPv4 and IPv6 networks to let in. Default: all of the VPC's own.")
     List<String> cidrs;
 
-    @Option(names = "--revoke-others", description = "Removes the rules for traffic in that are not given.")
+    @Option(names = "--revoke-others", description = "Removes the inbound rules that are not given.")
     boolean revokeOthers;
 
     @Option(names = "--allow-anywhere", description = "Allows --cidrs as wide as the internet or a large part of it.")
@@ -89,82 +118,64 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
     @Option(names = "--tags", paramLabel = "Key=Value", arity = "1..*", description = "Tags to add or change.")
     List<String> tags = List.of();
 
+    /** The printed document. */
+    record Result(String status, String account, String region, Group securityGroup, List<Change> changes,
+            String undo) {}
+
+    /**
+     * @param cidrs let in on port 443 because they were asked for
+     * @param others rules that were not asked for and stay
+     */
+    record Group(String groupId, String groupName, String vpcId, Collection<String> cidrs, List<String> others) {}
+
     static final int HTTPS = 443;
 
-    /** How long EC2 may take to show a new group; mostly it takes less than a second. */
-    Duration visibleDeadline = Duration.ofSeconds(30);
+    /** How long EC2 may take to show a new group or its rules; usually less than a second. */
+    Duration showPatience = Duration.ofSeconds(30);
 
     Ec2Client ec2;
 
-    @Override
-    public Integer call() {
-        check("--vpc-id", vpcId, "vpc-([0-9a-f]{8}|[0-9a-f]{17})", "the id of a VPC such as vpc-0123456789abcdef0");
-        check("--group-name", groupName, "(?!sg-|(?i:default)$)(?! )[a-zA-Z0-9 ._\\-:/()#,@\\[\\]+=&;{}!$*]{1,255}(?<! )",
-                "up to 255 letters, digits, spaces and . _ - : / ( ) # , @ [ ] + = & ; { } ! $ *, not default and not beginning with sg-, "
-                        + "such as codecommit-endpoints");
-        var wantedTags = tags(tags);
-        var given = cidrs == null ? null : given();
-        ec2 = client(Ec2Client.builder());
-        subject = vpcId;
-        var vpc = vpc();
-        var wanted = given == null ? own(vpc) : given;
-        subject = groupName;
-        var group = find();
-        if (group == null) group = create(wantedTags);
-        if (group.groupId() != null) subject = group.groupName() + " " + group.groupId();
-        var others = bringInLine(group, wanted, wantedTags);
-        return finish(withChanges(describe(group, wanted, others)), 0);
+    public static void main(String[] args) {
+        System.exit(new CreateEndpointSecurityGroup().commandLine().execute(args));
     }
 
-    /** A range of addresses; equal to every other spelling of it. */
-    record Network(boolean ipv6, BigInteger address, int prefix) {
-        /** The network of a CIDR, host bits included; null if it is none. IPv4 within IPv6 is none: EC2 wants it as IPv4. */
-        static Network of(String cidr) {
-            if (!cidr.matches("((25[0-5]|2[0-4]\\d|1?\\d?\\d)(\\.(?!/)|(?=/))){4}/\\d{1,2}|[0-9a-fA-F:]*:[0-9a-fA-F:]*/\\d{1,3}")) return null;
-            try {
-                var ipv6 = cidr.contains(":");
-                var address = InetAddress.getByName(cidr.substring(0, cidr.indexOf('/'))).getAddress();
-                var prefix = Integer.parseInt(cidr.substring(cidr.indexOf('/') + 1));
-                return address.length == (ipv6 ? 16 : 4) && prefix <= 8 * address.length ? new Network(ipv6, new BigInteger(1, address), prefix) : null;
-            } catch (UnknownHostException e) {
-                return null;
-            }
-        }
+    @Override
+    public Integer call() {
+        checkOptions();
+        var wantedTags = tagsByKey(tags);
+        var givenNetworks = cidrs == null ? null : givenNetworks();
+        connect();
+        ec2 = client(Ec2Client.builder());
+        var vpc = naming(vpcId, () -> vpc());
+        var wanted = givenNetworks != null ? givenNetworks : networksOf(vpc);
+        var group = naming(groupName, () -> find().orElseGet(() -> create(wantedTags)));
+        var others = naming(nameOf(group), () -> bringInLine(group, wanted, wantedTags));
+        var securityGroup = new Group(group.groupId(), group.groupName(), vpcId, wanted.values(), texts(others));
+        return print(new Result(printed(strongest(changes)), caller.account(), region(), securityGroup, changes,
+                undo()), 0);
+    }
 
-        int hostBits() {
-            return (ipv6 ? 128 : 32) - prefix;
-        }
-
-        /** Without host bits. */
-        Network canonical() {
-            return new Network(ipv6, address.shiftRight(hostBits()).shiftLeft(hostBits()), prefix);
-        }
-
-        /** Wider than any private range (10.0.0.0/8) or any provider's; fc00::/7 is the one for private use in IPv6. */
-        boolean isLikeTheInternet() {
-            return ipv6 ? prefix < 16 && (prefix < 7 || address.shiftRight(121).intValue() != 0xfc >> 1) : prefix < 8;
-        }
-
-        @Override
-        public String toString() {
-            var bytes = address.setBit(8 * 16).toByteArray(); // 17 bytes, so that leading zeros stay
-            try {
-                return InetAddress.getByAddress(Arrays.copyOfRange(bytes, ipv6 ? 1 : 13, 17)).getHostAddress() + "/" + prefix;
-            } catch (UnknownHostException e) {
-                throw new IllegalStateException(e);
-            }
-        }
+    void checkOptions() {
+        checkVpcId(vpcId);
+        check("--group-name", groupName,
+                "(?!sg-|(?i:default)$)(?! )[a-zA-Z0-9 ._\\-:/()#,@\\[\\]+=&;{}!$*]{1,255}(?<! )",
+                "up to 255 letters, digits, spaces and . _ - : / ( ) # , @ [ ] + = & ; { } ! $ *, not default and not"
+                        + " beginning with sg-, such as codecommit-endpoints");
     }
 
     /** The networks of --cidrs with their spelling. */
-    Map<Network, String> given() {
+    Map<Network, String> givenNetworks() {
         var networks = new LinkedHashMap<Network, String>();
         for (var cidr : cidrs) {
-            var network = Network.of(cidr);
-            if (network == null) throw wrong("--cidrs '" + cidr + "': give IPv4 or IPv6 networks such as 10.0.0.0/16 or 2001:db8:1234:1a00::/56");
-            if (!network.equals(network.canonical())) throw wrong("--cidrs '" + cidr + "' is an address within a network: give " + network.canonical());
-            if (network.isLikeTheInternet() && !allowAnywhere)
-                throw wrong("--cidrs '" + cidr + "' lets in a large part of the internet: give narrower networks such as 10.0.0.0/8, or --allow-anywhere");
+            var network = Network.of(cidr).orElseThrow(() -> wrong("--cidrs '" + cidr
+                    + "': must be IPv4 or IPv6 networks such as 10.0.0.0/16 or 2001:db8:1234:1a00::/56"));
+            if (!network.equals(network.withoutHostBits())) {
+                throw wrong("--cidrs '" + cidr + "' is an address within a network: use " + network.withoutHostBits());
+            }
+            if (network.isLikeTheInternet() && !allowAnywhere) {
+                throw wrong("--cidrs '" + cidr + "' lets in a large part of the internet: use narrower networks such as"
+                        + " 10.0.0.0/8, or --allow-anywhere");
+            }
             networks.putIfAbsent(network, cidr);
         }
         return networks;
@@ -174,248 +185,287 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
         try {
             return ec2.describeVpcs(r -> r.vpcIds(vpcId)).vpcs().get(0);
         } catch (Ec2Exception e) {
-            if (code(e).equals("InvalidVpcID.NotFound")) throw new Failure(reason(e) + "; is it in another Region than " + region() + "? Give --region", e);
+            throw explained(e);
+        }
+    }
+
+    /** The networks of a VPC with their spelling. */
+    static Map<Network, String> networksOf(Vpc vpc) {
+        var ipv4 = vpc.cidrBlockAssociationSet().stream()
+                .filter(block -> block.cidrBlockState().state() == VpcCidrBlockStateCode.ASSOCIATED)
+                .map(VpcCidrBlockAssociation::cidrBlock);
+        var ipv6 = vpc.ipv6CidrBlockAssociationSet().stream()
+                .filter(block -> block.ipv6CidrBlockState().state() == VpcCidrBlockStateCode.ASSOCIATED)
+                .map(VpcIpv6CidrBlockAssociation::ipv6CidrBlock);
+        var networks = new LinkedHashMap<Network, String>();
+        Stream.concat(ipv4, ipv6).forEach(cidr -> networks.put(Network.of(cidr).orElseThrow(), cidr));
+        return networks;
+    }
+
+    /** The account's group of that name, in whatever case: EC2 allows no two names that differ by case only. */
+    Optional<SecurityGroup> find() {
+        return ec2.describeSecurityGroupsPaginator(
+                r -> r.filters(filter("vpc-id", vpcId), filter("owner-id", caller.account()))).securityGroups().stream()
+                .filter(group -> group.groupName().equalsIgnoreCase(groupName)).findFirst();
+    }
+
+    static String nameOf(SecurityGroup group) {
+        return group.groupName() + (group.groupId() == null ? "" : " " + group.groupId());
+    }
+
+    /** A new group, which lets no one in, or the one that someone else created; in a dry run one without an id. */
+    SecurityGroup create(Map<String, String> wantedTags) {
+        var group = SecurityGroup.builder().groupName(groupName).tags(ec2Tags(wantedTags));
+        if (dryRun) {
+            record(Change.creation(groupName, "securityGroup", groupName), null);
+            return group.build();
+        }
+        try {
+            return created(group.groupId(ec2.createSecurityGroup(r -> r.vpcId(vpcId).groupName(groupName)
+                    .description("Lets clients reach the VPC endpoints of CodeCommit on port 443")
+                    .tagSpecifications(tagSpecifications(ResourceType.SECURITY_GROUP, wantedTags))).groupId()).build());
+        } catch (SdkException e) {
+            if (e instanceof Ec2Exception refusal && errorCode(refusal).equals("InvalidGroup.Duplicate")) {
+                return existing(refusal);
+            }
+            if (isTemporary(e)) {
+                throw new Failure(reason(e) + "; if the group was created, it lets no one in yet: the same command"
+                        + " again goes on with it", e);
+            }
             throw e;
         }
     }
 
-    /** The networks of the VPC, all of them, with their spelling. */
-    static Map<Network, String> own(Vpc vpc) {
-        var ipv4 = vpc.cidrBlockAssociationSet().stream().filter(c -> c.cidrBlockState().state() == VpcCidrBlockStateCode.ASSOCIATED)
-                .map(VpcCidrBlockAssociation::cidrBlock);
-        var ipv6 = vpc.ipv6CidrBlockAssociationSet().stream().filter(c -> c.ipv6CidrBlockState().state() == VpcCidrBlockStateCode.ASSOCIATED)
-                .map(VpcIpv6CidrBlockAssociation::ipv6CidrBlock);
-        return Stream.concat(ipv4, ipv6).collect(Collectors.toMap(Network::of, cidr -> cidr, (a, b) -> a, LinkedHashMap::new));
+    SecurityGroup created(SecurityGroup group) {
+        record(Change.creation(nameOf(group), "securityGroup", group.groupId()),
+                aws("ec2 delete-security-group --group-id " + group.groupId()));
+        return group;
     }
 
-    /** The account's group of that name, whatever its case: EC2 allows no two that differ by case only. Null if none shows. */
-    SecurityGroup find() {
-        var groups = ec2.describeSecurityGroupsPaginator(r -> r.filters(filter("vpc-id", vpcId), filter("owner-id", identity().account()))).securityGroups();
-        return groups.stream().filter(group -> group.groupName().equalsIgnoreCase(groupName)).findFirst().orElse(null);
-    }
-
-    static Filter filter(String name, String value) {
-        return Filter.builder().name(name).values(value).build();
-    }
-
-    /** A new group, which lets nobody in, or the one that somebody else made meanwhile; in a dry run one without an id. */
-    SecurityGroup create(Map<String, String> tags) {
-        var group = SecurityGroup.builder().vpcId(vpcId).groupName(groupName).tags(awsTags(tags));
-        if (!dryRun) {
-            try {
-                group.groupId(ec2.createSecurityGroup(r -> {
-                    r.vpcId(vpcId).groupName(groupName).description("Lets clients reach the VPC endpoints of CodeCommit on port 443");
-                    if (!tags.isEmpty())
-                        r.tagSpecifications(TagSpecification.builder().resourceType(ResourceType.SECURITY_GROUP).tags(awsTags(tags)).build());
-                }).groupId());
-            } catch (Ec2Exception e) {
-                if (e.statusCode() >= 500) throw doubtful(e);
-                if (!code(e).equals("InvalidGroup.Duplicate")) throw e;
-                var existing = awaitShown(e);
-                if (e.numAttempts() == 1) { // with more, it is from an earlier attempt of our own, whose answer was lost
-                    note(subject + ": somebody else made " + existing.groupId() + " meanwhile");
-                    return existing;
-                }
-                group.groupId(existing.groupId());
-            } catch (SdkClientException e) {
-                throw doubtful(e);
-            }
+    /** The group that has the name: an earlier attempt of this run created it, or someone else did. */
+    SecurityGroup existing(Ec2Exception refusal) {
+        var group = poll(showPatience, () -> find()).orElseThrow(() -> new Failure(
+                reason(refusal) + "; but EC2 does not show it: run the same command again", refusal));
+        if (isDoubtful(refusal)) {
+            return created(group);
         }
-        var made = group.build();
-        if (!dryRun) subject = groupName + " " + made.groupId();
-        var undoCommand = dryRun ? null : aws("ec2 delete-security-group --group-id " + made.groupId());
-        change("securityGroup", null, dryRun ? groupName : made.groupId(), undoCommand, () -> { });
-        return made;
+        note(groupName + ": someone else created " + group.groupId() + " in the meantime");
+        return group;
     }
 
-    static Failure doubtful(SdkException e) {
-        return new Failure(reason(e) + "; if the group was made, it lets nobody in yet: the same command again goes on with it", e);
-    }
-
-    SecurityGroup awaitShown(Ec2Exception refusal) {
-        var deadline = Instant.now().plus(visibleDeadline);
-        for (var millis = 250; ; millis = Math.min(2 * millis, 5000)) {
-            var group = find();
-            if (group != null) return group;
-            if (Instant.now().isAfter(deadline)) throw new Failure(reason(refusal) + "; but EC2 does not show it: run the same command again", refusal);
-            pause(millis);
-        }
-    }
-
-    /** Adds what is missing, then removes what is more if that is asked for; returns the other rules that stay. */
+    /** Returns the rules that were not asked for and stay. */
     List<IpPermission> bringInLine(SecurityGroup group, Map<Network, String> wanted, Map<String, String> wantedTags) {
-        var isNew = !changes.isEmpty();
         var present = rules(group);
-        var missing = new LinkedHashMap<>(wanted);
-        missing.keySet().removeAll(networks(present));
+        addMissing(group, present, wanted);
         var others = present.stream().filter(rule -> !wanted.containsKey(network(rule))).toList();
-        var arguments = "--group-id " + group.groupId() + " --ip-permissions ";
-        if (!missing.isEmpty()) {
-            var add = missing.entrySet().stream().map(e -> https(e.getKey(), e.getValue())).toList();
-            change("cidrs", cidrs(present), Stream.concat(cidrs(present).stream(), missing.values().stream()).toList(),
-                    isNew ? null : aws("ec2 revoke-security-group-ingress " + arguments + quote(json(add).toString())),
-                    () -> insist(add, r -> ec2.authorizeSecurityGroupIngress(a -> a.groupId(group.groupId()).ipPermissions(r)),
-                            (rules, shown) -> rules.stream().filter(rule -> !networks(shown).contains(network(rule))).toList()));
+        if (revokeOthers) {
+            revoke(group, others);
+        } else if (!others.isEmpty()) {
+            note(nameOf(group) + ": kept rules that were not asked for, --revoke-others removes them: "
+                    + String.join(", ", texts(others)));
         }
-        if (!others.isEmpty() && revokeOthers)
-            change("others", texts(others), List.of(), aws("ec2 authorize-security-group-ingress " + arguments + quote(json(others).toString())),
-                    () -> insist(others, r -> ec2.revokeSecurityGroupIngress(a -> a.groupId(group.groupId()).ipPermissions(r)),
-                            (rules, shown) -> rules.stream().filter(shown::contains).toList()));
-        else if (!others.isEmpty()) note(subject + ": kept rules that were not asked for, --revoke-others removes them: " + String.join(", ", texts(others)));
-        var currentTags = new TreeMap<String, String>();
-        group.tags().forEach(tag -> currentTags.put(tag.key(), tag.value()));
-        var resource = "--resources " + group.groupId() + " --tags ";
-        changeTags(currentTags, wantedTags, false, new Tagging(put -> ec2.createTags(r -> r.resources(group.groupId()).tags(awsTags(put))), remove -> { },
-                put -> aws("ec2 create-tags " + resource + quote(json(awsTags(put)).toString())),
-                remove -> aws("ec2 delete-tags " + resource + quote(JSON.valueToTree(remove.stream().map(key -> Map.of("Key", key)).toList()).toString()))));
+        changeEc2Tags(ec2, nameOf(group), group.groupId(), group.tags(), wantedTags);
         return revokeOthers ? List.of() : others;
     }
 
+    void addMissing(SecurityGroup group, List<IpPermission> present, Map<Network, String> wanted) {
+        var missing = new LinkedHashMap<>(wanted);
+        missing.keySet().removeAll(networks(present));
+        if (missing.isEmpty()) {
+            return;
+        }
+        var isNew = strongest(changes) == Status.CREATED;
+        var rules = missing.entrySet().stream().map(entry -> https(entry.getKey(), entry.getValue())).toList();
+        change(Change.update(nameOf(group), "cidrs", cidrs(present),
+                Stream.concat(cidrs(present).stream(), missing.values().stream()).toList()),
+                isNew ? null : ingressCommand("revoke", group, rules),
+                () -> changeRules(rules,
+                        left -> ec2.authorizeSecurityGroupIngress(r -> r.groupId(group.groupId()).ipPermissions(left)),
+                        (rule, shown) -> networks(shown).contains(network(rule))));
+    }
+
+    void revoke(SecurityGroup group, List<IpPermission> others) {
+        if (others.isEmpty()) {
+            return;
+        }
+        change(Change.update(nameOf(group), "others", texts(others), List.of()),
+                ingressCommand("authorize", group, others),
+                () -> changeRules(others,
+                        left -> ec2.revokeSecurityGroupIngress(r -> r.groupId(group.groupId()).ipPermissions(left)),
+                        (rule, shown) -> !shown.contains(rule)));
+    }
+
+    String ingressCommand(String verb, SecurityGroup group, List<IpPermission> rules) {
+        return aws("ec2 " + verb + "-security-group-ingress",
+                Map.of("GroupId", group.groupId(), "IpPermissions", asJson(rules)));
+    }
+
     /**
-     * Changes rules. EC2 makes all of one call's changes or none, and refuses them all when one was made before (by another operator, or by an
-     * attempt of ours whose answer was lost) or when a new group does not show yet: then looks again and does what is left.
+     * Changes rules. EC2 makes all of one call's changes or none. It refuses them all if one was made before, by
+     * someone else or by an attempt whose answer was lost, or if it does not know a new group yet: then the rules are
+     * read again and what is left is tried again.
+     *
+     * @param isDone whether a rule is as it should be among those that EC2 shows
      */
-    void insist(List<IpPermission> rules, Consumer<List<IpPermission>> step, BinaryOperator<List<IpPermission>> left) {
-        var deadline = Instant.now().plus(visibleDeadline);
-        for (var millis = 250; !rules.isEmpty(); millis = Math.min(2 * millis, 5000)) {
+    void changeRules(List<IpPermission> rules, Consumer<List<IpPermission>> call,
+            BiPredicate<IpPermission, List<IpPermission>> isDone) {
+        var left = new ArrayList<>(rules);
+        var done = poll(showPatience, () -> {
             try {
-                step.accept(rules);
-                return;
+                call.accept(left);
+                return Optional.of(left);
             } catch (Ec2Exception e) {
-                if (!code(e).matches("InvalidPermission\\.(Duplicate|NotFound)|InvalidGroup\\.NotFound") || Instant.now().isAfter(deadline)) throw e;
+                if (!errorCode(e).matches("InvalidPermission\\.(Duplicate|NotFound)|InvalidGroup\\.NotFound")) {
+                    throw e;
+                }
+                find().ifPresent(group -> left.removeIf(rule -> isDone.test(rule, rules(group))));
+                return left.isEmpty() ? Optional.of(left) : Optional.empty();
             }
-            pause(millis);
-            var group = find();
-            if (group != null) rules = left.apply(rules, rules(group));
+        });
+        if (done.isEmpty()) {
+            call.accept(left);
         }
     }
 
-    /** The rules for traffic in, one source each. */
+    /** The inbound rules, one source each. */
     static List<IpPermission> rules(SecurityGroup group) {
-        var rules = new ArrayList<IpPermission>();
-        for (var p : group.ipPermissions()) {
-            Supplier<IpPermission.Builder> rule = () -> IpPermission.builder().ipProtocol(p.ipProtocol()).fromPort(p.fromPort()).toPort(p.toPort());
-            p.ipRanges().forEach(source -> rules.add(rule.get().ipRanges(source).build()));
-            p.ipv6Ranges().forEach(source -> rules.add(rule.get().ipv6Ranges(source).build()));
-            p.prefixListIds().forEach(source -> rules.add(rule.get().prefixListIds(source).build()));
-            // as DescribeSecurityGroups shows a group (name, peering) the calls that change rules do not take it
-            for (var source : p.userIdGroupPairs()) {
-                var pair = UserIdGroupPair.builder().groupId(source.groupId()).userId(source.userId()).description(source.description()).build();
-                rules.add(rule.get().userIdGroupPairs(pair).build());
-            }
-        }
-        return rules;
+        return group.ipPermissions().stream().flatMap(permission -> bySource(permission)).toList();
+    }
+
+    static Stream<IpPermission> bySource(IpPermission permission) {
+        Function<Consumer<IpPermission.Builder>, IpPermission> rule = source -> IpPermission.builder()
+                .ipProtocol(permission.ipProtocol()).fromPort(permission.fromPort()).toPort(permission.toPort())
+                .applyMutation(source).build();
+        return Stream.of(
+                permission.ipRanges().stream().map(range -> rule.apply(r -> r.ipRanges(range))),
+                permission.ipv6Ranges().stream().map(range -> rule.apply(r -> r.ipv6Ranges(range))),
+                permission.prefixListIds().stream().map(list -> rule.apply(r -> r.prefixListIds(list))),
+                permission.userIdGroupPairs().stream().map(pair -> rule.apply(r -> r.userIdGroupPairs(asInput(pair)))))
+                .flatMap(rules -> rules);
+    }
+
+    /** The calls that change rules do not take all that EC2 shows of a group (name, peering). */
+    static UserIdGroupPair asInput(UserIdGroupPair shown) {
+        return UserIdGroupPair.builder().groupId(shown.groupId()).userId(shown.userId())
+                .description(shown.description()).build();
     }
 
     static IpPermission https(Network network, String cidr) {
         var rule = IpPermission.builder().ipProtocol("tcp").fromPort(HTTPS).toPort(HTTPS);
-        if (network.ipv6()) rule.ipv6Ranges(Ipv6Range.builder().cidrIpv6(cidr).build());
-        else rule.ipRanges(IpRange.builder().cidrIp(cidr).build());
-        return rule.build();
+        return network.ipv6() ? rule.ipv6Ranges(Ipv6Range.builder().cidrIpv6(cidr).build()).build()
+                : rule.ipRanges(IpRange.builder().cidrIp(cidr).build()).build();
     }
 
     /** The network that a rule lets in on just port 443; null for any other rule. */
     static Network network(IpPermission rule) {
-        var cidr = cidr(rule);
-        return cidr != null && rule.ipProtocol().equals("tcp") && rule.fromPort() == HTTPS && rule.toPort() == HTTPS ? Network.of(cidr) : null;
+        var isHttps = rule.ipProtocol().equals("tcp") && rule.fromPort() == HTTPS && rule.toPort() == HTTPS;
+        return isHttps ? cidr(rule).flatMap(cidr -> Network.of(cidr)).orElse(null) : null;
     }
 
-    static String cidr(IpPermission rule) {
-        if (!rule.ipRanges().isEmpty()) return rule.ipRanges().get(0).cidrIp();
-        return rule.ipv6Ranges().isEmpty() ? null : rule.ipv6Ranges().get(0).cidrIpv6();
+    static Optional<String> cidr(IpPermission rule) {
+        return Stream.concat(rule.ipRanges().stream().map(IpRange::cidrIp),
+                rule.ipv6Ranges().stream().map(Ipv6Range::cidrIpv6)).findFirst();
     }
 
     static Set<Network> networks(List<IpPermission> rules) {
-        return rules.stream().map(CreateEndpointSecurityGroup::network).filter(Objects::nonNull).collect(Collectors.toSet());
+        return rules.stream().map(rule -> network(rule)).filter(Objects::nonNull).collect(Collectors.toSet());
     }
 
     /** What the rules let in on port 443. */
     static List<String> cidrs(List<IpPermission> rules) {
-        return rules.stream().filter(rule -> network(rule) != null).map(CreateEndpointSecurityGroup::cidr).toList();
+        return rules.stream().filter(rule -> network(rule) != null).flatMap(rule -> cidr(rule).stream()).toList();
+    }
+
+    static List<String> texts(List<IpPermission> rules) {
+        return rules.stream().map(rule -> text(rule)).toList();
     }
 
     /** Such as "tcp 22 from 192.0.2.0/24". */
-    static List<String> texts(List<IpPermission> rules) {
-        return rules.stream().map(rule -> {
-            var traffic = rule.ipProtocol().equals("-1") ? "all traffic" : rule.ipProtocol();
-            var ports = rule.fromPort() == null ? "" : rule.fromPort().equals(rule.toPort()) ? " " + rule.toPort()
-                    : " " + rule.fromPort() + "-" + rule.toPort();
-            var other = rule.prefixListIds().isEmpty() ? "" : rule.prefixListIds().get(0).prefixListId();
-            for (var pair : rule.userIdGroupPairs()) other = pair.groupId();
-            return traffic + ports + " from " + (cidr(rule) == null ? other : cidr(rule));
-        }).toList();
+    static String text(IpPermission rule) {
+        var traffic = rule.ipProtocol().equals("-1") ? "all traffic" : rule.ipProtocol();
+        var ports = Stream.of(rule.fromPort(), rule.toPort()).filter(Objects::nonNull).distinct()
+                .map(port -> port.toString()).collect(Collectors.joining("-"));
+        var source = Stream.of(cidr(rule).stream(), rule.prefixListIds().stream().map(PrefixListId::prefixListId),
+                rule.userIdGroupPairs().stream().map(UserIdGroupPair::groupId)).flatMap(sources -> sources).findFirst();
+        return traffic + (ports.isEmpty() ? "" : " " + ports) + " from " + source.orElseThrow();
     }
 
-    ObjectNode describe(SecurityGroup group, Map<Network, String> networks, List<IpPermission> others) {
-        var isNew = changes.at("/0/field").asText().equals("securityGroup");
-        var result = result(status(changes.isEmpty() ? "unchanged" : isNew ? "created" : "updated"));
-        var node = result.putObject("securityGroup");
-        if (group.groupId() != null) node.put("groupId", group.groupId());
-        node.put("groupName", group.groupName()).put("vpcId", vpcId);
-        node.set("cidrs", JSON.valueToTree(networks.values()));
-        node.set("others", JSON.valueToTree(texts(others)));
-        return result;
-    }
+    /** A range of addresses; equal to every other spelling of it. */
+    record Network(boolean ipv6, BigInteger address, int prefix) {
+        static final String BYTE = "(25[0-5]|2[0-4]\\d|1?\\d?\\d)";
+        static final String CIDR = "(" + BYTE + "\\.){3}" + BYTE + "/\\d{1,2}|[0-9a-fA-F:]*:[0-9a-fA-F:]*/\\d{1,3}";
 
-    static List<Tag> awsTags(Map<String, String> tags) {
-        return tags.entrySet().stream().map(tag -> Tag.builder().key(tag.getKey()).value(tag.getValue()).build()).toList();
-    }
-
-    /** AWS's own shape of a value, as the AWS CLI takes it. */
-    static JsonNode json(Object value) {
-        if (value instanceof List<?> list) return JSON.createArrayNode().addAll(list.stream().map(CreateEndpointSecurityGroup::json).toList());
-        if (!(value instanceof SdkPojo structure)) return JSON.valueToTree(value);
-        var node = JSON.createObjectNode();
-        for (var field : structure.sdkFields()) {
-            var member = field.getValueOrDefault(structure);
-            if (member != null && !(member instanceof SdkAutoConstructList)) node.set(field.memberName(), json(member));
+        /** The network of a CIDR, host bits included. IPv4 within IPv6 is none: EC2 wants it as IPv4. */
+        static Optional<Network> of(String cidr) {
+            if (!cidr.matches(CIDR)) {
+                return Optional.empty();
+            }
+            var slash = cidr.indexOf('/');
+            var ipv6 = cidr.contains(":");
+            var prefix = Integer.parseInt(cidr.substring(slash + 1));
+            try {
+                var bytes = InetAddress.getByName(cidr.substring(0, slash)).getAddress();
+                var isNetwork = bytes.length == (ipv6 ? 16 : 4) && prefix <= 8 * bytes.length;
+                return isNetwork ? Optional.of(new Network(ipv6, new BigInteger(1, bytes), prefix)) : Optional.empty();
+            } catch (UnknownHostException e) {
+                return Optional.empty();
+            }
         }
-        return node;
+
+        Network withoutHostBits() {
+            var hostBits = (ipv6 ? 128 : 32) - prefix;
+            return new Network(ipv6, address.shiftRight(hostBits).shiftLeft(hostBits), prefix);
+        }
+
+        /** Wider than any private range (10.0.0.0/8) or any provider's; fc00::/7 is the one for private use in IPv6. */
+        boolean isLikeTheInternet() {
+            var isPrivate = ipv6 && prefix >= 7 && address.shiftRight(121).intValue() == 0xfc >> 1;
+            return prefix < (ipv6 ? 16 : 8) && !isPrivate;
+        }
+
+        @Override
+        public String toString() {
+            var bytes = address.setBit(8 * 16).toByteArray(); // 17 bytes, so that leading zeros stay
+            try {
+                return InetAddress.getByAddress(Arrays.copyOfRange(bytes, ipv6 ? 1 : 13, 17)).getHostAddress() + "/"
+                        + prefix;
+            } catch (UnknownHostException e) {
+                throw new IllegalStateException(e);
+            }
+        }
     }
 
-    static String code(AwsServiceException e) {
-        return String.valueOf(e.awsErrorDetails().errorCode());
-    }
+    //region The same in every script: command line
 
-    // ---- The same in every script: options, clients, output, errors ----
-
-    static final ObjectMapper JSON = new ObjectMapper();
-
-    @Option(names = "--region", paramLabel = "REGION", description = "AWS Region. Default: AWS_REGION, else the profile's.")
+    @Option(names = "--region", paramLabel = "REGION",
+            description = "AWS Region. Default: AWS_REGION, else the profile's.")
     String region;
 
-    @Option(names = "--profile", paramLabel = "NAME", description = "Profile of the AWS configuration files. Goes before credentials in the environment.")
+    @Option(names = "--profile", paramLabel = "NAME",
+            description = "Profile of the AWS configuration files. Goes before credentials in the environment.")
     String profile;
 
-    @Option(names = "--print", paramLabel = "POINTER", description = "Prints only the value at this JSON Pointer of the result, without quotes, e.g. /status.")
+    @Option(names = "--print", paramLabel = "POINTER",
+            description = "Prints only the value at this JSON Pointer of the result, without quotes, e.g. /status.")
     JsonPointer print;
 
-    @Option(names = {"-v", "--verbose"}, description = "Prints every AWS call, and the stack trace of an error, to stderr.")
+    @Option(names = {"-v", "--verbose"},
+            description = "Prints every AWS call, and the stack trace of an error, to stderr.")
     boolean verbose;
 
     @Spec
     CommandSpec spec;
 
-    /** What is being worked on: stands in front of the message of an error. */
-    String subject = "";
-
-    private AwsCredentialsProvider credentials;
-    private Identity identity;
-
     CommandLine commandLine() {
         return new CommandLine(this)
-                .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8)) // JSON is UTF-8, whatever the terminal's encoding
+                // JSON is UTF-8, whatever the terminal's encoding.
+                .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8))
                 .setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8))
                 .setUsageHelpAutoWidth(true)
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
-                .registerConverter(JsonPointer.class, text -> {
-                    if (text.startsWith("/")) return JsonPointer.compile(text);
-                    throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
-                })
+                .registerConverter(JsonPointer.class, text -> jsonPointer(text))
                 .setParameterExceptionHandler((e, args) -> {
-                    var near = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.of();
-                    note(e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + (near.isEmpty() ? "" : "; did you mean " + near.get(0) + "?")
-                            + " (help: " + spec.name() + " --help)");
+                    note(usageError(e) + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -424,106 +474,273 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
                 });
     }
 
-    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
-        return client(builder, AwsRetryStrategy.standardRetryStrategy());
-    }
-
-    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
-        useProxies(System.getenv());
-        // The JDK knows the proxies.
-        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false));
-        return builder.httpClientBuilder(http).region(Region.of(region())).credentialsProvider(credentials()).overrideConfiguration(o -> {
-            o.retryStrategy(retries);
-            if (profile != null) o.defaultProfileName(profile);
-            if (!verbose) return;
-            o.addExecutionInterceptor(new ExecutionInterceptor() {
-                @Override
-                public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
-                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME)
-                            + ": HTTP " + context.httpResponse().statusCode());
-                }
-            });
-        }).build();
-    }
-
-    /**
-     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY, for Git and for the STS client behind a profile too. Of itself the SDK takes HTTP_PROXY
-     * even for https, and no domains in NO_PROXY.
-     */
-    static void useProxies(Map<String, String> environment) {
-        UnaryOperator<String> variable = name -> environment.getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
-        for (var scheme : List.of("http", "https")) {
-            var proxy = variable.apply(scheme + "_proxy");
-            if (proxy.isEmpty()) continue;
-            var parts = Pattern.compile("(?:https?://)?(?:([^:@/]*):([^@/]*)@)?([\\w.-]+|\\[[\\da-fA-F:]+])(?::(\\d+))?/?").matcher(proxy);
-            if (!parts.matches()) throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY is not of the form http://HOST:PORT");
-            System.setProperty(scheme + ".proxyHost", parts.group(3));
-            System.setProperty(scheme + ".proxyPort", parts.group(4) == null ? "80" : parts.group(4));
-            if (parts.group(1) == null) continue;
-            UnaryOperator<String> decode = text -> URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
-            var signIn = new PasswordAuthentication(decode.apply(parts.group(1)), decode.apply(parts.group(2)).toCharArray());
-            System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // without this, no Basic for https
-            Authenticator.setDefault(new Authenticator() {
-                @Override
-                protected PasswordAuthentication getPasswordAuthentication() {
-                    return getRequestorType() == RequestorType.PROXY ? signIn : null;
-                }
-            });
+    static JsonPointer jsonPointer(String text) {
+        if (!text.startsWith("/")) {
+            throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
         }
-        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+")).map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty());
-        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct.map(host -> "|" + host + "|*." + host).collect(Collectors.joining()));
-        System.setProperty("software.amazon.awssdk.http.service.impl", "software.amazon.awssdk.http.urlconnection.UrlConnectionSdkHttpService");
+        return JsonPointer.compile(text);
     }
 
-    AwsCredentialsProvider credentials() {
-        if (credentials == null) credentials = profile != null ? ProfileCredentialsProvider.create(profile) : DefaultCredentialsProvider.builder().build();
-        return credentials;
-    }
-
-    String region() {
-        if (region != null) return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
-        try {
-            return region = DefaultAwsRegionProviderChain.builder().profileName(profile).build().getRegion().id();
-        } catch (SdkClientException e) {
-            throw new Failure("no Region: give --region or set AWS_REGION", e);
-        }
-    }
-
-    /** Whose credentials these are: decides account and partition. */
-    record Identity(String account, String partition) { }
-
-    /** Asks STS once, which needs no permission. */
-    Identity identity() {
-        if (identity != null) return identity;
-        try (var sts = client(StsClient.builder())) {
-            var caller = sts.getCallerIdentity();
-            return identity = new Identity(caller.account(), caller.arn().split(":")[1]);
-        }
+    String usageError(ParameterException e) {
+        var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
+        var similar = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.<String>of();
+        return message + (similar.isEmpty() ? "" : "; did you mean " + similar.get(0) + "?");
     }
 
     /** The value, if it has the form; else exit code 2 and what is right. */
-    String check(String what, String value, String form, String right) {
-        if (value.matches(form)) return value;
-        throw wrong(what + " '" + value + "': give " + right);
+    String check(String option, String value, String form, String right) {
+        if (value.matches(form)) {
+            return value;
+        }
+        throw wrong(option + " '" + value + "': must be " + right);
     }
 
     ParameterException wrong(String message) {
         return new ParameterException(spec.commandLine(), message);
     }
 
-    /** What every result begins with. */
-    ObjectNode result(String status) {
-        return JSON.createObjectNode().put("status", status).put("account", identity().account()).put("region", region());
+    //endregion
+
+    //region The same in every script: AWS clients
+
+    private AwsCredentialsProvider credentials;
+    /** Known once {@link #connect} has returned. */
+    Caller caller;
+
+    /** Whose credentials these are. */
+    record Caller(String account, String partition, String arn) {}
+
+    /**
+     * Finds the credentials and asks STS whose they are, which needs no permission. Comes after the options are checked
+     * and before anything else is read or changed, so that a missing sign-in is told by its own reason.
+     */
+    void connect() {
+        region();
+        checkConfigurationFiles();
+        if (profile != null) {
+            System.setProperty("aws.profile", profile); // for the clients that the SDK makes itself to sign in
+        }
+        credentials = profile != null ? ProfileCredentialsProvider.create(profile)
+                : DefaultCredentialsProvider.builder().build();
+        useProxies(System.getenv());
+        useCaBundle(System.getenv("AWS_CA_BUNDLE"));
+        System.setProperty("software.amazon.awssdk.http.service.impl", HttpService.class.getName());
+        try {
+            credentials.resolveCredentials();
+        } catch (SdkException e) {
+            throw new Failure(whyNotSignedIn(e), e);
+        }
+        try (var sts = client(StsClient.builder())) {
+            var identity = sts.getCallerIdentity();
+            caller = new Caller(identity.account(), identity.arn().split(":")[1], identity.arn());
+        }
     }
 
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
+        return client(builder, AwsRetryStrategy.standardRetryStrategy());
+    }
+
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
+        return builder.region(Region.of(region())).credentialsProvider(credentials).overrideConfiguration(o -> {
+            o.retryStrategy(retries);
+            if (profile != null) {
+                o.defaultProfileName(profile);
+            }
+            if (verbose) {
+                o.addExecutionInterceptor(new CallLog());
+            }
+        }).build();
+    }
+
+    class CallLog implements ExecutionInterceptor {
+        @Override
+        public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
+            note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " "
+                    + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME) + ": HTTP "
+                    + context.httpResponse().statusCode());
+        }
+    }
+
+    /**
+     * The HTTP client of all of the SDK's clients, those that it makes itself to assume a profile's role included. The
+     * JDK opens the connections, by the proxies and certificates that Git uses, too.
+     */
+    public static class HttpService implements SdkHttpService, SdkHttpClient.Builder<HttpService> {
+        @Override
+        public HttpService createHttpClientBuilder() {
+            return this;
+        }
+
+        @Override
+        public SdkHttpClient buildWithDefaults(AttributeMap defaults) {
+            return UrlConnectionHttpClient.create(HttpService::open);
+        }
+
+        private static HttpURLConnection open(URI uri) {
+            try {
+                return (HttpURLConnection) uri.toURL().openConnection();
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+    }
+
+    /**
+     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY. Of itself the SDK takes HTTP_PROXY even for https, and
+     * no domains in NO_PROXY.
+     */
+    static void useProxies(Map<String, String> environment) {
+        UnaryOperator<String> variable = name -> environment
+                .getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
+        for (var scheme : List.of("http", "https")) {
+            var proxy = variable.apply(scheme + "_proxy");
+            if (!proxy.isEmpty()) {
+                useProxy(scheme, proxy);
+            }
+        }
+        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+"))
+                .map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty())
+                .map(host -> "|" + host + "|*." + host).collect(Collectors.joining());
+        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct);
+    }
+
+    static void useProxy(String scheme, String proxy) {
+        var form = "(?:https?://)?(?:(?<user>[^:@/]*):(?<password>[^@/]*)@)?(?<host>[\\w.-]+|\\[[\\da-fA-F:]+])"
+                + "(?::(?<port>\\d+))?/?";
+        var parts = Pattern.compile(form).matcher(proxy);
+        if (!parts.matches()) {
+            throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY must be of the form http://HOST:PORT");
+        }
+        System.setProperty(scheme + ".proxyHost", parts.group("host"));
+        System.setProperty(scheme + ".proxyPort", Objects.requireNonNullElse(parts.group("port"), "80"));
+        if (parts.group("user") == null) {
+            return;
+        }
+        var signIn = new PasswordAuthentication(percentDecoded(parts.group("user")),
+                percentDecoded(parts.group("password")).toCharArray());
+        System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // the JDK's default has no Basic for https
+        Authenticator.setDefault(new Authenticator() {
+            @Override
+            protected PasswordAuthentication getPasswordAuthentication() {
+                return getRequestorType() == RequestorType.PROXY ? signIn : null;
+            }
+        });
+    }
+
+    static String percentDecoded(String text) {
+        return URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
+    }
+
+    /** Makes the JDK trust the certificates of a PEM file in the place of its own, as the AWS CLI does. */
+    static void useCaBundle(String file) {
+        if (file == null || file.isEmpty()) {
+            return;
+        }
+        try (var in = Files.newInputStream(Path.of(file))) {
+            var trusted = KeyStore.getInstance(KeyStore.getDefaultType());
+            trusted.load(null);
+            for (var certificate : CertificateFactory.getInstance("X.509").generateCertificates(in)) {
+                trusted.setCertificateEntry("certificate-" + trusted.size(), certificate);
+            }
+            var managers = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+            managers.init(trusted);
+            var context = SSLContext.getInstance("TLS");
+            context.init(null, managers.getTrustManagers(), null);
+            HttpsURLConnection.setDefaultSSLSocketFactory(context.getSocketFactory());
+        } catch (IOException | InvalidPathException | GeneralSecurityException e) {
+            throw new Failure("AWS_CA_BUNDLE " + file + " must be a PEM file of certificates: " + reason(e), e);
+        }
+    }
+
+    /** What the SDK cannot parse would show up as a missing Region or missing credentials. */
+    static void checkConfigurationFiles() {
+        ProfileFileLocation.configurationFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CONFIGURATION));
+        ProfileFileLocation.credentialsFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CREDENTIALS));
+    }
+
+    static void checkConfigurationFile(Path file, ProfileFile.Type type) {
+        try {
+            ProfileFile.builder().content(file).type(type).build();
+        } catch (IllegalArgumentException | IllegalStateException e) {
+            throw new Failure(file + ": " + reason(e), e);
+        }
+    }
+
+    String whyNotSignedIn(SdkException failure) {
+        var profiles = ProfileFile.defaultProfileFile().profiles();
+        var name = profile != null ? profile : ProfileFileSystemSetting.AWS_PROFILE.getStringValueOrThrow();
+        if (!profiles.containsKey(name)) {
+            if (name.equals("default")) {
+                return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in";
+            }
+            return "no profile " + name + " in the AWS configuration files; there are: "
+                    + String.join(", ", new TreeSet<>(profiles.keySet()));
+        }
+        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name))
+                + signInHint(name, profiles.get(name));
+    }
+
+    /** Why a profile gives no credentials; the SDK's chain has only that all of its members failed. */
+    static SdkException failureOf(String profile) {
+        try (var provider = ProfileCredentialsProvider.create(profile)) {
+            provider.resolveCredentials();
+            throw new IllegalStateException("profile " + profile + " has credentials now");
+        } catch (SdkException e) {
+            return e;
+        }
+    }
+
+    static String signInHint(String name, Profile profile) {
+        if (profile.property("login_session").isPresent()) {
+            return "; sign in with: aws login --profile " + name;
+        }
+        if (profile.property("sso_session").isPresent() || profile.property("sso_start_url").isPresent()) {
+            return "; sign in with: aws sso login --profile " + name;
+        }
+        if (profile.property("mfa_serial").isPresent()) {
+            return "; it asks for MFA, which only the AWS CLI can do: "
+                    + "eval \"$(aws configure export-credentials --profile " + name + " --format env)\"";
+        }
+        return "";
+    }
+
+    String region() {
+        if (region == null) {
+            region = configuredRegion();
+        }
+        return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+    }
+
+    private String configuredRegion() {
+        checkConfigurationFiles();
+        try {
+            return DefaultAwsRegionProviderChain.builder().profileName(profile).build().getRegion().id();
+        } catch (SdkClientException e) {
+            throw new Failure("no Region: use --region or set AWS_REGION", e);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: output and errors
+
+    /** What is not known yet, as in a dry run, is left out. */
+    static final ObjectMapper JSON = new ObjectMapper().setDefaultPropertyInclusion(JsonInclude.Include.NON_NULL);
+
     /** Prints the result, or the part of it that --print asks for. */
-    int finish(ObjectNode result, int exitCode) {
-        var part = print == null ? result : result.at(print);
-        var planned = result.path("status").asText().startsWith("would") ? " in a dry run" : "";
-        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + planned + ": " + result);
+    int print(Object result, int exitCode) {
+        JsonNode document = JSON.valueToTree(result);
+        var part = print == null ? document : document.at(print);
+        if (part.isMissingNode()) {
+            throw new Failure("the result has nothing at " + print + ": " + document);
+        }
         var out = spec.commandLine().getOut();
         out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
-        if (out.checkError()) throw new Failure("this result could not be written to stdout: " + result);
+        if (out.checkError()) {
+            throw new Failure("stdout cannot be written to; the result is: " + document);
+        }
         return exitCode;
     }
 
@@ -532,33 +749,79 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
     }
 
     void fail(Exception e) {
-        note((subject.isEmpty() ? "" : subject + ": ") + reason(e));
-        if (verbose) e.printStackTrace(spec.commandLine().getErr());
+        note(reason(e));
+        if (verbose) {
+            e.printStackTrace(spec.commandLine().getErr());
+        }
     }
 
     /** In one line: the error code and message of AWS, or what else went wrong. */
     static String reason(Throwable e) {
-        if (e instanceof AwsServiceException aws && aws.awsErrorDetails() != null) {
-            var code = aws.awsErrorDetails().errorCode() == null ? "HTTP " + aws.statusCode() : aws.awsErrorDetails().errorCode();
-            var message = aws.awsErrorDetails().errorMessage() == null ? "" : ": " + aws.awsErrorDetails().errorMessage().replaceAll("\\s+", " ");
-            return code + message + " (request id " + aws.requestId() + ")" + (code.contains("Expired") ? "; sign in again" : "");
+        if (e instanceof AwsServiceException answer && answer.awsErrorDetails() != null) {
+            return reason(answer);
         }
-        for (var cause = e; cause != null; cause = cause.getCause())
-            if (cause instanceof UnknownHostException) return "unknown host " + cause.getMessage() + "; see to --region, AWS_ENDPOINT_URL and the network";
-        var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage().lines().findFirst().orElse("");
-        if (text.startsWith("Unable to load credentials")) return "no AWS credentials: give --profile, set AWS_PROFILE, or sign in";
-        return text.length() > 2000 ? text.substring(0, 2000) + " ..." : text;
+        for (var cause = e; cause != null; cause = cause.getCause()) {
+            if (cause instanceof UnknownHostException) {
+                return "unknown host " + cause.getMessage() + "; check --region, AWS_ENDPOINT_URL and the network";
+            }
+            if (cause instanceof CertPathBuilderException) {
+                return "the certificate of the other side is not trusted: if a proxy inspects TLS, set AWS_CA_BUNDLE to"
+                        + " a PEM file of its CA";
+            }
+        }
+        var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
+        var line = text.lines().findFirst().orElse("");
+        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
     }
 
-    static void pause(long millis) {
+    private static String reason(AwsServiceException answer) {
+        var details = answer.awsErrorDetails();
+        var code = Objects.requireNonNullElse(details.errorCode(), "HTTP " + answer.statusCode());
+        var message = details.errorMessage() == null ? "" : ": " + details.errorMessage().replaceAll("\\s+", " ");
+        return code + message + " (request id " + answer.requestId() + ")"
+                + (code.contains("Expired") ? "; sign in again" : "");
+    }
+
+    /** Whether the same call may succeed later: a lost connection, an error of the service, throttling. */
+    static boolean isTemporary(Throwable e) {
+        for (var cause = e; cause != null; cause = cause.getCause()) {
+            if (cause instanceof AwsServiceException answer) {
+                return answer.statusCode() >= 500 || answer.isThrottlingException() || isCutShort(answer);
+            }
+            if (cause instanceof SdkClientException || cause instanceof IOException) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Whether the answer was cut: AWS names an error code in every refusal. */
+    static boolean isCutShort(AwsServiceException answer) {
+        return answer.awsErrorDetails() == null || answer.awsErrorDetails().errorCode() == null;
+    }
+
+    /** Repeats a look until it finds something or the time is over; the waits between grow from 250 ms to 5 s. */
+    static <T> Optional<T> poll(Duration patience, Supplier<Optional<T>> look) {
+        var end = Instant.now().plus(patience);
+        var wait = Duration.ofMillis(250);
+        var found = look.get();
+        while (found.isEmpty() && Instant.now().isBefore(end)) {
+            pause(wait);
+            wait = Collections.min(List.of(wait.multipliedBy(2), Duration.ofSeconds(5)));
+            found = look.get();
+        }
+        return found;
+    }
+
+    static void pause(Duration time) {
         try {
-            Thread.sleep(millis);
+            Thread.sleep(time.toMillis());
         } catch (InterruptedException e) {
             throw new Failure("interrupted", e);
         }
     }
 
-    /** A failure whose message says it all. */
+    /** A failure whose message says what went wrong and what to do. */
     static class Failure extends RuntimeException {
         Failure(String message, Throwable cause) {
             super(message, cause);
@@ -569,46 +832,85 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
         }
     }
 
-    // ----
+    //endregion
 
-    // ---- The same in every script that changes a resource: dry run, changes, undo, tags ----
+    //region The same in every script: changes
 
     @Option(names = "--dry-run", description = "Only reads, and prints what would change.")
     boolean dryRun;
 
-    /** By strength: that of several resources is the strongest. */
-    static final List<String> STATUSES = List.of("unchanged", "updated", "created", "deleted");
+    /** The weakest first; a run that changes several things reports the strongest. */
+    enum Status {
+        UNCHANGED, UPDATED, CREATED, DELETED
+    }
+
+    /** @param resource whose field this is */
+    record Change(String resource, String field, @JsonInclude Object from, @JsonInclude Object to,
+            @JsonIgnore Status status) {
+        static Change creation(String resource, String field, Object to) {
+            return new Change(resource, field, null, to, Status.CREATED);
+        }
+
+        static Change update(String resource, String field, Object from, Object to) {
+            return new Change(resource, field, from, to, Status.UPDATED);
+        }
+
+        static Change deletion(String resource, String field, Object from, Object to) {
+            return new Change(resource, field, from, to, Status.DELETED);
+        }
+    }
+
+    /** In the order in which they were made, or in a dry run would be. */
+    final List<Change> changes = new ArrayList<>();
+    /** Commands that take the changes back, the last change first. */
+    final Deque<String> undoCommands = new ArrayDeque<>();
+
+    /** Makes a change and records it; in a dry run only records it. */
+    void change(Change change, String undoCommand, Runnable step) {
+        if (!dryRun) {
+            step.run();
+        }
+        record(change, undoCommand);
+    }
+
+    /** Records a change that was made. */
+    void record(Change change, String undoCommand) {
+        changes.add(change);
+        if (undoCommand != null && !dryRun) {
+            undoCommands.push(undoCommand);
+        }
+    }
+
+    /** The command that takes all changes back; null if nothing was changed. */
+    String undo() {
+        return undoCommands.isEmpty() ? null : String.join(" && ", undoCommands);
+    }
+
+    static Status strongest(List<Change> changes) {
+        return changes.stream().map(Change::status).max(Comparator.naturalOrder()).orElse(Status.UNCHANGED);
+    }
 
     /** "created", in a dry run "would-create". */
-    String status(String done) {
-        return dryRun && !done.equals("unchanged") ? "would-" + done.substring(0, done.length() - 1) : done;
+    String printed(Status status) {
+        var done = status.name().toLowerCase(Locale.ROOT);
+        return dryRun && status != Status.UNCHANGED ? "would-" + done.substring(0, done.length() - 1) : done;
     }
 
-    final ArrayNode changes = JSON.createArrayNode();
-    /** Commands that take the changes back, the last change first. */
-    final List<String> undo = new ArrayList<>();
-
-    /** Records a change and, unless this is a dry run, makes it. With a failure it is said what was changed before. */
-    void change(String field, Object from, Object to, String undoCommand, Runnable step) {
-        if (!dryRun) {
-            try {
-                step.run();
-            } catch (RuntimeException e) {
-                var before = changes.valueStream().map(change -> change.path("resource").asText() + " " + change.path("field").asText()).toList();
-                if (before.isEmpty()) throw e;
-                throw new Failure(field + ": " + reason(e) + "; changed before that: " + String.join(", ", before)
-                        + "; the same command again does the rest", e);
-            }
-            if (undoCommand != null) undo.add(0, undoCommand);
+    /** Runs steps that change a resource. A failure gets its name, and says what they had changed before. */
+    <T> T naming(String resource, Supplier<T> steps) {
+        var before = changes.size();
+        try {
+            return steps.get();
+        } catch (RuntimeException e) {
+            var made = changes.stream().skip(before).map(Change::field).toList();
+            throw new Failure(resource + ": " + reason(e) + (made.isEmpty() || dryRun ? "" : "; changed before that: "
+                    + String.join(", ", made) + (isTemporary(e) ? "; the same command again does the rest" : "")), e);
         }
-        changes.addObject().put("resource", subject).put("field", field).<ObjectNode>set("from", JSON.valueToTree(from)).set("to", JSON.valueToTree(to));
     }
 
-    /** Adds changes and undo to a result. */
-    ObjectNode withChanges(ObjectNode result) {
-        result.set("changes", changes);
-        if (!undo.isEmpty()) result.put("undo", String.join(" && ", undo));
-        return result;
+    /** Whether a call may have had an effect although it failed: it was tried before, or the answer was lost. */
+    static boolean isDoubtful(SdkException e) {
+        return e.numAttempts() > 1 || isTemporary(e);
     }
 
     /** An AWS CLI command for the same Region and profile. */
@@ -616,52 +918,152 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
         return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
     }
 
+    /**
+     * The same with the operation's input as JSON, for free text, of which the AWS CLI would take file:// and a leading
+     * dash for its own syntax.
+     */
+    String aws(String operation, Map<String, ?> input) {
+        return aws(operation + " --cli-input-json " + quote(JSON.valueToTree(new TreeMap<>(input)).toString()));
+    }
+
     /** As one word of a shell command. */
     static String quote(String word) {
         return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
     }
 
+    //endregion
+
+    //region The same in every script: tags
+
     /** Key=Value options by key, within AWS's limits on tags. */
-    Map<String, String> tags(List<String> options) {
-        var tags = new TreeMap<String, String>();
+    Map<String, String> tagsByKey(List<String> options) {
+        var byKey = new TreeMap<String, String>();
         for (var option : options) {
             check("--tags", option, "(?!aws:)[\\p{L}\\p{N} +\\-._:/@]{1,128}=[\\p{L}\\p{N} +\\-=._:/@]{0,256}",
                     "Key=Value of letters, digits, spaces and + - = . _ : / @, such as Team=Payments");
             var equals = option.indexOf('=');
-            if (tags.put(option.substring(0, equals), option.substring(equals + 1)) != null)
-                throw wrong("--tags '" + option + "': give each key once, such as Team=Payments");
+            if (byKey.put(option.substring(0, equals), option.substring(equals + 1)) != null) {
+                throw wrong("--tags '" + option + "': its key is there twice; use each once, such as Team=Payments");
+            }
         }
-        if (tags.size() > 50) throw wrong("--tags: " + tags.size() + " tags; give 50 at most");
-        return tags;
+        if (byKey.size() > 50) {
+            throw wrong("--tags: " + byKey.size() + " tags; AWS takes 50 at most");
+        }
+        return byKey;
     }
 
     /** How a resource is tagged and untagged, and the AWS CLI commands for it. */
-    record Tagging(Consumer<Map<String, String>> put, Consumer<Set<String>> remove,
-            Function<Map<String, String>, String> putCommand, Function<Set<String>, String> removeCommand) { }
+    record Tagging(Consumer<Map<String, String>> tag, Consumer<Set<String>> untag,
+            Function<Map<String, String>, String> tagCommand, Function<Set<String>, String> untagCommand) {}
 
     /** Adds and changes tags; others go only if asked for. AWS's own tags (aws:) cannot be changed. */
-    void changeTags(Map<String, String> present, Map<String, String> wanted, boolean removeOthers, Tagging tagging) {
-        var put = new TreeMap<>(wanted);
-        put.entrySet().removeAll(present.entrySet());
-        var replaced = new TreeMap<>(present);
-        replaced.keySet().retainAll(put.keySet());
-        if (!put.isEmpty()) {
-            var added = new TreeSet<>(put.keySet());
-            added.removeAll(replaced.keySet());
-            var undo = new ArrayList<String>();
-            if (!replaced.isEmpty()) undo.add(tagging.putCommand().apply(replaced));
-            if (!added.isEmpty()) undo.add(tagging.removeCommand().apply(added));
-            change("tags", replaced, put, String.join(" && ", undo), () -> tagging.put().accept(put));
+    void changeTags(String resource, Map<String, String> present, Map<String, String> wanted, boolean removeOthers,
+            Tagging tagging) {
+        var added = new TreeMap<>(wanted);
+        added.entrySet().removeAll(present.entrySet());
+        if (!added.isEmpty()) {
+            var replaced = new TreeMap<>(present);
+            replaced.keySet().retainAll(added.keySet());
+            change(Change.update(resource, "tags", replaced, added), untagging(added, replaced, tagging),
+                    () -> tagging.tag().accept(added));
         }
         var others = new TreeMap<>(present);
         others.keySet().removeIf(key -> wanted.containsKey(key) || key.startsWith("aws:"));
-        if (removeOthers && !others.isEmpty())
-            change("tags", others, Map.of(), tagging.putCommand().apply(others), () -> tagging.remove().accept(others.keySet()));
+        if (removeOthers && !others.isEmpty()) {
+            change(Change.update(resource, "tags", others, Map.of()), tagging.tagCommand().apply(others),
+                    () -> tagging.untag().accept(others.keySet()));
+        }
     }
 
-    // ----
-
-    public static void main(String[] args) {
-        System.exit(new CreateEndpointSecurityGroup().commandLine().execute(args));
+    /** The commands that give replaced tags their values back and remove new ones. */
+    static String untagging(Map<String, String> added, Map<String, String> replaced, Tagging tagging) {
+        var fresh = new TreeSet<>(added.keySet());
+        fresh.removeAll(replaced.keySet());
+        var commands = new ArrayList<String>();
+        if (!replaced.isEmpty()) {
+            commands.add(tagging.tagCommand().apply(replaced));
+        }
+        if (!fresh.isEmpty()) {
+            commands.add(tagging.untagCommand().apply(fresh));
+        }
+        return String.join(" && ", commands);
     }
+
+    //endregion
+
+    //region The same in every script: AWS structures as JSON
+
+    /** What AWS answered, with its own names for everything, as the AWS CLI prints and takes it. */
+    static JsonNode asJson(Object value) {
+        if (value instanceof SdkPojo structure) {
+            var node = JSON.createObjectNode();
+            for (var field : structure.sdkFields()) {
+                var member = field.getValueOrDefault(structure);
+                if (member != null && !(member instanceof SdkAutoConstructList<?>)
+                        && !(member instanceof SdkAutoConstructMap<?, ?>)) {
+                    node.set(field.memberName(), asJson(member));
+                }
+            }
+            return node;
+        }
+        if (value instanceof Collection<?> items) {
+            return JSON.createArrayNode().addAll(items.stream().map(item -> asJson(item)).toList());
+        }
+        if (value instanceof Map<?, ?> entries) {
+            var node = JSON.createObjectNode();
+            entries.forEach((key, entry) -> node.set(key.toString(), asJson(entry)));
+            return node;
+        }
+        if (value instanceof Long number && number == number.intValue()) {
+            return IntNode.valueOf(number.intValue()); // as Jackson reads it back, for comparisons
+        }
+        return JSON.valueToTree(value instanceof Instant time ? time.toString() : value);
+    }
+
+    //endregion
+
+    //region The same in every script: EC2
+
+    void checkVpcId(String id) {
+        check("--vpc-id", id, "vpc-([0-9a-f]{8}|[0-9a-f]{17})", "the id of a VPC such as vpc-0123456789abcdef0");
+    }
+
+    static Filter filter(String name, String value) {
+        return Filter.builder().name(name).values(value).build();
+    }
+
+    static String errorCode(Ec2Exception e) {
+        return String.valueOf(e.awsErrorDetails().errorCode());
+    }
+
+    /** A VPC that EC2 does not know may be in another Region. */
+    RuntimeException explained(Ec2Exception e) {
+        return errorCode(e).equals("InvalidVpcID.NotFound")
+                ? new Failure(reason(e) + "; if it is in another Region than " + region() + ", use --region", e) : e;
+    }
+
+    static List<Tag> ec2Tags(Map<String, String> tags) {
+        return tags.entrySet().stream().map(tag -> Tag.builder().key(tag.getKey()).value(tag.getValue()).build())
+                .toList();
+    }
+
+    /** The tags for a new resource; null if there are none, as EC2 takes no empty list. */
+    static List<TagSpecification> tagSpecifications(ResourceType type, Map<String, String> tags) {
+        return tags.isEmpty() ? null
+                : List.of(TagSpecification.builder().resourceType(type).tags(ec2Tags(tags)).build());
+    }
+
+    void changeEc2Tags(Ec2Client ec2, String resource, String id, List<Tag> present, Map<String, String> wanted) {
+        var presentTags = present.stream().collect(Collectors.toMap(Tag::key, Tag::value));
+        changeTags(resource, presentTags, wanted, false, new Tagging(
+                tags -> ec2.createTags(r -> r.resources(id).tags(ec2Tags(tags))),
+                keys -> {
+                    throw new UnsupportedOperationException("tags in EC2 are added and changed only");
+                },
+                tags -> aws("ec2 create-tags", Map.of("Resources", List.of(id), "Tags", asJson(ec2Tags(tags)))),
+                keys -> aws("ec2 delete-tags", Map.of("Resources", List.of(id), "Tags",
+                        keys.stream().map(key -> Map.of("Key", key)).toList()))));
+    }
+
+    //endregion
 }

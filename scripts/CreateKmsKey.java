@@ -7,6 +7,7 @@
 //DEPS software.amazon.awssdk:sts
 //DEPS software.amazon.awssdk:sso
 //DEPS software.amazon.awssdk:ssooidc
+//DEPS software.amazon.awssdk:signin
 //DEPS software.amazon.awssdk:url-connection-client
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
 //DEPS info.picocli:picocli:4.7.7
@@ -14,6 +15,7 @@
 //FILES policies/kms-key.json=../policies/kms-key.json
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:TieredStopAtLevel=1
 
+import com.fasterxml.jackson.annotation.*;
 import com.fasterxml.jackson.core.JsonPointer;
 import com.fasterxml.jackson.databind.*;
 import com.fasterxml.jackson.databind.node.*;
@@ -21,12 +23,16 @@ import java.io.*;
 import java.lang.invoke.MethodHandles;
 import java.net.*;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.*;
+import java.security.*;
+import java.security.cert.*;
 import java.time.*;
 import java.util.*;
 import java.util.concurrent.Callable;
 import java.util.function.*;
 import java.util.regex.*;
 import java.util.stream.*;
+import javax.net.ssl.*;
 import picocli.CommandLine;
 import picocli.CommandLine.*;
 import picocli.CommandLine.Model.CommandSpec;
@@ -36,67 +42,89 @@ import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
 import software.amazon.awssdk.core.exception.*;
 import software.amazon.awssdk.core.interceptor.*;
+import software.amazon.awssdk.http.*;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
+import software.amazon.awssdk.profiles.*;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.regions.providers.DefaultAwsRegionProviderChain;
 import software.amazon.awssdk.retries.DefaultRetryStrategy;
 import software.amazon.awssdk.retries.api.RetryStrategy;
 import software.amazon.awssdk.services.iam.IamClient;
+import software.amazon.awssdk.services.iam.model.IamException;
 import software.amazon.awssdk.services.iam.model.NoSuchEntityException;
 import software.amazon.awssdk.services.kms.KmsClient;
-import software.amazon.awssdk.services.kms.model.*;
+import software.amazon.awssdk.services.kms.model.AlreadyExistsException;
+import software.amazon.awssdk.services.kms.model.KeyManagerType;
+import software.amazon.awssdk.services.kms.model.KeyMetadata;
+import software.amazon.awssdk.services.kms.model.KeySpec;
+import software.amazon.awssdk.services.kms.model.KeyState;
+import software.amazon.awssdk.services.kms.model.KeyUsageType;
+import software.amazon.awssdk.services.kms.model.KmsException;
+import software.amazon.awssdk.services.kms.model.MalformedPolicyDocumentException;
+import software.amazon.awssdk.services.kms.model.NotFoundException;
 import software.amazon.awssdk.services.kms.model.Tag;
 import software.amazon.awssdk.services.sts.StsClient;
+import software.amazon.awssdk.utils.AttributeMap;
 
 /**
- * Makes the customer managed KMS key that CodeCommit repositories are encrypted under, or brings an existing one in line; the alias says
- * which key is meant. Several in one run with {@code --environments}.
+ * Creates the customer managed KMS key that CodeCommit repositories are encrypted under, or brings an existing one in
+ * line; the alias says which key is meant. Several keys in one run with {@code --environments}.
  *
- * <p>Changes in AWS: the key (billed monthly), its policy, rotation, description, tags and alias. Of the policy it owns three statements,
- * by Sid: AccountAdministration (the account, through IAM), KeyAdministration ({@code --administrators}) and KeyUsage ({@code --users}, the
- * six actions that CodeCommit needs of everybody who pulls or pushes). Other statements are kept and named. An option that is not given
- * leaves what it stands for as it is.
+ * <p>Changes in AWS: the key (billed monthly), its policy, rotation, description, tags and alias. Of the policy it owns
+ * three statements, by Sid: AccountAdministration (the account, through IAM), KeyAdministration
+ * ({@code --administrators}) and KeyUsage ({@code --users}, the actions that CodeCommit needs of everyone who pulls or
+ * pushes). Other statements are kept and named. An option that is not given leaves the setting as it is. An
+ * environment's preset is for what neither the options nor the key have: it replaces no description, tag or rotation
+ * period that the key has.
  *
- * <p>A second run with the same arguments changes nothing. The alias is made last: a key that could not be finished has none, is scheduled
- * for deletion and named.
+ * <p>A second run with the same arguments changes nothing. The alias is created last: a key that could not be finished
+ * has none, is scheduled for deletion and named.
  *
  * <p>IAM actions:
  * <ul>
+ * <li>iam:GetRole, iam:GetUser to look the principals up
  * <li>kms:DescribeKey, kms:GetKeyPolicy, kms:GetKeyRotationStatus, kms:ListResourceTags
  * <li>kms:CreateKey, kms:CreateAlias, kms:TagResource, kms:EnableKeyRotation
  * <li>kms:PutKeyPolicy, kms:DisableKeyRotation, kms:UpdateKeyDescription, kms:UntagResource to change an existing key
  * <li>kms:ListKeys, kms:ScheduleKeyDeletion to clear up after a failure
- * <li>iam:GetRole, iam:GetUser to name a principal that does not exist
  * </ul>
  */
-@Command(name = "create-kms-key", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true, sortOptions = false,
-        description = "Creates or updates a customer managed KMS key for CodeCommit, with alias, key policy, rotation and tags.",
+@Command(name = "create-kms-key", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true,
+        sortOptions = false,
+        description = "Creates or updates a customer managed KMS key for CodeCommit, with alias, key policy, rotation"
+                + " and tags.",
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage", "3:partly done: some keys failed, the others are complete",
-                "130, 143:interrupted"},
+        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage",
+                "3:partly done: some keys failed, the others are complete", "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
-        footer = {"  create-kms-key --alias alias/codecommit \\", "      --users arn:aws:iam::111122223333:role/Developer",
+        footer = {"  create-kms-key --alias alias/codecommit \\",
+                "      --users arn:aws:iam::111122223333:role/Developer",
                 "  create-kms-key --environments production staging development --dry-run"})
 class CreateKmsKey implements Callable<Integer> {
     @ArgGroup(multiplicity = "1")
     Which which;
 
     static class Which {
-        @Option(names = "--alias", paramLabel = "alias/NAME", description = "Alias of the key. A key that has it already is updated.")
+        @Option(names = "--alias", paramLabel = "alias/NAME",
+                description = "Alias of the key. A key that has it already is updated.")
         String alias;
 
         @Option(names = "--environments", paramLabel = "ENVIRONMENT", arity = "1..*",
-                description = "One key each, with presets: ${COMPLETION-CANDIDATES}. The alias is alias/codecommit-ENVIRONMENT.")
+                description = "One key each, with presets: ${COMPLETION-CANDIDATES}. The alias is"
+                        + " alias/codecommit-ENVIRONMENT. A preset replaces no description, tag or rotation"
+                        + " period of the key or of the options.")
         List<Environment> environments;
     }
 
     @Option(names = "--description", paramLabel = "TEXT", description = "Description of the key.")
     String description;
 
-    @Option(names = "--administrators", paramLabel = "ARN", arity = "1..*", description = "Users and roles that may administer the key but not use it.")
+    @Option(names = "--administrators", paramLabel = "ARN", arity = "1..*",
+            description = "Users and roles that may administer the key but not use it.")
     List<String> administrators = List.of();
 
-    @Option(names = "--users", paramLabel = "ARN", arity = "1..*", description = "Users, roles and accounts that may use the key: all who pull or push.")
+    @Option(names = "--users", paramLabel = "ARN", arity = "1..*",
+            description = "Users, roles and accounts that may use the key: all who pull or push.")
     List<String> users = List.of();
 
     @ArgGroup
@@ -104,7 +132,7 @@ class CreateKmsKey implements Callable<Integer> {
 
     static class Rotation {
         @Option(names = "--rotation-period-in-days", paramLabel = "DAYS",
-                description = "Rotates the key material every so many days, 90 to 2560. A new key rotates every 365 days if nothing is said.")
+                description = "Rotates the key material every so many days, 90 to 2560. Default for a new key: 365.")
         Integer periodInDays;
 
         @Option(names = "--no-rotation", description = "No automatic rotation.")
@@ -117,368 +145,448 @@ class CreateKmsKey implements Callable<Integer> {
     @Option(names = "--remove-other-tags", description = "Removes the tags that are not given.")
     boolean removeOtherTags;
 
-    /** The presets of --environments: what a key is for decides how closely it is kept. */
     enum Environment {
-        production(true, Map.of("SecurityLevel", "High", "Compliance", "Required")),
-        staging(false, Map.of("SecurityLevel", "Medium")),
-        development(false, Map.of("SecurityLevel", "Standard"));
+        production(DEFAULT_ROTATION_PERIOD, Map.of("SecurityLevel", "High", "Compliance", "Required")),
+        staging(NO_ROTATION, Map.of("SecurityLevel", "Medium")),
+        development(NO_ROTATION, Map.of("SecurityLevel", "Standard"));
 
-        final boolean rotates;
-        final Map<String, String> tags = new TreeMap<>(Map.of("Service", "CodeCommit", "Environment", name()));
+        final Preset preset;
 
-        Environment(boolean rotates, Map<String, String> tags) {
-            this.rotates = rotates;
-            this.tags.putAll(tags);
+        Environment(int rotationPeriod, Map<String, String> ownTags) {
+            var tags = new TreeMap<>(Map.of("Service", "CodeCommit", "Environment", name()));
+            tags.putAll(ownTags);
+            preset = new Preset("CodeCommit repositories, " + name(), tags, rotationPeriod);
         }
-    }
-
-    /** @param rotationPeriod in days; 0 for no rotation, null to leave it as it is */
-    record Wanted(String alias, String description, Map<String, String> tags, Integer rotationPeriod) { }
-
-    static final List<String> OWN_SIDS = List.of("AccountAdministration", "KeyAdministration", "KeyUsage");
-    static final int DEFAULT_ROTATION_PERIOD = 365;
-    /** The shortest that KMS allows, in days. */
-    static final int DELETION_WINDOW = 7;
-
-    /** How long KMS may take to show a new key, and IAM to show a new user or role to KMS; mostly seconds. */
-    Duration patience = Duration.ofSeconds(30);
-
-    KmsClient kms;
-
-    @Override
-    public Integer call() {
-        var wanted = wanted();
-        kms = client(KmsClient.builder());
-        var keys = JSON.createArrayNode();
-        var strongest = 0;
-        RuntimeException failure = null;
-        for (var each : wanted) {
-            subject = each.alias();
-            var before = changes.size();
-            try {
-                var key = bringInLine(each);
-                var status = changes.size() == before ? "unchanged" : changes.get(before).path("field").asText().equals("key") ? "created" : "updated";
-                strongest = Math.max(strongest, STATUSES.indexOf(status));
-                keys.add(key.put("status", status(status)));
-            } catch (RuntimeException e) {
-                if (wanted.size() == 1) throw e;
-                failure = e;
-                fail(e);
-                keys.addObject().put("alias", subject).put("status", "failed").put("error", reason(e));
-            }
-        }
-        if (failure != null && keys.valueStream().allMatch(key -> key.path("status").asText().equals("failed"))) return 1;
-        var result = result(status(STATUSES.get(strongest)));
-        if (which.environments != null) result.set("keys", keys);
-        else result.set("key", ((ObjectNode) keys.get(0)).without("status"));
-        return finish(withChanges(result), failure == null ? 0 : 3);
-    }
-
-    /** The keys to make, from options that were checked one by one. */
-    List<Wanted> wanted() {
-        for (var arn : principals())
-            check("a principal", arn, "arn:aws[a-z-]*:iam::\\d{12}:(role|user)/[\\w+=,.@/-]+|arn:aws[a-z-]*:iam::\\d{12}:root",
-                    "the ARN of a role, user or account, such as arn:aws:iam::111122223333:role/Developer");
-        if (description != null) check("--description", description, "[\\p{L}\\p{N}\\p{P}\\p{S}\\p{Z}]{0,8192}", "up to 8192 printable characters");
-        var period = rotation.off ? Integer.valueOf(0) : rotation.periodInDays;
-        if (period != null && !rotation.off && (period < 90 || period > 2560))
-            throw wrong("--rotation-period-in-days " + period + ": give 90 to 2560 days, such as 365");
-        var given = tags(tags);
-        if (which.alias != null) {
-            check("--alias", which.alias, "alias/(?!aws/)[a-zA-Z0-9/_-]{1,250}",
-                    "alias/ and letters, digits, / _ -, not beginning with alias/aws/, such as alias/codecommit");
-            return List.of(new Wanted(which.alias, description, given, period));
-        }
-        return new LinkedHashSet<>(which.environments).stream().map(environment -> {
-            var all = new TreeMap<>(environment.tags);
-            all.putAll(given);
-            return new Wanted("alias/codecommit-" + environment, description != null ? description : "CodeCommit repositories, " + environment, all,
-                    period != null ? period : environment.rotates ? DEFAULT_ROTATION_PERIOD : 0);
-        }).toList();
-    }
-
-    ObjectNode bringInLine(Wanted wanted) {
-        KeyMetadata key;
-        try {
-            key = kms.describeKey(r -> r.keyId(wanted.alias())).keyMetadata();
-        } catch (NotFoundException e) {
-            key = create(wanted);
-            if (key == null) return describe(wanted, null, policy());
-        }
-        return update(wanted, key);
-    }
-
-    /** A new key under the alias, whoever made it; null in a dry run. */
-    KeyMetadata create(Wanted wanted) {
-        var policy = policy();
-        if (dryRun) {
-            change("key", null, wanted.alias(), null, () -> { });
-            return null;
-        }
-        var key = createKey(wanted, policy);
-        var hook = new Thread(() -> note("interrupted: " + key.arn() + " has no alias; delete it with: " + deletion(key)));
-        Runtime.getRuntime().addShutdownHook(hook);
-        try {
-            var period = wanted.rotationPeriod() == null ? Integer.valueOf(DEFAULT_ROTATION_PERIOD) : wanted.rotationPeriod();
-            if (period > 0) whenKeyShows(() -> kms.enableKeyRotation(r -> r.keyId(key.keyId()).rotationPeriodInDays(period)));
-            whenKeyShows(() -> kms.createAlias(r -> r.aliasName(wanted.alias()).targetKeyId(key.keyId())));
-        } catch (AlreadyExistsException e) {
-            var winner = whenKeyShows(() -> kms.describeKey(r -> r.keyId(wanted.alias()))).keyMetadata();
-            if (!winner.keyId().equals(key.keyId())) { // equal: the alias was made and the answer was lost
-                note(subject + ": " + discard(key, "somebody else made " + wanted.alias() + " for " + winner.arn() + " meanwhile"));
-                return winner;
-            }
-        } catch (SdkException e) {
-            throw new Failure(discard(key, reason(e)), e);
-        } finally {
-            Runtime.getRuntime().removeShutdownHook(hook);
-        }
-        change("key", null, key.arn(), aws("kms delete-alias --alias-name " + wanted.alias()) + " && " + deletion(key), () -> { });
-        return key;
     }
 
     /**
-     * CreateKey has no idempotency token, so it is tried again only when KMS says that nothing was done (throttling). After any other doubtful
-     * failure the key that may exist is looked for, by the Id of its policy, which only this run knows.
+     * What a key gets where the options give nothing and it has none; with --alias only a new key.
+     *
+     * @param rotationPeriod in days
      */
-    KeyMetadata createKey(Wanted wanted, ObjectNode policy) {
-        var once = DefaultRetryStrategy.standardStrategyBuilder().useClientDefaults(false).maxAttempts(5)
-                .retryOnException(e -> e instanceof SdkException sdk && isThrottling(sdk)).build();
-        var started = Instant.now();
-        try (var careful = client(KmsClient.builder(), once)) {
-            return whenPrincipalsShow(policy, () -> careful.createKey(r -> r.policy(policy.toString()).description(wanted.description())
-                    .tags(wanted.tags().entrySet().stream().map(CreateKmsKey::tag).toList())).keyMetadata());
-        } catch (SdkException e) {
-            if (e instanceof AwsServiceException refused && refused.statusCode() < 500) throw e;
-            var left = keysSince(started.minus(Duration.ofMinutes(5)), policy.get("Id").asText());
-            if (!left.isEmpty()) throw new Failure(left.stream().map(key -> discard(key, reason(e))).collect(Collectors.joining("; ")), e);
-            throw new Failure(reason(e) + "; no key was found that this left behind, but KMS may show one late: it would have the policy Id "
-                    + policy.get("Id").asText() + " and no alias; run the same command again", e);
+    record Preset(String description, Map<String, String> tags, int rotationPeriod) {
+        static final Preset OF_ALIAS = new Preset(null, Map.of(), DEFAULT_ROTATION_PERIOD);
+    }
+
+    /** @param tags of --tags */
+    record WantedKey(String alias, Map<String, String> tags, Preset preset) {}
+
+    /** The printed document: key for --alias, keys for --environments. */
+    record Result(String status, String account, String region, Key key, List<Key> keys, List<Change> changes,
+            String undo) {}
+
+    /**
+     * @param policy in a dry run
+     * @param status of one of several keys
+     * @param error why there is no such key; null if there is
+     */
+    record Key(String alias, String keyId, String keyArn, String keyState, JsonNode policy, String status,
+            String error) {}
+
+    static final Set<String> OWN_SIDS = Set.of("AccountAdministration", "KeyAdministration", "KeyUsage");
+    static final int DEFAULT_ROTATION_PERIOD = 365;
+    static final int NO_ROTATION = 0;
+    /** The shortest that KMS allows, in days. */
+    static final int DELETION_WINDOW = 7;
+
+    /** How long KMS may take to know a new key, or a principal that IAM knows; usually seconds. */
+    Duration newsPatience = Duration.ofSeconds(30);
+
+    KmsClient kms;
+
+    public static void main(String[] args) {
+        System.exit(new CreateKmsKey().commandLine().execute(args));
+    }
+
+    @Override
+    public Integer call() {
+        checkOptions();
+        var wantedKeys = wantedKeys();
+        connect();
+        checkPrincipals(principals());
+        kms = client(KmsClient.builder());
+        var keys = wantedKeys.stream().map(wanted -> keyOrFailure(wanted)).toList();
+        var failures = keys.stream().filter(key -> key.error() != null).count();
+        if (failures == keys.size()) {
+            return 1;
+        }
+        var isOne = which.alias != null;
+        return print(new Result(printed(strongest(changes)), caller.account(), region(), isOne ? keys.get(0) : null,
+                isOne ? null : keys, changes, undo()), failures == 0 ? 0 : 3);
+    }
+
+    void checkOptions() {
+        administrators.forEach(arn -> checkPrincipalArn("--administrators", arn));
+        users.forEach(arn -> checkPrincipalArn("--users", arn));
+        if (description != null) {
+            check("--description", description, "[\\p{L}\\p{N}\\p{P}\\p{S}\\p{Z}]{0,8192}",
+                    "up to 8192 printable characters");
+        }
+        var period = rotation.periodInDays;
+        if (period != null && (period < 90 || period > 2560)) {
+            throw wrong("--rotation-period-in-days " + period + ": must be 90 to 2560 days, such as 365");
+        }
+        if (which.alias != null) {
+            check("--alias", which.alias, "alias/(?!aws/)[a-zA-Z0-9/_-]{1,250}", "alias/ and letters, digits, / _ -,"
+                    + " not beginning with alias/aws/, such as alias/codecommit");
         }
     }
 
-    static boolean isThrottling(SdkException e) {
-        return e instanceof AwsServiceException service && service.isThrottlingException();
-    }
-
-    /** The keys made since then whose policy has this Id. The clocks may differ, hence the margin that the caller leaves. */
-    List<KeyMetadata> keysSince(Instant time, String policyId) {
-        note("no answer to CreateKey: looking for the key that it may have left behind ...");
-        var found = new ArrayList<KeyMetadata>();
-        for (KeyListEntry entry : kms.listKeysPaginator(r -> r.limit(1000)).keys()) {
-            KeyMetadata key;
-            try {
-                key = whenKeyShows(() -> kms.describeKey(r -> r.keyId(entry.keyId()))).keyMetadata();
-            } catch (NotFoundException e) {
-                continue; // deleted meanwhile
-            }
-            if (key.keyManager() == KeyManagerType.CUSTOMER && key.keyState() == KeyState.ENABLED && key.creationDate().isAfter(time)
-                    && parse(kms.getKeyPolicy(r -> r.keyId(key.keyId()).policyName("default")).policy()).path("Id").asText().equals(policyId)) found.add(key);
+    List<WantedKey> wantedKeys() {
+        var givenTags = tagsByKey(tags);
+        if (which.alias != null) {
+            return List.of(new WantedKey(which.alias, givenTags, Preset.OF_ALIAS));
         }
-        return found;
-    }
-
-    /** Schedules the deletion of a key that is of no use; what it returns says why, and what is left to do. */
-    String discard(KeyMetadata key, String why) {
-        try {
-            var date = whenKeyShows(() -> kms.scheduleKeyDeletion(r -> r.keyId(key.keyId()).pendingWindowInDays(DELETION_WINDOW))).deletionDate();
-            return why + "; the key " + key.arn() + " is of no use and will be deleted on " + date;
-        } catch (SdkException e) {
-            return why + "; the key " + key.arn() + " is of no use, and scheduling its deletion failed (" + reason(e) + "): " + deletion(key);
-        }
-    }
-
-    String deletion(KeyMetadata key) {
-        return aws("kms schedule-key-deletion --key-id " + key.keyId() + " --pending-window-in-days " + DELETION_WINDOW);
-    }
-
-    /** Repeats what KMS refuses while it does not show a new key yet. */
-    <T> T whenKeyShows(Supplier<T> call) {
-        return repeat(NotFoundException.class, null, call);
-    }
-
-    /** Repeats what KMS refuses while IAM has not shown a principal to it yet, and names the ones that do not exist. */
-    <T> T whenPrincipalsShow(JsonNode policy, Supplier<T> call) {
-        try {
-            return repeat(MalformedPolicyDocumentException.class,
-                    subject + ": KMS does not accept the principals yet; new ones take a few seconds to show ...", call);
-        } catch (MalformedPolicyDocumentException e) {
-            // What KMS shows in the place of a role (AROA...) or user (AIDA...) that was deleted, and does not take back.
-            var deleted = Pattern.compile("\"(A(?:RO|ID)A[A-Z0-9]{12,})\"").matcher(policy.toString()).results().map(id -> id.group(1));
-            var missing = Stream.concat(principals().stream().filter(this::isUnknownToIam), deleted).toList();
-            throw new Failure(reason(e) + (missing.isEmpty() ? "; IAM shows all of " + principals() : "; IAM does not know " + String.join(", ", missing)), e);
-        }
-    }
-
-    <T> T repeat(Class<? extends KmsException> notYet, String meanwhile, Supplier<T> call) {
-        var deadline = Instant.now().plus(patience);
-        for (var millis = 250; ; millis = Math.min(2 * millis, 5000)) {
-            try {
-                return call.get();
-            } catch (KmsException e) {
-                if (!notYet.isInstance(e) || Instant.now().isAfter(deadline)) throw e;
-                if (millis == 250 && meanwhile != null) note(meanwhile);
-                pause(millis);
-            }
-        }
+        return which.environments.stream().distinct()
+                .map(environment -> new WantedKey("alias/codecommit-" + environment, givenTags, environment.preset))
+                .toList();
     }
 
     List<String> principals() {
         return Stream.concat(administrators.stream(), users.stream()).distinct().toList();
     }
 
-    /** False for principals of other accounts and where IAM may not be asked: they are not known to be missing. */
-    boolean isUnknownToIam(String arn) {
-        var name = arn.substring(arn.lastIndexOf('/') + 1);
-        try (var iam = client(IamClient.builder())) {
-            if (!arn.contains("::" + identity().account() + ":") || arn.endsWith(":root")) return false;
-            if (arn.contains(":role/")) iam.getRole(r -> r.roleName(name));
-            else iam.getUser(r -> r.userName(name));
-            return false;
-        } catch (NoSuchEntityException e) {
-            return true;
-        } catch (AwsServiceException e) {
-            note("whether " + arn + " exists could not be checked: " + reason(e));
-            return false;
+    /** One key that fails does not stop the others. */
+    Key keyOrFailure(WantedKey wanted) {
+        try {
+            return naming(wanted.alias(), () -> bringInLine(wanted));
+        } catch (RuntimeException e) {
+            fail(e);
+            return new Key(wanted.alias(), null, null, null, null, "failed", reason(e));
         }
     }
 
-    ObjectNode update(Wanted wanted, KeyMetadata key) {
-        if (key.keyManager() != KeyManagerType.CUSTOMER) throw new Failure(key.arn() + " is managed by AWS; choose another alias");
-        if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT)
-            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
-                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: choose another alias");
-        if (key.keyState() == KeyState.PENDING_DELETION)
-            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
-                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable(key));
-        if (key.keyState() != KeyState.ENABLED) throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable(key));
-        var policy = updatePolicy(key);
+    Key bringInLine(WantedKey wanted) {
+        var before = changes.size();
+        var key = find(wanted.alias()).orElseGet(() -> create(wanted));
+        var policy = key.keyId() == null ? ownPolicy() : update(wanted, key);
+        var status = printed(strongest(changes.subList(before, changes.size())));
+        return new Key(wanted.alias(), key.keyId(), key.arn(), key.keyStateAsString(), dryRun ? policy : null,
+                which.alias == null ? status : null, null);
+    }
+
+    Optional<KeyMetadata> find(String id) {
+        try {
+            return Optional.of(kms.describeKey(r -> r.keyId(id)).keyMetadata());
+        } catch (NotFoundException e) {
+            return Optional.empty();
+        }
+    }
+
+    /** The key that has the alias now, whoever created it; in a dry run one without an id. */
+    KeyMetadata create(WantedKey wanted) {
+        if (dryRun) {
+            record(Change.creation(wanted.alias(), "key", wanted.alias()), null);
+            return KeyMetadata.builder().build();
+        }
+        var key = createKey(wanted);
+        var hook = new Thread(
+                () -> note("interrupted: " + key.arn() + " has no alias; delete it with: " + deletion(key)));
+        Runtime.getRuntime().addShutdownHook(hook);
+        try {
+            startRotation(wanted, key);
+            return giveAlias(wanted, key);
+        } catch (SdkException e) {
+            throw new Failure(reason(e) + "; " + discard(key), e);
+        } finally {
+            Runtime.getRuntime().removeShutdownHook(hook);
+        }
+    }
+
+    /**
+     * CreateKey has no idempotency token, so it is repeated only when KMS says that nothing was done (throttling).
+     * After any other doubtful failure the key that may exist is looked for, by the Id of its policy, which only this
+     * run knows.
+     */
+    KeyMetadata createKey(WantedKey wanted) {
+        var policy = ownPolicy();
+        var text = description != null ? description : wanted.preset().description();
+        var allTags = new TreeMap<>(wanted.preset().tags());
+        allTags.putAll(wanted.tags());
+        var onlyThrottling = DefaultRetryStrategy.standardStrategyBuilder().useClientDefaults(false).maxAttempts(5)
+                .retryOnException(e -> e instanceof AwsServiceException answer && answer.isThrottlingException())
+                .build();
+        var started = Instant.now();
+        try (var careful = client(KmsClient.builder(), onlyThrottling)) {
+            return whenPrincipalsShow(wanted.alias(), policy, () -> careful.createKey(
+                    r -> r.policy(policy.toString()).description(text).tags(kmsTags(allTags)))).keyMetadata();
+        } catch (SdkException e) {
+            if (e instanceof AwsServiceException answer && answer.statusCode() < 500 && !isCutShort(answer)) {
+                throw e;
+            }
+            throw new Failure(reason(e) + "; " + discardCreated(started, policy.get("Id").asText()), e);
+        }
+    }
+
+    /** Clears up after a CreateKey without an answer; returns what is left to know. */
+    String discardCreated(Instant started, String policyId) {
+        note("no answer to CreateKey: looking for the key that it may have created ...");
+        var since = started.minus(Duration.ofMinutes(5)); // the clocks may differ
+        var created = kms.listKeysPaginator(r -> r.limit(1000)).keys().stream()
+                .flatMap(entry -> poll(newsPatience, () -> find(entry.keyId())).stream())
+                .filter(key -> key.keyManager() == KeyManagerType.CUSTOMER && key.keyState() == KeyState.ENABLED)
+                .filter(key -> key.creationDate().isAfter(since))
+                .filter(key -> currentPolicy(key).path("Id").asText().equals(policyId)).toList();
+        return created.isEmpty()
+                ? "no key was found that it created, but KMS may show it late: it has the policy Id " + policyId
+                        + " and no alias; run the same command again"
+                : created.stream().map(key -> discard(key)).collect(Collectors.joining("; "));
+    }
+
+    void startRotation(WantedKey wanted, KeyMetadata key) {
+        var given = givenRotationPeriod();
+        var period = given != null ? given : wanted.preset().rotationPeriod();
+        if (period != NO_ROTATION) {
+            whenKeyShows(() -> kms.enableKeyRotation(r -> r.keyId(key.keyId()).rotationPeriodInDays(period)));
+        }
+    }
+
+    /** In days; null if the options do not say it. */
+    Integer givenRotationPeriod() {
+        return rotation.off ? Integer.valueOf(NO_ROTATION) : rotation.periodInDays;
+    }
+
+    /** Gives a new key its alias; returns the key that has it, another one if someone else was faster. */
+    KeyMetadata giveAlias(WantedKey wanted, KeyMetadata key) {
+        var alias = wanted.alias();
+        try {
+            whenKeyShows(() -> kms.createAlias(r -> r.aliasName(alias).targetKeyId(key.keyId())));
+        } catch (AlreadyExistsException e) {
+            var holder = whenKeyShows(() -> kms.describeKey(r -> r.keyId(alias))).keyMetadata();
+            if (!holder.keyId().equals(key.keyId())) { // else this run created it, and the answer was lost
+                note(alias + ": someone else created it for " + holder.arn() + " in the meantime; " + discard(key));
+                return holder;
+            }
+        }
+        record(Change.creation(alias, "key", key.arn()),
+                aws("kms delete-alias --alias-name " + alias) + " && " + deletion(key));
+        return key;
+    }
+
+    /** Schedules the deletion of a key that could not be finished; returns what is left to know or to do. */
+    String discard(KeyMetadata key) {
+        try {
+            var date = whenKeyShows(() -> kms.scheduleKeyDeletion(
+                    r -> r.keyId(key.keyId()).pendingWindowInDays(DELETION_WINDOW))).deletionDate();
+            return "the unfinished key " + key.arn() + " will be deleted on " + date;
+        } catch (SdkException e) {
+            return "the unfinished key " + key.arn() + " could not be scheduled for deletion (" + reason(e)
+                    + "): delete it with: " + deletion(key);
+        }
+    }
+
+    String deletion(KeyMetadata key) {
+        return aws("kms schedule-key-deletion --key-id " + key.keyId() + " --pending-window-in-days "
+                + DELETION_WINDOW);
+    }
+
+    /** Repeats a call that KMS refuses as long as it does not know a new key. */
+    <T> T whenKeyShows(Supplier<T> call) {
+        return repeat(NotFoundException.class, call);
+    }
+
+    /** Repeats a call that KMS refuses as long as it does not know a new principal. */
+    <T> T whenPrincipalsShow(String alias, JsonNode policy, Supplier<T> call) {
+        try {
+            return call.get();
+        } catch (MalformedPolicyDocumentException e) {
+            note(alias + ": KMS does not accept the policy yet; new principals take a few seconds to show ...");
+        }
+        try {
+            return repeat(MalformedPolicyDocumentException.class, call);
+        } catch (MalformedPolicyDocumentException e) {
+            throw new Failure(reason(e) + principalsHint(policy), e);
+        }
+    }
+
+    /** The principals that KMS may refuse: those of this account were found in IAM. */
+    String principalsHint(JsonNode policy) {
+        // What KMS shows in the place of a deleted role (AROA...) or user (AIDA...).
+        var deleted = Pattern.compile("\"(A(?:RO|ID)A[A-Z0-9]{12,})\"").matcher(policy.toString()).results()
+                .map(id -> id.group(1) + ", which was deleted");
+        var foreign = principals().stream().filter(arn -> !arn.contains("::" + caller.account() + ":"));
+        var suspects = Stream.concat(deleted, foreign).toList();
+        return suspects.isEmpty() ? "" : "; check these principals of the policy: " + String.join(", ", suspects);
+    }
+
+    /** The last attempt's error is the caller's. */
+    <T> T repeat(Class<? extends KmsException> notYet, Supplier<T> call) {
+        return poll(newsPatience, () -> {
+            try {
+                return Optional.of(call.get());
+            } catch (KmsException e) {
+                if (!notYet.isInstance(e)) {
+                    throw e;
+                }
+                return Optional.empty();
+            }
+        }).orElseGet(call);
+    }
+
+    /** Returns the policy that the key has then, or in a dry run would have. */
+    ObjectNode update(WantedKey wanted, KeyMetadata key) {
+        checkUsable(key);
+        var policy = updatePolicy(wanted, key);
         updateDescription(wanted, key);
         updateRotation(wanted, key);
         updateTags(wanted, key);
-        return describe(wanted, key, policy);
-    }
-
-    String enable(KeyMetadata key) {
-        return aws("kms enable-key --key-id " + key.keyId());
-    }
-
-    ObjectNode updatePolicy(KeyMetadata key) {
-        var current = (ObjectNode) parse(kms.getKeyPolicy(r -> r.keyId(key.keyId()).policyName("default")).policy());
-        var policy = withStatements(current, policy());
-        var foreign = statements(policy).stream().filter(s -> !OWN_SIDS.contains(s.path("Sid").asText())).map(s -> s.path("Sid").asText("(no Sid)")).toList();
-        if (!foreign.isEmpty()) note(subject + ": kept statements of the key policy that are not this script's: " + String.join(", ", foreign));
-        if (!sameMeaning(current, policy))
-            change("policy", current, policy,
-                    aws("kms put-key-policy --key-id " + key.keyId() + " --policy-name default --policy " + quote(current.toString())),
-                    () -> whenPrincipalsShow(policy, () -> kms.putKeyPolicy(r -> r.keyId(key.keyId()).policyName("default").policy(policy.toString()))));
         return policy;
     }
 
-    void updateDescription(Wanted wanted, KeyMetadata key) {
-        if (wanted.description() == null || wanted.description().equals(key.description())) return;
-        change("description", key.description(), wanted.description(),
-                aws("kms update-key-description --key-id " + key.keyId() + " --description " + quote(key.description())),
-                () -> kms.updateKeyDescription(r -> r.keyId(key.keyId()).description(wanted.description())));
-    }
-
-    void updateRotation(Wanted wanted, KeyMetadata key) {
-        if (wanted.rotationPeriod() == null) return;
-        var status = kms.getKeyRotationStatus(r -> r.keyId(key.keyId()));
-        var current = !status.keyRotationEnabled() ? Integer.valueOf(0) : Objects.requireNonNullElse(status.rotationPeriodInDays(), DEFAULT_ROTATION_PERIOD);
-        if (wanted.rotationPeriod().equals(current)) return;
-        change("rotationPeriodInDays", current, wanted.rotationPeriod(), aws(current == 0 ? "kms disable-key-rotation --key-id " + key.keyId()
-                : "kms enable-key-rotation --key-id " + key.keyId() + " --rotation-period-in-days " + current), () -> {
-            if (wanted.rotationPeriod() == 0) kms.disableKeyRotation(r -> r.keyId(key.keyId()));
-            else kms.enableKeyRotation(r -> r.keyId(key.keyId()).rotationPeriodInDays(wanted.rotationPeriod()));
-        });
-    }
-
-    void updateTags(Wanted wanted, KeyMetadata key) {
-        if (wanted.tags().isEmpty() && !removeOtherTags) return;
-        var current = new TreeMap<String, String>();
-        kms.listResourceTagsPaginator(r -> r.keyId(key.keyId())).tags().forEach(tag -> current.put(tag.tagKey(), tag.tagValue()));
-        changeTags(current, wanted.tags(), removeOtherTags, new Tagging(
-                put -> kms.tagResource(r -> r.keyId(key.keyId()).tags(put.entrySet().stream().map(CreateKmsKey::tag).toList())),
-                remove -> kms.untagResource(r -> r.keyId(key.keyId()).tagKeys(remove)),
-                put -> aws("kms tag-resource --key-id " + key.keyId() + " --tags " + quote(JSON.valueToTree(put.entrySet().stream()
-                        .map(t -> Map.of("TagKey", t.getKey(), "TagValue", t.getValue())).toList()).toString())),
-                remove -> aws("kms untag-resource --key-id " + key.keyId() + " --tag-keys " + quote(JSON.valueToTree(remove).toString()))));
-    }
-
-    static Tag tag(Map.Entry<String, String> tag) {
-        return Tag.builder().tagKey(tag.getKey()).tagValue(tag.getValue()).build();
-    }
-
-    /** The three statements, less those for which nobody is named. */
-    ObjectNode policy() {
-        var policy = (ObjectNode) template("kms-key.json", Map.of("id", "create-kms-key/" + UUID.randomUUID(),
-                "partition", identity().partition(), "account", identity().account(), "administrators", administrators, "users", users));
-        policy.withArray("Statement").removeIf(s -> s.at("/Principal/AWS").isArray() && s.at("/Principal/AWS").isEmpty());
-        return policy;
-    }
-
-    /** The policy with the wanted statements in the place of those with the same Sid; all others as they are. */
-    static ObjectNode withStatements(ObjectNode policy, ObjectNode wanted) {
-        var bySid = new LinkedHashMap<String, JsonNode>();
-        wanted.path("Statement").forEach(s -> bySid.put(s.path("Sid").asText(), s));
-        var result = policy.deepCopy();
-        var merged = result.putArray("Statement");
-        for (var statement : statements(policy)) {
-            var sid = statement.path("Sid").asText();
-            var own = bySid.containsKey(sid) ? bySid.put(sid, JSON.missingNode()) : statement;
-            if (!own.isMissingNode()) merged.add(own); // a second one with our Sid goes
+    void checkUsable(KeyMetadata key) {
+        if (key.keyManager() != KeyManagerType.CUSTOMER) {
+            throw new Failure(key.arn() + " is managed by AWS; use another alias");
         }
-        bySid.values().stream().filter(s -> !s.isMissingNode()).forEach(merged::add);
+        if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
+            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
+                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: use another alias");
+        }
+        var enable = aws("kms enable-key --key-id " + key.keyId());
+        if (key.keyState() == KeyState.PENDING_DELETION) {
+            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
+                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
+        }
+        if (key.keyState() != KeyState.ENABLED) {
+            throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable);
+        }
+    }
+
+    ObjectNode updatePolicy(WantedKey wanted, KeyMetadata key) {
+        var current = currentPolicy(key);
+        var policy = withStatements(current, ownPolicy());
+        var foreign = foreignStatements(policy, OWN_SIDS);
+        if (!foreign.isEmpty()) {
+            note(wanted.alias() + ": kept statements of the key policy that are not this script's: " + sids(foreign));
+        }
+        if (!sameMeaning(current, policy)) {
+            change(Change.update(wanted.alias(), "policy", current, policy),
+                    aws("kms put-key-policy",
+                            Map.of("KeyId", key.keyId(), "PolicyName", "default", "Policy", current.toString())),
+                    () -> whenPrincipalsShow(wanted.alias(), policy, () -> kms.putKeyPolicy(
+                            r -> r.keyId(key.keyId()).policyName("default").policy(policy.toString()))));
+        }
+        return policy;
+    }
+
+    ObjectNode currentPolicy(KeyMetadata key) {
+        return parsedPolicy(kms.getKeyPolicy(r -> r.keyId(key.keyId()).policyName("default")).policy());
+    }
+
+    /** The statements of this script, without those that would have no principal. */
+    ObjectNode ownPolicy() {
+        var policy = template("kms-key.json",
+                Map.of("id", "create-kms-key/" + UUID.randomUUID(), "partition", caller.partition(), "account",
+                        caller.account(), "administrators", administrators, "users", users));
+        var noOne = JSON.createArrayNode();
+        policy.withArray("Statement").removeIf(statement -> statement.at("/Principal/AWS").equals(noOne));
+        return policy;
+    }
+
+    /** The policy with the wanted statements in the place of those with the same Sids. */
+    static ObjectNode withStatements(ObjectNode policy, JsonNode wanted) {
+        var wantedSids = statements(wanted).stream().map(statement -> sid(statement)).toList();
+        var result = policy.deepCopy();
+        result.putArray("Statement").addAll(foreignStatements(policy, wantedSids)).addAll(statements(wanted));
         return result;
     }
 
-    ObjectNode describe(Wanted wanted, KeyMetadata key, ObjectNode policy) {
-        var node = JSON.createObjectNode().put("alias", wanted.alias());
-        if (key != null) node.put("keyId", key.keyId()).put("keyArn", key.arn()).put("keyState", "Enabled");
-        if (dryRun) node.set("policy", policy);
-        return node;
+    void updateDescription(WantedKey wanted, KeyMetadata key) {
+        var current = key.description();
+        var preset = current.isEmpty() ? wanted.preset().description() : null;
+        var text = description != null ? description : preset;
+        if (text == null || text.equals(current)) {
+            return;
+        }
+        change(Change.update(wanted.alias(), "description", current, text),
+                aws("kms update-key-description", Map.of("KeyId", key.keyId(), "Description", current)),
+                () -> kms.updateKeyDescription(r -> r.keyId(key.keyId()).description(text)));
     }
 
-    // ---- The same in every script: options, clients, output, errors ----
+    void updateRotation(WantedKey wanted, KeyMetadata key) {
+        var given = givenRotationPeriod();
+        if (given == null && wanted.preset() == Preset.OF_ALIAS) {
+            return;
+        }
+        var current = currentRotationPeriod(key);
+        var preset = current == NO_ROTATION ? wanted.preset().rotationPeriod() : current;
+        var period = given != null ? given : preset;
+        if (period == current) {
+            return;
+        }
+        change(Change.update(wanted.alias(), "rotationPeriodInDays", current, period),
+                aws(current == NO_ROTATION ? "kms disable-key-rotation --key-id " + key.keyId()
+                        : "kms enable-key-rotation --key-id " + key.keyId() + " --rotation-period-in-days " + current),
+                () -> rotate(key, period));
+    }
 
-    static final ObjectMapper JSON = new ObjectMapper();
+    int currentRotationPeriod(KeyMetadata key) {
+        var status = kms.getKeyRotationStatus(r -> r.keyId(key.keyId()));
+        var period = Objects.requireNonNullElse(status.rotationPeriodInDays(), DEFAULT_ROTATION_PERIOD);
+        return status.keyRotationEnabled() ? period : NO_ROTATION;
+    }
 
-    @Option(names = "--region", paramLabel = "REGION", description = "AWS Region. Default: AWS_REGION, else the profile's.")
+    void rotate(KeyMetadata key, int period) {
+        if (period == NO_ROTATION) {
+            kms.disableKeyRotation(r -> r.keyId(key.keyId()));
+        } else {
+            kms.enableKeyRotation(r -> r.keyId(key.keyId()).rotationPeriodInDays(period));
+        }
+    }
+
+    void updateTags(WantedKey wanted, KeyMetadata key) {
+        var wantedTags = new TreeMap<>(wanted.preset().tags());
+        if (wantedTags.isEmpty() && wanted.tags().isEmpty() && !removeOtherTags) {
+            return;
+        }
+        var present = kms.listResourceTagsPaginator(r -> r.keyId(key.keyId())).tags().stream()
+                .collect(Collectors.toMap(Tag::tagKey, Tag::tagValue));
+        wantedTags.replaceAll(present::getOrDefault);
+        wantedTags.putAll(wanted.tags());
+        changeTags(wanted.alias(), present, wantedTags, removeOtherTags, new Tagging(
+                tags -> kms.tagResource(r -> r.keyId(key.keyId()).tags(kmsTags(tags))),
+                keys -> kms.untagResource(r -> r.keyId(key.keyId()).tagKeys(keys)),
+                tags -> aws("kms tag-resource", Map.of("KeyId", key.keyId(), "Tags", tags.entrySet().stream()
+                        .map(tag -> new TreeMap<>(Map.of("TagKey", tag.getKey(), "TagValue", tag.getValue())))
+                        .toList())),
+                keys -> aws("kms untag-resource", Map.of("KeyId", key.keyId(), "TagKeys", keys))));
+    }
+
+    static List<Tag> kmsTags(Map<String, String> tags) {
+        return tags.entrySet().stream().map(tag -> Tag.builder().tagKey(tag.getKey()).tagValue(tag.getValue()).build())
+                .toList();
+    }
+
+    //region The same in every script: command line
+
+    @Option(names = "--region", paramLabel = "REGION",
+            description = "AWS Region. Default: AWS_REGION, else the profile's.")
     String region;
 
-    @Option(names = "--profile", paramLabel = "NAME", description = "Profile of the AWS configuration files. Goes before credentials in the environment.")
+    @Option(names = "--profile", paramLabel = "NAME",
+            description = "Profile of the AWS configuration files. Goes before credentials in the environment.")
     String profile;
 
-    @Option(names = "--print", paramLabel = "POINTER", description = "Prints only the value at this JSON Pointer of the result, without quotes, e.g. /status.")
+    @Option(names = "--print", paramLabel = "POINTER",
+            description = "Prints only the value at this JSON Pointer of the result, without quotes, e.g. /status.")
     JsonPointer print;
 
-    @Option(names = {"-v", "--verbose"}, description = "Prints every AWS call, and the stack trace of an error, to stderr.")
+    @Option(names = {"-v", "--verbose"},
+            description = "Prints every AWS call, and the stack trace of an error, to stderr.")
     boolean verbose;
 
     @Spec
     CommandSpec spec;
 
-    /** What is being worked on: stands in front of the message of an error. */
-    String subject = "";
-
-    private AwsCredentialsProvider credentials;
-    private Identity identity;
-
     CommandLine commandLine() {
         return new CommandLine(this)
-                .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8)) // JSON is UTF-8, whatever the terminal's encoding
+                // JSON is UTF-8, whatever the terminal's encoding.
+                .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8))
                 .setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8))
                 .setUsageHelpAutoWidth(true)
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
-                .registerConverter(JsonPointer.class, text -> {
-                    if (text.startsWith("/")) return JsonPointer.compile(text);
-                    throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
-                })
+                .registerConverter(JsonPointer.class, text -> jsonPointer(text))
                 .setParameterExceptionHandler((e, args) -> {
-                    var near = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.of();
-                    note(e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + (near.isEmpty() ? "" : "; did you mean " + near.get(0) + "?")
-                            + " (help: " + spec.name() + " --help)");
+                    note(usageError(e) + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -487,106 +595,273 @@ class CreateKmsKey implements Callable<Integer> {
                 });
     }
 
-    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
-        return client(builder, AwsRetryStrategy.standardRetryStrategy());
-    }
-
-    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
-        useProxies(System.getenv());
-        // The JDK knows the proxies.
-        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false));
-        return builder.httpClientBuilder(http).region(Region.of(region())).credentialsProvider(credentials()).overrideConfiguration(o -> {
-            o.retryStrategy(retries);
-            if (profile != null) o.defaultProfileName(profile);
-            if (!verbose) return;
-            o.addExecutionInterceptor(new ExecutionInterceptor() {
-                @Override
-                public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
-                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME)
-                            + ": HTTP " + context.httpResponse().statusCode());
-                }
-            });
-        }).build();
-    }
-
-    /**
-     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY, for Git and for the STS client behind a profile too. Of itself the SDK takes HTTP_PROXY
-     * even for https, and no domains in NO_PROXY.
-     */
-    static void useProxies(Map<String, String> environment) {
-        UnaryOperator<String> variable = name -> environment.getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
-        for (var scheme : List.of("http", "https")) {
-            var proxy = variable.apply(scheme + "_proxy");
-            if (proxy.isEmpty()) continue;
-            var parts = Pattern.compile("(?:https?://)?(?:([^:@/]*):([^@/]*)@)?([\\w.-]+|\\[[\\da-fA-F:]+])(?::(\\d+))?/?").matcher(proxy);
-            if (!parts.matches()) throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY is not of the form http://HOST:PORT");
-            System.setProperty(scheme + ".proxyHost", parts.group(3));
-            System.setProperty(scheme + ".proxyPort", parts.group(4) == null ? "80" : parts.group(4));
-            if (parts.group(1) == null) continue;
-            UnaryOperator<String> decode = text -> URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
-            var signIn = new PasswordAuthentication(decode.apply(parts.group(1)), decode.apply(parts.group(2)).toCharArray());
-            System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // without this, no Basic for https
-            Authenticator.setDefault(new Authenticator() {
-                @Override
-                protected PasswordAuthentication getPasswordAuthentication() {
-                    return getRequestorType() == RequestorType.PROXY ? signIn : null;
-                }
-            });
+    static JsonPointer jsonPointer(String text) {
+        if (!text.startsWith("/")) {
+            throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
         }
-        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+")).map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty());
-        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct.map(host -> "|" + host + "|*." + host).collect(Collectors.joining()));
-        System.setProperty("software.amazon.awssdk.http.service.impl", "software.amazon.awssdk.http.urlconnection.UrlConnectionSdkHttpService");
+        return JsonPointer.compile(text);
     }
 
-    AwsCredentialsProvider credentials() {
-        if (credentials == null) credentials = profile != null ? ProfileCredentialsProvider.create(profile) : DefaultCredentialsProvider.builder().build();
-        return credentials;
-    }
-
-    String region() {
-        if (region != null) return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
-        try {
-            return region = DefaultAwsRegionProviderChain.builder().profileName(profile).build().getRegion().id();
-        } catch (SdkClientException e) {
-            throw new Failure("no Region: give --region or set AWS_REGION", e);
-        }
-    }
-
-    /** Whose credentials these are: decides account and partition. */
-    record Identity(String account, String partition) { }
-
-    /** Asks STS once, which needs no permission. */
-    Identity identity() {
-        if (identity != null) return identity;
-        try (var sts = client(StsClient.builder())) {
-            var caller = sts.getCallerIdentity();
-            return identity = new Identity(caller.account(), caller.arn().split(":")[1]);
-        }
+    String usageError(ParameterException e) {
+        var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
+        var similar = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.<String>of();
+        return message + (similar.isEmpty() ? "" : "; did you mean " + similar.get(0) + "?");
     }
 
     /** The value, if it has the form; else exit code 2 and what is right. */
-    String check(String what, String value, String form, String right) {
-        if (value.matches(form)) return value;
-        throw wrong(what + " '" + value + "': give " + right);
+    String check(String option, String value, String form, String right) {
+        if (value.matches(form)) {
+            return value;
+        }
+        throw wrong(option + " '" + value + "': must be " + right);
     }
 
     ParameterException wrong(String message) {
         return new ParameterException(spec.commandLine(), message);
     }
 
-    /** What every result begins with. */
-    ObjectNode result(String status) {
-        return JSON.createObjectNode().put("status", status).put("account", identity().account()).put("region", region());
+    //endregion
+
+    //region The same in every script: AWS clients
+
+    private AwsCredentialsProvider credentials;
+    /** Known once {@link #connect} has returned. */
+    Caller caller;
+
+    /** Whose credentials these are. */
+    record Caller(String account, String partition, String arn) {}
+
+    /**
+     * Finds the credentials and asks STS whose they are, which needs no permission. Comes after the options are checked
+     * and before anything else is read or changed, so that a missing sign-in is told by its own reason.
+     */
+    void connect() {
+        region();
+        checkConfigurationFiles();
+        if (profile != null) {
+            System.setProperty("aws.profile", profile); // for the clients that the SDK makes itself to sign in
+        }
+        credentials = profile != null ? ProfileCredentialsProvider.create(profile)
+                : DefaultCredentialsProvider.builder().build();
+        useProxies(System.getenv());
+        useCaBundle(System.getenv("AWS_CA_BUNDLE"));
+        System.setProperty("software.amazon.awssdk.http.service.impl", HttpService.class.getName());
+        try {
+            credentials.resolveCredentials();
+        } catch (SdkException e) {
+            throw new Failure(whyNotSignedIn(e), e);
+        }
+        try (var sts = client(StsClient.builder())) {
+            var identity = sts.getCallerIdentity();
+            caller = new Caller(identity.account(), identity.arn().split(":")[1], identity.arn());
+        }
     }
 
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
+        return client(builder, AwsRetryStrategy.standardRetryStrategy());
+    }
+
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
+        return builder.region(Region.of(region())).credentialsProvider(credentials).overrideConfiguration(o -> {
+            o.retryStrategy(retries);
+            if (profile != null) {
+                o.defaultProfileName(profile);
+            }
+            if (verbose) {
+                o.addExecutionInterceptor(new CallLog());
+            }
+        }).build();
+    }
+
+    class CallLog implements ExecutionInterceptor {
+        @Override
+        public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
+            note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " "
+                    + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME) + ": HTTP "
+                    + context.httpResponse().statusCode());
+        }
+    }
+
+    /**
+     * The HTTP client of all of the SDK's clients, those that it makes itself to assume a profile's role included. The
+     * JDK opens the connections, by the proxies and certificates that Git uses, too.
+     */
+    public static class HttpService implements SdkHttpService, SdkHttpClient.Builder<HttpService> {
+        @Override
+        public HttpService createHttpClientBuilder() {
+            return this;
+        }
+
+        @Override
+        public SdkHttpClient buildWithDefaults(AttributeMap defaults) {
+            return UrlConnectionHttpClient.create(HttpService::open);
+        }
+
+        private static HttpURLConnection open(URI uri) {
+            try {
+                return (HttpURLConnection) uri.toURL().openConnection();
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+    }
+
+    /**
+     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY. Of itself the SDK takes HTTP_PROXY even for https, and
+     * no domains in NO_PROXY.
+     */
+    static void useProxies(Map<String, String> environment) {
+        UnaryOperator<String> variable = name -> environment
+                .getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
+        for (var scheme : List.of("http", "https")) {
+            var proxy = variable.apply(scheme + "_proxy");
+            if (!proxy.isEmpty()) {
+                useProxy(scheme, proxy);
+            }
+        }
+        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+"))
+                .map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty())
+                .map(host -> "|" + host + "|*." + host).collect(Collectors.joining());
+        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct);
+    }
+
+    static void useProxy(String scheme, String proxy) {
+        var form = "(?:https?://)?(?:(?<user>[^:@/]*):(?<password>[^@/]*)@)?(?<host>[\\w.-]+|\\[[\\da-fA-F:]+])"
+                + "(?::(?<port>\\d+))?/?";
+        var parts = Pattern.compile(form).matcher(proxy);
+        if (!parts.matches()) {
+            throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY must be of the form http://HOST:PORT");
+        }
+        System.setProperty(scheme + ".proxyHost", parts.group("host"));
+        System.setProperty(scheme + ".proxyPort", Objects.requireNonNullElse(parts.group("port"), "80"));
+        if (parts.group("user") == null) {
+            return;
+        }
+        var signIn = new PasswordAuthentication(percentDecoded(parts.group("user")),
+                percentDecoded(parts.group("password")).toCharArray());
+        System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // the JDK's default has no Basic for https
+        Authenticator.setDefault(new Authenticator() {
+            @Override
+            protected PasswordAuthentication getPasswordAuthentication() {
+                return getRequestorType() == RequestorType.PROXY ? signIn : null;
+            }
+        });
+    }
+
+    static String percentDecoded(String text) {
+        return URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
+    }
+
+    /** Makes the JDK trust the certificates of a PEM file in the place of its own, as the AWS CLI does. */
+    static void useCaBundle(String file) {
+        if (file == null || file.isEmpty()) {
+            return;
+        }
+        try (var in = Files.newInputStream(Path.of(file))) {
+            var trusted = KeyStore.getInstance(KeyStore.getDefaultType());
+            trusted.load(null);
+            for (var certificate : CertificateFactory.getInstance("X.509").generateCertificates(in)) {
+                trusted.setCertificateEntry("certificate-" + trusted.size(), certificate);
+            }
+            var managers = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+            managers.init(trusted);
+            var context = SSLContext.getInstance("TLS");
+            context.init(null, managers.getTrustManagers(), null);
+            HttpsURLConnection.setDefaultSSLSocketFactory(context.getSocketFactory());
+        } catch (IOException | InvalidPathException | GeneralSecurityException e) {
+            throw new Failure("AWS_CA_BUNDLE " + file + " must be a PEM file of certificates: " + reason(e), e);
+        }
+    }
+
+    /** What the SDK cannot parse would show up as a missing Region or missing credentials. */
+    static void checkConfigurationFiles() {
+        ProfileFileLocation.configurationFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CONFIGURATION));
+        ProfileFileLocation.credentialsFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CREDENTIALS));
+    }
+
+    static void checkConfigurationFile(Path file, ProfileFile.Type type) {
+        try {
+            ProfileFile.builder().content(file).type(type).build();
+        } catch (IllegalArgumentException | IllegalStateException e) {
+            throw new Failure(file + ": " + reason(e), e);
+        }
+    }
+
+    String whyNotSignedIn(SdkException failure) {
+        var profiles = ProfileFile.defaultProfileFile().profiles();
+        var name = profile != null ? profile : ProfileFileSystemSetting.AWS_PROFILE.getStringValueOrThrow();
+        if (!profiles.containsKey(name)) {
+            if (name.equals("default")) {
+                return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in";
+            }
+            return "no profile " + name + " in the AWS configuration files; there are: "
+                    + String.join(", ", new TreeSet<>(profiles.keySet()));
+        }
+        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name))
+                + signInHint(name, profiles.get(name));
+    }
+
+    /** Why a profile gives no credentials; the SDK's chain has only that all of its members failed. */
+    static SdkException failureOf(String profile) {
+        try (var provider = ProfileCredentialsProvider.create(profile)) {
+            provider.resolveCredentials();
+            throw new IllegalStateException("profile " + profile + " has credentials now");
+        } catch (SdkException e) {
+            return e;
+        }
+    }
+
+    static String signInHint(String name, Profile profile) {
+        if (profile.property("login_session").isPresent()) {
+            return "; sign in with: aws login --profile " + name;
+        }
+        if (profile.property("sso_session").isPresent() || profile.property("sso_start_url").isPresent()) {
+            return "; sign in with: aws sso login --profile " + name;
+        }
+        if (profile.property("mfa_serial").isPresent()) {
+            return "; it asks for MFA, which only the AWS CLI can do: "
+                    + "eval \"$(aws configure export-credentials --profile " + name + " --format env)\"";
+        }
+        return "";
+    }
+
+    String region() {
+        if (region == null) {
+            region = configuredRegion();
+        }
+        return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+    }
+
+    private String configuredRegion() {
+        checkConfigurationFiles();
+        try {
+            return DefaultAwsRegionProviderChain.builder().profileName(profile).build().getRegion().id();
+        } catch (SdkClientException e) {
+            throw new Failure("no Region: use --region or set AWS_REGION", e);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: output and errors
+
+    /** What is not known yet, as in a dry run, is left out. */
+    static final ObjectMapper JSON = new ObjectMapper().setDefaultPropertyInclusion(JsonInclude.Include.NON_NULL);
+
     /** Prints the result, or the part of it that --print asks for. */
-    int finish(ObjectNode result, int exitCode) {
-        var part = print == null ? result : result.at(print);
-        var planned = result.path("status").asText().startsWith("would") ? " in a dry run" : "";
-        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + planned + ": " + result);
+    int print(Object result, int exitCode) {
+        JsonNode document = JSON.valueToTree(result);
+        var part = print == null ? document : document.at(print);
+        if (part.isMissingNode()) {
+            throw new Failure("the result has nothing at " + print + ": " + document);
+        }
         var out = spec.commandLine().getOut();
         out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
-        if (out.checkError()) throw new Failure("this result could not be written to stdout: " + result);
+        if (out.checkError()) {
+            throw new Failure("stdout cannot be written to; the result is: " + document);
+        }
         return exitCode;
     }
 
@@ -595,33 +870,79 @@ class CreateKmsKey implements Callable<Integer> {
     }
 
     void fail(Exception e) {
-        note((subject.isEmpty() ? "" : subject + ": ") + reason(e));
-        if (verbose) e.printStackTrace(spec.commandLine().getErr());
+        note(reason(e));
+        if (verbose) {
+            e.printStackTrace(spec.commandLine().getErr());
+        }
     }
 
     /** In one line: the error code and message of AWS, or what else went wrong. */
     static String reason(Throwable e) {
-        if (e instanceof AwsServiceException aws && aws.awsErrorDetails() != null) {
-            var code = aws.awsErrorDetails().errorCode() == null ? "HTTP " + aws.statusCode() : aws.awsErrorDetails().errorCode();
-            var message = aws.awsErrorDetails().errorMessage() == null ? "" : ": " + aws.awsErrorDetails().errorMessage().replaceAll("\\s+", " ");
-            return code + message + " (request id " + aws.requestId() + ")" + (code.contains("Expired") ? "; sign in again" : "");
+        if (e instanceof AwsServiceException answer && answer.awsErrorDetails() != null) {
+            return reason(answer);
         }
-        for (var cause = e; cause != null; cause = cause.getCause())
-            if (cause instanceof UnknownHostException) return "unknown host " + cause.getMessage() + "; see to --region, AWS_ENDPOINT_URL and the network";
-        var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage().lines().findFirst().orElse("");
-        if (text.startsWith("Unable to load credentials")) return "no AWS credentials: give --profile, set AWS_PROFILE, or sign in";
-        return text.length() > 2000 ? text.substring(0, 2000) + " ..." : text;
+        for (var cause = e; cause != null; cause = cause.getCause()) {
+            if (cause instanceof UnknownHostException) {
+                return "unknown host " + cause.getMessage() + "; check --region, AWS_ENDPOINT_URL and the network";
+            }
+            if (cause instanceof CertPathBuilderException) {
+                return "the certificate of the other side is not trusted: if a proxy inspects TLS, set AWS_CA_BUNDLE to"
+                        + " a PEM file of its CA";
+            }
+        }
+        var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
+        var line = text.lines().findFirst().orElse("");
+        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
     }
 
-    static void pause(long millis) {
+    private static String reason(AwsServiceException answer) {
+        var details = answer.awsErrorDetails();
+        var code = Objects.requireNonNullElse(details.errorCode(), "HTTP " + answer.statusCode());
+        var message = details.errorMessage() == null ? "" : ": " + details.errorMessage().replaceAll("\\s+", " ");
+        return code + message + " (request id " + answer.requestId() + ")"
+                + (code.contains("Expired") ? "; sign in again" : "");
+    }
+
+    /** Whether the same call may succeed later: a lost connection, an error of the service, throttling. */
+    static boolean isTemporary(Throwable e) {
+        for (var cause = e; cause != null; cause = cause.getCause()) {
+            if (cause instanceof AwsServiceException answer) {
+                return answer.statusCode() >= 500 || answer.isThrottlingException() || isCutShort(answer);
+            }
+            if (cause instanceof SdkClientException || cause instanceof IOException) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Whether the answer was cut: AWS names an error code in every refusal. */
+    static boolean isCutShort(AwsServiceException answer) {
+        return answer.awsErrorDetails() == null || answer.awsErrorDetails().errorCode() == null;
+    }
+
+    /** Repeats a look until it finds something or the time is over; the waits between grow from 250 ms to 5 s. */
+    static <T> Optional<T> poll(Duration patience, Supplier<Optional<T>> look) {
+        var end = Instant.now().plus(patience);
+        var wait = Duration.ofMillis(250);
+        var found = look.get();
+        while (found.isEmpty() && Instant.now().isBefore(end)) {
+            pause(wait);
+            wait = Collections.min(List.of(wait.multipliedBy(2), Duration.ofSeconds(5)));
+            found = look.get();
+        }
+        return found;
+    }
+
+    static void pause(Duration time) {
         try {
-            Thread.sleep(millis);
+            Thread.sleep(time.toMillis());
         } catch (InterruptedException e) {
             throw new Failure("interrupted", e);
         }
     }
 
-    /** A failure whose message says it all. */
+    /** A failure whose message says what went wrong and what to do. */
     static class Failure extends RuntimeException {
         Failure(String message, Throwable cause) {
             super(message, cause);
@@ -632,46 +953,85 @@ class CreateKmsKey implements Callable<Integer> {
         }
     }
 
-    // ----
+    //endregion
 
-    // ---- The same in every script that changes a resource: dry run, changes, undo, tags ----
+    //region The same in every script: changes
 
     @Option(names = "--dry-run", description = "Only reads, and prints what would change.")
     boolean dryRun;
 
-    /** By strength: that of several resources is the strongest. */
-    static final List<String> STATUSES = List.of("unchanged", "updated", "created", "deleted");
+    /** The weakest first; a run that changes several things reports the strongest. */
+    enum Status {
+        UNCHANGED, UPDATED, CREATED, DELETED
+    }
+
+    /** @param resource whose field this is */
+    record Change(String resource, String field, @JsonInclude Object from, @JsonInclude Object to,
+            @JsonIgnore Status status) {
+        static Change creation(String resource, String field, Object to) {
+            return new Change(resource, field, null, to, Status.CREATED);
+        }
+
+        static Change update(String resource, String field, Object from, Object to) {
+            return new Change(resource, field, from, to, Status.UPDATED);
+        }
+
+        static Change deletion(String resource, String field, Object from, Object to) {
+            return new Change(resource, field, from, to, Status.DELETED);
+        }
+    }
+
+    /** In the order in which they were made, or in a dry run would be. */
+    final List<Change> changes = new ArrayList<>();
+    /** Commands that take the changes back, the last change first. */
+    final Deque<String> undoCommands = new ArrayDeque<>();
+
+    /** Makes a change and records it; in a dry run only records it. */
+    void change(Change change, String undoCommand, Runnable step) {
+        if (!dryRun) {
+            step.run();
+        }
+        record(change, undoCommand);
+    }
+
+    /** Records a change that was made. */
+    void record(Change change, String undoCommand) {
+        changes.add(change);
+        if (undoCommand != null && !dryRun) {
+            undoCommands.push(undoCommand);
+        }
+    }
+
+    /** The command that takes all changes back; null if nothing was changed. */
+    String undo() {
+        return undoCommands.isEmpty() ? null : String.join(" && ", undoCommands);
+    }
+
+    static Status strongest(List<Change> changes) {
+        return changes.stream().map(Change::status).max(Comparator.naturalOrder()).orElse(Status.UNCHANGED);
+    }
 
     /** "created", in a dry run "would-create". */
-    String status(String done) {
-        return dryRun && !done.equals("unchanged") ? "would-" + done.substring(0, done.length() - 1) : done;
+    String printed(Status status) {
+        var done = status.name().toLowerCase(Locale.ROOT);
+        return dryRun && status != Status.UNCHANGED ? "would-" + done.substring(0, done.length() - 1) : done;
     }
 
-    final ArrayNode changes = JSON.createArrayNode();
-    /** Commands that take the changes back, the last change first. */
-    final List<String> undo = new ArrayList<>();
-
-    /** Records a change and, unless this is a dry run, makes it. With a failure it is said what was changed before. */
-    void change(String field, Object from, Object to, String undoCommand, Runnable step) {
-        if (!dryRun) {
-            try {
-                step.run();
-            } catch (RuntimeException e) {
-                var before = changes.valueStream().map(change -> change.path("resource").asText() + " " + change.path("field").asText()).toList();
-                if (before.isEmpty()) throw e;
-                throw new Failure(field + ": " + reason(e) + "; changed before that: " + String.join(", ", before)
-                        + "; the same command again does the rest", e);
-            }
-            if (undoCommand != null) undo.add(0, undoCommand);
+    /** Runs steps that change a resource. A failure gets its name, and says what they had changed before. */
+    <T> T naming(String resource, Supplier<T> steps) {
+        var before = changes.size();
+        try {
+            return steps.get();
+        } catch (RuntimeException e) {
+            var made = changes.stream().skip(before).map(Change::field).toList();
+            throw new Failure(resource + ": " + reason(e) + (made.isEmpty() || dryRun ? "" : "; changed before that: "
+                    + String.join(", ", made) + (isTemporary(e) ? "; the same command again does the rest" : "")), e);
         }
-        changes.addObject().put("resource", subject).put("field", field).<ObjectNode>set("from", JSON.valueToTree(from)).set("to", JSON.valueToTree(to));
     }
 
-    /** Adds changes and undo to a result. */
-    ObjectNode withChanges(ObjectNode result) {
-        result.set("changes", changes);
-        if (!undo.isEmpty()) result.put("undo", String.join(" && ", undo));
-        return result;
+    /** Whether a call may have had an effect although it failed: it was tried before, or the answer was lost. */
+    static boolean isDoubtful(SdkException e) {
+        return e.numAttempts() > 1 || isTemporary(e);
     }
 
     /** An AWS CLI command for the same Region and profile. */
@@ -679,79 +1039,167 @@ class CreateKmsKey implements Callable<Integer> {
         return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
     }
 
+    /**
+     * The same with the operation's input as JSON, for free text, of which the AWS CLI would take file:// and a leading
+     * dash for its own syntax.
+     */
+    String aws(String operation, Map<String, ?> input) {
+        return aws(operation + " --cli-input-json " + quote(JSON.valueToTree(new TreeMap<>(input)).toString()));
+    }
+
     /** As one word of a shell command. */
     static String quote(String word) {
         return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
     }
 
+    //endregion
+
+    //region The same in every script: tags
+
     /** Key=Value options by key, within AWS's limits on tags. */
-    Map<String, String> tags(List<String> options) {
-        var tags = new TreeMap<String, String>();
+    Map<String, String> tagsByKey(List<String> options) {
+        var byKey = new TreeMap<String, String>();
         for (var option : options) {
             check("--tags", option, "(?!aws:)[\\p{L}\\p{N} +\\-._:/@]{1,128}=[\\p{L}\\p{N} +\\-=._:/@]{0,256}",
                     "Key=Value of letters, digits, spaces and + - = . _ : / @, such as Team=Payments");
             var equals = option.indexOf('=');
-            if (tags.put(option.substring(0, equals), option.substring(equals + 1)) != null)
-                throw wrong("--tags '" + option + "': give each key once, such as Team=Payments");
+            if (byKey.put(option.substring(0, equals), option.substring(equals + 1)) != null) {
+                throw wrong("--tags '" + option + "': its key is there twice; use each once, such as Team=Payments");
+            }
         }
-        if (tags.size() > 50) throw wrong("--tags: " + tags.size() + " tags; give 50 at most");
-        return tags;
+        if (byKey.size() > 50) {
+            throw wrong("--tags: " + byKey.size() + " tags; AWS takes 50 at most");
+        }
+        return byKey;
     }
 
     /** How a resource is tagged and untagged, and the AWS CLI commands for it. */
-    record Tagging(Consumer<Map<String, String>> put, Consumer<Set<String>> remove,
-            Function<Map<String, String>, String> putCommand, Function<Set<String>, String> removeCommand) { }
+    record Tagging(Consumer<Map<String, String>> tag, Consumer<Set<String>> untag,
+            Function<Map<String, String>, String> tagCommand, Function<Set<String>, String> untagCommand) {}
 
     /** Adds and changes tags; others go only if asked for. AWS's own tags (aws:) cannot be changed. */
-    void changeTags(Map<String, String> present, Map<String, String> wanted, boolean removeOthers, Tagging tagging) {
-        var put = new TreeMap<>(wanted);
-        put.entrySet().removeAll(present.entrySet());
-        var replaced = new TreeMap<>(present);
-        replaced.keySet().retainAll(put.keySet());
-        if (!put.isEmpty()) {
-            var added = new TreeSet<>(put.keySet());
-            added.removeAll(replaced.keySet());
-            var undo = new ArrayList<String>();
-            if (!replaced.isEmpty()) undo.add(tagging.putCommand().apply(replaced));
-            if (!added.isEmpty()) undo.add(tagging.removeCommand().apply(added));
-            change("tags", replaced, put, String.join(" && ", undo), () -> tagging.put().accept(put));
+    void changeTags(String resource, Map<String, String> present, Map<String, String> wanted, boolean removeOthers,
+            Tagging tagging) {
+        var added = new TreeMap<>(wanted);
+        added.entrySet().removeAll(present.entrySet());
+        if (!added.isEmpty()) {
+            var replaced = new TreeMap<>(present);
+            replaced.keySet().retainAll(added.keySet());
+            change(Change.update(resource, "tags", replaced, added), untagging(added, replaced, tagging),
+                    () -> tagging.tag().accept(added));
         }
         var others = new TreeMap<>(present);
         others.keySet().removeIf(key -> wanted.containsKey(key) || key.startsWith("aws:"));
-        if (removeOthers && !others.isEmpty())
-            change("tags", others, Map.of(), tagging.putCommand().apply(others), () -> tagging.remove().accept(others.keySet()));
+        if (removeOthers && !others.isEmpty()) {
+            change(Change.update(resource, "tags", others, Map.of()), tagging.tagCommand().apply(others),
+                    () -> tagging.untag().accept(others.keySet()));
+        }
     }
 
-    // ----
+    /** The commands that give replaced tags their values back and remove new ones. */
+    static String untagging(Map<String, String> added, Map<String, String> replaced, Tagging tagging) {
+        var fresh = new TreeSet<>(added.keySet());
+        fresh.removeAll(replaced.keySet());
+        var commands = new ArrayList<String>();
+        if (!replaced.isEmpty()) {
+            commands.add(tagging.tagCommand().apply(replaced));
+        }
+        if (!fresh.isEmpty()) {
+            commands.add(tagging.untagCommand().apply(fresh));
+        }
+        return String.join(" && ", commands);
+    }
 
-    // ---- The same in every script that renders a policy ----
+    //endregion
 
-    /** The policy template with its placeholders filled; a name that the template wants and nobody gives is an error. */
+    //region The same in every script: IAM principals
+
+    void checkPrincipalArn(String option, String arn) {
+        check(option, arn, "arn:aws[a-z-]*:iam::\\d{12}:(role|user)/[\\w+=,.@/-]+|arn:aws[a-z-]*:iam::\\d{12}:root",
+                "the ARN of a role, user or account, such as arn:aws:iam::111122223333:role/Developer");
+    }
+
+    /**
+     * Refuses users and roles of this account that IAM does not have under exactly this ARN: with another path it is
+     * another principal. Those of other accounts cannot be looked up.
+     */
+    void checkPrincipals(Collection<String> arns) {
+        var own = arns.stream().filter(arn -> arn.contains("::" + caller.account() + ":") && !arn.endsWith(":root"))
+                .toList();
+        if (own.isEmpty()) {
+            return;
+        }
+        try (var iam = client(IamClient.builder())) {
+            for (var arn : own) {
+                checkPrincipal(iam, arn);
+            }
+        }
+    }
+
+    private void checkPrincipal(IamClient iam, String arn) {
+        var name = arn.substring(arn.lastIndexOf('/') + 1);
+        try {
+            var found = arn.contains(":role/") ? iam.getRole(r -> r.roleName(name)).role().arn()
+                    : iam.getUser(r -> r.userName(name)).user().arn();
+            if (!found.equals(arn)) {
+                throw new Failure("IAM does not know " + arn + "; it has " + found);
+            }
+        } catch (NoSuchEntityException e) {
+            throw new Failure("IAM does not know " + arn, e);
+        } catch (IamException e) {
+            if (isTemporary(e)) {
+                throw e;
+            }
+            note("whether " + arn + " exists could not be checked: " + reason(e));
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: policies
+
+    /** A policy template with its placeholders filled; it is an error if one has no value. */
     static ObjectNode template(String name, Map<String, ?> values) {
         try (var file = MethodHandles.lookup().lookupClass().getResourceAsStream("/policies/" + name)) {
-            return (ObjectNode) fill(JSON.readTree(file), values);
+            return (ObjectNode) filled(JSON.readTree(file), values);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
     }
 
-    /** Replaces ${name} in every string of the tree, a string that is just that by the whole value; ${aws:...} policy variables stay. */
-    static JsonNode fill(JsonNode node, Map<String, ?> values) {
-        if (node.isObject()) node.properties().forEach(e -> e.setValue(fill(e.getValue(), values)));
-        if (node instanceof ArrayNode array) for (var i = 0; i < array.size(); i++) array.set(i, fill(array.get(i), values));
-        if (!node.isTextual()) return node;
-        var placeholders = Pattern.compile("\\$\\{(\\w+)}").matcher(node.textValue());
-        var text = placeholders.replaceAll(found -> {
-            if (!values.containsKey(found.group(1))) throw new IllegalArgumentException("the policy template wants " + found.group());
-            return Matcher.quoteReplacement(String.valueOf(values.get(found.group(1))));
-        });
-        var whole = node.textValue().matches("\\$\\{\\w+}");
-        return whole ? JSON.valueToTree(values.get(node.textValue().substring(2, node.textValue().length() - 1))) : JSON.getNodeFactory().textNode(text);
+    /** The tree with the placeholders filled in all of its strings; the policy variables of IAM (${aws:...}) stay. */
+    static JsonNode filled(JsonNode node, Map<String, ?> values) {
+        if (node.isObject()) {
+            node.properties().forEach(member -> member.setValue(filled(member.getValue(), values)));
+            return node;
+        }
+        if (node.isArray()) {
+            return JSON.createArrayNode().addAll(node.valueStream().map(item -> filled(item, values)).toList());
+        }
+        return node.isTextual() ? filled(node.textValue(), values) : node;
     }
 
-    static JsonNode parse(String json) {
+    /** A text that is just one placeholder becomes the whole value, such as a list. */
+    private static JsonNode filled(String text, Map<String, ?> values) {
+        var placeholder = Pattern.compile("\\$\\{(\\w+)}");
+        var whole = placeholder.matcher(text);
+        if (whole.matches()) {
+            return JSON.valueToTree(value(whole.group(1), values));
+        }
+        return JSON.getNodeFactory().textNode(placeholder.matcher(text).replaceAll(
+                found -> Matcher.quoteReplacement(String.valueOf(value(found.group(1), values)))));
+    }
+
+    private static Object value(String name, Map<String, ?> values) {
+        if (!values.containsKey(name)) {
+            throw new IllegalArgumentException("the policy template has ${" + name + "}, which has no value");
+        }
+        return values.get(name);
+    }
+
+    static ObjectNode parsedPolicy(String document) {
         try {
-            return JSON.readTree(json);
+            return (ObjectNode) JSON.readTree(document);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
@@ -762,29 +1210,45 @@ class CreateKmsKey implements Callable<Integer> {
         return statements.isArray() ? statements.valueStream().toList() : List.of(statements);
     }
 
+    /** The statements of a policy that have none of our Sids. */
+    static List<JsonNode> foreignStatements(JsonNode policy, Collection<String> ownSids) {
+        return statements(policy).stream().filter(statement -> !ownSids.contains(sid(statement))).toList();
+    }
+
+    static String sid(JsonNode statement) {
+        return statement.path("Sid").asText("(no Sid)");
+    }
+
+    static String sids(List<JsonNode> statements) {
+        return statements.stream().map(statement -> sid(statement)).collect(Collectors.joining(", "));
+    }
+
     /** Whether two policies say the same, however AWS has rewritten one of them. */
     static boolean sameMeaning(JsonNode one, JsonNode other) {
-        Function<JsonNode, Set<Object>> meanings = policy -> statements(policy).stream().map(s -> meaning(s)).collect(Collectors.toSet());
-        return meanings.apply(one).equals(meanings.apply(other));
+        return meanings(one).equals(meanings(other));
     }
 
-    /** One form for all spellings: sets for lists and single values, text for numbers and booleans, account ids for root ARNs, {"AWS": "*"} for "*". */
+    private static Set<Object> meanings(JsonNode policy) {
+        return statements(policy).stream().map(statement -> meaning(statement)).collect(Collectors.toSet());
+    }
+
+    /**
+     * One form for all spellings: sets for lists and single values, text for numbers and booleans, account ids for root
+     * ARNs, {"AWS": "*"} for "*".
+     */
     static Object meaning(JsonNode node) {
-        if (node.isObject()) {
-            var members = new TreeMap<String, Object>();
-            node.properties().forEach(e -> {
-                var everybody = e.getKey().endsWith("Principal") && e.getValue().asText().equals("*");
-                members.put(e.getKey(), everybody ? Map.of("AWS", Set.of("*")) : meaning(e.getValue()));
-            });
-            return members;
+        if (!node.isObject()) {
+            var values = node.isArray() ? node.valueStream() : Stream.of(node);
+            return values.map(value -> value.asText().replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
+                    .collect(Collectors.toSet());
         }
-        var values = node.isArray() ? node.valueStream() : Stream.of(node);
-        return values.map(v -> v.asText().replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1")).collect(Collectors.toSet());
+        var members = new TreeMap<String, Object>();
+        node.properties().forEach(member -> {
+            var isEveryone = member.getKey().endsWith("Principal") && member.getValue().asText().equals("*");
+            members.put(member.getKey(), isEveryone ? Map.of("AWS", Set.of("*")) : meaning(member.getValue()));
+        });
+        return members;
     }
 
-    // ----
-
-    public static void main(String[] args) {
-        System.exit(new CreateKmsKey().commandLine().execute(args));
-    }
+    //endregion
 }

@@ -7,31 +7,35 @@
 //DEPS software.amazon.awssdk:sts
 //DEPS software.amazon.awssdk:sso
 //DEPS software.amazon.awssdk:ssooidc
+//DEPS software.amazon.awssdk:signin
 //DEPS software.amazon.awssdk:url-connection-client
 //DEPS org.eclipse.jgit:org.eclipse.jgit:7.8.1.202611041320-r
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
 //DEPS info.picocli:picocli:4.7.7
 //DEPS org.slf4j:slf4j-nop:2.0.17
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:-UsePerfData -Djdk.console=java.base
-//RUNTIME_OPTIONS -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=10000 -XX:Tier4CompileThreshold=100000 -XX:Tier4BackEdgeThreshold=400000
+//RUNTIME_OPTIONS -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=10000
+//RUNTIME_OPTIONS -XX:Tier4CompileThreshold=100000 -XX:Tier4BackEdgeThreshold=400000
 
+import com.fasterxml.jackson.annotation.*;
 import com.fasterxml.jackson.core.JsonPointer;
 import com.fasterxml.jackson.databind.*;
-import com.fasterxml.jackson.databind.node.*;
 import java.io.*;
 import java.net.*;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.*;
 import java.security.*;
+import java.security.cert.*;
 import java.time.*;
 import java.time.format.DateTimeFormatter;
 import java.util.*;
 import java.util.concurrent.*;
-import java.util.concurrent.atomic.*;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.*;
-import java.util.regex.*;
+import java.util.regex.Pattern;
 import java.util.stream.*;
 import java.util.zip.GZIPInputStream;
+import javax.net.ssl.*;
 import javax.xml.stream.XMLStreamException;
 import org.eclipse.jgit.errors.*;
 import org.eclipse.jgit.lib.*;
@@ -51,283 +55,389 @@ import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
 import software.amazon.awssdk.core.checksums.ResponseChecksumValidation;
 import software.amazon.awssdk.core.exception.*;
 import software.amazon.awssdk.core.interceptor.*;
-import software.amazon.awssdk.http.SdkHttpRequest;
+import software.amazon.awssdk.http.*;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
+import software.amazon.awssdk.profiles.*;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.regions.providers.DefaultAwsRegionProviderChain;
 import software.amazon.awssdk.retries.api.RetryStrategy;
 import software.amazon.awssdk.services.codecommit.CodeCommitClient;
 import software.amazon.awssdk.services.codecommit.model.CodeCommitException;
 import software.amazon.awssdk.services.s3.S3Client;
-import software.amazon.awssdk.services.s3.model.*;
+import software.amazon.awssdk.services.s3.model.ChecksumMode;
+import software.amazon.awssdk.services.s3.model.ChecksumType;
+import software.amazon.awssdk.services.s3.model.ExpirationStatus;
+import software.amazon.awssdk.services.s3.model.HeadObjectResponse;
+import software.amazon.awssdk.services.s3.model.LifecycleRule;
+import software.amazon.awssdk.services.s3.model.LifecycleRuleAndOperator;
+import software.amazon.awssdk.services.s3.model.LifecycleRuleFilter;
+import software.amazon.awssdk.services.s3.model.NoSuchKeyException;
+import software.amazon.awssdk.services.s3.model.S3Exception;
+import software.amazon.awssdk.services.s3.model.S3Object;
 import software.amazon.awssdk.services.sts.StsClient;
+import software.amazon.awssdk.utils.AttributeMap;
 
 /**
- * Proves that the backups of backup-to-s3 can be restored, for the newest restore point of every repository or for all of them, and that
- * there are backups of every repository. Needs only a reader's access to the bucket.
+ * Proves that the backups of backup-to-s3 can be restored, for the newest restore point of every repository or for all
+ * of them, and that there are backups of every repository. Needs only a reader's access to the bucket.
  *
- * <p>Always: each manifest is read, each object that it names is there, as long as it says and with the CRC32 it says, by the checksum that S3
- * keeps, without a download. With {@code --deep} every bundle is downloaded, compared with its SHA-256, indexed, and every object is reached
- * from every ref, so that nothing is missing and nothing is damaged; {@code git fsck --strict} is asked too if git is there. Nobody needs to
- * know Git for the findings:
- * <ul>
- * <li>missing-object, size, checksum: an object that a restore point needs is gone or is not the one that was written
- * <li>unreadable, format, manifest: a document or bundle that is damaged, of a later version, or contradicts itself or its place
- * <li>not-connected, refs: an object that a ref leads to is in no bundle; a bundle's refs are not those of its manifest
- * <li>stale: no run of the last {@code --max-age} saved the repository or found it unchanged; a quiet repository is not stale, a dead job is
- * <li>missing: in CodeCommit, but without a restore point; vanished: backed up, but no longer in CodeCommit, and when its backup expires
- * <li>orphan: an object older than a day that no manifest names, such as a killed run leaves; nothing depends on it
- * </ul>
+ * <p>Always: each manifest is read, and each object that it names must have the size and the CRC32 that were written,
+ * by what S3 keeps, without a download. With {@code --deep} every bundle is downloaded, compared with its SHA-256 and
+ * indexed, and every object is reached from every ref, so that nothing is missing and nothing is damaged; {@code git
+ * fsck --strict} is asked too if git is there. What is wrong is a finding of one of the kinds that {@link Kind} lists.
  *
- * <p>Changes nothing in AWS. A second run does the same again. Local disk is used by {@code --deep} only, for as many repositories as
- * {@code --jobs} says, and given back also when interrupted.
+ * <p>Changes nothing in AWS. A second run does the same again. Local disk is used by {@code --deep} only, for as many
+ * repositories as {@code --jobs} says, and given back also when interrupted.
  *
  * <p>IAM actions:
  * <ul>
  * <li>s3:ListBucket, s3:GetObject, and kms:Decrypt on the bucket's key if it has one
- * <li>codecommit:ListRepositories (on *) to find missing and vanished repositories; where it is denied that is said and left out
- * <li>s3:GetLifecycleConfiguration to say when the backup of a vanished repository expires; where it is denied that is said
+ * <li>codecommit:ListRepositories (on *) to find missing and vanished repositories; where it is denied that is said and
+ * left out
+ * <li>s3:GetLifecycleConfiguration to say when the backup of a vanished repository expires; where it is denied that is
+ * said
  * </ul>
  */
-@Command(name = "verify-backups", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true, sortOptions = false,
-        description = "Proves that backups in S3 are complete and restorable, and finds stale, missing and vanished repositories.",
+@Command(name = "verify-backups", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true,
+        sortOptions = false,
+        description = "Proves that backups in S3 are complete and restorable, "
+                + "and finds stale, missing and vanished repositories.",
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage", "3:partly done: some repositories could not be checked, the others are complete",
+        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage",
+                "3:partly done: some repositories could not be checked, the others are complete",
                 "4:findings: all were checked, and some backups are not as they should be", "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
         footer = {"  verify-backups --bucket my-backups --expected-bucket-owner 444455556666",
                 "  verify-backups --bucket my-backups --repository-names 'team-*' --all --deep"})
 class VerifyBackups implements Callable<Integer> {
-    @Option(names = "--bucket", required = true, paramLabel = "NAME", description = "The bucket for the backups, in any Region and account.")
-    String bucket;
-
-    @Option(names = "--prefix", paramLabel = "PREFIX", defaultValue = "projects/codecommit-backup",
-            description = "What the objects' keys begin with. Default: ${DEFAULT-VALUE}.")
-    String prefix;
-
-    @Option(names = "--account", paramLabel = "ACCOUNT", description = "Account whose repositories were backed up. Default: that of the credentials.")
+    @Option(names = "--account", paramLabel = "ACCOUNT",
+            description = "Account whose repositories were backed up. Default: that of the credentials.")
     String account;
 
     @Option(names = "--repository-names", paramLabel = "GLOB", arity = "1..*",
             description = "Repositories to verify, by name or with * and ?. Default: all of the Region.")
     List<String> repositoryNames = List.of("*");
 
-    @Option(names = "--exclude", paramLabel = "GLOB", arity = "1..*", description = "Repositories to leave out, by name or with * and ?.")
-    List<String> exclude = List.of();
-
     @Option(names = "--all", description = "Every restore point. Default: the newest one of each repository.")
     boolean all;
 
-    @Option(names = "--deep", description = "Downloads the bundles and follows every ref to its last object. Needs as much disk as the bundles of --jobs "
-            + "repositories (in Java's temporary directory: JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=DIR), and some 500 MB of memory for each million of objects.")
+    @Option(names = "--deep",
+            description = "Downloads the bundles and follows every ref to its last object. Needs as much disk as the "
+                    + "bundles of --jobs repositories (in Java's temporary directory: "
+                    + "JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=DIR), and some 500 MB of memory for each million of objects.")
     boolean deep;
 
     @Option(names = "--max-age", paramLabel = "TIME", defaultValue = "26h",
-            description = "How long ago a run must have saved a repository or found it unchanged, in minutes, hours or days. Default: ${DEFAULT-VALUE}.")
+            description = "How long ago a run must have saved a repository or found it unchanged, in minutes, hours or "
+                    + "days. Default: ${DEFAULT-VALUE}.")
     String maxAge;
 
-    @Option(names = "--no-codecommit", description = "Does not ask CodeCommit for missing and vanished repositories.")
+    @Option(names = "--no-codecommit",
+            description = "Does not ask CodeCommit for missing and vanished repositories.")
     boolean noCodecommit;
 
     @Option(names = "--expire-after-days", paramLabel = "DAYS",
-            description = "When objects expire, to say until when a vanished repository can be restored. Default: by the bucket's lifecycle rules.")
+            description = "When objects expire, to say until when a vanished repository can be restored. Default: by "
+                    + "the bucket's lifecycle rules.")
     Integer expireAfterDays;
 
-    @Option(names = "--jobs", paramLabel = "N", defaultValue = "4", description = "Repositories at a time. Default: ${DEFAULT-VALUE}.")
-    int jobs;
+    /**
+     * The printed document.
+     *
+     * @param status incomplete if some repositories could not be checked
+     * @param account whose repositories were backed up
+     * @param codecommit whether the backups were compared with CodeCommit's repositories, or why not
+     */
+    record Result(String status, String account, String region, String bucket, String prefix, boolean deep,
+            String codecommit, Totals totals, Collection<VerifiedRepository> repositories,
+            Collection<Finding> findings) {}
 
-    @Option(names = "--expected-bucket-owner", paramLabel = "ACCOUNT", description = "Account that the bucket must belong to.")
-    String expectedBucketOwner;
+    /** @param downloaded in bytes, as are the bytes that S3 has */
+    record Totals(long verified, long findings, long failed, long restorePoints, long objects, long bytes,
+            long downloaded, double seconds) {}
 
-    /** The keys in a repository's directory; the stem tells for which manifest the object was written. */
-    static final Pattern KEY = Pattern.compile("(?<stem>.*/\\d{8}T\\d{9}Z-\\w+)\\.(?<kind>manifest|full|incr|pull-requests)\\.(json\\.gz|bundle)");
-    /** What Java says when this machine's disk is to blame. */
-    static final Pattern LOCAL = Pattern.compile("(No space left on device|Disk quota exceeded|File too large|Input/output error|Read-only file system).*");
-    /** A younger object may belong to a run that has not written its manifest yet. */
-    static final Duration ORPHAN_AGE = Duration.ofDays(1);
-
-    Instant now = Instant.now();
-    S3Client s3;
-    /** Ids of CodeCommit's repositories by name; null if it was not asked. */
-    Map<String, String> live;
-    String codecommit = "compared";
-    /** Keys of the run records that are young enough, and not read yet, newest first. */
-    final Deque<String> runs = new ArrayDeque<>();
-    /** By repository, what the newest run says of it, and the newest one that saved it or found it unchanged. */
-    final Map<String, JsonNode> lastRun = new HashMap<>();
-    final Map<String, JsonNode> lastGoodRun = new HashMap<>();
-    /** By repository, kind and key. */
-    final ConcurrentSkipListMap<String, ObjectNode> findings = new ConcurrentSkipListMap<>();
-    final Map<String, ObjectNode> outcomes = new ConcurrentSkipListMap<>();
-    final Map<String, Gone> gone = new ConcurrentSkipListMap<>();
-    final AtomicLong downloaded = new AtomicLong();
-    final long started = System.nanoTime();
-    boolean terminal = System.console() != null;
-    final Set<Process> children = ConcurrentHashMap.newKeySet();
-    String gitCommand = "git";
-    boolean withoutGit;
-    Path temporary;
-    volatile boolean stopping;
-
-    /** A restore point. */
-    record Point(String key, JsonNode manifest) {
-        List<JsonNode> bundles() {
-            return manifest.path("chain").valueStream().toList();
+    /**
+     * @param newest the time of the newest restore point that can be used
+     * @param restorePoints how many were verified
+     * @param damaged how many restore points cannot be restored
+     */
+    record VerifiedRepository(String repositoryName, Outcome status, String error, String newest, int restorePoints,
+            int damaged, int objects, long bytes, double seconds) {
+        /** In CodeCommit, and not in the bucket. */
+        static VerifiedRepository missing(String repositoryName) {
+            return new VerifiedRepository(repositoryName, Outcome.FINDINGS, null, null, 0, 0, 0, 0, 0);
         }
 
-        /** The bundles, then the pull requests. */
-        List<JsonNode> objects() {
-            return Stream.concat(bundles().stream(), manifest.path("pullRequests").valueStream()).toList();
-        }
-
-        /** The bundles, a line each. */
-        String chain() {
-            return bundles().stream().map(VerifyBackups::line).collect(Collectors.joining());
-        }
-
-        Map<String, String> refs() {
-            return manifest.path("refs").properties().stream().collect(Collectors.toMap(Map.Entry::getKey, ref -> ref.getValue().asText()));
-        }
-
-        /** "" if there is none. */
-        String head() {
-            return manifest.path("head").asText("");
-        }
-
-        String time() {
-            return manifest.path("time").asText();
+        VerifiedRepository withFindings() {
+            return new VerifiedRepository(repositoryName, Outcome.FINDINGS, error, newest, restorePoints, damaged,
+                    objects, bytes, seconds);
         }
     }
 
-    /** The newest restore point of a repository that was not in CodeCommit, and what it needs most: its full bundle. */
-    record Gone(Point newest, S3Object full) { }
+    enum Outcome {
+        VERIFIED, FINDINGS, FAILED;
 
-    /** Something is wrong with what is stored, whoever reads it. */
-    static class Damage extends Exception {
-        final String kind;
-        final String key;
-
-        Damage(String kind, String key, String message) {
-            super(message);
-            this.kind = kind;
-            this.key = key;
+        @JsonValue
+        @Override
+        public String toString() {
+            return printed(this);
         }
+    }
+
+    /**
+     * Something that is not as it should be.
+     *
+     * @param repositoryName null of a run record or what else belongs to no repository
+     * @param key of the object that it is about; null if there is none
+     * @param expires the day on which the last backup of a vanished repository expires
+     */
+    record Finding(@JsonInclude String repositoryName, Kind kind, @JsonInclude String key, String message,
+            String expires) {}
+
+    enum Kind {
+        /** An object that a restore point needs is gone. */
+        MISSING_OBJECT,
+        /** An object has another size than was written. */
+        SIZE,
+        /** An object has another checksum than was written. */
+        CHECKSUM,
+        /** A document or bundle is what was written, as far as that is known, and cannot be read. */
+        UNREADABLE,
+        /** A document is of a later version. */
+        FORMAT,
+        /** A manifest contradicts itself or its place. */
+        MANIFEST,
+        /** An object that a ref leads to is in no bundle. */
+        NOT_CONNECTED,
+        /** The refs of a bundle are not those of its manifest. */
+        REFS,
+        /** No run of late saved the repository or found it unchanged: a quiet one is not stale, a dead job is. */
+        STALE,
+        /** The repository is in CodeCommit, but without a restore point. */
+        MISSING,
+        /** The repository is backed up, but no longer in CodeCommit. */
+        VANISHED,
+        /** An object that no manifest names, such as a killed run leaves; nothing depends on it. */
+        ORPHAN;
+
+        @JsonValue
+        @Override
+        public String toString() {
+            return printed(this);
+        }
+    }
+
+    static String printed(Enum<?> constant) {
+        return constant.name().toLowerCase(Locale.ROOT).replace('_', '-');
+    }
+
+    /** The keys in a repository's directory; the stem tells for which manifest the object was written. */
+    static final Pattern KEY = Pattern.compile("(?<stem>.*/\\d{8}T\\d{9}Z-\\w+)"
+            + "\\.(?<kind>manifest|full|incr|pull-requests)\\.(json\\.gz|bundle)");
+    /** What Java says when this machine's disk is to blame, which it tells by text alone. */
+    static final Pattern DISK_ERROR = Pattern.compile(
+            "(No space left on device|Disk quota exceeded|File too large|Input/output error|Read-only file system).*");
+    /** Lines of git fsck about an object that breaks Git's rules, and is as it was pushed. */
+    static final Pattern MALFORMED = Pattern.compile("(error|warning) in (commit|tree|blob|tag) [0-9a-f]{40}: .*");
+    /** A younger object may belong to a run that has not written its manifest yet. */
+    static final Duration ORPHAN_AGE = Duration.ofDays(1);
+
+    /** How long files may come up again in the temporary directory when interrupted. */
+    Duration removalPatience = Duration.ofSeconds(30);
+    Instant now = Instant.now();
+    String gitCommand = "git";
+    /** Whether git is left out, or was found to be missing. */
+    volatile boolean withoutGit;
+
+    S3Client s3;
+    /** CodeCommit's repositories, ids by name; null if they are not compared. */
+    Map<String, String> live;
+    String codecommit = "compared";
+    final RunRecords runRecords = new RunRecords();
+    /** By repository, kind and key. */
+    final ConcurrentSkipListMap<String, Finding> findings = new ConcurrentSkipListMap<>();
+    final Map<String, VerifiedRepository> verified = new ConcurrentSkipListMap<>();
+    final Map<String, Gone> gone = new ConcurrentSkipListMap<>();
+    final AtomicLong downloaded = new AtomicLong();
+    final long started = System.nanoTime();
+
+    final Set<Process> children = ConcurrentHashMap.newKeySet();
+    /** Holds the scratch repositories; null if there was none yet. */
+    Path temporary;
+    volatile boolean stopping;
+
+    public static void main(String[] args) {
+        System.exit(new VerifyBackups().commandLine().execute(args));
     }
 
     @Override
     public Integer call() throws Exception {
         checkOptions();
-        if (account == null) account = identity().account();
+        connect();
+        if (account == null) {
+            account = caller.account();
+        }
         s3 = s3();
         var hook = new Thread(this::stop);
         Runtime.getRuntime().addShutdownHook(hook);
         try {
-            live = repositories();
-            subject = "s3://" + bucket + "/" + prefix + "/" + account;
-            var records = prefix + "/" + account + "/runs/" + region() + "/";
-            var oldest = now.minus(duration(maxAge));
-            list(records, records + TIME.format(oldest)).forEach(object -> runs.addFirst(object.key()));
+            live = liveRepositories();
             verifyAll();
-            missing();
-            vanished();
+            findMissing();
+            findVanished();
         } finally {
             if (!stopping) {
                 Runtime.getRuntime().removeShutdownHook(hook);
                 stop();
             }
         }
-        return summary();
+        return report();
     }
 
     void checkOptions() {
         checkBucket();
-        if (account != null) check("--account", account, "\\d{12}", "an account id of 12 digits, such as 111122223333");
+        if (account != null) {
+            checkAccount("--account", account);
+        }
         checkSelection();
-        check("--max-age", maxAge, "[1-9]\\d{0,4}[mhd]", "a number and m, h or d for minutes, hours or days, such as 26h");
-        if (expireAfterDays != null) check("--expire-after-days", String.valueOf(expireAfterDays), "[1-9]\\d{0,4}", "1 to 99999 days, such as 365");
+        check("--max-age", maxAge, "[1-9]\\d{0,4}[mhd]",
+                "a number and m, h or d for minutes, hours or days, such as 26h");
+        if (expireAfterDays != null) {
+            check("--expire-after-days", String.valueOf(expireAfterDays), "[1-9]\\d{0,4}",
+                    "1 to 99999 days, such as 365");
+        }
     }
 
-    // 1. What there should be
-
     /** CodeCommit's repositories, ids by name; null where it may not or need not be asked. */
-    Map<String, String> repositories() {
-        if (noCodecommit) return notCompared("--no-codecommit");
-        if (!account.equals(identity().account())) return notCompared("the credentials are of account " + identity().account() + ", the backups of " + account);
-        subject = "list of repositories";
+    Map<String, String> liveRepositories() {
+        if (noCodecommit) {
+            codecommit = "not compared: --no-codecommit";
+            return null;
+        }
+        if (!account.equals(caller.account())) {
+            return notCompared(
+                    "the credentials are of account " + caller.account() + ", the backups of " + account);
+        }
         try (var client = client(CodeCommitClient.builder())) {
-            var ids = new TreeMap<String, String>();
-            for (var repository : client.listRepositoriesPaginator(r -> { }).repositories()) ids.put(repository.repositoryName(), repository.repositoryId());
-            return ids;
+            return client.listRepositoriesPaginator().repositories().stream()
+                    .collect(Collectors.toMap(r -> r.repositoryName(), r -> r.repositoryId(), (a, b) -> b,
+                            TreeMap::new));
         } catch (CodeCommitException e) {
-            if (e.awsErrorDetails() == null || !"AccessDeniedException".equals(e.awsErrorDetails().errorCode())) throw e;
+            if (isCutShort(e) || !e.awsErrorDetails().errorCode().equals("AccessDeniedException")) {
+                throw new Failure("list of repositories: " + reason(e), e);
+            }
             return notCompared(reason(e));
         }
     }
 
     Map<String, String> notCompared(String why) {
         codecommit = "not compared: " + why;
-        if (!noCodecommit) note("missing and vanished repositories are not looked for: " + why);
+        note("missing and vanished repositories are not looked for: " + why);
         return null;
     }
 
-    /** The newest entry of a run that saved the repository or found it unchanged. Older records are read as long as the newer ones do not have it. */
-    synchronized JsonNode goodRun(String name) throws Exception {
-        while (!lastGoodRun.containsKey(name) && !runs.isEmpty()) {
-            try {
-                for (var entry : document(runs.peek()).path("repositories").properties()) {
-                    lastRun.putIfAbsent(entry.getKey(), entry.getValue());
-                    if (entry.getValue().path("outcome").asText().matches("saved|unchanged")) lastGoodRun.putIfAbsent(entry.getKey(), entry.getValue());
-                }
-            } catch (Damage e) {
-                find("", e.kind, e.key, e.getMessage());
-            }
-            runs.remove();
+    /** The part of a run record that is about one repository. */
+    record RunEntry(String outcome, String manifest) {
+        boolean isGood() {
+            return outcome.equals("saved") || outcome.equals("unchanged");
         }
-        return lastGoodRun.get(name);
     }
 
-    boolean wanted(String name) {
-        return fits(name, repositoryNames) && !fits(name, exclude);
+    /** What the runs of the last --max-age say. Older records are read only for what the newer ones do not tell. */
+    class RunRecords {
+        /** Keys of the records that are not read yet, newest first. */
+        private final Deque<String> unread = new ArrayDeque<>();
+        private final Map<String, RunEntry> lastEntries = new HashMap<>();
+        private final Map<String, RunEntry> lastGoodEntries = new HashMap<>();
+
+        void list() {
+            var directory = prefix + "/" + account + "/runs/" + region() + "/";
+            var oldest = now.minus(duration(maxAge));
+            listed(directory, directory + KEY_TIME.format(oldest)).forEach(object -> unread.addFirst(object.key()));
+        }
+
+        /** The newest entry of a run that saved the repository or found it unchanged; null if there is none. */
+        synchronized RunEntry lastGood(String repositoryName) throws Exception {
+            while (!lastGoodEntries.containsKey(repositoryName) && !unread.isEmpty()) {
+                try {
+                    read(unread.peek());
+                } catch (Damage e) {
+                    find("", e.kind, e.key, e.getMessage());
+                }
+                unread.remove();
+            }
+            return lastGoodEntries.get(repositoryName);
+        }
+
+        private void read(String key) throws Exception {
+            for (var repository : document(key).path("repositories").properties()) {
+                var entry = new RunEntry(repository.getValue().path("outcome").asText(),
+                        repository.getValue().path("manifest").asText(null));
+                lastEntries.putIfAbsent(repository.getKey(), entry);
+                if (entry.isGood()) {
+                    lastGoodEntries.putIfAbsent(repository.getKey(), entry);
+                }
+            }
+        }
+
+        /** What a finding adds about a repository of which the last run has no success. */
+        synchronized String lastOutcome(String repositoryName) {
+            var entry = lastEntries.get(repositoryName);
+            return entry == null ? "" : ", and the last run says: " + entry.outcome;
+        }
     }
 
-    // 2. What there is
-
-    Stream<S3Object> list(String beginning, String after) {
-        return s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(beginning).startAfter(after))
-                .contents().stream();
+    Iterable<S3Object> listed(String beginning, String after) {
+        return s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(beginning).startAfter(after)).contents();
     }
 
-    /** One listing of everything. It waits for the workers, who verify each repository as soon as it is listed: memory does not grow with the bucket. */
     void verifyAll() throws InterruptedException {
-        var root = prefix + "/" + account + "/" + region() + "/";
         var workers = Executors.newFixedThreadPool(jobs, VerifyBackups::daemon);
         try {
-            var places = new Semaphore(2 * jobs);
-            Backup backup = null;
-            for (var objects = list(root + beginning(), null).iterator(); objects.hasNext(); ) {
-                var object = objects.next();
-                var path = object.key().substring(root.length());
-                var name = path.substring(0, Math.max(0, path.indexOf('/')));
-                if (!(name.isEmpty() ? repositoryNames.contains("*") : wanted(name))) continue;
-                if (object.size() == 0 && path.endsWith("/")) continue; // a "folder" of the console's
-                if (backup == null || !name.equals(backup.name)) {
-                    submit(backup, workers, places);
-                    backup = new Backup(name);
-                }
-                backup.objects.put(object.key(), object);
-            }
-            submit(backup, workers, places);
+            runRecords.list();
+            submitAll(workers);
             workers.shutdown();
             workers.awaitTermination(Long.MAX_VALUE, TimeUnit.DAYS);
+        } catch (SdkException e) {
+            throw new Failure("s3://" + bucket + "/" + prefix + "/" + account + ": " + reason(e), e);
         } finally {
             workers.shutdownNow();
         }
-        if (outcomes.isEmpty() && live == null)
-            throw new Failure("nothing is backed up in " + region() + "; see to --prefix, --account, --region and --repository-names");
+        if (verified.isEmpty() && live == null) {
+            throw new Failure("nothing is backed up in " + region()
+                    + "; check --prefix, --account, --region and --repository-names");
+        }
+    }
+
+    /**
+     * Lists everything once, and hands over each repository as soon as it is listed. It waits for the workers, so that
+     * memory does not grow with the bucket.
+     */
+    void submitAll(Executor workers) throws InterruptedException {
+        var root = prefix + "/" + account + "/" + region() + "/";
+        var places = new Semaphore(2 * jobs);
+        Backup backup = null;
+        for (var object : listed(root + commonBeginning(), null)) {
+            var path = object.key().substring(root.length());
+            var name = path.substring(0, Math.max(0, path.indexOf('/')));
+            var isWanted = name.isEmpty() ? repositoryNames.contains("*") : isWanted(name);
+            var isFolderOfTheConsole = object.size() == 0 && path.endsWith("/");
+            if (!isWanted || isFolderOfTheConsole) {
+                continue;
+            }
+            if (backup == null || !name.equals(backup.name)) {
+                submit(backup, workers, places);
+                backup = new Backup(name);
+            }
+            backup.objects.put(object.key(), object);
+        }
+        submit(backup, workers, places);
     }
 
     void submit(Backup backup, Executor workers, Semaphore places) throws InterruptedException {
-        if (backup == null) return;
+        if (backup == null) {
+            return;
+        }
         places.acquire();
         workers.execute(() -> {
             backup.check();
@@ -335,237 +445,418 @@ class VerifyBackups implements Callable<Integer> {
         });
     }
 
+    boolean isWanted(String name) {
+        return matchesAny(repositoryNames, name) && !matchesAny(exclude, name);
+    }
+
     /** What the directories of all wanted names begin with. */
-    String beginning() {
+    String commonBeginning() {
         var common = repositoryNames.get(0) + "/";
-        for (var glob : repositoryNames) while (!(glob + "/").split("[*?]", 2)[0].startsWith(common)) common = common.substring(0, common.length() - 1);
+        for (var glob : repositoryNames) {
+            var fixed = (glob + "/").split("[*?]", 2)[0];
+            while (!fixed.startsWith(common)) {
+                common = common.substring(0, common.length() - 1);
+            }
+        }
         return common;
     }
 
-    /** What S3 has of one repository. */
+    /** An object that a manifest names, as it was written. */
+    record StoredObject(String key, String kind, long size, String sha256, String crc32) {
+        static StoredObject of(JsonNode object) {
+            return new StoredObject(object.path("key").asText(), object.path("kind").asText("pull-requests"),
+                    object.path("size").asLong(), object.path("sha256").asText(), object.path("crc32").asText());
+        }
+
+        boolean isBundle() {
+            return !kind.equals("pull-requests");
+        }
+
+        /** Tells it from all others, and ends. */
+        String line() {
+            return key + " " + sha256 + "\n";
+        }
+    }
+
+    /**
+     * A restore point.
+     *
+     * @param key of its manifest
+     * @param head the ref or, if it is detached, the commit that HEAD names; "" if none
+     */
+    record Point(String key, String time, String repositoryId, String head, Map<String, String> refs,
+            List<StoredObject> bundles, List<StoredObject> pullRequests) {
+        static Point of(String key, JsonNode manifest) {
+            var refs = manifest.path("refs").properties().stream()
+                    .collect(Collectors.toMap(Map.Entry::getKey, ref -> ref.getValue().asText()));
+            return new Point(key, manifest.path("time").asText(), manifest.at("/repository/repositoryId").asText(),
+                    manifest.path("head").asText(""), refs,
+                    manifest.path("chain").valueStream().map(StoredObject::of).toList(),
+                    manifest.path("pullRequests").valueStream().map(StoredObject::of).toList());
+        }
+
+        List<StoredObject> objects() {
+            return Stream.concat(bundles.stream(), pullRequests.stream()).toList();
+        }
+
+        Stream<String> keys() {
+            return objects().stream().map(StoredObject::key);
+        }
+
+        /** Begins as that of any restore point whose bundles are the first of these. */
+        String chain() {
+            return bundles.stream().map(StoredObject::line).collect(Collectors.joining());
+        }
+
+        boolean isDetached() {
+            return ObjectId.isId(head);
+        }
+    }
+
+    /** The newest restore point of a repository that was not in CodeCommit, and its full bundle. */
+    record Gone(Point newest, S3Object full) {}
+
+    /** Something is wrong with what is stored, whoever reads it. */
+    static class Damage extends Exception {
+        final Kind kind;
+        final String key;
+
+        Damage(Kind kind, String key, String message) {
+            super(message);
+            this.kind = kind;
+            this.key = key;
+        }
+    }
+
+    /** What S3 has of one repository; "" stands for what lies beside their directories. */
     class Backup {
         final String name;
         final TreeMap<String, S3Object> objects = new TreeMap<>();
         /** The restore points to verify, newest first. */
         final List<Point> points = new ArrayList<>();
-        final TreeSet<String> unread = new TreeSet<>();
-        final Set<String> damaged = new HashSet<>();
+        final TreeSet<String> unreadManifests = new TreeSet<>();
+        /** The manifests of restore points that cannot be restored. */
+        final Set<String> damagedManifests = new HashSet<>();
+        /** What S3 says of an object; null if it is not there. */
         final Map<String, HeadObjectResponse> heads = new HashMap<>();
-        /** What turned out to be damaged, by line of a chain, so that it is not read again for the next restore point. */
-        final Map<String, Damage> bad = new HashMap<>();
-        boolean unreadable;
+        /** By line: what turned out to be damaged, so that it is not read again for the next restore point. */
+        final Map<String, Damage> damagedObjects = new HashMap<>();
+        /** Whether there is a manifest of which it is not known what it names. */
+        boolean hasUnreadableManifest;
 
         Backup(String name) {
             this.name = name;
         }
 
+        /** Verifies it; whatever fails is a failure of this repository alone. */
         void check() {
             var start = System.nanoTime();
-            var shown = JSON.createObjectNode().put("repositoryName", name);
+            Outcome outcome;
+            String error = null;
             try {
                 verify();
-                shown.put("status", found(name) ? "findings" : "verified");
+                outcome = hasFindings(name) ? Outcome.FINDINGS : Outcome.VERIFIED;
             } catch (Exception | Error e) {
-                if (stopping) return;
-                var reason = !(e instanceof OutOfMemoryError) ? reason(e)
-                        : "out of memory: give fewer --jobs, or Java more of it, such as JAVA_TOOL_OPTIONS=-Xmx4g";
-                tell(name + ": " + reason);
-                if (verbose) e.printStackTrace(spec.commandLine().getErr());
-                shown.put("status", "failed").put("error", reason);
+                if (stopping) {
+                    return;
+                }
+                outcome = Outcome.FAILED;
+                error = e instanceof OutOfMemoryError
+                        ? "out of memory: use fewer --jobs, or more memory, such as JAVA_TOOL_OPTIONS=-Xmx4g"
+                        : reason(e);
+                tell(name + ": " + error);
+                if (verbose) {
+                    e.printStackTrace(spec.commandLine().getErr());
+                }
             }
-            if (!points.isEmpty()) shown.put("newest", points.get(0).time());
-            var bytes = heads.values().stream().filter(Objects::nonNull).mapToLong(HeadObjectResponse::contentLength).sum();
-            shown.put("restorePoints", points.size()).put("damaged", damaged.size()).put("objects", heads.size()).put("bytes", bytes)
-                    .put("seconds", seconds(start));
-            if (!name.isEmpty()) report(name, shown);
+            if (!name.isEmpty()) {
+                var bytes = heads.values().stream().filter(Objects::nonNull)
+                        .mapToLong(HeadObjectResponse::contentLength).sum();
+                report(new VerifiedRepository(name, outcome, error, points.isEmpty() ? null : points.get(0).time,
+                        points.size(), damagedManifests.size(), heads.size(), bytes, secondsSince(start)));
+            }
         }
 
         void verify() throws Exception {
-            for (var key : objects.keySet()) if (key.endsWith(MANIFEST)) unread.add(key);
-            while (!unread.isEmpty() && (all || points.isEmpty())) points.addAll(read());
-            for (var point : points) compare(point);
-            if (deep) deep();
-            orphans();
-            if (points.isEmpty()) return;
-            var newest = points.get(0);
-            if (live != null && !live.containsKey(name)) {
-                var full = newest.objects().isEmpty() ? null : objects.get(key(newest.objects().get(0)));
-                gone.put(name, new Gone(newest, full == null ? objects.get(newest.key) : full));
-                return;
+            objects.keySet().stream().filter(key -> key.endsWith(MANIFEST)).forEach(unreadManifests::add);
+            while (!unreadManifests.isEmpty() && (all || points.isEmpty())) {
+                readNewest().ifPresent(points::add);
             }
-            if (live != null && !live.get(name).equals(newest.manifest.at("/repository/repositoryId").asText()))
-                find(name, "missing", null,
-                        "was deleted and created anew: what is backed up is another repository of this name, and this one has no restore point");
-            var run = goodRun(name);
-            if (run == null) find(name, "stale", null, "no run of the last " + maxAge + " saved it or found it unchanged; its newest restore point is of "
-                    + newest.time() + (lastRun.containsKey(name) ? ", and the last run says: " + lastRun.get(name).path("outcome").asText() : ""));
-            else if (run.has("manifest") && !objects.containsKey(run.get("manifest").asText()))
-                find(name, "missing-object", run.get("manifest").asText(), "the newest restore point, by the record of the run that wrote it, is not there");
+            points.forEach(this::compare);
+            if (deep) {
+                readObjects();
+            }
+            findOrphans();
+            if (!points.isEmpty()) {
+                findOutdated(points.get(0));
+            }
         }
 
-        /** The newest restore point that was not read yet. One that cannot be used is a finding, and the next older one takes its place. */
-        List<Point> read() throws Exception {
-            var key = unread.pollLast();
+        /** The newest restore point that was not read yet. If it cannot be used, the next older one takes its place. */
+        Optional<Point> readNewest() throws Exception {
+            var key = unreadManifests.pollLast();
             try {
-                var point = new Point(key, document(key));
-                var wrong = wrong(point);
-                if (wrong != null) throw new Damage("manifest", key, wrong);
-                return List.of(point);
+                var manifest = document(key);
+                var contradiction = contradiction(key, manifest);
+                if (contradiction != null) {
+                    throw new Damage(Kind.MANIFEST, key, contradiction);
+                }
+                return Optional.of(Point.of(key, manifest));
             } catch (Damage e) {
-                unreadable = true;
-                damaged.add(key);
+                hasUnreadableManifest = true;
+                damagedManifests.add(key);
                 find(name, e.kind, e.key, e.getMessage());
-                return List.of();
+                return Optional.empty();
             }
         }
 
         /** In what a manifest contradicts itself or its place; null if in nothing. */
-        String wrong(Point point) {
-            var manifest = point.manifest;
+        private String contradiction(String key, JsonNode manifest) {
             var arn = manifest.at("/repository/arn").asText();
-            var directory = point.key.substring(0, point.key.lastIndexOf('/') + 1);
-            if (!manifest.at("/repository/repositoryName").asText().equals(name) || !arn.endsWith(":codecommit:" + region() + ":" + account + ":" + name))
+            if (!manifest.at("/repository/repositoryName").asText().equals(name)
+                    || !arn.endsWith(":codecommit:" + region() + ":" + account + ":" + name)) {
                 return "is not this repository's: " + (arn.isEmpty() ? "names none" : arn);
-            try {
-                if (!point.key.startsWith(directory + TIME.format(Instant.parse(point.time())) + "-"))
-                    return "is of another time than its name says: " + point.time();
-            } catch (DateTimeException e) {
-                return "is of no time: '" + point.time() + "'";
             }
-            if (!manifest.path("objectFormat").asText("sha1").equals("sha1")) return "is for objects of the format " + manifest.path("objectFormat").asText();
-            if (!manifest.path("refs").isObject() || !manifest.path("chain").isArray()) return "has no refs or no chain";
-            for (var ref : point.refs().entrySet())
-                if (!isRef(ref.getKey()) || !ObjectId.isId(ref.getValue())) return "has the ref " + ref.getKey() + " at '" + ref.getValue() + "'";
-            if (!point.head().isEmpty() && !ObjectId.isId(point.head()) && !isRef(point.head())) return "has HEAD at '" + point.head() + "'";
-            if (point.bundles().isEmpty() && !point.refs().isEmpty()) return "has " + point.refs().size() + " refs and no bundle";
-            var bundles = 0;
-            for (var object : point.objects()) {
-                var key = key(object);
-                var named = KEY.matcher(key);
-                var expected = !object.has("kind") ? "pull-requests" : bundles++ == 0 ? "full" : "incr";
-                if (!key.startsWith(directory) || !named.matches() || key.indexOf('/', directory.length()) >= 0)
-                    return "names what is not this repository's: " + key;
-                if (!named.group("kind").equals(expected) || !object.path("kind").asText(expected).equals(expected))
-                    return "does not name a full bundle and increments: " + key;
-                if (named.group("stem").compareTo(stem(point.key)) > 0) return "names what is younger: " + key;
-                if (!object.path("size").isIntegralNumber() || !sha256(object).matches("[0-9a-f]{64}")) return "does not say size and SHA-256 of " + key;
+            var directory = key.substring(0, key.lastIndexOf('/') + 1);
+            var time = manifest.path("time").asText();
+            try {
+                if (!key.startsWith(directory + KEY_TIME.format(Instant.parse(time)) + "-")) {
+                    return "is of another time than its name says: " + time;
+                }
+            } catch (DateTimeException e) {
+                return "is of no time: '" + time + "'";
+            }
+            var format = manifest.path("objectFormat").asText("sha1");
+            if (!format.equals("sha1")) {
+                return "is for objects of the format " + format;
+            }
+            var refs = manifest.path("refs");
+            var chain = manifest.path("chain");
+            if (!refs.isObject() || !chain.isArray()) {
+                return "has no refs or no chain";
+            }
+            for (var ref : refs.properties()) {
+                if (!isRef(ref.getKey()) || !ObjectId.isId(ref.getValue().asText())) {
+                    return "has the ref " + ref.getKey() + " at '" + ref.getValue().asText() + "'";
+                }
+            }
+            var head = manifest.path("head").asText("");
+            if (!head.isEmpty() && !ObjectId.isId(head) && !isRef(head)) {
+                return "has HEAD at '" + head + "'";
+            }
+            if (chain.isEmpty() && !refs.isEmpty()) {
+                return "has " + refs.size() + " refs and no bundle";
+            }
+            return Stream.concat(IntStream.range(0, chain.size())
+                    .mapToObj(i -> contradiction(key, directory, chain.get(i), i == 0 ? "full" : "incr")),
+                    manifest.path("pullRequests").valueStream()
+                            .map(object -> contradiction(key, directory, object, "pull-requests")))
+                    .filter(Objects::nonNull).findFirst().orElse(null);
+        }
+
+        private String contradiction(String manifest, String directory, JsonNode node, String expectedKind) {
+            var object = StoredObject.of(node);
+            var parts = KEY.matcher(object.key);
+            var isHere = object.key.startsWith(directory) && object.key.indexOf('/', directory.length()) < 0;
+            if (!isHere || !parts.matches()) {
+                return "names what is not this repository's: " + object.key;
+            }
+            if (!object.kind.equals(expectedKind) || !parts.group("kind").equals(expectedKind)) {
+                return "does not name a full bundle and increments: " + object.key;
+            }
+            if (parts.group("stem").compareTo(stem(manifest)) > 0) {
+                return "names what is younger: " + object.key;
+            }
+            if (!node.path("size").isIntegralNumber() || !object.sha256.matches("[0-9a-f]{64}")) {
+                return "does not say size and SHA-256 of " + object.key;
             }
             return null;
         }
 
-        boolean isRef(String text) {
+        private boolean isRef(String text) {
             return text.startsWith("refs/") && Repository.isValidRefName(text);
         }
 
-        void damage(Point point, String kind, String key, String message) {
-            damaged.add(point.key);
+        void findDamage(Point point, Kind kind, String key, String message) {
+            damagedManifests.add(point.key);
             find(name, kind, key, message);
         }
 
         /** Compares what S3 tells of a restore point's objects, without a download. */
         void compare(Point point) {
             for (var object : point.objects()) {
-                var key = key(object);
-                if (!heads.containsKey(key)) heads.put(key, head(key));
-                var head = heads.get(key);
-                var crc32 = object.path("crc32").asText();
-                if (head == null) damage(point, "missing-object", key, "is not there; the restore point of " + point.time() + " needs it");
-                else if (head.contentLength() != object.get("size").asLong())
-                    damage(point, "size", key, "is " + head.contentLength() + " bytes long; " + object.get("size") + " were written");
-                else if (crc32.isEmpty() || head.checksumCRC32() == null || head.checksumType() == ChecksumType.COMPOSITE) {
-                    if (!deep) tell(name + ": " + key + ": not compared, as S3 has no CRC32 of the whole object; --deep compares it");
-                } else if (!head.checksumCRC32().equals(crc32))
-                    damage(point, "checksum", key, "has the CRC32 " + head.checksumCRC32() + "; it was written with " + crc32);
+                if (!heads.containsKey(object.key)) {
+                    heads.put(object.key, head(object.key));
+                }
+                compare(point, object, heads.get(object.key));
             }
         }
 
-        /** Null if it is not there. */
-        HeadObjectResponse head(String key) {
-            try {
-                return s3.headObject(r -> r.bucket(bucket).key(key).checksumMode(ChecksumMode.ENABLED));
-            } catch (NoSuchKeyException e) {
-                return null;
-            } catch (S3Exception e) { // to HEAD, S3 answers without a message
-                var needs = e.statusCode() == 403 ? ": needs s3:GetObject, and kms:Decrypt on the bucket's key" : "";
-                throw new Failure(key + ": HTTP " + e.statusCode() + needs + " (request id " + e.requestId() + ")", e);
+        private void compare(Point point, StoredObject object, HeadObjectResponse head) {
+            if (head == null) {
+                findDamage(point, Kind.MISSING_OBJECT, object.key,
+                        "is not there; the restore point of " + point.time + " needs it");
+                return;
+            }
+            if (head.contentLength() != object.size) {
+                findDamage(point, Kind.SIZE, object.key,
+                        "is " + head.contentLength() + " bytes long; " + object.size + " were written");
+                return;
+            }
+            var isOfTheWhole = head.checksumCRC32() != null && head.checksumType() != ChecksumType.COMPOSITE;
+            if (object.crc32.isEmpty() || !isOfTheWhole) {
+                if (!deep) {
+                    tell(name + ": " + object.key
+                            + ": not compared, as S3 has no CRC32 of the whole object; --deep compares it");
+                }
+            } else if (!head.checksumCRC32().equals(object.crc32)) {
+                findDamage(point, Kind.CHECKSUM, object.key,
+                        "has the CRC32 " + head.checksumCRC32() + "; it was written with " + object.crc32);
             }
         }
 
-        /** Builds the restore points up from their bundles, each downloaded once, as git would do it. */
-        void deep() throws Exception {
+        /** Downloads the objects of the restore points, each once, and builds the restore points up as git would. */
+        void readObjects() throws Exception {
+            ignoreGitConfiguration();
+            // Chains that begin alike follow each other, the shortest first: at each restore point the scratch
+            // repository has just that point's bundles.
+            var order = Comparator.comparing(Point::chain).thenComparing(Point::key);
             Scratch scratch = null;
             try {
-                // Chains that begin alike follow each other, the shortest first: at each point the scratch repository has just that point's bundles.
-                for (var point : points.stream().sorted(Comparator.comparing(Point::chain).thenComparing(Point::key)).toList()) {
-                    if (point.objects().stream().anyMatch(object -> heads.get(key(object)) == null)) continue;
+                for (var point : points.stream().sorted(order).toList()) {
+                    if (point.keys().anyMatch(key -> heads.get(key) == null)) {
+                        continue;
+                    }
                     if (scratch == null || !point.chain().startsWith(scratch.chain)) {
-                        if (scratch != null) scratch.end(this);
-                        ignoreGitConfiguration();
-                        scratch = new Scratch();
+                        end(scratch);
+                        scratch = newScratch();
                     }
-                    try {
-                        for (var object : point.objects()) good(object, scratch);
-                        scratch.connect(point);
-                    } catch (Damage e) {
-                        damage(point, e.kind, e.key, e.getMessage());
-                    }
+                    readObjects(point, scratch);
                 }
-                if (scratch != null) scratch.end(this);
+                end(scratch);
             } finally {
-                if (scratch != null) scratch.close();
+                if (scratch != null) {
+                    scratch.close();
+                }
             }
         }
 
-        void good(JsonNode object, Scratch scratch) throws Exception {
+        private void readObjects(Point point, Scratch scratch) throws Exception {
             try {
-                if (bad.containsKey(line(object))) throw bad.get(line(object));
-                if (!object.has("kind")) download(object, VerifyBackups::json);
-                else if (!scratch.chain.contains(line(object))) scratch.load(object);
+                for (var object : point.objects()) {
+                    read(object, scratch);
+                }
+                scratch.connect(point);
             } catch (Damage e) {
-                bad.put(line(object), e);
+                findDamage(point, e.kind, e.key, e.getMessage());
+            }
+        }
+
+        private void read(StoredObject object, Scratch scratch) throws Exception {
+            if (damagedObjects.containsKey(object.line())) {
+                throw damagedObjects.get(object.line());
+            }
+            try {
+                if (!object.isBundle()) {
+                    download(object.key, object.sha256, VerifyBackups::gunzipped);
+                } else if (!scratch.chain.contains(object.line())) {
+                    scratch.load(object);
+                }
+            } catch (Damage e) {
+                damagedObjects.put(object.line(), e);
                 throw e;
             }
         }
 
-        /** What no manifest names. That it is named is taken for granted where there is its own manifest; else all manifests from its time on are read. */
-        void orphans() throws Exception {
+        /** Asks git, if it is there, for a second opinion of the last good restore point, and removes the directory. */
+        private void end(Scratch scratch) throws Exception {
+            if (scratch == null) {
+                return;
+            }
+            try (scratch) {
+                if (scratch.lastGood == null || withoutGit) {
+                    return;
+                }
+                var lines = scratch.fsck();
+                var other = lines.stream().filter(line -> !MALFORMED.matcher(line).matches()).findFirst();
+                if (other.isPresent()) {
+                    findDamage(scratch.lastGood, Kind.NOT_CONNECTED, scratch.lastGood.key, "git fsck: " + other.get());
+                } else if (!lines.isEmpty()) {
+                    tell(name + ": " + lines.size() + " objects are malformed, and were so in CodeCommit: "
+                            + lines.get(0));
+                }
+            }
+        }
+
+        /**
+         * Finds what no manifest names. An object is taken to be named where its own manifest is there; else all
+         * manifests from its time on are read.
+         */
+        void findOrphans() throws Exception {
             var loose = new TreeMap<>(objects);
             loose.values().removeIf(object -> object.lastModified().isAfter(now.minus(ORPHAN_AGE)));
-            loose.keySet().removeIf(key -> key.endsWith(MANIFEST) && stem(key) != null || unread.contains(stem(key) + MANIFEST));
-            for (var point : points) loose.keySet().removeAll(point.manifest.findValuesAsText("key"));
-            while (!loose.isEmpty() && !unread.isEmpty() && unread.last().compareTo(loose.firstKey()) > 0)
-                for (var point : read()) loose.keySet().removeAll(point.manifest.findValuesAsText("key"));
-            if (unreadable) return; // it may name them
-            loose.forEach((key, object) -> find(name, "orphan", key, (stem(key) == null ? "is not of the backup's format: " : "is named by no manifest: ")
-                    + object.size() + " bytes of " + object.lastModified()));
+            loose.keySet().removeIf(key -> stem(key) != null
+                    && (key.endsWith(MANIFEST) || unreadManifests.contains(stem(key) + MANIFEST)));
+            points.forEach(point -> point.keys().forEach(loose::remove));
+            while (!loose.isEmpty() && !unreadManifests.isEmpty()
+                    && unreadManifests.last().compareTo(loose.firstKey()) > 0) {
+                readNewest().ifPresent(point -> point.keys().forEach(loose::remove));
+            }
+            if (hasUnreadableManifest) {
+                return; // it may name them
+            }
+            loose.forEach((key, object) -> find(name, Kind.ORPHAN, key,
+                    (stem(key) == null ? "is not of the backup's format: " : "is named by no manifest: ")
+                            + object.size() + " bytes of " + object.lastModified()));
         }
-    }
 
-    static String key(JsonNode object) {
-        return object.path("key").asText();
-    }
-
-    static String sha256(JsonNode object) {
-        return object.path("sha256").asText();
-    }
-
-    static String line(JsonNode object) {
-        return key(object) + " " + sha256(object) + "\n";
+        /** Compares with CodeCommit and with the run records, by the newest restore point. */
+        void findOutdated(Point newest) throws Exception {
+            if (live != null && !live.containsKey(name)) {
+                var full = newest.bundles.isEmpty() ? null : objects.get(newest.bundles.get(0).key);
+                gone.put(name, new Gone(newest, full == null ? objects.get(newest.key) : full));
+                return;
+            }
+            if (live != null && !live.get(name).equals(newest.repositoryId)) {
+                find(name, Kind.MISSING, null, "was deleted and created anew: what is backed up is another repository"
+                        + " of this name, and this one has no restore point");
+            }
+            var run = runRecords.lastGood(name);
+            if (run == null) {
+                find(name, Kind.STALE, null, "no run of the last " + maxAge + " saved it or found it unchanged; its"
+                        + " newest restore point is of " + newest.time + runRecords.lastOutcome(name));
+            } else if (run.manifest != null && !objects.containsKey(run.manifest)) {
+                find(name, Kind.MISSING_OBJECT, run.manifest,
+                        "the newest restore point, by the record of the run that wrote it, is not there");
+            }
+        }
     }
 
     /** What the keys of all that is written for one manifest begin with; null for any other key. */
     static String stem(String key) {
-        var object = KEY.matcher(key);
-        return object.matches() ? object.group("stem") : null;
+        var parts = KEY.matcher(key);
+        return parts.matches() ? parts.group("stem") : null;
     }
 
-    // 3. What is in it
+    /** What S3 says of an object; null if it is not there. */
+    HeadObjectResponse head(String key) {
+        try {
+            return s3.headObject(r -> r.bucket(bucket).key(key).checksumMode(ChecksumMode.ENABLED));
+        } catch (NoSuchKeyException e) {
+            return null;
+        } catch (S3Exception e) { // to HEAD, S3 answers without a message
+            var needs = e.statusCode() == 403 ? ": needs s3:GetObject, and kms:Decrypt on the bucket's key" : "";
+            throw new Failure(key + ": HTTP " + e.statusCode() + needs + " (request id " + e.requestId() + ")", e);
+        }
+    }
 
     /** A manifest or run record. */
     JsonNode document(String key) throws Exception {
-        var document = download(key, null, VerifyBackups::json);
-        if (document.path("format").asInt() != FORMAT)
-            throw new Damage("format", key, "has the format " + document.path("format").asText("(none)") + "; this version knows " + FORMAT);
+        var document = download(key, null, VerifyBackups::gunzipped);
+        if (document.path("format").asInt() != FORMAT) {
+            throw new Damage(Kind.FORMAT, key, "has the format " + document.path("format").asText("(none)")
+                    + "; this version knows " + FORMAT);
+        }
         return document;
     }
 
@@ -573,164 +864,245 @@ class VerifyBackups implements Callable<Integer> {
         T read(InputStream in) throws Exception;
     }
 
-    /** An object on its way to a reader, who may close it: the rest is read all the same. */
-    class Download extends FilterInputStream {
-        final MessageDigest sha256 = MessageDigest.getInstance("SHA-256");
-        long count;
-
-        Download(InputStream in) throws NoSuchAlgorithmException {
-            super(in);
-        }
-
-        @Override
-        public int read(byte[] to, int from, int most) throws IOException {
-            if (stopping) throw new Failure("interrupted");
-            var n = in.read(to, from, most);
-            if (n <= 0) return n;
-            sha256.update(to, from, n);
-            count += n;
-            downloaded.addAndGet(n);
-            return n;
-        }
-
-        @Override
-        public void close() { }
-    }
-
-    <T> T download(JsonNode object, Reader<T> reader) throws Exception {
-        return download(key(object), sha256(object), reader);
-    }
-
     /**
-     * Reads an object: up to three times if the line breaks, twice if it is not what was written or cannot be read, which may be the line's fault too.
+     * Reads an object: up to three times if the connection is cut, twice if it is not what was written or cannot be
+     * read, for which the connection may be to blame too.
      *
      * @param sha256 of what was written; null if that is not known
      */
     <T> T download(String key, String sha256, Reader<T> reader) throws Exception {
-        for (var attempt = 1; ; attempt++)
+        for (var attempt = 1; ; attempt++) {
             try (var from = s3.getObject(r -> r.bucket(bucket).key(key))) {
-                var length = from.response().contentLength();
                 var in = new Download(from);
                 T result = null;
-                Exception wrong = null;
+                Exception failure = null;
                 try {
-                    try {
-                        result = reader.read(new BufferedInputStream(in, 1 << 16));
-                    } finally {
-                        in.transferTo(OutputStream.nullOutputStream());
-                    }
+                    result = in.readBy(reader);
                 } catch (Exception e) {
-                    wrong = e;
+                    failure = e;
                 }
-                var real = HexFormat.of().formatHex(in.sha256.digest());
-                var same = sha256 == null ? wrong == null : sha256.equals(real);
-                if (same && wrong == null && in.count == length) return result;
-                if (!same && attempt < (in.count < length ? 3 : 2) && !stopping) continue;
-                if (in.count < length) throw new Failure(key + ": the connection was cut after " + in.count + " of " + length + " bytes", wrong);
-                if (!same && sha256 != null) throw new Damage("checksum", key, "has the SHA-256 " + real + "; it was written with " + sha256);
-                for (Throwable cause = wrong; cause != null; cause = cause.getCause())
-                    if (cause instanceof FileSystemException || cause instanceof FileNotFoundException || LOCAL.matcher("" + cause.getMessage()).matches())
-                        throw new Failure(key + ": on this machine: " + reason(cause), wrong);
-                throw wrong instanceof Damage || wrong instanceof Failure ? wrong : new Damage("unreadable", key, "is damaged: " + reason(wrong));
+                var readSha256 = hex(in.sha256.digest());
+                var isCut = in.count < from.response().contentLength();
+                var isRight = sha256 == null ? failure == null : sha256.equals(readSha256);
+                if (!isRight && attempt < (isCut ? 3 : 2) && !stopping) {
+                    continue;
+                }
+                if (isCut) {
+                    throw new Failure(key + ": the connection was cut after " + in.count + " of "
+                            + from.response().contentLength() + " bytes", failure);
+                }
+                if (!isRight && sha256 != null) {
+                    throw new Damage(Kind.CHECKSUM, key,
+                            "has the SHA-256 " + readSha256 + "; it was written with " + sha256);
+                }
+                if (failure != null) {
+                    throw explained(key, failure);
+                }
+                return result;
             } catch (NoSuchKeyException e) {
-                throw new Damage("missing-object", key, "is not there");
+                throw new Damage(Kind.MISSING_OBJECT, key, "is not there");
             }
+        }
+    }
+
+    /** What it means that an object cannot be read, although it is what was written as far as that is known. */
+    static Exception explained(String key, Exception failure) {
+        if (failure instanceof Damage || failure instanceof Failure) {
+            return failure;
+        }
+        return isOfThisMachine(failure) ? new Failure(key + ": on this machine: " + reason(failure), failure)
+                : new Damage(Kind.UNREADABLE, key, "is damaged: " + reason(failure));
+    }
+
+    /** Whether it was this machine's disk that failed. */
+    static boolean isOfThisMachine(Throwable failure) {
+        for (var cause = failure; cause != null; cause = cause.getCause()) {
+            if (cause instanceof FileSystemException || cause instanceof FileNotFoundException
+                    || DISK_ERROR.matcher("" + cause.getMessage()).matches()) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** An object on its way to a reader, who may close it: the rest is read all the same. */
+    class Download extends FilterInputStream {
+        final MessageDigest sha256 = digest("SHA-256");
+        long count;
+
+        Download(InputStream in) {
+            super(in);
+        }
+
+        <T> T readBy(Reader<T> reader) throws Exception {
+            try {
+                return reader.read(new BufferedInputStream(this, 1 << 16));
+            } finally {
+                transferTo(OutputStream.nullOutputStream());
+            }
+        }
+
+        @Override
+        public int read(byte[] to, int from, int most) throws IOException {
+            if (stopping) {
+                throw new Failure("interrupted");
+            }
+            var n = in.read(to, from, most);
+            if (n > 0) {
+                sha256.update(to, from, n);
+                count += n;
+                downloaded.addAndGet(n);
+            }
+            return n;
+        }
+
+        @Override
+        public void close() {
+        }
+    }
+
+    Scratch newScratch() throws IOException {
+        var directory = newDirectory();
+        var git = new FileRepositoryBuilder().setGitDir(directory.toFile()).setBare().build();
+        git.create(true);
+        return new Scratch(directory, git);
     }
 
     /** A Git repository in a temporary directory, which takes a chain's bundles one after the other. */
     class Scratch implements AutoCloseable {
-        final Path directory = newDirectory();
-        final Repository git = new FileRepositoryBuilder().setGitDir(directory.toFile()).setBare().build();
+        final Path directory;
+        final Repository git;
         /** The bundles that it has. */
         String chain = "";
-        /** The last bundle's refs, and those that fetching all bundles one after the other leaves. */
-        Map<String, String> refs = Map.of();
-        final Map<String, String> tips = new HashMap<>();
+        /** The last bundle's refs. */
+        Map<String, String> bundleRefs = Map.of();
+        /** The refs that fetching all bundles one after the other leaves. */
+        final Map<String, String> fetchedRefs = new HashMap<>();
         /** Objects that are there with all that they lead to. */
-        final Set<String> whole = new HashSet<>();
-        /** The last restore point that was found good. */
-        Point last;
+        final Set<String> connectedIds = new HashSet<>();
+        /** The last restore point, if it was found good. */
+        Point lastGood;
 
-        Scratch() throws IOException {
-            git.create(true);
+        Scratch(Path directory, Repository git) {
+            this.directory = directory;
+            this.git = git;
         }
 
-        /** Indexes a bundle, as fetching it does. The pack's parser hashes every object, so one that is found by its id is right. */
-        void load(JsonNode bundle) throws Exception {
-            last = null;
-            setRefs(tips);
-            refs = download(bundle, in -> {
-                try (var transport = new TransportBundleStream(git, new URIish().setPath("bundle"), in); var connection = transport.openFetch()) {
-                    connection.fetch(NullProgressMonitor.INSTANCE, connection.getRefs(), Set.of());
-                    return connection.getRefs().stream().collect(Collectors.toMap(Ref::getName, ref -> ref.getObjectId().name()));
-                } catch (MissingBundlePrerequisiteException e) {
-                    var commits = e.getMessage().replaceFirst("(?s).*?\n", ": ").replaceAll("\\s+", " ");
-                    throw new Damage("not-connected", key(bundle), "starts from commits to which no ref of the bundles before it leads" + commits);
-                } catch (TransportException e) {
-                    if (!(e.getCause() instanceof MissingObjectException lost)) throw e;
-                    throw new Damage("not-connected", key(bundle), "changes object " + lost.getObjectId().name() + ", which no bundle before it has");
+        /**
+         * Indexes a bundle, as fetching it does. The pack's parser hashes every object, so one that is found by its id
+         * is right.
+         */
+        void load(StoredObject bundle) throws Exception {
+            lastGood = null;
+            setRefs(fetchedRefs);
+            bundleRefs = download(bundle.key, bundle.sha256, in -> index(bundle.key, in));
+            chain += bundle.line();
+            fetchedRefs.putAll(bundleRefs);
+            connect(bundle.key, bundleRefs.values());
+        }
+
+        /** The bundle's refs. */
+        private Map<String, String> index(String key, InputStream in) throws Exception {
+            try (var transport = new TransportBundleStream(git, new URIish().setPath("bundle"), in);
+                    var connection = transport.openFetch()) {
+                connection.fetch(NullProgressMonitor.INSTANCE, connection.getRefs(), Set.of());
+                return connection.getRefs().stream()
+                        .collect(Collectors.toMap(Ref::getName, ref -> ref.getObjectId().name()));
+            } catch (MissingBundlePrerequisiteException e) {
+                var commits = e.getMessage().replaceFirst("(?s).*?\n", ": ").replaceAll("\\s+", " ");
+                throw new Damage(Kind.NOT_CONNECTED, key,
+                        "starts from commits to which no ref of the bundles before it leads" + commits);
+            } catch (TransportException e) {
+                if (e.getCause() instanceof MissingObjectException missing) {
+                    throw new Damage(Kind.NOT_CONNECTED, key, "changes object " + missing.getObjectId().name()
+                            + ", which no bundle before it has");
                 }
-            });
-            chain += line(bundle);
-            tips.putAll(refs);
-            connect(key(bundle), refs.values());
+                throw e;
+            }
         }
 
-        void setRefs(Map<String, String> refs) throws IOException {
-            var lines = refs.entrySet().stream().filter(ref -> ref.getKey().startsWith("refs/")).map(ref -> ref.getValue() + " " + ref.getKey() + "\n");
+        private void setRefs(Map<String, String> refs) throws IOException {
+            var lines = refs.entrySet().stream().filter(ref -> ref.getKey().startsWith("refs/"))
+                    .map(ref -> ref.getValue() + " " + ref.getKey() + "\n");
             Files.writeString(directory.resolve("packed-refs"), lines.collect(Collectors.joining()));
         }
 
-        /** That every ref of a restore point, and HEAD, leads to objects that are there, and that its bundle was written for these refs. */
+        /** That every ref and HEAD leads to objects that are there, and that the bundle was written for these refs. */
         void connect(Point point) throws Exception {
-            var ids = new HashSet<>(point.refs().values());
-            if (ObjectId.isId(point.head())) ids.add(point.head());
+            var ids = new HashSet<>(point.refs.values());
+            if (point.isDetached()) {
+                ids.add(point.head);
+            }
             connect(point.key, ids);
-            if (!chain.isEmpty() && stem(point.key).equals(stem(key(point.bundles().get(point.bundles().size() - 1)))))
-                for (var ref : refs.entrySet()) {
-                    var same = point.refs().get(ref.getKey());
-                    if (ref.getKey().startsWith("refs/") && !ref.getValue().equals(same))
-                        throw new Damage("refs", point.key, "has " + ref.getKey() + " at " + same + ", and its bundle at " + ref.getValue());
-                }
-            last = point;
+            if (!point.bundles.isEmpty()) {
+                compareRefs(point, point.bundles.get(point.bundles.size() - 1));
+            }
+            lastGood = point;
         }
 
-        void connect(String key, Collection<String> ids) throws IOException, Damage {
+        private void compareRefs(Point point, StoredObject lastBundle) throws Damage {
+            if (!stem(point.key).equals(stem(lastBundle.key))) {
+                return; // it was written for an earlier restore point
+            }
+            for (var ref : bundleRefs.entrySet()) {
+                var id = point.refs.get(ref.getKey());
+                if (ref.getKey().startsWith("refs/") && !ref.getValue().equals(id)) {
+                    throw new Damage(Kind.REFS, point.key,
+                            "has " + ref.getKey() + " at " + id + ", and its bundle at " + ref.getValue());
+                }
+            }
+        }
+
+        private void connect(String key, Collection<String> ids) throws IOException, Damage {
+            if (connectedIds.containsAll(ids)) {
+                return;
+            }
             try (var walk = new ObjectWalk(git)) {
                 walk.setRetainBody(false);
-                for (var id : ids) if (!whole.contains(id)) walk.markStart(walk.parseAny(ObjectId.fromString(id)));
-                for (var id : whole) walk.markUninteresting(walk.parseAny(ObjectId.fromString(id)));
+                for (var id : ids) {
+                    if (!connectedIds.contains(id)) {
+                        walk.markStart(walk.parseAny(ObjectId.fromString(id)));
+                    }
+                }
+                for (var id : connectedIds) {
+                    walk.markUninteresting(walk.parseAny(ObjectId.fromString(id)));
+                }
                 walk.checkConnectivity();
-                whole.addAll(ids);
+                connectedIds.addAll(ids);
             } catch (MissingObjectException e) {
-                throw new Damage("not-connected", key, "needs object " + e.getObjectId().name() + ", which no bundle of the chain has");
+                throw new Damage(Kind.NOT_CONNECTED, key,
+                        "needs object " + e.getObjectId().name() + ", which no bundle of the chain has");
             } catch (CorruptObjectException | IncorrectObjectTypeException e) {
-                throw new Damage("not-connected", key, "leads to a malformed object: " + reason(e));
+                throw new Damage(Kind.NOT_CONNECTED, key, "leads to a malformed object: " + reason(e));
             }
         }
 
-        /** Asks git, if it is there, for a second opinion. Malformed objects, such as some old tools made, were so in CodeCommit: no damage of the backup. */
-        void end(Backup backup) throws Exception {
-            try (this) {
-                if (last == null || withoutGit) return;
-                setRefs(last.refs());
-                if (!last.head().isEmpty()) Files.writeString(directory.resolve("HEAD"), (ObjectId.isId(last.head()) ? "" : "ref: ") + last.head() + "\n");
-                var command = new ProcessBuilder(gitCommand, "--git-dir", directory.toString(), "fsck", "--strict", "--no-dangling", "--no-progress");
-                command.environment().keySet().removeIf(name -> name.startsWith("GIT_"));
-                command.environment().put("LC_ALL", "C");
-                var process = command.redirectErrorStream(true).start();
-                children.add(process);
-                var text = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-                children.remove(process);
-                if (process.waitFor() == 0 || stopping) return;
-                var said = text.lines().filter(line -> !line.startsWith("notice:")).toList();
-                var other = said.stream().filter(line -> !line.matches("(error|warning) in (commit|tree|blob|tag) [0-9a-f]{40}: .*")).findFirst();
-                if (other.isPresent() || said.isEmpty()) backup.damage(last, "not-connected", last.key, "git fsck: " + other.orElse("failed"));
-                else tell(backup.name + ": " + said.size() + " objects are malformed, and were so in CodeCommit: " + said.get(0));
-            } catch (IOException e) {
-                if (e.getMessage() == null || !e.getMessage().startsWith("Cannot run program")) throw e;
-                withoutGit = true;
+        /** What git fsck has against the last good restore point: nothing if git is not there. */
+        List<String> fsck() throws IOException, InterruptedException {
+            setRefs(lastGood.refs);
+            if (!lastGood.head.isEmpty()) {
+                Files.writeString(directory.resolve("HEAD"),
+                        (lastGood.isDetached() ? "" : "ref: ") + lastGood.head + "\n");
             }
+            var command = new ProcessBuilder(gitCommand, "--git-dir", directory.toString(), "fsck", "--strict",
+                    "--no-dangling", "--no-progress").redirectErrorStream(true);
+            command.environment().keySet().removeIf(name -> name.startsWith("GIT_"));
+            command.environment().put("LC_ALL", "C");
+            Process process;
+            try {
+                process = command.start();
+            } catch (IOException e) {
+                withoutGit = true;
+                return List.of();
+            }
+            children.add(process);
+            var output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+            children.remove(process);
+            if (process.waitFor() == 0 || stopping) {
+                return List.of();
+            }
+            var lines = output.lines().filter(line -> !line.startsWith("notice:")).toList();
+            return lines.isEmpty() ? List.of("failed") : lines;
         }
 
         @Override
@@ -742,302 +1114,246 @@ class VerifyBackups implements Callable<Integer> {
 
     Path newDirectory() throws IOException {
         synchronized (children) {
-            if (stopping) throw new Failure("interrupted");
-            if (temporary == null) temporary = Files.createTempDirectory("verify-backups-");
+            if (stopping) {
+                throw new Failure("interrupted");
+            }
+            if (temporary == null) {
+                temporary = Files.createTempDirectory("verify-backups-");
+            }
             return Files.createTempDirectory(temporary, "repository-");
         }
     }
 
-    /** At the end, and on Ctrl-C, when workers may still be writing: so the directory is removed until it stays away. */
+    /** At the end and on Ctrl-C, when workers may still be writing: the directory is removed until it stays away. */
     void stop() {
         stopping = true;
         children.forEach(Process::destroyForcibly);
+        Path left;
         synchronized (children) {
-            if (temporary == null) return;
+            left = temporary;
         }
-        for (var attempt = 1; attempt <= 100; attempt++)
-            try {
-                FileUtils.delete(temporary.toFile(), FileUtils.RECURSIVE | FileUtils.SKIP_MISSING);
-                pause(50);
-                if (!Files.exists(temporary)) return;
-            } catch (IOException e) {
-                if (attempt == 100) note(temporary + " is left behind: " + reason(e));
-            }
+        if (left != null && poll(removalPatience, () -> removed(left)).isEmpty()) {
+            note(left + " is left behind: remove it");
+        }
     }
 
-    // 4. What is not there
-
-    void missing() {
-        var none = JSON.createObjectNode().put("status", "findings").put("restorePoints", 0);
-        if (live != null) for (var name : live.keySet()) if (wanted(name)) outcomes.putIfAbsent(name, none.deepCopy().put("repositoryName", name));
-        outcomes.forEach((name, shown) -> {
-            if (shown.get("restorePoints").asInt() > 0 || shown.get("status").asText().equals("failed") || live != null && !live.containsKey(name)) return;
-            find(name, "missing", null, "has no restore point");
-        });
-        for (var glob : new TreeSet<>(repositoryNames))
-            if (!glob.equals("*") && outcomes.keySet().stream().noneMatch(name -> fits(name, List.of(glob))))
-                find(glob, "missing", null, "no backup has such a name" + (live == null ? "" : ", and no repository either"));
-    }
-
-    /** Who was not in CodeCommit is looked for again: a new repository may have been backed up meanwhile. */
-    void vanished() {
-        var again = gone.isEmpty() ? null : repositories();
-        if (again == null) return;
-        var rules = List.<LifecycleRule>of();
-        var unknown = "";
+    private static Optional<Path> removed(Path directory) {
         try {
-            rules = expireAfterDays != null ? List.of(LifecycleRule.builder().status(ExpirationStatus.ENABLED).expiration(e -> e.days(expireAfterDays)).build())
-                    : s3.getBucketLifecycleConfiguration(r -> r.bucket(bucket)).rules();
+            FileUtils.delete(directory.toFile(), FileUtils.RECURSIVE | FileUtils.SKIP_MISSING);
+            pause(Duration.ofMillis(50));
+            return Files.exists(directory) ? Optional.empty() : Optional.of(directory);
+        } catch (IOException e) {
+            return Optional.empty(); // a worker wrote to it in the meantime
+        }
+    }
+
+    void findMissing() {
+        if (live != null) {
+            live.keySet().stream().filter(this::isWanted)
+                    .forEach(name -> verified.putIfAbsent(name, VerifiedRepository.missing(name)));
+        }
+        for (var repository : verified.values()) {
+            var isOfInterest = live == null || live.containsKey(repository.repositoryName);
+            var hasNone = repository.restorePoints == 0 && repository.status != Outcome.FAILED;
+            if (isOfInterest && hasNone) {
+                find(repository.repositoryName, Kind.MISSING, null, "has no restore point");
+            }
+        }
+        for (var glob : new TreeSet<>(repositoryNames)) {
+            var matchesNone = verified.keySet().stream().noneMatch(name -> matchesAny(List.of(glob), name));
+            if (matchesNone && !glob.equals("*")) {
+                find(glob, Kind.MISSING, null,
+                        "no backup has such a name" + (live == null ? "" : ", and no repository either"));
+            }
+        }
+    }
+
+    /** CodeCommit is asked again: a new repository may have been backed up after it was asked first. */
+    void findVanished() {
+        var liveNow = gone.isEmpty() ? null : liveRepositories();
+        if (liveNow == null) {
+            return;
+        }
+        List<LifecycleRule> rules = List.of();
+        String unknown = null;
+        try {
+            rules = expirationRules();
         } catch (SdkException e) {
-            if (!(e instanceof S3Exception none && none.statusCode() == 404)) unknown = reason(e);
+            unknown = reason(e);
         }
         for (var name : gone.keySet()) {
-            if (again.containsKey(name)) continue;
-            var newest = gone.get(name).newest;
-            var full = gone.get(name).full;
-            var id = newest.manifest.at("/repository/repositoryId").asText();
-            var renamed = again.entrySet().stream().filter(other -> other.getValue().equals(id)).map(other -> ", but is named " + other.getKey()).findFirst();
-            var day = rules.stream().map(rule -> expiry(rule, full)).filter(Objects::nonNull).min(Comparator.naturalOrder());
-            var until = day.isPresent() ? "goes on " + day.get() + " with this object" : unknown.isEmpty() ? "stays: no rule expires it"
-                    : "goes when this object expires, and when is not known: " + unknown;
-            find(name, "vanished", full.key(), "is no longer in CodeCommit" + renamed.orElse("") + "; its newest restore point, of " + newest.time() + ", "
-                    + until + "; if that is right: --exclude " + name).put("expires", day.map(LocalDate::toString).orElse(null));
+            if (!liveNow.containsKey(name)) {
+                findVanished(name, gone.get(name), liveNow, rules, unknown);
+            }
         }
+    }
+
+    List<LifecycleRule> expirationRules() {
+        if (expireAfterDays != null) {
+            return List.of(LifecycleRule.builder().status(ExpirationStatus.ENABLED)
+                    .expiration(e -> e.days(expireAfterDays)).build());
+        }
+        try {
+            return s3.getBucketLifecycleConfiguration(r -> r.bucket(bucket)).rules();
+        } catch (S3Exception e) {
+            if (e.statusCode() == 404) {
+                return List.of();
+            }
+            throw e;
+        }
+    }
+
+    /** @param unknown why the rules are not known; null if they are */
+    void findVanished(String name, Gone repository, Map<String, String> liveNow, List<LifecycleRule> rules,
+            String unknown) {
+        var renamed = liveNow.entrySet().stream()
+                .filter(other -> other.getValue().equals(repository.newest.repositoryId))
+                .map(other -> ", but is named " + other.getKey()).findFirst().orElse("");
+        var day = rules.stream().map(rule -> expiry(rule, repository.full)).filter(Objects::nonNull)
+                .min(Comparator.naturalOrder()).map(LocalDate::toString).orElse(null);
+        var until = "stays: no rule expires it";
+        if (day != null) {
+            until = "goes on " + day + " with this object";
+        } else if (unknown != null) {
+            until = "goes when this object expires, and when is not known: " + unknown;
+        }
+        find(new Finding(name, Kind.VANISHED, repository.full.key(), "is no longer in CodeCommit" + renamed
+                + "; its newest restore point, of " + repository.newest.time + ", " + until
+                + "; if that is right: --exclude " + name, day));
     }
 
     /** The day, in UTC, at whose beginning a rule takes an object; null if it does not. */
-    @SuppressWarnings("deprecation") // old rules have their prefix outside a filter
     static LocalDate expiry(LifecycleRule rule, S3Object object) {
-        var one = rule.filter() == null ? LifecycleRuleFilter.builder().prefix(rule.prefix()).build() : rule.filter();
-        var all = one.and() != null ? one.and() : LifecycleRuleAndOperator.builder().prefix(one.prefix()).tags(Stream.ofNullable(one.tag()).toList())
-                .objectSizeGreaterThan(one.objectSizeGreaterThan()).objectSizeLessThan(one.objectSizeLessThan()).build();
-        if (rule.status() != ExpirationStatus.ENABLED || rule.expiration() == null || !all.tags().isEmpty()) return null; // backups have no tags
-        if (all.prefix() != null && !object.key().startsWith(all.prefix())) return null;
-        if (all.objectSizeGreaterThan() != null && object.size() <= all.objectSizeGreaterThan()) return null;
-        if (all.objectSizeLessThan() != null && object.size() >= all.objectSizeLessThan()) return null;
+        if (rule.status() != ExpirationStatus.ENABLED || rule.expiration() == null || !appliesTo(rule, object)) {
+            return null;
+        }
         var day = rule.expiration().date();
-        if (rule.expiration().days() != null) day = object.lastModified().plus(Duration.ofDays(rule.expiration().days() + 1)); // at the next midnight
+        if (rule.expiration().days() != null) { // at the midnight that follows
+            day = object.lastModified().plus(Duration.ofDays(rule.expiration().days() + 1));
+        }
         return day == null ? null : LocalDate.ofInstant(day, ZoneOffset.UTC);
     }
 
-    // 5. What was found
-
-    /** Makes a finding, once for each kind and object. */
-    ObjectNode find(String name, String kind, String key, String message) {
-        var finding = JSON.createObjectNode().put("repositoryName", name.isEmpty() ? null : name).put("kind", kind).put("key", key).put("message", message);
-        if (findings.putIfAbsent(name + "\0" + kind + "\0" + key, finding) == null)
-            tell((name.isEmpty() ? "" : name + ": ") + kind + ": " + (key == null ? "" : key.substring(key.lastIndexOf('/') + 1) + ": ") + message);
-        return finding;
+    @SuppressWarnings("deprecation") // old rules have their prefix outside a filter
+    static boolean appliesTo(LifecycleRule rule, S3Object object) {
+        var one = rule.filter() == null ? LifecycleRuleFilter.builder().prefix(rule.prefix()).build() : rule.filter();
+        var all = one.and() != null ? one.and() : LifecycleRuleAndOperator.builder().prefix(one.prefix())
+                .tags(Stream.ofNullable(one.tag()).toList()).objectSizeGreaterThan(one.objectSizeGreaterThan())
+                .objectSizeLessThan(one.objectSizeLessThan()).build();
+        var smallest = all.objectSizeGreaterThan() == null ? 0 : all.objectSizeGreaterThan() + 1;
+        var largest = all.objectSizeLessThan() == null ? Long.MAX_VALUE : all.objectSizeLessThan() - 1;
+        return all.tags().isEmpty() // backups have no tags
+                && (all.prefix() == null || object.key().startsWith(all.prefix()))
+                && object.size() >= smallest && object.size() <= largest;
     }
 
-    boolean found(String name) {
-        var first = findings.ceilingKey(name + "\0");
-        return first != null && first.startsWith(name + "\0");
+    /** @param repositoryName "" if it belongs to none */
+    void find(String repositoryName, Kind kind, String key, String message) {
+        find(new Finding(repositoryName.isEmpty() ? null : repositoryName, kind, key, message, null));
+    }
+
+    /** Tells and keeps a finding, once for each repository, kind and object. */
+    void find(Finding finding) {
+        var name = Objects.requireNonNullElse(finding.repositoryName, "");
+        var known = findings.putIfAbsent(name + "\0" + finding.kind + "\0" + finding.key, finding);
+        if (known == null) {
+            var file = finding.key == null ? "" : finding.key.substring(finding.key.lastIndexOf('/') + 1) + ": ";
+            tell((name.isEmpty() ? "" : name + ": ") + finding.kind + ": " + file + finding.message);
+        }
+    }
+
+    boolean hasFindings(String repositoryName) {
+        var first = findings.ceilingKey(repositoryName + "\0");
+        return first != null && first.startsWith(repositoryName + "\0");
     }
 
     /** A message, where on a terminal the progress stands. */
     synchronized void tell(String message) {
-        if (terminal) spec.commandLine().getErr().print(CLEAR_LINE);
+        if (terminal) {
+            spec.commandLine().getErr().print(CLEAR_LINE);
+        }
         note(message);
     }
 
     /** A line a repository; on a terminal only if there is something to say, and how far it is. */
-    synchronized void report(String name, ObjectNode shown) {
-        outcomes.put(name, shown);
-        if (!terminal || !shown.get("status").asText().equals("verified"))
-            tell(name + ": " + shown.get("status").asText() + ", " + shown.get("restorePoints") + " restore points, " + shown.get("objects") + " objects, "
-                    + shown.get("bytes") + " bytes, " + shown.get("seconds") + " s");
-        if (!terminal) return;
-        var megabytes = downloaded.get() / 1e6;
-        var of = live == null ? "" : "/" + live.size();
-        spec.commandLine().getErr().printf(Locale.ROOT, "%s%d%s repositories, %.1f MB, %.1f MB/s", CLEAR_LINE, outcomes.size(), of, megabytes,
-                megabytes / Math.max(1e-3, seconds(started)));
-        spec.commandLine().getErr().flush();
-    }
-
-    int summary() {
-        if (withoutGit) tell("git is not on the PATH: JGit alone checked the objects");
-        var totals = JSON.createObjectNode().put("verified", 0).put("findings", 0).put("failed", 0);
-        for (var shown : outcomes.values()) {
-            if (shown.get("status").asText().equals("verified") && found(shown.get("repositoryName").asText())) shown.put("status", "findings");
-            totals.put(shown.get("status").asText(), totals.get(shown.get("status").asText()).asInt() + 1);
-            for (var count : List.of("restorePoints", "objects", "bytes")) totals.put(count, totals.path(count).asLong() + shown.path(count).asLong());
+    synchronized void report(VerifiedRepository repository) {
+        verified.put(repository.repositoryName, repository);
+        if (!terminal || repository.status != Outcome.VERIFIED) {
+            tell(repository.repositoryName + ": " + repository.status + ", " + repository.restorePoints
+                    + " restore points, " + repository.objects + " objects, " + repository.bytes + " bytes, "
+                    + repository.seconds + " s");
         }
-        var failures = totals.get("failed").asInt();
-        if (failures > 0 && failures == outcomes.size()) return 1;
-        var result = result(failures > 0 ? "incomplete" : findings.isEmpty() ? "verified" : "findings").put("account", account)
-                .put("bucket", bucket).put("prefix", prefix).put("deep", deep).put("codecommit", codecommit);
-        result.set("totals", totals.put("downloaded", downloaded.get()).put("seconds", seconds(started)));
-        result.putArray("repositories").addAll(outcomes.values());
-        result.putArray("findings").addAll(findings.values());
-        return finish(result, failures > 0 ? 3 : findings.isEmpty() ? 0 : 4);
-    }
-
-    // ---- The same in every script that works on many repositories: names, ages, threads ----
-
-    /** What takes back the line that a terminal's cursor is in. */
-    static final String CLEAR_LINE = "\r\033[K";
-
-    void checkSelection() {
-        var right = "names of repositories, with * and ? for any characters, such as 'team-*'";
-        for (var glob : repositoryNames) check("--repository-names", glob, "[\\w.*?-]{1,100}", right);
-        for (var glob : exclude) check("--exclude", glob, "[\\w.*?-]{1,100}", right);
-        check("--jobs", String.valueOf(jobs), "[1-9]|[1-5]\\d|6[0-4]", "1 to 64, such as 4");
-    }
-
-    /** @param text a number and m, h or d */
-    static Duration duration(String text) {
-        return Duration.parse((text.endsWith("d") ? "P" : "PT") + text);
-    }
-
-    /** Whether a repository's name is one of these, which may have * and ?. */
-    static boolean fits(String name, List<String> globs) {
-        return globs.stream().anyMatch(glob -> name.matches(glob.replace(".", "\\.").replace("*", ".*").replace('?', '.')));
-    }
-
-    static Thread daemon(Runnable task) {
-        var thread = new Thread(task);
-        thread.setDaemon(true);
-        return thread;
-    }
-
-    static double seconds(long start) {
-        return Math.round((System.nanoTime() - start) / 1e7) / 100.0;
-    }
-
-    // ----
-
-    // ---- The same in every script that works on backups: bucket, documents, times ----
-
-    /** Of manifests, pull requests and run records; what has another one is left alone. */
-    static final int FORMAT = 1;
-    /** In keys: when the refs were read. */
-    static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmssSSS'Z'").withZone(ZoneOffset.UTC);
-    static final String MANIFEST = ".manifest.json.gz";
-
-    void checkBucket() {
-        check("--bucket", bucket, "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, such as my-backups");
-        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*",
-                "letters, digits and !_.*'()=- between single slashes, such as projects/codecommit-backup");
-        if (expectedBucketOwner != null) check("--expected-bucket-owner", expectedBucketOwner, "\\d{12}", "an account id of 12 digits, such as 444455556666");
-    }
-
-    /**
-     * S3, in the bucket's Region. On every call: whose bucket it must be. On none: the Expect header, which costs a round trip a part and makes
-     * the JDK's client drop the message of an error that answers it. What is read is compared with checksums here and not by the SDK, so that a
-     * damaged object is told from a bad line; and of itself the SDK does not try again when a listing was cut off.
-     */
-    S3Client s3(ExecutionInterceptor... more) {
-        var interceptors = Stream.concat(Stream.of(more), Stream.of(new ExecutionInterceptor() {
-            @Override
-            public SdkHttpRequest modifyHttpRequest(Context.ModifyHttpRequest context, ExecutionAttributes call) {
-                return context.httpRequest().copy(r -> {
-                    r.removeHeader("Expect");
-                    if (expectedBucketOwner != null) r.putHeader("x-amz-expected-bucket-owner", expectedBucketOwner);
-                });
-            }
-        })).toList();
-        var builder = S3Client.builder().crossRegionAccessEnabled(true).responseChecksumValidation(ResponseChecksumValidation.WHEN_REQUIRED)
-                .addPlugin(c -> c.overrideConfiguration(c.overrideConfiguration().copy(o -> interceptors.forEach(o::addExecutionInterceptor))));
-        return client(builder, AwsRetryStrategy.standardRetryStrategy().toBuilder().retryOnExceptionOrCauseInstanceOf(XMLStreamException.class).build());
-    }
-
-    /** A gzipped document, read to its end, where gzip's own checksum is. */
-    static JsonNode json(InputStream in) throws IOException {
-        return JSON.readTree(new GZIPInputStream(in).readAllBytes());
-    }
-
-    /**
-     * JGit reads no configuration of this user and machine, on which nothing here may depend. Without one it would find out how exact the times of
-     * a file system are, in some seconds and with files of its own.
-     */
-    static void ignoreGitConfiguration() {
-        class Nothing extends SystemReader.Delegate {
-            Nothing() {
-                super(SystemReader.getInstance());
-            }
-
-            static FileBasedConfig nothing(Config parent) {
-                return new FileBasedConfig(parent, null, FS.DETECTED) {
-                    @Override
-                    public void load() {
-                    }
-
-                    @Override
-                    public void save() {
-                    }
-
-                    @Override
-                    public boolean isOutdated() {
-                        return false;
-                    }
-
-                    @Override
-                    public long getTimeUnit(String section, String subsection, String name, long otherwise, TimeUnit unit) {
-                        return section.equals("filesystem") ? unit.convert(2, TimeUnit.SECONDS) : otherwise;
-                    }
-                };
-            }
-
-            @Override
-            public FileBasedConfig openSystemConfig(Config parent, FS fs) {
-                return nothing(parent);
-            }
-
-            @Override
-            public FileBasedConfig openUserConfig(Config parent, FS fs) {
-                return nothing(parent);
-            }
-
-            @Override
-            public FileBasedConfig openJGitConfig(Config parent, FS fs) {
-                return nothing(parent);
-            }
+        if (terminal) {
+            var megabytes = downloaded.get() / 1e6;
+            var of = live == null ? "" : "/" + live.size();
+            spec.commandLine().getErr().printf(Locale.ROOT, "%s%d%s repositories, %.1f MB, %.1f MB/s", CLEAR_LINE,
+                    verified.size(), of, megabytes, megabytes / Math.max(1e-3, secondsSince(started)));
+            spec.commandLine().getErr().flush();
         }
-        if (!(SystemReader.getInstance() instanceof SystemReader.Delegate)) SystemReader.setInstance(new Nothing());
     }
 
-    // ----
+    /** Prints the result; exit code 1 without one if no repository could be checked. */
+    int report() {
+        if (withoutGit) {
+            tell("git is not on the PATH: JGit alone checked the objects");
+        }
+        verified.replaceAll((name, repository) -> repository.status == Outcome.VERIFIED && hasFindings(name)
+                ? repository.withFindings() : repository);
+        var totals = new Totals(count(Outcome.VERIFIED), count(Outcome.FINDINGS), count(Outcome.FAILED),
+                sum(VerifiedRepository::restorePoints), sum(VerifiedRepository::objects),
+                sum(VerifiedRepository::bytes), downloaded.get(), secondsSince(started));
+        if (totals.failed > 0 && totals.failed == verified.size()) {
+            return 1;
+        }
+        var status = findings.isEmpty() ? "verified" : "findings";
+        var exitCode = findings.isEmpty() ? 0 : 4;
+        if (totals.failed > 0) {
+            status = "incomplete";
+            exitCode = 3;
+        }
+        return print(new Result(status, account, region(), bucket, prefix, deep, codecommit, totals,
+                verified.values(), findings.values()), exitCode);
+    }
 
-    // ---- The same in every script: options, clients, output, errors ----
+    long count(Outcome outcome) {
+        return sum(repository -> repository.status == outcome ? 1 : 0);
+    }
 
-    static final ObjectMapper JSON = new ObjectMapper();
+    long sum(ToLongFunction<VerifiedRepository> figure) {
+        return verified.values().stream().mapToLong(figure).sum();
+    }
 
-    @Option(names = "--region", paramLabel = "REGION", description = "AWS Region. Default: AWS_REGION, else the profile's.")
+    //region The same in every script: command line
+
+    @Option(names = "--region", paramLabel = "REGION",
+            description = "AWS Region. Default: AWS_REGION, else the profile's.")
     String region;
 
-    @Option(names = "--profile", paramLabel = "NAME", description = "Profile of the AWS configuration files. Goes before credentials in the environment.")
+    @Option(names = "--profile", paramLabel = "NAME",
+            description = "Profile of the AWS configuration files. Goes before credentials in the environment.")
     String profile;
 
-    @Option(names = "--print", paramLabel = "POINTER", description = "Prints only the value at this JSON Pointer of the result, without quotes, e.g. /status.")
+    @Option(names = "--print", paramLabel = "POINTER",
+            description = "Prints only the value at this JSON Pointer of the result, without quotes, e.g. /status.")
     JsonPointer print;
 
-    @Option(names = {"-v", "--verbose"}, description = "Prints every AWS call, and the stack trace of an error, to stderr.")
+    @Option(names = {"-v", "--verbose"},
+            description = "Prints every AWS call, and the stack trace of an error, to stderr.")
     boolean verbose;
 
     @Spec
     CommandSpec spec;
 
-    /** What is being worked on: stands in front of the message of an error. */
-    String subject = "";
-
-    private AwsCredentialsProvider credentials;
-    private Identity identity;
-
     CommandLine commandLine() {
         return new CommandLine(this)
-                .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8)) // JSON is UTF-8, whatever the terminal's encoding
+                // JSON is UTF-8, whatever the terminal's encoding.
+                .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8))
                 .setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8))
                 .setUsageHelpAutoWidth(true)
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
-                .registerConverter(JsonPointer.class, text -> {
-                    if (text.startsWith("/")) return JsonPointer.compile(text);
-                    throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
-                })
+                .registerConverter(JsonPointer.class, text -> jsonPointer(text))
                 .setParameterExceptionHandler((e, args) -> {
-                    var near = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.of();
-                    note(e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + (near.isEmpty() ? "" : "; did you mean " + near.get(0) + "?")
-                            + " (help: " + spec.name() + " --help)");
+                    note(usageError(e) + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -1046,106 +1362,273 @@ class VerifyBackups implements Callable<Integer> {
                 });
     }
 
-    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
-        return client(builder, AwsRetryStrategy.standardRetryStrategy());
-    }
-
-    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
-        useProxies(System.getenv());
-        // The JDK knows the proxies.
-        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false));
-        return builder.httpClientBuilder(http).region(Region.of(region())).credentialsProvider(credentials()).overrideConfiguration(o -> {
-            o.retryStrategy(retries);
-            if (profile != null) o.defaultProfileName(profile);
-            if (!verbose) return;
-            o.addExecutionInterceptor(new ExecutionInterceptor() {
-                @Override
-                public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
-                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME)
-                            + ": HTTP " + context.httpResponse().statusCode());
-                }
-            });
-        }).build();
-    }
-
-    /**
-     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY, for Git and for the STS client behind a profile too. Of itself the SDK takes HTTP_PROXY
-     * even for https, and no domains in NO_PROXY.
-     */
-    static void useProxies(Map<String, String> environment) {
-        UnaryOperator<String> variable = name -> environment.getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
-        for (var scheme : List.of("http", "https")) {
-            var proxy = variable.apply(scheme + "_proxy");
-            if (proxy.isEmpty()) continue;
-            var parts = Pattern.compile("(?:https?://)?(?:([^:@/]*):([^@/]*)@)?([\\w.-]+|\\[[\\da-fA-F:]+])(?::(\\d+))?/?").matcher(proxy);
-            if (!parts.matches()) throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY is not of the form http://HOST:PORT");
-            System.setProperty(scheme + ".proxyHost", parts.group(3));
-            System.setProperty(scheme + ".proxyPort", parts.group(4) == null ? "80" : parts.group(4));
-            if (parts.group(1) == null) continue;
-            UnaryOperator<String> decode = text -> URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
-            var signIn = new PasswordAuthentication(decode.apply(parts.group(1)), decode.apply(parts.group(2)).toCharArray());
-            System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // without this, no Basic for https
-            Authenticator.setDefault(new Authenticator() {
-                @Override
-                protected PasswordAuthentication getPasswordAuthentication() {
-                    return getRequestorType() == RequestorType.PROXY ? signIn : null;
-                }
-            });
+    static JsonPointer jsonPointer(String text) {
+        if (!text.startsWith("/")) {
+            throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
         }
-        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+")).map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty());
-        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct.map(host -> "|" + host + "|*." + host).collect(Collectors.joining()));
-        System.setProperty("software.amazon.awssdk.http.service.impl", "software.amazon.awssdk.http.urlconnection.UrlConnectionSdkHttpService");
+        return JsonPointer.compile(text);
     }
 
-    AwsCredentialsProvider credentials() {
-        if (credentials == null) credentials = profile != null ? ProfileCredentialsProvider.create(profile) : DefaultCredentialsProvider.builder().build();
-        return credentials;
-    }
-
-    String region() {
-        if (region != null) return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
-        try {
-            return region = DefaultAwsRegionProviderChain.builder().profileName(profile).build().getRegion().id();
-        } catch (SdkClientException e) {
-            throw new Failure("no Region: give --region or set AWS_REGION", e);
-        }
-    }
-
-    /** Whose credentials these are: decides account and partition. */
-    record Identity(String account, String partition) { }
-
-    /** Asks STS once, which needs no permission. */
-    Identity identity() {
-        if (identity != null) return identity;
-        try (var sts = client(StsClient.builder())) {
-            var caller = sts.getCallerIdentity();
-            return identity = new Identity(caller.account(), caller.arn().split(":")[1]);
-        }
+    String usageError(ParameterException e) {
+        var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
+        var similar = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.<String>of();
+        return message + (similar.isEmpty() ? "" : "; did you mean " + similar.get(0) + "?");
     }
 
     /** The value, if it has the form; else exit code 2 and what is right. */
-    String check(String what, String value, String form, String right) {
-        if (value.matches(form)) return value;
-        throw wrong(what + " '" + value + "': give " + right);
+    String check(String option, String value, String form, String right) {
+        if (value.matches(form)) {
+            return value;
+        }
+        throw wrong(option + " '" + value + "': must be " + right);
     }
 
     ParameterException wrong(String message) {
         return new ParameterException(spec.commandLine(), message);
     }
 
-    /** What every result begins with. */
-    ObjectNode result(String status) {
-        return JSON.createObjectNode().put("status", status).put("account", identity().account()).put("region", region());
+    //endregion
+
+    //region The same in every script: AWS clients
+
+    private AwsCredentialsProvider credentials;
+    /** Known once {@link #connect} has returned. */
+    Caller caller;
+
+    /** Whose credentials these are. */
+    record Caller(String account, String partition, String arn) {}
+
+    /**
+     * Finds the credentials and asks STS whose they are, which needs no permission. Comes after the options are checked
+     * and before anything else is read or changed, so that a missing sign-in is told by its own reason.
+     */
+    void connect() {
+        region();
+        checkConfigurationFiles();
+        if (profile != null) {
+            System.setProperty("aws.profile", profile); // for the clients that the SDK makes itself to sign in
+        }
+        credentials = profile != null ? ProfileCredentialsProvider.create(profile)
+                : DefaultCredentialsProvider.builder().build();
+        useProxies(System.getenv());
+        useCaBundle(System.getenv("AWS_CA_BUNDLE"));
+        System.setProperty("software.amazon.awssdk.http.service.impl", HttpService.class.getName());
+        try {
+            credentials.resolveCredentials();
+        } catch (SdkException e) {
+            throw new Failure(whyNotSignedIn(e), e);
+        }
+        try (var sts = client(StsClient.builder())) {
+            var identity = sts.getCallerIdentity();
+            caller = new Caller(identity.account(), identity.arn().split(":")[1], identity.arn());
+        }
     }
 
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
+        return client(builder, AwsRetryStrategy.standardRetryStrategy());
+    }
+
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
+        return builder.region(Region.of(region())).credentialsProvider(credentials).overrideConfiguration(o -> {
+            o.retryStrategy(retries);
+            if (profile != null) {
+                o.defaultProfileName(profile);
+            }
+            if (verbose) {
+                o.addExecutionInterceptor(new CallLog());
+            }
+        }).build();
+    }
+
+    class CallLog implements ExecutionInterceptor {
+        @Override
+        public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
+            note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " "
+                    + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME) + ": HTTP "
+                    + context.httpResponse().statusCode());
+        }
+    }
+
+    /**
+     * The HTTP client of all of the SDK's clients, those that it makes itself to assume a profile's role included. The
+     * JDK opens the connections, by the proxies and certificates that Git uses, too.
+     */
+    public static class HttpService implements SdkHttpService, SdkHttpClient.Builder<HttpService> {
+        @Override
+        public HttpService createHttpClientBuilder() {
+            return this;
+        }
+
+        @Override
+        public SdkHttpClient buildWithDefaults(AttributeMap defaults) {
+            return UrlConnectionHttpClient.create(HttpService::open);
+        }
+
+        private static HttpURLConnection open(URI uri) {
+            try {
+                return (HttpURLConnection) uri.toURL().openConnection();
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+    }
+
+    /**
+     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY. Of itself the SDK takes HTTP_PROXY even for https, and
+     * no domains in NO_PROXY.
+     */
+    static void useProxies(Map<String, String> environment) {
+        UnaryOperator<String> variable = name -> environment
+                .getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
+        for (var scheme : List.of("http", "https")) {
+            var proxy = variable.apply(scheme + "_proxy");
+            if (!proxy.isEmpty()) {
+                useProxy(scheme, proxy);
+            }
+        }
+        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+"))
+                .map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty())
+                .map(host -> "|" + host + "|*." + host).collect(Collectors.joining());
+        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct);
+    }
+
+    static void useProxy(String scheme, String proxy) {
+        var form = "(?:https?://)?(?:(?<user>[^:@/]*):(?<password>[^@/]*)@)?(?<host>[\\w.-]+|\\[[\\da-fA-F:]+])"
+                + "(?::(?<port>\\d+))?/?";
+        var parts = Pattern.compile(form).matcher(proxy);
+        if (!parts.matches()) {
+            throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY must be of the form http://HOST:PORT");
+        }
+        System.setProperty(scheme + ".proxyHost", parts.group("host"));
+        System.setProperty(scheme + ".proxyPort", Objects.requireNonNullElse(parts.group("port"), "80"));
+        if (parts.group("user") == null) {
+            return;
+        }
+        var signIn = new PasswordAuthentication(percentDecoded(parts.group("user")),
+                percentDecoded(parts.group("password")).toCharArray());
+        System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // the JDK's default has no Basic for https
+        Authenticator.setDefault(new Authenticator() {
+            @Override
+            protected PasswordAuthentication getPasswordAuthentication() {
+                return getRequestorType() == RequestorType.PROXY ? signIn : null;
+            }
+        });
+    }
+
+    static String percentDecoded(String text) {
+        return URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
+    }
+
+    /** Makes the JDK trust the certificates of a PEM file in the place of its own, as the AWS CLI does. */
+    static void useCaBundle(String file) {
+        if (file == null || file.isEmpty()) {
+            return;
+        }
+        try (var in = Files.newInputStream(Path.of(file))) {
+            var trusted = KeyStore.getInstance(KeyStore.getDefaultType());
+            trusted.load(null);
+            for (var certificate : CertificateFactory.getInstance("X.509").generateCertificates(in)) {
+                trusted.setCertificateEntry("certificate-" + trusted.size(), certificate);
+            }
+            var managers = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+            managers.init(trusted);
+            var context = SSLContext.getInstance("TLS");
+            context.init(null, managers.getTrustManagers(), null);
+            HttpsURLConnection.setDefaultSSLSocketFactory(context.getSocketFactory());
+        } catch (IOException | InvalidPathException | GeneralSecurityException e) {
+            throw new Failure("AWS_CA_BUNDLE " + file + " must be a PEM file of certificates: " + reason(e), e);
+        }
+    }
+
+    /** What the SDK cannot parse would show up as a missing Region or missing credentials. */
+    static void checkConfigurationFiles() {
+        ProfileFileLocation.configurationFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CONFIGURATION));
+        ProfileFileLocation.credentialsFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CREDENTIALS));
+    }
+
+    static void checkConfigurationFile(Path file, ProfileFile.Type type) {
+        try {
+            ProfileFile.builder().content(file).type(type).build();
+        } catch (IllegalArgumentException | IllegalStateException e) {
+            throw new Failure(file + ": " + reason(e), e);
+        }
+    }
+
+    String whyNotSignedIn(SdkException failure) {
+        var profiles = ProfileFile.defaultProfileFile().profiles();
+        var name = profile != null ? profile : ProfileFileSystemSetting.AWS_PROFILE.getStringValueOrThrow();
+        if (!profiles.containsKey(name)) {
+            if (name.equals("default")) {
+                return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in";
+            }
+            return "no profile " + name + " in the AWS configuration files; there are: "
+                    + String.join(", ", new TreeSet<>(profiles.keySet()));
+        }
+        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name))
+                + signInHint(name, profiles.get(name));
+    }
+
+    /** Why a profile gives no credentials; the SDK's chain has only that all of its members failed. */
+    static SdkException failureOf(String profile) {
+        try (var provider = ProfileCredentialsProvider.create(profile)) {
+            provider.resolveCredentials();
+            throw new IllegalStateException("profile " + profile + " has credentials now");
+        } catch (SdkException e) {
+            return e;
+        }
+    }
+
+    static String signInHint(String name, Profile profile) {
+        if (profile.property("login_session").isPresent()) {
+            return "; sign in with: aws login --profile " + name;
+        }
+        if (profile.property("sso_session").isPresent() || profile.property("sso_start_url").isPresent()) {
+            return "; sign in with: aws sso login --profile " + name;
+        }
+        if (profile.property("mfa_serial").isPresent()) {
+            return "; it asks for MFA, which only the AWS CLI can do: "
+                    + "eval \"$(aws configure export-credentials --profile " + name + " --format env)\"";
+        }
+        return "";
+    }
+
+    String region() {
+        if (region == null) {
+            region = configuredRegion();
+        }
+        return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+    }
+
+    private String configuredRegion() {
+        checkConfigurationFiles();
+        try {
+            return DefaultAwsRegionProviderChain.builder().profileName(profile).build().getRegion().id();
+        } catch (SdkClientException e) {
+            throw new Failure("no Region: use --region or set AWS_REGION", e);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: output and errors
+
+    /** What is not known yet, as in a dry run, is left out. */
+    static final ObjectMapper JSON = new ObjectMapper().setDefaultPropertyInclusion(JsonInclude.Include.NON_NULL);
+
     /** Prints the result, or the part of it that --print asks for. */
-    int finish(ObjectNode result, int exitCode) {
-        var part = print == null ? result : result.at(print);
-        var planned = result.path("status").asText().startsWith("would") ? " in a dry run" : "";
-        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + planned + ": " + result);
+    int print(Object result, int exitCode) {
+        JsonNode document = JSON.valueToTree(result);
+        var part = print == null ? document : document.at(print);
+        if (part.isMissingNode()) {
+            throw new Failure("the result has nothing at " + print + ": " + document);
+        }
         var out = spec.commandLine().getOut();
         out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
-        if (out.checkError()) throw new Failure("this result could not be written to stdout: " + result);
+        if (out.checkError()) {
+            throw new Failure("stdout cannot be written to; the result is: " + document);
+        }
         return exitCode;
     }
 
@@ -1154,33 +1637,79 @@ class VerifyBackups implements Callable<Integer> {
     }
 
     void fail(Exception e) {
-        note((subject.isEmpty() ? "" : subject + ": ") + reason(e));
-        if (verbose) e.printStackTrace(spec.commandLine().getErr());
+        note(reason(e));
+        if (verbose) {
+            e.printStackTrace(spec.commandLine().getErr());
+        }
     }
 
     /** In one line: the error code and message of AWS, or what else went wrong. */
     static String reason(Throwable e) {
-        if (e instanceof AwsServiceException aws && aws.awsErrorDetails() != null) {
-            var code = aws.awsErrorDetails().errorCode() == null ? "HTTP " + aws.statusCode() : aws.awsErrorDetails().errorCode();
-            var message = aws.awsErrorDetails().errorMessage() == null ? "" : ": " + aws.awsErrorDetails().errorMessage().replaceAll("\\s+", " ");
-            return code + message + " (request id " + aws.requestId() + ")" + (code.contains("Expired") ? "; sign in again" : "");
+        if (e instanceof AwsServiceException answer && answer.awsErrorDetails() != null) {
+            return reason(answer);
         }
-        for (var cause = e; cause != null; cause = cause.getCause())
-            if (cause instanceof UnknownHostException) return "unknown host " + cause.getMessage() + "; see to --region, AWS_ENDPOINT_URL and the network";
-        var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage().lines().findFirst().orElse("");
-        if (text.startsWith("Unable to load credentials")) return "no AWS credentials: give --profile, set AWS_PROFILE, or sign in";
-        return text.length() > 2000 ? text.substring(0, 2000) + " ..." : text;
+        for (var cause = e; cause != null; cause = cause.getCause()) {
+            if (cause instanceof UnknownHostException) {
+                return "unknown host " + cause.getMessage() + "; check --region, AWS_ENDPOINT_URL and the network";
+            }
+            if (cause instanceof CertPathBuilderException) {
+                return "the certificate of the other side is not trusted: if a proxy inspects TLS, set AWS_CA_BUNDLE to"
+                        + " a PEM file of its CA";
+            }
+        }
+        var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
+        var line = text.lines().findFirst().orElse("");
+        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
     }
 
-    static void pause(long millis) {
+    private static String reason(AwsServiceException answer) {
+        var details = answer.awsErrorDetails();
+        var code = Objects.requireNonNullElse(details.errorCode(), "HTTP " + answer.statusCode());
+        var message = details.errorMessage() == null ? "" : ": " + details.errorMessage().replaceAll("\\s+", " ");
+        return code + message + " (request id " + answer.requestId() + ")"
+                + (code.contains("Expired") ? "; sign in again" : "");
+    }
+
+    /** Whether the same call may succeed later: a lost connection, an error of the service, throttling. */
+    static boolean isTemporary(Throwable e) {
+        for (var cause = e; cause != null; cause = cause.getCause()) {
+            if (cause instanceof AwsServiceException answer) {
+                return answer.statusCode() >= 500 || answer.isThrottlingException() || isCutShort(answer);
+            }
+            if (cause instanceof SdkClientException || cause instanceof IOException) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Whether the answer was cut: AWS names an error code in every refusal. */
+    static boolean isCutShort(AwsServiceException answer) {
+        return answer.awsErrorDetails() == null || answer.awsErrorDetails().errorCode() == null;
+    }
+
+    /** Repeats a look until it finds something or the time is over; the waits between grow from 250 ms to 5 s. */
+    static <T> Optional<T> poll(Duration patience, Supplier<Optional<T>> look) {
+        var end = Instant.now().plus(patience);
+        var wait = Duration.ofMillis(250);
+        var found = look.get();
+        while (found.isEmpty() && Instant.now().isBefore(end)) {
+            pause(wait);
+            wait = Collections.min(List.of(wait.multipliedBy(2), Duration.ofSeconds(5)));
+            found = look.get();
+        }
+        return found;
+    }
+
+    static void pause(Duration time) {
         try {
-            Thread.sleep(millis);
+            Thread.sleep(time.toMillis());
         } catch (InterruptedException e) {
             throw new Failure("interrupted", e);
         }
     }
 
-    /** A failure whose message says it all. */
+    /** A failure whose message says what went wrong and what to do. */
     static class Failure extends RuntimeException {
         Failure(String message, Throwable cause) {
             super(message, cause);
@@ -1191,9 +1720,193 @@ class VerifyBackups implements Callable<Integer> {
         }
     }
 
-    // ----
+    //endregion
 
-    public static void main(String[] args) {
-        System.exit(new VerifyBackups().commandLine().execute(args));
+    //region The same in every script: many repositories
+
+    @Option(names = "--exclude", paramLabel = "GLOB", arity = "1..*",
+            description = "Repositories to leave out, by name or with * and ?.")
+    List<String> exclude = List.of();
+
+    @Option(names = "--jobs", paramLabel = "N", defaultValue = "4",
+            description = "Repositories at a time. Default: ${DEFAULT-VALUE}.")
+    int jobs;
+
+    /** Takes back the line that a terminal's cursor is in. */
+    static final String CLEAR_LINE = "\r\033[K";
+
+    /** Whether stderr is a terminal, where progress is shown. */
+    boolean terminal = System.console() != null;
+
+    void checkSelection() {
+        var right = "a repository's name, which may have * and ? for any characters, such as 'team-*'";
+        repositoryNames.forEach(glob -> check("--repository-names", glob, "[\\w.*?-]{1,100}", right));
+        exclude.forEach(glob -> check("--exclude", glob, "[\\w.*?-]{1,100}", right));
+        check("--jobs", String.valueOf(jobs), "[1-9]|[1-5]\\d|6[0-4]", "1 to 64, such as 4");
     }
+
+    /** @param text a number and m, h or d for minutes, hours or days */
+    static Duration duration(String text) {
+        return Duration.parse((text.endsWith("d") ? "P" : "PT") + text);
+    }
+
+    /** Whether a repository's name is one of the globs. */
+    static boolean matchesAny(List<String> globs, String name) {
+        return globs.stream()
+                .anyMatch(glob -> name.matches(glob.replace(".", "\\.").replace("*", ".*").replace('?', '.')));
+    }
+
+    /** A thread that does not keep Java alive. */
+    static Thread daemon(Runnable task) {
+        var thread = new Thread(task);
+        thread.setDaemon(true);
+        return thread;
+    }
+
+    /** Since a {@link System#nanoTime}, to a hundredth of a second. */
+    static double secondsSince(long start) {
+        return Math.round((System.nanoTime() - start) / 1e7) / 100.0;
+    }
+
+    //endregion
+
+    //region The same in every script: backups
+
+    @Option(names = "--bucket", required = true, paramLabel = "NAME",
+            description = "The bucket for the backups, in any Region and account.")
+    String bucket;
+
+    @Option(names = "--prefix", paramLabel = "PREFIX", defaultValue = "projects/codecommit-backup",
+            description = "What the objects' keys begin with. Default: ${DEFAULT-VALUE}.")
+    String prefix;
+
+    @Option(names = "--expected-bucket-owner", paramLabel = "ACCOUNT",
+            description = "Account that the bucket must belong to.")
+    String expectedBucketOwner;
+
+    /** Of manifests, pull requests and run records; a document of another format is not used. */
+    static final int FORMAT = 1;
+    /** In keys: when the refs were read. */
+    static final DateTimeFormatter KEY_TIME = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmssSSS'Z'")
+            .withZone(ZoneOffset.UTC);
+    /** How the key of a manifest ends. */
+    static final String MANIFEST = ".manifest.json.gz";
+
+    void checkBucket() {
+        check("--bucket", bucket, "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, such as my-backups");
+        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*",
+                "letters, digits and !_.*'()=- between single slashes, such as projects/codecommit-backup");
+        if (expectedBucketOwner != null) {
+            checkAccount("--expected-bucket-owner", expectedBucketOwner);
+        }
+    }
+
+    void checkAccount(String option, String account) {
+        check(option, account, "\\d{12}", "an account id of 12 digits, such as 444455556666");
+    }
+
+    /**
+     * S3, in the bucket's Region. What is read is compared with checksums here and not by the SDK, so that a damaged
+     * object is told from a bad line. The SDK of itself does not retry a listing that was cut off.
+     */
+    S3Client s3(ExecutionInterceptor... more) {
+        var interceptors = Stream.concat(Stream.of(more), Stream.of(new S3Headers())).toList();
+        var retries = AwsRetryStrategy.standardRetryStrategy().toBuilder()
+                .retryOnExceptionOrCauseInstanceOf(XMLStreamException.class).build();
+        var builder = S3Client.builder().crossRegionAccessEnabled(true)
+                .responseChecksumValidation(ResponseChecksumValidation.WHEN_REQUIRED)
+                .addPlugin(configuration -> configuration.overrideConfiguration(configuration.overrideConfiguration()
+                        .copy(o -> interceptors.forEach(o::addExecutionInterceptor))));
+        return client(builder, retries);
+    }
+
+    /**
+     * Says on every call whose bucket it must be. Leaves out the Expect header, which costs a round trip a part, and
+     * makes the JDK's client drop the message of an error that answers it.
+     */
+    class S3Headers implements ExecutionInterceptor {
+        @Override
+        public SdkHttpRequest modifyHttpRequest(Context.ModifyHttpRequest context, ExecutionAttributes call) {
+            return context.httpRequest().copy(request -> {
+                request.removeHeader("Expect");
+                if (expectedBucketOwner != null) {
+                    request.putHeader("x-amz-expected-bucket-owner", expectedBucketOwner);
+                }
+            });
+        }
+    }
+
+    /** A gzipped JSON document, read to its end, where gzip's own checksum is. */
+    static JsonNode gunzipped(InputStream in) throws IOException {
+        return JSON.readTree(new GZIPInputStream(in).readAllBytes());
+    }
+
+    /**
+     * Lets JGit read no configuration of this user and machine, on which nothing here may depend. Without one it would
+     * measure how exact the times of a file system are, which takes seconds and leaves files.
+     */
+    static void ignoreGitConfiguration() {
+        if (!(SystemReader.getInstance() instanceof NoGitConfiguration)) {
+            SystemReader.setInstance(new NoGitConfiguration(SystemReader.getInstance()));
+        }
+    }
+
+    static class NoGitConfiguration extends SystemReader.Delegate {
+        NoGitConfiguration(SystemReader system) {
+            super(system);
+        }
+
+        @Override
+        public FileBasedConfig openSystemConfig(Config parent, FS fs) {
+            return new EmptyConfig(parent);
+        }
+
+        @Override
+        public FileBasedConfig openUserConfig(Config parent, FS fs) {
+            return new EmptyConfig(parent);
+        }
+
+        @Override
+        public FileBasedConfig openJGitConfig(Config parent, FS fs) {
+            return new EmptyConfig(parent);
+        }
+    }
+
+    static class EmptyConfig extends FileBasedConfig {
+        EmptyConfig(Config parent) {
+            super(parent, null, FS.DETECTED);
+        }
+
+        @Override
+        public void load() {
+        }
+
+        @Override
+        public void save() {
+        }
+
+        @Override
+        public boolean isOutdated() {
+            return false;
+        }
+
+        @Override
+        public long getTimeUnit(String section, String subsection, String name, long otherwise, TimeUnit unit) {
+            return section.equals("filesystem") ? unit.convert(2, TimeUnit.SECONDS) : otherwise;
+        }
+    }
+
+    static String hex(byte[] bytes) {
+        return HexFormat.of().formatHex(bytes);
+    }
+
+    static MessageDigest digest(String algorithm) {
+        try {
+            return MessageDigest.getInstance(algorithm);
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    //endregion
 }

@@ -1,4 +1,5 @@
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -8,8 +9,8 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
@@ -49,8 +50,12 @@ final class Script {
     }
 
     static Run run(CommandLine script, String... args) {
+        return run(script, new StringWriter(), args);
+    }
+
+    /** @param err where stderr goes, to be looked at while the script runs */
+    static Run run(CommandLine script, StringWriter err, String... args) {
         var out = new StringWriter();
-        var err = new StringWriter();
         var exitCode = script.setOut(new PrintWriter(out, true)).setErr(new PrintWriter(err, true)).execute(args);
         return new Run(exitCode, out.toString(), err.toString());
     }
@@ -65,6 +70,20 @@ final class Script {
         assertEquals(1, run.err().lines().count(), run.err());
         assertTrue(run.err().contains(right), run.err());
         assertEquals(List.of(), aws.calls());
+    }
+
+    /** That a second run found all as it should be, and so called nothing that changes anything. */
+    static void assertUnchanged(Run second, LocalAws aws) {
+        assertEquals(0, second.exitCode(), second.err());
+        assertEquals("unchanged", second.status());
+        assertEquals(0, second.json().path("changes").size());
+        assertFalse(second.json().has("undo"));
+        assertReadsOnly(aws);
+    }
+
+    /** That nothing was called that changes anything. */
+    static void assertReadsOnly(LocalAws aws) {
+        assertEquals(List.of(), aws.calls().stream().filter(call -> !call.readOnly()).map(Call::name).toList());
     }
 
     /**
@@ -92,12 +111,8 @@ final class Script {
     }
 
     static String javadoc(String script) {
-        try {
-            var source = Files.readString(Path.of("scripts", script + ".java"));
-            return source.substring(source.indexOf("/**"), source.indexOf("*/"));
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
+        var source = Toolkit.source(script);
+        return source.substring(source.indexOf("/**"), source.indexOf("*/"));
     }
 
     /**
@@ -109,6 +124,7 @@ final class Script {
         System.setProperty("aws.accessKeyId", LocalAws.ACCESS_KEY_ID);
         System.setProperty("aws.secretAccessKey", LocalAws.SECRET_ACCESS_KEY);
         System.setProperty("aws.region", "eu-west-1");
+        System.clearProperty("aws.profile"); // which a run with --profile has set
     }
 
     /** The environment in which another process sees this embedded AWS, and no other AWS. */
@@ -122,6 +138,23 @@ final class Script {
                 "AWS_EC2_METADATA_DISABLED", "true",
                 "AWS_CONFIG_FILE", "/dev/null",
                 "AWS_SHARED_CREDENTIALS_FILE", "/dev/null"));
+    }
+
+    /** Lets a process see this embedded AWS, and no AWS account, proxy or Java option of this machine. */
+    static ProcessBuilder within(LocalAws aws, ProcessBuilder process) {
+        process.environment().keySet()
+                .removeIf(name -> name.matches("(?i)AWS_.*|.*_PROXY|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS"));
+        process.environment().putAll(environment(aws));
+        return process;
+    }
+
+    /** The command of a script's process that Java starts without JBang, which takes as long as the script itself. */
+    static List<String> java(List<String> options, String script, String... arguments) {
+        var command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString()));
+        command.addAll(options);
+        command.addAll(List.of("-XX:+UseSerialGC", "-cp", System.getProperty("java.class.path"), script));
+        command.addAll(List.of(arguments));
+        return command;
     }
 
     /**

@@ -6,12 +6,14 @@
 //DEPS info.picocli:picocli:4.7.7
 //SOURCES ../localaws/LocalAws.java
 //SOURCES Observed.java
-//SOURCES Repositories.java
+//SOURCES ../Git.java
+//SOURCES ../Repositories.java
 //SOURCES Results.java
 
 import com.sun.management.OperatingSystemMXBean;
 import java.io.File;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -122,9 +124,12 @@ class Bench implements Callable<Integer> {
                 return;
             }
             var figures = IntStream.range(0, runs.get(names[0]).size()).mapToDouble(value).toArray();
-            if (Arrays.stream(figures).allMatch(figure -> figure > 0 && Double.isFinite(figure))) row.measured(figures);
-            else row.missing("less than what starting Java varies by: "
-                    + Arrays.stream(figures).mapToObj(Results::number).toList());
+            if (Arrays.stream(figures).allMatch(figure -> figure > 0 && Double.isFinite(figure))) {
+                row.measured(figures);
+            } else {
+                row.missing("less than what starting Java varies by: "
+                        + Arrays.stream(figures).mapToObj(Results::number).toList());
+            }
         }
 
         /** How many times as long one takes as another. */
@@ -149,13 +154,15 @@ class Bench implements Callable<Integer> {
             throw new ParameterException(spec.commandLine(), "--large " + large + ": no bare Git repository");
         results.about.put("processors", Runtime.getRuntime().availableProcessors())
                 .put("java", Runtime.version().toString())
-                .put("git", Repositories.run("git", "--version").strip()).put("runs", runs).put("quick", quick);
+                .put("git", Git.run(Path.of("."), "--version").strip()).put("runs", runs).put("quick", quick);
         work = Files.createTempDirectory("bench-");
         repositories = new Repositories(Files.createDirectory(work.resolve("source")));
         Runtime.getRuntime().addShutdownHook(new Thread(this::stop));
         var failed = false;
         try {
-            for (var each : cases) if (!stopping) failed |= !measure(each);
+            for (var each : cases) {
+                if (!stopping) failed |= !measure(each);
+            }
             if (stopping) return 130;
             System.out.println(results.table());
             if (json != null) Files.writeString(json, results.json().toPrettyString() + "\n");
@@ -188,7 +195,7 @@ class Bench implements Callable<Integer> {
                 case growth -> growth();
             }
             return true;
-        } catch (IOException e) {
+        } catch (IOException | UncheckedIOException e) {
             System.out.println(stopping ? "interrupted" : "FAILED " + e.getMessage());
             results.rows.subList(rows, results.rows.size()).forEach(row -> row.missing("failed"));
             return false;
@@ -202,9 +209,10 @@ class Bench implements Callable<Integer> {
     void stop() {
         stopping = true;
         try {
-            while (!done.await(100, TimeUnit.MILLISECONDS))
+            while (!done.await(100, TimeUnit.MILLISECONDS)) {
                 ProcessHandle.current().descendants().filter(process -> process.children().findAny().isEmpty())
                         .forEach(ProcessHandle::destroy);
+            }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
@@ -278,7 +286,7 @@ class Bench implements Callable<Integer> {
         var mirror = results.row(subject, "times as fast as " + MIRROR, Results.Bound.AT_LEAST, 1, "x");
         var packs = new ArrayList<Long>();
         var comparison = compare(subject, () -> {
-            var before = Repositories.refs(repository.directory()).values();
+            var before = Git.refs(repository.directory()).values();
             repository.commit("refs/heads/" + branch, "bench.txt", "change " + packs.size() + "\n");
             var tip = repository.resolve("refs/heads/" + branch).name();
             var wanted = Files.writeString(work.resolve("wanted"), tip + "\n^" + String.join("\n^", before) + "\n");
@@ -294,9 +302,10 @@ class Bench implements Callable<Integer> {
         var bucket = aws.s3.bucket(BUCKET);
         var stored = bucket.keys().stream().filter(key -> key.endsWith(".incr.bundle")).mapToLong(bucket::size)
                 .toArray();
-        if (stored.length != packs.size() - 1)
+        if (stored.length != packs.size() - 1) {
             throw new IOException(stored.length + " increments for " + (packs.size() - 1)
                     + " commits behind the full bundle: " + bucket.keys());
+        }
         size.measured(IntStream.range(0, stored.length).mapToDouble(i -> stored[i] - packs.get(i + 1)).toArray());
         comparison.ratio(mirror, MIRROR, TOOLKIT);
     }
@@ -382,8 +391,10 @@ class Bench implements Callable<Integer> {
                 .toArray(Contestant[]::new);
         var comparison = compare(subject, () -> {
             change[0]++;
-            for (var count : counts) aws.codecommit.repository("history" + count).commit("refs/heads/main", "bench.txt",
-                    "change " + change[0] + "\n");
+            for (var count : counts) {
+                aws.codecommit.repository("history" + count).commit("refs/heads/main", "bench.txt",
+                        "change " + change[0] + "\n");
+            }
         }, contestants);
         comparison.ratio(row, contestants[2].name, contestants[0].name);
     }
@@ -433,9 +444,10 @@ class Bench implements Callable<Integer> {
                         .sum())
                 .toArray());
         api.measured(unchanged.stream()
-                .mapToDouble(run -> (double) run.calls().entrySet().stream()
-                        .filter(call -> !call.getKey().equals("codecommit:GitPull"))
-                .mapToInt(Map.Entry::getValue).sum() / repositories).toArray());
+                .mapToDouble(run -> run.calls().entrySet().stream()
+                        .filter(call -> !call.getKey().equals("codecommit:GitPull")).mapToInt(Map.Entry::getValue)
+                        .sum() / (double) repositories)
+                .toArray());
         System.out.println("requests: " + unchanged.get(0).calls());
     }
 
@@ -482,14 +494,14 @@ class Bench implements Callable<Integer> {
      */
     Contestant floor() throws IOException, InterruptedException {
         var wants = new StringBuilder();
-        for (var id : Repositories.refs(large).values().stream().distinct().toList())
+        for (var id : Git.refs(large).values().stream().distinct().toList())
             wants.append(line("want " + id + (wants.isEmpty() ? " side-band-64k ofs-delta no-progress" : "") + "\n"));
         var request = Files.writeString(work.resolve("wants"), wants + "0000" + line("done\n"));
         return new Contestant(FLOOR, """
-                curl -sSf -K $WORK/../curlrc -H 'Content-Type: application/x-git-upload-pack-request' --data-binary @%s -o $WORK/pack \
-                $AWS_ENDPOINT_URL/v1/repos/large/git-upload-pack
-                curl -sSf --aws-sigv4 aws:amz:eu-west-1:s3 --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" -T $WORK/pack \
-                -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' $AWS_ENDPOINT_URL/bench/floor/$1"""
+                curl -sSf -K $WORK/../curlrc -H 'Content-Type: application/x-git-upload-pack-request' \
+                --data-binary @%s -o $WORK/pack $AWS_ENDPOINT_URL/v1/repos/large/git-upload-pack
+                curl -sSf --aws-sigv4 aws:amz:eu-west-1:s3 --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" \
+                -T $WORK/pack -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' $AWS_ENDPOINT_URL/bench/floor/$1"""
                 .formatted(request), "curl");
     }
 
@@ -504,17 +516,17 @@ class Bench implements Callable<Integer> {
     String large() throws IOException, InterruptedException {
         if (large == null) large = repositories.history("large", quick ? 2_500 : 25_000, quick ? 730 : 7_300);
         var count = new HashMap<String, Long>();
-        Repositories.git(large, "count-objects", "-v").lines().map(line -> line.split(": "))
+        Git.run(large, "count-objects", "-v").lines().map(line -> line.split(": "))
                 .filter(pair -> pair[1].matches("\\d+"))
                 .forEach(pair -> count.put(pair[0], Long.parseLong(pair[1])));
         return String.format(Locale.ROOT, "%,d MB (%,d objects, %,d refs)",
                 Math.round((count.get("size-pack") + count.get("size")) * 1024 / 1e6),
-                count.get("in-pack") + count.get("count"), Repositories.refs(large).size());
+                count.get("in-pack") + count.get("count"), Git.refs(large).size());
     }
 
     void serve(String name, Path directory) throws IOException, InterruptedException {
-        var head = Repositories.git(directory, "symbolic-ref", "HEAD").strip().replaceFirst("^refs/heads/", "");
-        aws.codecommit.createRepository(name).borrow(directory.resolve("objects"), Repositories.refs(directory))
+        var head = Git.run(directory, "symbolic-ref", "HEAD").strip().replaceFirst("^refs/heads/", "");
+        aws.codecommit.createRepository(name).borrow(directory.resolve("objects"), Git.refs(directory))
                 .defaultBranch(head);
         served.add(name);
     }
@@ -522,9 +534,9 @@ class Bench implements Callable<Integer> {
     /** Also keeps a mirror of it, as it is now. */
     void mirror(Path mirrors, String name, Path directory) throws IOException, InterruptedException {
         serve(name, directory);
-        Repositories.run("git", "clone", "-q", "--mirror", "--no-hardlinks", directory.toString(),
+        Git.run(work, "clone", "-q", "--mirror", "--no-hardlinks", directory.toString(),
                 mirrors.resolve(name).toString());
-        Repositories.git(mirrors.resolve(name), "remote", "set-url", "origin", aws.endpoint() + "/v1/repos/" + name);
+        Git.run(mirrors.resolve(name), "remote", "set-url", "origin", aws.endpoint() + "/v1/repos/" + name);
     }
 
     // ---- Runs
@@ -534,8 +546,9 @@ class Bench implements Callable<Integer> {
         var present = new ArrayList<Contestant>();
         for (var contestant : contestants) {
             var lacking = Arrays.stream(contestant.needs).filter(Bench::lacks).findFirst();
-            if (lacking.isEmpty()) present.add(contestant);
-            else {
+            if (lacking.isEmpty()) {
+                present.add(contestant);
+            } else {
                 comparison.missing.put(contestant.name, lacking.get() + " is not on PATH");
                 System.out.println("skipped: " + contestant.name + ": " + lacking.get() + " is not on PATH");
             }
@@ -582,8 +595,10 @@ class Bench implements Callable<Integer> {
         builder.environment().keySet().removeIf(name -> name.startsWith("AWS_"));
         builder.environment().putAll(environment());
         builder.environment().put("WORK", empty.toString());
-        if (served.contains("large")) Files.writeString(work.resolve("curlrc"),
-                "header = \"Authorization: " + aws.gitAuthorization("large") + "\"\n");
+        if (served.contains("large")) {
+            Files.writeString(work.resolve("curlrc"),
+                    "header = \"Authorization: " + aws.gitAuthorization("large") + "\"\n");
+        }
         aws.clearCalls();
         var cpu = cpu();
         var process = builder.start();

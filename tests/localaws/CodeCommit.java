@@ -66,8 +66,14 @@ public final class CodeCommit implements LocalAws.Service {
     public volatile int commentsPerPage = 4;
     public volatile int eventsPerPage = 3;
     public volatile int templatesPerPage = 5;
+    public volatile int branchesPerPage = 100;
     /** Whether Git clients that ask for protocol version 2 get it; what CodeCommit does is not documented. */
     public volatile boolean gitProtocolV2 = true;
+    /**
+     * Whether a push of several refs is authorised once, with all of them as a list; what CodeCommit does is not
+     * documented. Else ref by ref.
+     */
+    public volatile boolean referencesAsList;
     /**
      * Whether repositories under the AWS managed key tell its ARN as kmsKeyId; what CodeCommit does is not documented.
      */
@@ -85,13 +91,15 @@ public final class CodeCommit implements LocalAws.Service {
     private static final Pattern TAG_TEXT = Pattern.compile("[\\p{L}\\p{N}\\p{Z}+\\-=._:/@]*");
 
     private final LocalAws aws;
+    private final String account;
     private final Map<String, Map<String, Repo>> regions = new ConcurrentHashMap<>();
     private final Map<String, Map<String, PullRequest>> pullRequests = new ConcurrentHashMap<>();
     private final Map<String, Map<String, ObjectNode>> templates = new ConcurrentHashMap<>();
     private Path directory;
 
-    CodeCommit(LocalAws aws) {
+    CodeCommit(LocalAws aws, String account) {
         this.aws = aws;
+        this.account = account;
     }
 
     /** For tests: a repository of the Region that they use, made without a call. */
@@ -100,7 +108,7 @@ public final class CodeCommit implements LocalAws.Service {
     }
 
     public synchronized Repo createRepository(String region, String name) {
-        var repo = new Repo(name, new Caller("", LocalAws.ACCOUNT, region));
+        var repo = new Repo(name, new Caller("", account, region));
         if (in(region).putIfAbsent(name, repo) != null)
             throw new IllegalArgumentException(name + " exists in " + region);
         return repo;
@@ -112,10 +120,7 @@ public final class CodeCommit implements LocalAws.Service {
 
     /** As UpdateRepositoryName does it: the id stays, the ARN does not. */
     public synchronized void renameRepository(String name, String newName) {
-        var repo = in("eu-west-1").remove(name);
-        repo.name = newName;
-        repo.arn = repo.owner.arn("codecommit", newName);
-        in("eu-west-1").put(newName, repo);
+        rename(in("eu-west-1").get(name), newName);
     }
 
     public Repo repository(String name) {
@@ -134,6 +139,72 @@ public final class CodeCommit implements LocalAws.Service {
     private synchronized Path directory() throws IOException {
         if (directory == null) directory = Files.createTempDirectory("local-aws-git-");
         return directory;
+    }
+
+    // Permissions
+
+    /** What CodeCommit does with a key for whoever makes a repository under it or changes its contents. */
+    private static final List<String> KEY_USE = List.of("kms:DescribeKey", "kms:Encrypt", "kms:Decrypt",
+            "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext");
+    private static final List<String> KEY_READ = List.of("kms:Decrypt");
+
+    /** On the repository, which has no policy of its own; approval rule templates and the list have no resource. */
+    @Override
+    public List<Need> needs(String operation, ObjectNode input, Caller caller) {
+        var action = "codecommit:" + operation;
+        return switch (operation) {
+            case "ListRepositories", "CreateApprovalRuleTemplate", "GetApprovalRuleTemplate",
+                    "UpdateApprovalRuleTemplateContent" ->
+                List.of(new Need(action, "*"));
+            case "UpdateRepositoryName" -> List.of(on(action, input.path("oldName").asText(), caller));
+            case "CreateRepository" -> {
+                var tags = new TreeMap<String, String>();
+                input.path("tags").properties().forEach(tag -> tags.put(tag.getKey(), tag.getValue().asText()));
+                var arn = caller.arn("codecommit", input.path("repositoryName").asText());
+                var create = new Need(action, arn).requestTags(tags);
+                yield tags.isEmpty() ? List.of(create)
+                        : List.of(create, new Need("codecommit:TagResource", arn).requestTags(tags));
+            }
+            case "BatchGetRepositories" -> input.path("repositoryNames").valueStream()
+                    .map(name -> on(action, name.asText(), caller)).toList();
+            case "GetRepository", "DeleteRepository", "UpdateRepositoryDescription", "UpdateRepositoryEncryptionKey",
+                    "UpdateDefaultBranch", "GetFile", "ListPullRequests", "GetRepositoryTriggers",
+                    "PutRepositoryTriggers", "AssociateApprovalRuleTemplateWithRepository",
+                    "DisassociateApprovalRuleTemplateFromRepository", "GetBranch", "GetCommit", "ListBranches",
+                    "ListAssociatedApprovalRuleTemplatesForRepository" ->
+                List.of(on(action, input.path("repositoryName").asText(), caller));
+            case "CreateBranch", "CreateCommit", "CreateUnreferencedMergeCommit", "DeleteBranch", "DeleteFile",
+                    "MergeBranchesByFastForward", "MergeBranchesBySquash", "MergeBranchesByThreeWay", "PutFile" ->
+                List.of(on(action, input.path("repositoryName").asText(), caller)
+                        .key("codecommit:References", Branches.reference(operation, input)));
+            case "MergePullRequestByFastForward", "MergePullRequestBySquash", "MergePullRequestByThreeWay" ->
+                List.of(on(action, input.path("repositoryName").asText(), caller)
+                        .key("codecommit:References", existing(input, caller).destination()));
+            case "GetPullRequest", "DescribePullRequestEvents", "GetCommentsForPullRequest",
+                    "DeletePullRequestApprovalRule", "GetPullRequestApprovalStates", "GetPullRequestOverrideState",
+                    "OverridePullRequestApprovalRules" ->
+                List.of(on(action, existing(input, caller).repo.name, caller));
+            case "ListTagsForResource" -> List.of(tagging(action, input, caller));
+            case "TagResource" -> {
+                var tags = new TreeMap<String, String>();
+                input.path("tags").properties().forEach(tag -> tags.put(tag.getKey(), tag.getValue().asText()));
+                yield List.of(tagging(action, input, caller).requestTags(tags));
+            }
+            case "UntagResource" -> List.of(tagging(action, input, caller).keys("aws:TagKeys",
+                    input.path("tagKeys").valueStream().map(JsonNode::asText).toList()));
+            default -> throw new IllegalStateException("no permission is known for codecommit:" + operation);
+        };
+    }
+
+    /** An action on a repository, which need not exist. */
+    Need on(String action, String name, Caller caller) {
+        var repo = in(caller.region()).get(name);
+        var need = new Need(action, caller.arn("codecommit", name));
+        return repo == null ? need : need.resourceTags(repo.tags());
+    }
+
+    private Need tagging(String action, ObjectNode input, Caller caller) {
+        return on(action, nameInArn(input, caller), caller);
     }
 
     @Override
@@ -163,6 +234,29 @@ public final class CodeCommit implements LocalAws.Service {
             case "GetApprovalRuleTemplate" -> answer("approvalRuleTemplate", template(input, caller));
             case "AssociateApprovalRuleTemplateWithRepository" -> associateTemplate(input, caller);
             case "ListAssociatedApprovalRuleTemplatesForRepository" -> listAssociatedTemplates(input, caller);
+            case "DisassociateApprovalRuleTemplateFromRepository" -> {
+                var name = template(input, caller).get("approvalRuleTemplateName").asText();
+                readable(input, caller).templates.remove(name);
+                yield null;
+            }
+            case "UpdateApprovalRuleTemplateContent" -> updateTemplateContent(input, caller);
+            case "UpdateRepositoryName" -> updateRepositoryName(input, caller);
+            case "ListBranches" -> listBranches(input, caller);
+            case "GetBranch", "GetCommit" -> new Branches(aws, readable(input, caller), input, caller).answer(operation);
+            case "CreateBranch", "CreateCommit", "CreateUnreferencedMergeCommit", "DeleteBranch", "DeleteFile",
+                    "MergeBranchesByFastForward", "MergeBranchesBySquash", "MergeBranchesByThreeWay", "PutFile" ->
+                new Branches(aws, writable(input, caller), input, caller).answer(operation);
+            case "MergePullRequestByFastForward", "MergePullRequestBySquash", "MergePullRequestByThreeWay" ->
+                mergePullRequest(operation.substring("MergePullRequestBy".length()), input, caller);
+            case "OverridePullRequestApprovalRules" -> {
+                revision(input, caller).override(input.get("overrideStatus").asText(), caller.arn());
+                yield null;
+            }
+            case "DeletePullRequestApprovalRule" -> {
+                var id = pullRequest(input, caller).deleteRule(input.get("approvalRuleName").asText());
+                yield id == null ? Models.JSON.createObjectNode()
+                        : Models.JSON.createObjectNode().put("approvalRuleId", id);
+            }
             default -> throw new AwsError("UnknownOperationException", operation);
         };
     }
@@ -190,7 +284,16 @@ public final class CodeCommit implements LocalAws.Service {
             Map.entry("triggers.events", "RepositoryTriggerEvents"),
             Map.entry("approvalRuleTemplateName", "ApprovalRuleTemplateName"),
             Map.entry("approvalRuleTemplateDescription", "ApprovalRuleTemplateDescription"),
-            Map.entry("approvalRuleTemplateContent", "ApprovalRuleTemplateContent"));
+            Map.entry("approvalRuleTemplateContent", "ApprovalRuleTemplateContent"),
+            Map.entry("newRuleContent", "ApprovalRuleTemplateContent"),
+            Map.entry("existingRuleContentSha256", "RuleContentSha256"), Map.entry("branchName", "BranchName"),
+            Map.entry("commitId", "CommitId"), Map.entry("oldName", "RepositoryName"),
+            Map.entry("newName", "RepositoryName"), Map.entry("parentCommitId", "ParentCommitId"),
+            Map.entry("fileContent", "FileContent"), Map.entry("fileMode", "FileMode"),
+            Map.entry("putFiles.filePath", "Path"), Map.entry("deleteFiles.filePath", "Path"),
+            Map.entry("sourceCommitSpecifier", "Commit"), Map.entry("destinationCommitSpecifier", "Commit"),
+            Map.entry("mergeOption", "MergeOption"), Map.entry("targetBranch", "TargetBranch"),
+            Map.entry("approvalRuleName", "ApprovalRuleName"), Map.entry("overrideStatus", "OverrideStatus"));
 
     @Override
     public AwsError invalid(String operation, List<Models.Violation> violations) {
@@ -216,7 +319,7 @@ public final class CodeCommit implements LocalAws.Service {
         var repo = new Repo(name, caller);
         repo.description = input.path("repositoryDescription").asText("");
         addTags(repo.tags, input.path("tags"));
-        if (input.hasNonNull("kmsKeyId")) repo.key(usable(input.get("kmsKeyId").asText(), caller));
+        repo.key(usable(input.hasNonNull("kmsKeyId") ? input.get("kmsKeyId").asText() : managedKey(caller), caller));
         if (in(caller.region()).containsKey(name))
             throw new AwsError("RepositoryNameExistsException", "Repository named " + name + " already exists");
         if (in(caller.region()).size() >= repositoryLimit)
@@ -242,7 +345,7 @@ public final class CodeCommit implements LocalAws.Service {
             if (repo == null) notFound.add(name);
             else
                 try {
-                    repo.checkKey();
+                    repo.checkKey(caller);
                     repositories.add(repo.metadata());
                 } catch (AwsError e) {
                     errors.addObject().put("repositoryId", repo.id).put("repositoryName", repo.name)
@@ -298,6 +401,55 @@ public final class CodeCommit implements LocalAws.Service {
         var repo = in(caller.region()).remove(name(input.get("repositoryName").asText()));
         return repo == null ? Models.JSON.createObjectNode()
                 : Models.JSON.createObjectNode().put("repositoryId", repo.id);
+    }
+
+    private JsonNode updateRepositoryName(ObjectNode input, Caller caller) {
+        var repo = existing(name(input.get("oldName").asText()), caller);
+        var newName = name(input.get("newName").asText());
+        if (in(caller.region()).containsKey(newName))
+            throw new AwsError("RepositoryNameExistsException", "Repository named " + newName + " already exists");
+        rename(repo, newName);
+        return null;
+    }
+
+    private void rename(Repo repo, String newName) {
+        var repos = in(repo.owner.region());
+        repos.remove(repo.name);
+        repo.name = newName;
+        repo.arn = repo.owner.arn("codecommit", newName);
+        repos.put(newName, repo);
+    }
+
+    private JsonNode listBranches(ObjectNode input, Caller caller) {
+        var repo = readable(input, caller);
+        var answer = Models.JSON.createObjectNode();
+        var list = answer.putArray("branches");
+        try {
+            var names = repo.readable().getRefDatabase().getRefsByPrefix("refs/heads/").stream()
+                    .map(ref -> ref.getName().substring("refs/heads/".length())).toList();
+            page(names, name -> name, Comparator.naturalOrder(), input, branchesPerPage, answer).forEach(list::add);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        return answer;
+    }
+
+    private JsonNode mergePullRequest(String option, ObjectNode input, Caller caller) {
+        var pullRequest = pullRequest(input, caller);
+        if (writable(input, caller) != pullRequest.repo)
+            throw new AwsError("RepositoryNotAssociatedWithPullRequestException", input.get("repositoryName").asText()
+                    + " does not have the pull request " + pullRequest.id);
+        if (!pullRequest.shown().get("pullRequestStatus").asText().equals("OPEN"))
+            throw new AwsError("PullRequestAlreadyClosedException", "The pull request is already closed");
+        if (!pullRequest.satisfied())
+            throw new AwsError("PullRequestApprovalRulesNotSatisfiedException",
+                    "The approval rules of the pull request are not satisfied");
+        try {
+            pullRequest.merge(option, new Branches(aws, pullRequest.repo, input, caller), caller);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        return answer("pullRequest", pullRequest.shown());
     }
 
     private JsonNode updateRepositoryDescription(ObjectNode input, Caller caller) {
@@ -392,13 +544,18 @@ public final class CodeCommit implements LocalAws.Service {
     }
 
     private PullRequest pullRequest(ObjectNode input, Caller caller) {
-        var id = input.get("pullRequestId").asText();
+        var pullRequest = existing(input, caller);
+        pullRequest.repo.checkKey(caller);
+        return pullRequest;
+    }
+
+    private PullRequest existing(ObjectNode input, Caller caller) {
+        var id = input.path("pullRequestId").asText();
         if (!id.matches("\\d+"))
             throw new AwsError("InvalidPullRequestIdException", "The pull request id " + id + " is not valid");
         var pullRequest = pullRequests(caller.region()).get(id);
         if (pullRequest == null || in(caller.region()).get(pullRequest.repo.name) != pullRequest.repo)
             throw new AwsError("PullRequestDoesNotExistException", "Pull request " + id + " does not exist");
-        pullRequest.repo.checkKey();
         return pullRequest;
     }
 
@@ -560,7 +717,7 @@ public final class CodeCommit implements LocalAws.Service {
 
     /** For tests: a template of the Region that they use; the content is a valid one. */
     public CodeCommit createApprovalRuleTemplate(String name, int approvals) {
-        newTemplate(name, content(approvals), "", new Caller("", LocalAws.ACCOUNT, "eu-west-1"));
+        newTemplate(name, content(approvals), "", new Caller("", account, "eu-west-1"));
         return this;
     }
 
@@ -590,6 +747,18 @@ public final class CodeCommit implements LocalAws.Service {
                     "The maximum number of approval rule templates is " + TEMPLATES);
         return answer("approvalRuleTemplate",
                 newTemplate(name, content, input.path("approvalRuleTemplateDescription").asText(""), caller));
+    }
+
+    private JsonNode updateTemplateContent(ObjectNode input, Caller caller) {
+        var template = template(input, caller);
+        var content = input.get("newRuleContent").asText();
+        checkTemplate(content);
+        if (input.hasNonNull("existingRuleContentSha256")
+                && !input.get("existingRuleContentSha256").equals(template.get("ruleContentSha256")))
+            throw new AwsError("InvalidRuleContentSha256Exception", "The content was changed in the meantime");
+        template.put("approvalRuleTemplateContent", content).put("ruleContentSha256", sha256(content))
+                .put("lastModifiedDate", seconds()).put("lastModifiedUser", caller.arn());
+        return answer("approvalRuleTemplate", template);
     }
 
     private ObjectNode newTemplate(String name, String content, String description, Caller caller) {
@@ -701,7 +870,13 @@ public final class CodeCommit implements LocalAws.Service {
 
     private Repo readable(ObjectNode input, Caller caller) {
         var repo = existing(name(input.get("repositoryName").asText()), caller);
-        repo.checkKey();
+        repo.checkKey(caller);
+        return repo;
+    }
+
+    private Repo writable(ObjectNode input, Caller caller) {
+        var repo = existing(name(input.get("repositoryName").asText()), caller);
+        repo.checkKeyForWriting(caller);
         return repo;
     }
 
@@ -712,26 +887,49 @@ public final class CodeCommit implements LocalAws.Service {
     }
 
     private Repo byArn(ObjectNode input, Caller caller) {
-        var arn = input.get("resourceArn").asText();
+        return existing(nameInArn(input, caller), caller);
+    }
+
+    private static String nameInArn(ObjectNode input, Caller caller) {
+        var arn = input.path("resourceArn").asText();
         var prefix = caller.arn("codecommit", "");
         if (!arn.startsWith(prefix) || !arn.substring(prefix.length()).matches("[\\w.-]{1,100}"))
             throw new AwsError("InvalidResourceArnException", "The resource ARN is not valid: " + arn);
-        return existing(arn.substring(prefix.length()), caller);
+        return arn.substring(prefix.length());
     }
 
-    /**
-     * The ARN of the key, if it can be used for this Region's repositories: symmetric, for encryption, enabled (User
-     * Guide, page "encryption").
-     */
+    /** The ARN of the key, if it can be used for this Region's repositories by this caller. */
     private String usable(String keyId, Caller caller) {
+        var arn = keyArn(keyId, caller);
+        checkKey(arn, KEY_USE, caller);
+        return arn;
+    }
+
+    private String keyArn(String keyId, Caller caller) {
         if (keyId.startsWith("arn:") && !keyId.startsWith("arn:" + caller.partition() + ":kms:"))
             throw new AwsError("EncryptionKeyInvalidIdException", keyId + " is not the ARN of a key");
         if (keyId.startsWith("arn:") && keyId.contains(":kms:" + caller.region() + ":")
                 && !keyId.contains(":" + caller.account() + ":"))
             throw new AwsError("EncryptionKeyAccessDeniedException", "Access to the key " + keyId + " is denied");
-        var key = aws.kms.find(keyId, caller.region());
+        var key = kms().find(keyId, caller.region());
         if (key == null) throw new AwsError("EncryptionKeyNotFoundException",
                 "The key " + keyId + " does not exist in " + caller.region());
+        return key.arn;
+    }
+
+    /**
+     * That the caller may use the key through CodeCommit, and that it is usable (User Guide, page "encryption"). Which
+     * of the actions CodeCommit asks for when contents are only read is not documented, nor is the name of its
+     * encryption context: policies that ask for one find none here.
+     */
+    private void checkKey(String arn, List<String> actions, Caller caller) {
+        var key = kms().find(arn, caller.region());
+        if (key == null) throw new AwsError("EncryptionKeyNotFoundException", "The key " + arn + " does not exist");
+        try {
+            kms().authorize(caller.via("codecommit"), key.arn, actions, Map.of());
+        } catch (AwsError e) {
+            throw new AwsError("EncryptionKeyAccessDeniedException", e.getMessage());
+        }
         if (!key.keySpec.equals("SYMMETRIC_DEFAULT") || !key.usage.equals("ENCRYPT_DECRYPT"))
             throw new AwsError("EncryptionKeyInvalidUsageException", key.arn + " is " + key.keySpec + " for "
                     + key.usage + "; only SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT can be used");
@@ -739,11 +937,14 @@ public final class CodeCommit implements LocalAws.Service {
             throw new AwsError("EncryptionKeyDisabledException", key.arn + " is disabled");
         if (!key.state.equals("Enabled"))
             throw new AwsError("EncryptionKeyUnavailableException", key.arn + " is " + key.state);
-        return key.arn;
+    }
+
+    private Kms kms() {
+        return aws.account(account).kms;
     }
 
     private String managedKey(Caller caller) {
-        return aws.kms.find("alias/aws/codecommit", caller.region()).arn;
+        return kms().find("alias/aws/codecommit", caller.region()).arn;
     }
 
     void close() {
@@ -925,16 +1126,94 @@ public final class CodeCommit implements LocalAws.Service {
                     .put("revisionId", revisionId()).put("approvalStatus", state);
         }
 
-        private void close() {
+        private void close(String userArn) {
             shown.put("pullRequestStatus", "CLOSED");
-            event("PULL_REQUEST_STATUS_CHANGED", repo.user("developer"), "pullRequestStatusChangedEventMetadata")
+            event("PULL_REQUEST_STATUS_CHANGED", userArn, "pullRequestStatusChangedEventMetadata")
                     .put("pullRequestStatus", "CLOSED");
+        }
+
+        String destination() {
+            return target.get("destinationReference").asText();
+        }
+
+        /** Whether each rule has its approvals, or all were overridden. */
+        synchronized boolean satisfied() {
+            return overrider != null || shown.get("approvalRules").valueStream()
+                    .allMatch(rule -> satisfied(rule.get("approvalRuleContent").asText()));
+        }
+
+        private boolean satisfied(String content) {
+            try {
+                for (var statement : Models.JSON.readTree(content).path("Statements")) {
+                    var pool = statement.path("ApprovalPoolMembers").valueStream().map(JsonNode::asText).toList();
+                    var counted = approvers.stream()
+                            .filter(arn -> pool.isEmpty() || pool.stream().anyMatch(member -> isMember(arn, member)))
+                            .count();
+                    if (counted < statement.path("NumberOfApprovalsNeeded").asInt()) return false;
+                }
+                return true;
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+
+        /** A pool's member is an ARN or CodeCommitApprovers:ACCOUNT:NAME, in both of which * stands for anything. */
+        private static boolean isMember(String arn, String member) {
+            var fields = arn.split(":", 6);
+            var name = fields[5].substring(fields[5].indexOf('/') + 1);
+            return Stream.of(arn, "CodeCommitApprovers:" + fields[4] + ":" + name)
+                    .anyMatch(text -> text.matches("\\Q" + member.replace("*", "\\E.*\\Q") + "\\E"));
+        }
+
+        synchronized void override(String status, String userArn) {
+            if (status.equals("OVERRIDE") == (overrider != null))
+                throw new AwsError("OverrideAlreadySetException", "The override is already set to " + status);
+            overrider = status.equals("OVERRIDE") ? userArn : null;
+            event("PULL_REQUEST_APPROVAL_RULE_OVERRIDDEN", userArn, "approvalRuleOverriddenEventMetadata")
+                    .put("revisionId", revisionId()).put("overrideStatus", status);
+        }
+
+        /** The id of the rule, or null when there is none of this name. */
+        synchronized String deleteRule(String ruleName) {
+            var rules = shown.withArray("approvalRules");
+            for (var i = 0; i < rules.size(); i++) {
+                var rule = rules.get(i);
+                if (!rule.get("approvalRuleName").asText().equals(ruleName)) continue;
+                if (rule.has("originApprovalRuleTemplate"))
+                    throw new AwsError("CannotDeleteApprovalRuleFromTemplateException",
+                            "The rule " + ruleName + " was made from a template");
+                rules.remove(i);
+                return rule.get("approvalRuleId").asText();
+            }
+            return null;
+        }
+
+        /** A merge by a call. */
+        synchronized void merge(String option, Branches branches, Caller caller) throws IOException {
+            var source = repo.commit(target.get("sourceCommit").asText());
+            var commit = branches.merged(option, source, repo.commit(destination()));
+            repo.update(repo.git(), repo.git().newObjectInserter(), destination(), commit);
+            merged(caller.arn(), switch (option) {
+                case "FastForward" -> "FAST_FORWARD_MERGE";
+                case "Squash" -> "SQUASH_MERGE";
+                default -> "THREE_WAY_MERGE";
+            });
+            repo.changed(destination());
         }
 
         /**
          * Two events: the API reference has one for the merge, and the status changes; whether AWS tells both is not
          * documented.
          */
+        private void merged(String userArn, String option) {
+            var metadata = target.putObject("mergeMetadata").put("isMerged", true).put("mergedBy", userArn)
+                    .put("mergeCommitId", repo.id(destination())).put("mergeOption", option);
+            event("PULL_REQUEST_MERGE_STATE_CHANGED", userArn, "pullRequestMergedStateChangedEventMetadata")
+                    .put("repositoryName", repo.name).put("destinationReference", destination())
+                    .set("mergeMetadata", metadata.deepCopy());
+            close(userArn);
+        }
+
         private void merge() {
             var destination = target.get("destinationReference").asText();
             var source = ObjectId.fromString(target.get("sourceCommit").asText());
@@ -953,13 +1232,7 @@ public final class CodeCommit implements LocalAws.Service {
                     repo.update(g, inserter, destination, inserter.insert(commit));
                 }
             });
-            var metadata = target.putObject("mergeMetadata").put("isMerged", true)
-                    .put("mergedBy", repo.user("developer")).put("mergeCommitId", repo.id(destination))
-                    .put("mergeOption", "THREE_WAY_MERGE");
-            event("PULL_REQUEST_MERGE_STATE_CHANGED", repo.user("developer"),
-                    "pullRequestMergedStateChangedEventMetadata").put("repositoryName", repo.name)
-                    .put("destinationReference", destination).set("mergeMetadata", metadata.deepCopy());
-            close();
+            merged(repo.user("developer"), "THREE_WAY_MERGE");
         }
 
         /**
@@ -1245,15 +1518,11 @@ public final class CodeCommit implements LocalAws.Service {
         }
 
         public Repo overrideApprovalRules(String pullRequestId, String userArn) {
-            return on(pullRequestId, p -> {
-                p.overrider = userArn;
-                p.event("PULL_REQUEST_APPROVAL_RULE_OVERRIDDEN", userArn, "approvalRuleOverriddenEventMetadata")
-                        .put("revisionId", p.revisionId()).put("overrideStatus", "OVERRIDE");
-            });
+            return on(pullRequestId, p -> p.override("OVERRIDE", userArn));
         }
 
         public Repo closePullRequest(String pullRequestId) {
-            return on(pullRequestId, PullRequest::close);
+            return on(pullRequestId, p -> p.close(user("developer")));
         }
 
         /** Merges with a merge commit, and closes. */
@@ -1291,7 +1560,7 @@ public final class CodeCommit implements LocalAws.Service {
         }
 
         /** The commit of a full id or the name of a ref. */
-        private RevCommit commit(String specifier) {
+        RevCommit commit(String specifier) {
             var head = specifier.equals(Constants.HEAD);
             var names = head || specifier.startsWith("refs/") ? List.of(specifier)
                     : List.of("refs/heads/" + specifier, "refs/tags/" + specifier);
@@ -1316,7 +1585,7 @@ public final class CodeCommit implements LocalAws.Service {
         }
 
         /** The best common ancestor, or null. */
-        private String mergeBase(String one, String other) {
+        String mergeBase(String one, String other) {
             try (var walk = new RevWalk(readable())) {
                 walk.setRevFilter(RevFilter.MERGE_BASE);
                 for (var commit : List.of(one, other)) walk.markStart(walk.parseCommit(ObjectId.fromString(commit)));
@@ -1397,22 +1666,29 @@ public final class CodeCommit implements LocalAws.Service {
             return git().getDirectory().toPath();
         }
 
-        /** Refuses when the key does not allow reading. */
-        void checkKey() {
-            if (key != null) usable(key, owner);
+        /** Refuses when the key does not allow the caller to read. */
+        void checkKey(Caller caller) {
+            CodeCommit.this.checkKey(key == null ? managedKey(owner) : key, KEY_READ, caller);
+        }
+
+        /** Refuses when the key does not allow the caller to write. */
+        void checkKeyForWriting(Caller caller) {
+            CodeCommit.this.checkKey(key == null ? managedKey(owner) : key, KEY_USE, caller);
+        }
+
+        /** What a call changed. */
+        void changed(String ref) {
+            lastModified = aws.now();
+            moved(ref);
+            triggers.forEach(trigger -> fired.add(trigger.get("name").asText() + " " + ref));
+            if (defaultBranch == null && ref.startsWith("refs/heads/") && resolve(ref) != null)
+                defaultBranch(ref.substring("refs/heads/".length()));
         }
 
         /** What a push changed. */
         void pushed(Iterable<ReceiveCommand> commands) {
-            for (var command : commands) {
-                if (command.getResult() != ReceiveCommand.Result.OK) continue;
-                lastModified = aws.now();
-                moved(command.getRefName());
-                triggers.forEach(trigger -> fired.add(trigger.get("name").asText() + " " + command.getRefName()));
-                if (defaultBranch == null && command.getType() == ReceiveCommand.Type.CREATE
-                        && command.getRefName().startsWith("refs/heads/"))
-                    defaultBranch(command.getRefName().substring("refs/heads/".length()));
-            }
+            for (var command : commands)
+                if (command.getResult() == ReceiveCommand.Result.OK) changed(command.getRefName());
         }
 
         private ObjectNode metadata() {
@@ -1433,7 +1709,7 @@ public final class CodeCommit implements LocalAws.Service {
                     java.time.ZoneOffset.UTC);
         }
 
-        private void update(Repository g, ObjectInserter inserter, String ref, ObjectId target) throws IOException {
+        void update(Repository g, ObjectInserter inserter, String ref, ObjectId target) throws IOException {
             inserter.flush();
             var update = g.updateRef(ref, true);
             update.setNewObjectId(target);
@@ -1442,7 +1718,7 @@ public final class CodeCommit implements LocalAws.Service {
             check(update.update());
         }
 
-        private void check(RefUpdate.Result result) throws IOException {
+        void check(RefUpdate.Result result) throws IOException {
             if (!Set.of(RefUpdate.Result.NEW, RefUpdate.Result.FORCED, RefUpdate.Result.FAST_FORWARD,
                     RefUpdate.Result.NO_CHANGE).contains(result))
                 throw new IOException("the ref of " + name + " could not be set: " + result);

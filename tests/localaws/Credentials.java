@@ -9,6 +9,7 @@ import java.time.Instant;
 import java.time.ZoneOffset;
 import java.time.format.DateTimeFormatter;
 import java.util.HexFormat;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
@@ -26,11 +27,13 @@ final class Credentials {
     static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmss'Z'").withZone(ZoneOffset.UTC);
 
     /** @param resource as in its ARN: {@code user/operator}, {@code assumed-role/Backup/session} */
-    record Key(String secret, String token, String resource, String account, Instant expiry) {
-        Caller caller(String region) {
-            var caller = new Caller("", account, region);
-            return new Caller("arn:" + caller.partition() + (resource.startsWith("assumed-role/") ? ":sts::" : ":iam::")
-                    + account + ":" + resource, account, region);
+    record Key(String secret, String token, String resource, String account, Instant expiry,
+            List<PolicyEvaluator.Policy> sessionPolicies) {
+        Caller caller(String region, Caller.Endpoint endpoint) {
+            var partition = new Caller("", account, region).partition();
+            var service = resource.startsWith("assumed-role/") ? ":sts::" : ":iam::";
+            return new Caller("arn:" + partition + service + account + ":" + resource, account, region,
+                    sessionPolicies, endpoint, null);
         }
     }
 
@@ -40,11 +43,12 @@ final class Credentials {
     private final Map<String, Key> keys = new ConcurrentHashMap<>();
 
     void add(String accessKeyId, String secret, String resource, String account) {
-        add(accessKeyId, secret, null, resource, account, Instant.MAX);
+        add(accessKeyId, secret, null, resource, account, Instant.MAX, List.of());
     }
 
-    void add(String accessKeyId, String secret, String token, String resource, String account, Instant expiry) {
-        keys.put(accessKeyId, new Key(secret, token, resource, account, expiry));
+    void add(String accessKeyId, String secret, String token, String resource, String account, Instant expiry,
+            List<PolicyEvaluator.Policy> sessionPolicies) {
+        keys.put(accessKeyId, new Key(secret, token, resource, account, expiry, sessionPolicies));
     }
 
     Key get(String accessKeyId) {
@@ -106,7 +110,7 @@ final class Credentials {
         if (hash != null && body != null && !hash.equals(hex(sha256(body)))) throw mismatch;
         var signature = sign(key.secret(), scope.date(), scope.region(), scope.service(), time, canonical);
         if (!MessageDigest.isEqual(signature.getBytes(), scope.signature().getBytes())) throw mismatch;
-        return key.caller(scope.region());
+        return key.caller(scope.region(), request.endpoint);
     }
 
     private static String canonicalQuery(Map<String, String> query) {

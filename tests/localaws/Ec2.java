@@ -82,12 +82,14 @@ public final class Ec2 implements LocalAws.Service {
     }
 
     private final LocalAws aws;
+    private final String account;
     private final Map<String, State> regions = new ConcurrentHashMap<>();
     private final Map<String, String> regionOf = new ConcurrentHashMap<>();
     private final AtomicInteger counter = new AtomicInteger();
 
-    Ec2(LocalAws aws) {
+    Ec2(LocalAws aws, String account) {
         this.aws = aws;
+        this.account = account;
     }
 
     // ---- What tests and the sandbox put there
@@ -98,7 +100,7 @@ public final class Ec2 implements LocalAws.Service {
      */
     public synchronized String createVpc(String region, String... cidrs) {
         var id = id("vpc", region);
-        var data = node().put("VpcId", id).put("State", "available").put("OwnerId", LocalAws.ACCOUNT)
+        var data = node().put("VpcId", id).put("State", "available").put("OwnerId", account)
                 .put("InstanceTenancy", "default").put("IsDefault", false)
                 .put("DhcpOptionsId", "dopt-0123456789abcdef0").put("EnableDnsSupport", true)
                 .put("EnableDnsHostnames", true);
@@ -132,7 +134,7 @@ public final class Ec2 implements LocalAws.Service {
 
     /** A subnet; with an IPv6 CIDR one that has no IPv4 at all. */
     public String createSubnet(String vpcId, String zone, String cidr) {
-        return createSubnet(vpcId, zone, cidr, LocalAws.ACCOUNT);
+        return createSubnet(vpcId, zone, cidr, account);
     }
 
     /** A subnet of another owner, who shares it with this account. */
@@ -261,6 +263,128 @@ public final class Ec2 implements LocalAws.Service {
                 .toString();
     }
 
+    // ---- Permissions
+
+    @Override
+    public AwsError refused(Need need, String message) {
+        var shown = need.resource().equals("*") ? message.replace(" on resource: *", "") : message;
+        // what EC2 appends, except to Describe calls, only DecodeAuthorizationMessage can read
+        var encoded = need.resource().equals("*") ? "" : ". Encoded authorization failure message: "
+                + Base64.getUrlEncoder().withoutPadding().encodeToString(shown.getBytes(StandardCharsets.UTF_8));
+        return new AwsError(403, "UnauthorizedOperation",
+                "You are not authorized to perform this operation. " + shown + encoded);
+    }
+
+    /** On everything that a call makes, changes or uses; Describe calls have no resource. */
+    @Override
+    public synchronized List<Need> needs(String operation, ObjectNode input, Caller caller) {
+        var action = "ec2:" + operation;
+        return switch (operation) {
+            case "DescribeVpcs", "DescribeVpcAttribute", "DescribeSubnets", "DescribeSecurityGroups",
+                    "DescribeSecurityGroupRules", "DescribeTags", "DescribeVpcEndpointServices",
+                    "DescribeVpcEndpoints" ->
+                List.of(new Need(action, "*").key("ec2:Region", caller.region()));
+            case "CreateSecurityGroup" -> {
+                var tags = requestTags(input, "security-group");
+                var needs = new ArrayList<>(List.of(made(action, "security-group", tags, caller),
+                        on(action, input.path("VpcId").asText(), caller)));
+                tagging(needs, operation, "security-group", tags, caller);
+                yield needs;
+            }
+            case "DeleteSecurityGroup", "RevokeSecurityGroupIngress" ->
+                List.of(on(action, input.path("GroupId").asText(), caller));
+            case "AuthorizeSecurityGroupIngress" -> {
+                var tags = requestTags(input, "security-group-rule");
+                var needs = new ArrayList<>(List.of(on(action, input.path("GroupId").asText(), caller)));
+                if (!tags.isEmpty()) needs.add(made(action, "security-group-rule", tags, caller));
+                tagging(needs, operation, "security-group-rule", tags, caller);
+                yield needs;
+            }
+            case "CreateVpcEndpoint" -> {
+                var tags = requestTags(input, "vpc-endpoint");
+                var needs = new ArrayList<>(List.of(on(action, input.path("VpcId").asText(), caller),
+                        made(action, "vpc-endpoint", tags, caller)
+                                .key("ec2:VpceServiceName", input.path("ServiceName").asText())));
+                for (var list : List.of("SubnetIds", "SecurityGroupIds"))
+                    texts(input.path(list)).forEach(id -> needs.add(on(action, id, caller)));
+                tagging(needs, operation, "vpc-endpoint", tags, caller);
+                yield needs;
+            }
+            case "ModifyVpcEndpoint" -> {
+                var needs = new ArrayList<>(List.of(on(action, input.path("VpcEndpointId").asText(), caller)));
+                for (var list : List.of("AddSubnetIds", "RemoveSubnetIds", "AddSecurityGroupIds",
+                        "RemoveSecurityGroupIds"))
+                    texts(input.path(list)).forEach(id -> needs.add(on(action, id, caller)));
+                yield needs;
+            }
+            case "DeleteVpcEndpoints" ->
+                texts(input.path("VpcEndpointIds")).stream().map(id -> on(action, id, caller)).toList();
+            case "CreateTags" -> {
+                var tags = Need.tags(input.path("Tags"), "Key", "Value");
+                yield texts(input.path("Resources")).stream().map(id -> on(action, id, caller).requestTags(tags))
+                        .toList();
+            }
+            case "DeleteTags" -> {
+                var keys = stream(input.path("Tags")).map(tag -> tag.path("Key").asText()).toList();
+                yield texts(input.path("Resources")).stream()
+                        .map(id -> on(action, id, caller).keys("aws:TagKeys", keys)).toList();
+            }
+            default -> throw new IllegalStateException("no permission is known for ec2:" + operation);
+        };
+    }
+
+    private static Map<String, String> requestTags(ObjectNode input, String type) {
+        var tags = new TreeMap<String, String>();
+        for (var specification : input.path("TagSpecifications"))
+            if (specification.path("ResourceType").asText().equals(type))
+                tags.putAll(Need.tags(specification.path("Tags"), "Key", "Value"));
+        return tags;
+    }
+
+    /** On what does not have an id yet. */
+    private static Need made(String action, String type, Map<String, String> tags, Caller caller) {
+        return new Need(action, caller.arn("ec2", type + "/*")).requestTags(tags).key("ec2:Region", caller.region());
+    }
+
+    /** Tags given at creation need a permission of their own. */
+    private static void tagging(List<Need> needs, String operation, String type, Map<String, String> tags,
+            Caller caller) {
+        if (!tags.isEmpty())
+            needs.add(made("ec2:CreateTags", type, tags, caller).key("ec2:CreateAction", operation));
+    }
+
+    private Need on(String action, String id, Caller caller) {
+        var type = id.startsWith("sg-") ? "security-group" : id.startsWith("sgr-") ? "security-group-rule"
+                : id.startsWith("vpce-") ? "vpc-endpoint" : id.startsWith("subnet-") ? "subnet" : "vpc";
+        var state = state(caller.region());
+        var thing = Stream.of(state.vpcs, state.subnets, state.groups, state.endpoints).map(things -> things.get(id))
+                .filter(found -> found != null).findFirst();
+        var owner = thing.filter(t -> t.data.hasNonNull("OwnerId")).map(t -> t.get("OwnerId")).orElse(account);
+        var need = new Need(action, "arn:" + caller.partition() + ":ec2:" + caller.region() + ":" + owner + ":" + type
+                + "/" + id).owner(account).key("ec2:Region", caller.region()); // a shared subnet is used as one's own
+        if (thing.isEmpty()) return need;
+        var tags = Need.tags(thing.get().data.path("Tags"), "Key", "Value");
+        need = need.resourceTags(tags);
+        for (var tag : tags.entrySet()) need = need.key("ec2:ResourceTag/" + tag.getKey(), tag.getValue());
+        return switch (type) {
+            case "security-group" ->
+                need.key("ec2:SecurityGroupID", id).key("ec2:Vpc", caller.arn("ec2", "vpc/" + thing.get().get("VpcId")));
+            case "subnet" ->
+                need.key("ec2:SubnetID", id).key("ec2:Vpc", caller.arn("ec2", "vpc/" + thing.get().get("VpcId")));
+            case "vpc" -> need.key("ec2:VpcID", id).key("ec2:Tenancy", thing.get().get("InstanceTenancy"));
+            default -> need;
+        };
+    }
+
+    /** The endpoint as the requests that come through it have it, or null when it is not there. */
+    synchronized Caller.Endpoint through(String endpointId) {
+        var region = regionOf.get(endpointId);
+        var endpoint = region == null ? null : state(region).endpoints.get(endpointId);
+        return endpoint == null ? null
+                : new Caller.Endpoint(endpointId, endpoint.get("VpcId"), account, endpoint.get("ServiceName"),
+                        PolicyEvaluator.Policy.of(endpointId, endpoint.get("PolicyDocument")));
+    }
+
     // ---- Calls
 
     @Override
@@ -275,6 +399,8 @@ public final class Ec2 implements LocalAws.Service {
             case "CreateSecurityGroup" -> createSecurityGroup(state, input);
             case "DeleteSecurityGroup" -> deleteSecurityGroup(state, input);
             case "DescribeSecurityGroups" -> describeSecurityGroups(state, input);
+            case "DescribeSecurityGroupRules" -> describeSecurityGroupRules(state, input);
+            case "DescribeTags" -> describeTags(state, input);
             case "AuthorizeSecurityGroupIngress" -> authorizeSecurityGroupIngress(state, input, caller);
             case "RevokeSecurityGroupIngress" -> revokeSecurityGroupIngress(state, input);
             case "DescribeVpcEndpointServices" -> describeVpcEndpointServices(input, caller);
@@ -357,6 +483,10 @@ public final class Ec2 implements LocalAws.Service {
                     "service-name", member("ServiceName"), "vpc-endpoint-state", member("State"), "vpc-endpoint-type",
                     member("VpcEndpointType"),
             "ip-address-type", member("IpAddressType"));
+    private static final Map<String, Values> RULE_FILTERS = Map.of("group-id", member("GroupId"),
+            "security-group-rule-id", member("SecurityGroupRuleId"));
+    private static final Map<String, Values> TAG_FILTERS = Map.of("resource-id", member("ResourceId"), "resource-type",
+            member("ResourceType"), "key", member("Key"), "value", member("Value"));
     private static final Map<String,
             Values> SERVICE_FILTERS = Map.of("service-name", member("ServiceName"), "owner", member("Owner"),
             "service-type", each("ServiceType", "ServiceType"), "supported-ip-address-types",
@@ -436,7 +566,7 @@ public final class Ec2 implements LocalAws.Service {
                 .reduce("(?s)", String::concat);
     }
 
-    private static ObjectNode shown(Thing thing) {
+    private ObjectNode shown(Thing thing) {
         var data = thing.data.deepCopy();
         data.remove(List.of("EnableDnsSupport", "EnableDnsHostnames"));
         if (data.has("GroupName")) {
@@ -543,7 +673,7 @@ public final class Ec2 implements LocalAws.Service {
         var region = regionOf.get(vpcId);
         var data = node().put("GroupId", id("sg", region)).put("GroupName", name).put("Description", description)
                 .put("VpcId", vpcId)
-                .put("OwnerId", LocalAws.ACCOUNT);
+                .put("OwnerId", account);
         data.set("Tags", tags);
         var group = new Thing(data);
         group.egress.add(new Rule("-1", null, null, "IpRanges", "0.0.0.0/0", null, id("sgr", region)));
@@ -599,16 +729,47 @@ public final class Ec2 implements LocalAws.Service {
             var made = new Rule(rule.protocol, rule.from, rule.to, rule.kind, rule.source, rule.description,
                     id("sgr", caller.region()));
             group.ingress.add(made);
-            var shown = answer.withArray("SecurityGroupRules").addObject().put("SecurityGroupRuleId", made.id)
-                    .put("GroupId", group.get("GroupId"))
-                    .put("IsEgress", false)
-                    .put("GroupOwnerId", LocalAws.ACCOUNT).put("IpProtocol", made.protocol).put("FromPort", made.from)
-                    .put("ToPort", made.to)
-                    .put("Description", made.description);
-            if (made.kind.equals("IpRanges")) shown.put("CidrIpv4", made.source);
-            if (made.kind.equals("Ipv6Ranges")) shown.put("CidrIpv6", made.source);
+            answer.withArray("SecurityGroupRules").add(shown(group, made, false));
         }
         return answer;
+    }
+
+    private ObjectNode shown(Thing group, Rule rule, boolean egress) {
+        var shown = node().put("SecurityGroupRuleId", rule.id).put("GroupId", group.get("GroupId"))
+                .put("IsEgress", egress).put("GroupOwnerId", account).put("IpProtocol", rule.protocol)
+                .put("FromPort", rule.from).put("ToPort", rule.to).put("Description", rule.description);
+        switch (rule.kind) {
+            case "IpRanges" -> shown.put("CidrIpv4", rule.source);
+            case "Ipv6Ranges" -> shown.put("CidrIpv6", rule.source);
+            case "PrefixListIds" -> shown.put("PrefixListId", rule.source);
+            default -> shown.putObject("ReferencedGroupInfo").put("GroupId", rule.source).put("UserId", account);
+        }
+        return shown;
+    }
+
+    private ObjectNode describeSecurityGroupRules(State state, ObjectNode input) {
+        var rules = new TreeMap<String, ObjectNode>();
+        for (var group : state.groups.values()) {
+            group.ingress.forEach(rule -> rules.put(rule.id, shown(group, rule, false)));
+            group.egress.forEach(rule -> rules.put(rule.id, shown(group, rule, true)));
+        }
+        for (var id : texts(input.path("SecurityGroupRuleIds")))
+            if (!rules.containsKey(id)) throw new AwsError("InvalidSecurityGroupRuleId.NotFound",
+                    "The security group rule ID '" + id + "' does not exist");
+        if (input.has("SecurityGroupRuleIds")) rules.keySet().retainAll(texts(input.get("SecurityGroupRuleIds")));
+        return page(rules, input, input.has("SecurityGroupRuleIds"), "SecurityGroupRules", RULE_FILTERS);
+    }
+
+    private ObjectNode describeTags(State state, ObjectNode input) {
+        var tags = new TreeMap<String, ObjectNode>();
+        Map.of("vpc", state.vpcs, "subnet", state.subnets, "security-group", state.groups, "vpc-endpoint",
+                state.endpoints).forEach((type, things) -> things.forEach((id, thing) -> {
+                    for (var tag : thing.data.path("Tags"))
+                        tags.put(id + " " + tag.get("Key").asText(), node().put("ResourceId", id)
+                                .put("ResourceType", type).put("Key", tag.get("Key").asText())
+                                .put("Value", tag.path("Value").asText()));
+                }));
+        return page(tags, input, false, "Tags", TAG_FILTERS);
     }
 
     private ObjectNode revokeSecurityGroupIngress(State state, ObjectNode input) {
@@ -694,7 +855,7 @@ public final class Ec2 implements LocalAws.Service {
         };
     }
 
-    private static ArrayNode permissions(List<Rule> rules) {
+    private ArrayNode permissions(List<Rule> rules) {
         var grouped = new LinkedHashMap<List<Object>, ObjectNode>();
         for (var rule : rules) {
             var permission = grouped.computeIfAbsent(Arrays.asList(rule.protocol, rule.from, rule.to), k -> {
@@ -704,7 +865,7 @@ public final class Ec2 implements LocalAws.Service {
             });
             var source = permission.withArray(rule.kind).addObject().put(SOURCES.get(rule.kind), rule.source)
                     .put("Description", rule.description);
-            if (rule.kind.equals("UserIdGroupPairs")) source.put("UserId", LocalAws.ACCOUNT);
+            if (rule.kind.equals("UserIdGroupPairs")) source.put("UserId", account);
         }
         return node().arrayNode().addAll(grouped.values());
     }
@@ -878,7 +1039,7 @@ public final class Ec2 implements LocalAws.Service {
                 .put("State", "available").put("PolicyDocument", policy).put("PrivateDnsEnabled", privateDns)
                 .put("RequesterManaged", false)
                 .put("IpAddressType", "ipv4")
-                .put("OwnerId", LocalAws.ACCOUNT).put("CreationTimestamp", aws.now().getEpochSecond());
+                .put("OwnerId", account).put("CreationTimestamp", aws.now().getEpochSecond());
         data.putObject("DnsOptions").put("DnsRecordIpType", "ipv4");
         data.set("Tags", tags);
         data.putArray("RouteTableIds");
@@ -932,7 +1093,7 @@ public final class Ec2 implements LocalAws.Service {
                     + service.at("/PrivateDnsNames/0/PrivateDnsName").asText() + " in the VPC " + vpc.get("VpcId"));
     }
 
-    private static void checkSubnets(State state, Thing vpc, ObjectNode service, List<String> present,
+    private void checkSubnets(State state, Thing vpc, ObjectNode service, List<String> present,
             List<String> added) {
         var zones = new HashSet<String>();
         present.forEach(id -> zones.add(state.subnets.get(id).get("AvailabilityZone")));
@@ -940,7 +1101,7 @@ public final class Ec2 implements LocalAws.Service {
             var subnet = ENDPOINT_SUBNET.find(state.subnets, id);
             if (!subnet.get("VpcId").equals(vpc.get("VpcId")))
                 throw invalidParameter("Subnet " + id + " does not belong to VPC " + vpc.get("VpcId"));
-            if (!subnet.get("OwnerId").equals(LocalAws.ACCOUNT))
+            if (!subnet.get("OwnerId").equals(account))
                 throw invalidParameter(
                         "Subnet " + id + " is shared by another account and cannot be used for an endpoint");
             if (subnet.data.path("Ipv6Native").asBoolean())

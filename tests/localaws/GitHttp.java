@@ -1,13 +1,17 @@
 package localaws;
 
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.io.SequenceInputStream;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.time.DateTimeException;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
 import java.util.Map;
@@ -36,6 +40,8 @@ final class GitHttp {
             .compile("(/v1/repos/([\\w.-]{1,100}))/(info/refs|git-upload-pack|git-receive-pack)");
     private static final Pattern PASSWORD = Pattern.compile("(\\d{8}T\\d{6})Z([0-9a-f]{64})");
     private static final Pattern HOST = Pattern.compile("(?:vpce-.+\\.)?git-codecommit(?:-fips)?\\.([^.]+)\\..+");
+    private static final Pattern COMMAND = Pattern.compile("[0-9a-f]{40} [0-9a-f]{40} ([^\0\n]+)(?:[\0\n].*)?",
+            Pattern.DOTALL);
     private static final Duration AGE = Duration.ofMinutes(15);
     private static final int UPDATES_PER_PUSH = 4_000;
 
@@ -61,16 +67,18 @@ final class GitHttp {
             request.caller = authenticate(request, path.group(1), path.group(2));
             request.named(request.name, request.input);
             if (request.throttled()) throw new AwsError(429, "ThrottlingException", "Rate Exceeded");
-            var repo = aws.codecommit.repository(request.caller.region(), path.group(2));
+            var codecommit = aws.account(request.caller.account()).codecommit;
+            if (service.equals("git-upload-pack") || advertises)
+                authorize(request, codecommit.on(request.name, path.group(2), request.caller));
+            var repo = codecommit.repository(request.caller.region(), path.group(2));
             if (repo == null)
                 throw new AwsError(404, "RepositoryDoesNotExistException", path.group(2) + " does not exist");
-            synchronized (aws.codecommit) {
-                checkKey(repo);
-            }
+            checkKey(repo, service, request.caller);
             if (!advertises && !("application/x-" + service + "-request").equals(request.header("Content-Type")))
                 throw new AwsError(415, "UnsupportedMediaType", "Unsupported media type");
-            if (service.equals("git-upload-pack")) pull(request, repo, advertises);
-            else push(request, repo, advertises);
+            if (service.equals("git-upload-pack")) pull(request, repo, advertises, codecommit.gitProtocolV2);
+            else if (advertises) advertise(request, repo);
+            else push(request, repo, codecommit.on(request.name, path.group(2), request.caller), codecommit);
         } catch (AwsError e) {
             request.error = e.code;
             if (e.status == 401)
@@ -79,9 +87,18 @@ final class GitHttp {
         }
     }
 
-    private static void checkKey(CodeCommit.Repo repo) {
+    private void authorize(LocalAws.Request request, Need... needs) {
+        for (var need : needs) {
+            var result = aws.authorizer.decide(request.caller, need);
+            if (result.decision() != PolicyEvaluator.Decision.allowed)
+                throw new AwsError(403, "AccessDenied", Authorizer.message(request.caller, need, result));
+        }
+    }
+
+    private static void checkKey(CodeCommit.Repo repo, String service, Caller caller) {
         try {
-            repo.checkKey();
+            if (service.equals("git-upload-pack")) repo.checkKey(caller);
+            else repo.checkKeyForWriting(caller);
         } catch (AwsError e) {
             throw new AwsError(403, e.code, e.getMessage());
         }
@@ -108,22 +125,25 @@ final class GitHttp {
         var token = percent < 0 ? null : user.substring(percent + 1);
         if (key == null || !java.util.Objects.equals(key.token(), token) || aws.now().isAfter(key.expiry()))
             throw denied;
+        // clients that take the host from a URL leave the port out, git-remote-codecommit signs CODE_COMMIT_ENDPOINT whole
         var host = request.header("Host").replaceFirst(":\\d+$", "");
-        return regions(host, name).stream()
-                .filter(region -> signed(key.secret(), host, path, region, password, Instant.now())).findFirst()
-                .map(key::caller)
-                .orElseThrow(() -> denied);
+        var hosts = List.of(host, request.header("Host"));
+        return regions(host, name, key.account()).stream()
+                .filter(region -> hosts.stream()
+                        .anyMatch(h -> signed(key.secret(), h, path, region, password, Instant.now())))
+                .findFirst()
+                .map(region -> key.caller(region, request.endpoint)).orElseThrow(() -> denied);
     }
 
     /**
      * The Region of the endpoint. This one endpoint stands for those of all Regions: there, those that have such a
      * repository, else any.
      */
-    private List<String> regions(String host, String name) {
+    private List<String> regions(String host, String name, String account) {
         var matcher = HOST.matcher(host);
         if (matcher.matches()) return List.of(matcher.group(1));
         var all = Region.regions().stream().map(Region::id).toList();
-        var having = all.stream().filter(region -> aws.codecommit.repository(region, name) != null).toList();
+        var having = all.stream().filter(region -> aws.account(account).codecommit.repository(region, name) != null).toList();
         return having.isEmpty() ? all : having;
     }
 
@@ -142,17 +162,29 @@ final class GitHttp {
                 matcher.group(2).getBytes());
     }
 
+    /** The user name of Git's sign-in. */
+    static String user(LocalAws.Login login) {
+        return login.accessKeyId() + (login.sessionToken() == null ? "" : "%" + login.sessionToken());
+    }
+
+    /** The password, good for 15 minutes. */
+    static String password(String secret, String host, String path, String region) {
+        var time = Credentials.TIME.format(Instant.now()).replace("Z", "");
+        return time + "Z" + signature(secret, host, path, region, time);
+    }
+
     /** @param time as yyyyMMdd'T'HHmmss, without the Z */
     static String signature(String secret, String host, String path, String region, String time) {
         return Credentials.sign(secret, time.substring(0, 8), region, "codecommit", time,
                 "GIT\n" + path + "\n\nhost:" + host + "\n\nhost\n");
     }
 
-    private void pull(LocalAws.Request request, CodeCommit.Repo repo, boolean advertises) throws IOException {
+    private void pull(LocalAws.Request request, CodeCommit.Repo repo, boolean advertises, boolean protocolV2)
+            throws IOException {
         var upload = new UploadPack(repo.readable());
         upload.setBiDirectionalPipe(false);
         var config = new Config();
-        config.setString("protocol", null, "version", aws.codecommit.gitProtocolV2 ? "2" : "0");
+        config.setString("protocol", null, "version", protocolV2 ? "2" : "0");
         upload.setTransferConfig(new TransferConfig(config));
         var packing = new PackConfig(repo.readable());
         // to look for deltas in large files, which are random in tests, would take most of the time
@@ -174,23 +206,39 @@ final class GitHttp {
         out.close();
     }
 
-    private void push(LocalAws.Request request, CodeCommit.Repo repo, boolean advertises) throws IOException {
+    private void advertise(LocalAws.Request request, CodeCommit.Repo repo) throws IOException {
         var receive = new ReceivePack(repo.git());
         receive.setBiDirectionalPipe(false);
-        if (advertises) {
-            var out = answer(request, "application/x-git-receive-pack-advertisement");
-            var lines = new PacketLineOut(out);
-            lines.writeString("# service=git-receive-pack\n");
-            lines.end();
-            receive.sendAdvertisedRefs(new PacketLineOutRefAdvertiser(lines));
-            out.close();
-            return;
+        var out = answer(request, "application/x-git-receive-pack-advertisement");
+        var lines = new PacketLineOut(out);
+        lines.writeString("# service=git-receive-pack\n");
+        lines.end();
+        receive.sendAdvertisedRefs(new PacketLineOutRefAdvertiser(lines));
+        out.close();
+    }
+
+    /**
+     * A push is authorised a second time with the refs that it names, before anything is received: the first request,
+     * for the advertisement, names none.
+     */
+    private void push(LocalAws.Request request, CodeCommit.Repo repo, Need need, CodeCommit codecommit)
+            throws IOException {
+        var body = new PushbackBody(body(request));
+        var references = body.references();
+        try {
+            if (references.isEmpty()) authorize(request, need);
+            else if (codecommit.referencesAsList) authorize(request, need.keys("codecommit:References", references));
+            else for (var reference : references) authorize(request, need.key("codecommit:References", reference));
+        } catch (AwsError e) {
+            body.transferTo(OutputStream.nullOutputStream()); // git reads the answer only when it has sent all
+            throw e;
         }
+        var receive = new ReceivePack(repo.git());
+        receive.setBiDirectionalPipe(false);
         receive.setPreReceiveHook((pack, commands) -> refuse(commands, repo.defaultBranch()));
         receive.setPostReceiveHook((pack, commands) -> repo.pushed(commands));
         // whole before it is sent, so that a lost answer is an answer to a finished push
-        var report = new java.io.ByteArrayOutputStream();
-        var body = body(request);
+        var report = new ByteArrayOutputStream();
         try {
             receive.receive(body, report, null);
         } catch (UnpackException | PackProtocolException | CorruptObjectException e) {
@@ -218,6 +266,40 @@ final class GitHttp {
         if (count > UPDATES_PER_PUSH)
             for (var command : commands)
                 command.setResult(ReceiveCommand.Result.REJECTED_OTHER_REASON, "Too many reference update commands");
+    }
+
+    /** The body of a push, whose commands are looked at before it is read. */
+    private static final class PushbackBody extends SequenceInputStream {
+        private final List<String> references;
+
+        PushbackBody(InputStream in) throws IOException {
+            this(new ByteArrayOutputStream(), new ArrayList<>(), in);
+        }
+
+        private PushbackBody(ByteArrayOutputStream head, List<String> references, InputStream in) throws IOException {
+            super(new ByteArrayInputStream(commands(in, head, references)), in);
+            this.references = references;
+        }
+
+        /** The refs that the push names, in its order. */
+        List<String> references() {
+            return references;
+        }
+
+        /** Reads the packet lines up to the flush: old id, new id, ref, and after the first a NUL and capabilities. */
+        private static byte[] commands(InputStream in, ByteArrayOutputStream head, List<String> references)
+                throws IOException {
+            while (true) {
+                var length = in.readNBytes(4);
+                head.write(length);
+                var text = new String(length, StandardCharsets.US_ASCII);
+                if (!text.matches("[0-9a-fA-F]{4}") || text.equals("0000")) return head.toByteArray();
+                var line = in.readNBytes(Math.max(0, Integer.parseInt(text, 16) - 4));
+                head.write(line);
+                var command = COMMAND.matcher(new String(line, StandardCharsets.UTF_8));
+                if (command.matches()) references.add(command.group(1));
+            }
+        }
     }
 
     private static InputStream body(LocalAws.Request request) throws IOException {

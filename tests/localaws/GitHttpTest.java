@@ -105,6 +105,16 @@ class GitHttpTest {
         return HttpClient.newHttpClient().send(request.build(), HttpResponse.BodyHandlers.ofString());
     }
 
+    @Test
+    void takesAHostThatWasSignedWithItsPort() throws Exception {
+        aws.codecommit.createRepository("port").commit("refs/heads/main", "a", "a\n");
+        var host = "127.0.0.1:" + aws.endpoint().getPort();
+        var signed = password(LocalAws.SECRET_ACCESS_KEY, host, "port", REGION, Instant.now());
+        assertEquals(200, get("port", LocalAws.ACCESS_KEY_ID, signed).statusCode());
+        var another = password(LocalAws.SECRET_ACCESS_KEY, "127.0.0.1:1", "port", REGION, Instant.now());
+        assertEquals(403, get("port", LocalAws.ACCESS_KEY_ID, another).statusCode());
+    }
+
     // AWS_FACTS.md, section 7
     @ParameterizedTest
     @CsvSource({

@@ -57,8 +57,14 @@ public final class Iam implements LocalAws.Service {
         public final Set<String> groups = new TreeSet<>();
         /** Like one of the attached, or null. */
         public String boundary;
+        /** As aws:PrincipalTag sees them. */
+        public final Map<String, String> tags = new TreeMap<>();
+        /** For a role: the policy that says who may assume it; its own account at first. */
+        public String trust;
+        /** For a role: the longest session, in seconds. */
+        public int maxSessionDuration = 3600;
         private int kmsLooksInVain;
-        private final String id = id();
+        private final String id;
         private final Instant created;
 
         Principal(String kind, String path, String name, Instant created) {
@@ -66,10 +72,15 @@ public final class Iam implements LocalAws.Service {
             this.path = path;
             this.name = name;
             this.created = created;
+            id = newId(Map.of("user", "AIDA", "group", "AGPA", "role", "AROA").get(kind));
         }
 
         String resource() {
             return kind + path + name;
+        }
+
+        String id() {
+            return id;
         }
     }
 
@@ -82,7 +93,7 @@ public final class Iam implements LocalAws.Service {
         public final Map<String, String> tags = new TreeMap<>();
         public final String description;
         private final String resource;
-        private final String id = id();
+        private final String id = newId("ANPA");
         private final Instant created;
         private int versionsMade = 1;
 
@@ -103,6 +114,7 @@ public final class Iam implements LocalAws.Service {
     }
 
     private final LocalAws aws;
+    private final String account;
     /** By kind and name: {@code role/Backup}, without the path. */
     private final Map<String, Principal> principals = new TreeMap<>();
     /** By resource: {@code policy/path/Name}. */
@@ -122,9 +134,9 @@ public final class Iam implements LocalAws.Service {
      */
     public boolean simulatorGroupsResources;
 
-    Iam(LocalAws aws) {
+    Iam(LocalAws aws, String account) {
         this.aws = aws;
-        createUser("operator");
+        this.account = account;
         var all = "{\n    \"Version\": \"2012-10-17\",\n    \"Statement\": [\n        {\n            \"Effect\": "
                 + "\"Allow\",\n            \"Action\": \"%s\",\n            \"Resource\": \"*\"\n        }\n    ]\n}";
         for (var own : Map
@@ -169,6 +181,10 @@ public final class Iam implements LocalAws.Service {
         var slash = pathAndName.lastIndexOf('/');
         var principal = new Principal(kind, "/" + pathAndName.substring(0, slash + 1), pathAndName.substring(slash + 1),
                 aws.now());
+        if (kind.equals("role"))
+            principal.trust = """
+                    {"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole",
+                    "Principal":{"AWS":"%s"}}]}""".formatted(account);
         principals.put(kind + "/" + principal.name, principal);
         return principal;
     }
@@ -186,14 +202,110 @@ public final class Iam implements LocalAws.Service {
     /** Whether this is the ARN of a role, user or group, of any partition, or the account's root. */
     synchronized boolean exists(String arn) {
         var parts = arn.split(":", 6);
-        if (parts.length < 6 || !parts[2].equals("iam") || !parts[4].equals(LocalAws.ACCOUNT)) return false;
+        if (parts.length < 6 || !parts[2].equals("iam") || !parts[4].equals(account)) return false;
         return parts[5].equals("root") || principals.values().stream().anyMatch(p -> p.resource().equals(parts[5]));
+    }
+
+    /** The role of this ARN, or null. */
+    synchronized Principal role(String arn) {
+        return principals.values().stream()
+                .filter(p -> p.kind.equals("role") && arn.endsWith(":iam::" + account + ":" + p.resource())).findFirst()
+                .orElse(null);
+    }
+
+    /**
+     * What a caller is allowed by who he is.
+     *
+     * @param arn    of the user, of the session's role, or of the root user
+     * @param type   as aws:PrincipalType has it
+     * @param userId as aws:userid has it
+     */
+    record Identity(String arn, String type, String name, String userId, List<Policy> policies,
+            List<Policy> boundaries, Map<String, String> tags) { }
+
+    /** Of a caller of this account; whoever was deleted since has no policies. */
+    synchronized Identity identity(Caller caller) {
+        var resource = caller.arn().split(":", 6)[5];
+        if (resource.equals("root"))
+            return new Identity(caller.arn(), "Account", "root", account, List.of(Authorizer.FULL_ACCESS), List.of(),
+                    Map.of());
+        var session = resource.startsWith("assumed-role/");
+        var name = session ? resource.split("/")[1] : resource.substring(resource.lastIndexOf('/') + 1);
+        var type = session ? "AssumedRole" : "User";
+        var principal = principals.get((session ? "role/" : "user/") + name);
+        if (principal == null)
+            return new Identity(caller.iamArn((session ? "role/" : "user/") + name), type, name, "", List.of(),
+                    List.of(), Map.of());
+        var userId = principal.id + (session ? ":" + resource.substring(resource.lastIndexOf('/') + 1) : "");
+        var boundaries = principal.boundary == null ? List.<Policy>of() : List.of(policyOf(principal.boundary));
+        return new Identity(caller.iamArn(principal.resource()), type, name, userId, policiesOf(principal), boundaries,
+                principal.tags);
     }
 
     /** Whether KMS knows it already; each look brings that nearer. */
     synchronized boolean visibleToKms(String arn) {
         var principal = principals.values().stream().filter(p -> arn.endsWith(":" + p.resource())).findFirst();
         return principal.isEmpty() || principal.get().kmsLooksInVain-- <= 0;
+    }
+
+    // Permissions
+
+    @Override
+    public AwsError refused(Need need, String message) {
+        return new AwsError(403, "AccessDenied", message);
+    }
+
+    /** On the role, user, group or policy that is named; messages name the first three without their ARN. */
+    @Override
+    public synchronized List<Need> needs(String operation, ObjectNode input, Caller caller) {
+        var action = "iam:" + operation;
+        return switch (operation) {
+            case "GetUser" -> List.of(on(action, "user", input.hasNonNull("UserName") || !caller.arn().contains(":user/")
+                    ? input : named(input, caller), caller));
+            case "GetGroup", "GetRole", "PutRolePolicy", "PutUserPolicy", "PutGroupPolicy", "GetRolePolicy",
+                    "GetUserPolicy", "GetGroupPolicy", "DeleteRolePolicy", "DeleteUserPolicy", "DeleteGroupPolicy",
+                    "ListRolePolicies", "ListUserPolicies", "ListGroupPolicies", "ListAttachedRolePolicies",
+                    "ListAttachedUserPolicies", "ListAttachedGroupPolicies" ->
+                List.of(on(action, kind(operation), input, caller));
+            case "AttachRolePolicy", "AttachUserPolicy", "AttachGroupPolicy", "DetachRolePolicy", "DetachUserPolicy",
+                    "DetachGroupPolicy" ->
+                List.of(on(action, kind(operation), input, caller)
+                        .key("iam:PolicyARN", input.path("PolicyArn").asText()));
+            case "CreatePolicy" -> List.of(new Need(action,
+                    caller.iamArn("policy" + input.path("Path").asText("/") + input.path("PolicyName").asText()))
+                    .requestTags(Need.tags(input.path("Tags"), "Key", "Value")));
+            case "TagPolicy" ->
+                List.of(onPolicy(action, input).requestTags(Need.tags(input.path("Tags"), "Key", "Value")));
+            case "GetPolicy", "DeletePolicy", "CreatePolicyVersion", "GetPolicyVersion", "ListPolicyVersions",
+                    "SetDefaultPolicyVersion", "DeletePolicyVersion", "ListEntitiesForPolicy" ->
+                List.of(onPolicy(action, input));
+            case "SimulatePrincipalPolicy" -> List.of(new Need(action, input.path("PolicySourceArn").asText()));
+            case "SimulateCustomPolicy" -> List.of(new Need(action, "*"));
+            case "ListRoles", "ListUsers" ->
+                List.of(new Need(action, "*").shown(caller.iamArn(kind(operation) + "/")));
+            default -> throw new IllegalStateException("no permission is known for iam:" + operation);
+        };
+    }
+
+    private Need on(String action, String kind, ObjectNode input, Caller caller) {
+        var name = input.path(nameOf(kind)).asText();
+        var principal = principals.get(kind + "/" + name);
+        var need = new Need(action, caller.iamArn(principal == null ? kind + "/" + name : principal.resource()))
+                .shown(kind + " " + name);
+        if (principal == null) return need;
+        if (principal.boundary != null && !kind.equals("group") && !action.matches("iam:(List.*|Get.*Policy|GetUser)"))
+            need = need.key("iam:PermissionsBoundary", arn(policies.get(principal.boundary), caller));
+        return need.resourceTags(principal.tags);
+    }
+
+    private Need onPolicy(String action, ObjectNode input) {
+        var arn = input.path("PolicyArn").asText();
+        var policy = policies.values().stream().filter(p -> arn.endsWith(":" + p.resource)).findFirst();
+        return new Need(action, arn).shown("policy " + arn).resourceTags(policy.map(p -> p.tags).orElse(Map.of()));
+    }
+
+    private static String kind(String operation) {
+        return operation.contains("Role") ? "role" : operation.contains("User") ? "user" : "group";
     }
 
     // Operations
@@ -209,7 +321,7 @@ public final class Iam implements LocalAws.Service {
                 "ResourceHandlingOption"))
             if (input.hasNonNull(member))
                 throw new AwsError("InvalidInput", "The embedded AWS does not offer " + member);
-        var kind = operation.contains("Role") ? "role" : operation.contains("User") ? "user" : "group";
+        var kind = kind(operation);
         return switch (operation) {
             case "GetRole", "GetUser" ->
                 node(kind.equals("role") ? "Role" : "User", describe(principal(kind, named(input, caller)), caller));
@@ -292,7 +404,11 @@ public final class Iam implements LocalAws.Service {
                 yield null;
             }
             case "ListEntitiesForPolicy" -> entities(managed(input, caller), input);
-            case "SimulatePrincipalPolicy" -> simulate(input, caller);
+            case "SimulatePrincipalPolicy" -> simulatePrincipal(input, caller);
+            case "SimulateCustomPolicy" -> simulate(input, caller.iamArn("user/simulated"),
+                    given(input, "PolicyInputList", caller), given(input, "PermissionsBoundaryPolicyInputList", caller));
+            case "ListRoles", "ListUsers" -> page(capital(kind) + "s", principals.values().stream()
+                    .filter(p -> p.kind.equals(kind)).map(p -> describe(p, caller)).toList(), input, pageSize);
             default -> throw new AwsError("InvalidAction", operation);
         };
     }
@@ -325,6 +441,9 @@ public final class Iam implements LocalAws.Service {
                 .put(capital(principal.kind) + "Id", principal.id)
                 .put("Arn", "arn:" + caller.partition() + ":iam::" + caller.account() + ":" + principal.resource())
                         .put("CreateDate", principal.created.getEpochSecond());
+        if (principal.trust != null)
+            described.put("AssumeRolePolicyDocument", encode(principal.trust))
+                    .put("MaxSessionDuration", principal.maxSessionDuration);
         if (principal.boundary != null)
             described.putObject("PermissionsBoundary").put("PermissionsBoundaryType", "Policy")
                     .put("PermissionsBoundaryArn", arn(policies.get(principal.boundary), caller));
@@ -399,6 +518,15 @@ public final class Iam implements LocalAws.Service {
         if (!arn.startsWith(own + "policy/") && !arn.startsWith(others + "policy/"))
             throw new AwsError("InvalidInput", "ARN " + arn + " is not valid.");
         return arn.startsWith(own) ? arn.substring(own.length()) : "aws:" + arn.substring(others.length());
+    }
+
+    /** The policy of this ARN, which must be of this account or AWS's. */
+    synchronized Policy managed(String arn) {
+        return policies.values().stream()
+                .filter(p -> arn.endsWith(p.resource.startsWith("aws:") ? ":iam::" + p.resource
+                        : ":iam::" + account + ":" + p.resource))
+                .map(p -> policyOf(p.resource)).findFirst()
+                .orElseThrow(() -> new AwsError("MalformedPolicyDocument", "Policy " + arn + " does not exist"));
     }
 
     private Managed managed(ObjectNode input, Caller caller) {
@@ -505,7 +633,7 @@ public final class Iam implements LocalAws.Service {
         return Policy.of(policy.name, policy.versions.get(policy.defaultVersion));
     }
 
-    private JsonNode simulate(ObjectNode input, Caller caller) {
+    private JsonNode simulatePrincipal(ObjectNode input, Caller caller) {
         var source = input.get("PolicySourceArn").asText();
         if (!source.matches("arn:" + caller.partition() + ":iam::\\d{12}:(user|group|role)/.+"))
             throw new AwsError("InvalidInput", "Invalid Entity Arn: " + source);
@@ -518,7 +646,12 @@ public final class Iam implements LocalAws.Service {
         identity.addAll(given(input, "PolicyInputList", caller));
         var boundaries = new ArrayList<>(given(input, "PermissionsBoundaryPolicyInputList", caller));
         if (boundaries.isEmpty() && principal.boundary != null) boundaries.add(policyOf(principal.boundary));
+        return simulate(input, source, identity, boundaries);
+    }
+
+    private JsonNode simulate(ObjectNode input, String source, List<Policy> identity, List<Policy> boundaries) {
         var context = new LinkedHashMap<String, List<String>>();
+        var lists = new HashSet<String>();
         for (var entry : input.path("ContextEntries")) {
             if (!entry.hasNonNull("ContextKeyName") || !entry.hasNonNull("ContextKeyType"))
                 throw new AwsError("InvalidInput", "Context entries must have a name and a type");
@@ -527,6 +660,7 @@ public final class Iam implements LocalAws.Service {
                 throw new AwsError("InvalidInput", "Context entry " + entry.get("ContextKeyName").asText() + " has "
                         + values.size() + " values for its type");
             context.put(entry.get("ContextKeyName").asText(), values);
+            if (entry.get("ContextKeyType").asText().endsWith("List")) lists.add(entry.get("ContextKeyName").asText());
         }
         var resources = input.path("ResourceArns").valueStream().map(JsonNode::asText).toList();
         var results = new ArrayList<JsonNode>();
@@ -534,7 +668,7 @@ public final class Iam implements LocalAws.Service {
             if (!action.asText().matches("[a-z0-9-]+:[A-Za-z0-9]+") || unknownToSimulator.contains(action.asText()))
                 throw new AwsError("InvalidInput", "Invalid Action: " + action.asText());
             var found = (resources.isEmpty() ? List.of("*") : resources).stream()
-                    .map(resource -> result(new Request(source, action.asText(), resource, context), identity,
+                    .map(resource -> result(new Request(source, action.asText(), resource, context, lists), identity,
                             boundaries))
                     .toList();
             if (simulatorGroupsResources) found.forEach(r -> found.get(0).withArray("ResourceSpecificResults")
@@ -584,7 +718,7 @@ public final class Iam implements LocalAws.Service {
 
     // The grammar of identity policies
 
-    private static void checkPolicy(String text, Caller caller) {
+    static void checkPolicy(String text, Caller caller) {
         JsonNode policy;
         try {
             policy = STRICT.readTree(text);
@@ -692,8 +826,8 @@ public final class Iam implements LocalAws.Service {
         return Models.JSON.createObjectNode().set(name, value);
     }
 
-    private static String id() {
-        return "A" + UUID.randomUUID().toString().replace("-", "").substring(0, 20).toUpperCase(Locale.ROOT);
+    private static String newId(String prefix) {
+        return prefix + UUID.randomUUID().toString().replace("-", "").substring(0, 17).toUpperCase(Locale.ROOT);
     }
 
     private static String capital(String word) {

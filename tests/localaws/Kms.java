@@ -7,13 +7,16 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Base64;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.UUID;
+import java.util.concurrent.ThreadLocalRandom;
 import java.util.regex.Pattern;
 
 /**
@@ -52,20 +55,22 @@ public final class Kms implements LocalAws.Service {
     }
 
     private final LocalAws aws;
+    private final String account;
     private final Map<String, Regional> regions = LocalAws.concurrentMap();
     /** How many items a page has; AWS's own pages are longer. */
     public int pageSize = 3;
     /** How many calls for a new key come too early: KMS is eventually consistent (API Reference, CreateKey). */
     public int earlyCalls = 1;
 
-    Kms(LocalAws aws) {
+    Kms(LocalAws aws, String account) {
         this.aws = aws;
+        this.account = account;
     }
 
     /** The key that an id, ARN, alias name or alias ARN stands for, or null. */
     public synchronized Key find(String id, String region) {
         var regional = regional(region);
-        var prefix = new Caller("", LocalAws.ACCOUNT, region).arn("kms", "");
+        var prefix = new Caller("", account, region).arn("kms", "");
         if (id.startsWith("arn:") && !id.matches(Pattern.quote(prefix) + "(key|alias)/.+")) return null;
         var name = id.startsWith("arn:") ? id.substring(prefix.length()).replaceFirst("^key/", "") : id;
         return regional.keys.get(name.startsWith("alias/") ? regional.aliases.get(name) : name);
@@ -81,8 +86,12 @@ public final class Kms implements LocalAws.Service {
     }
 
     /** A key without alias, with the console's default policy. */
-    public synchronized Key createKey(String region) {
-        return add(new Caller("", LocalAws.ACCOUNT, region), "");
+    public Key createKey(String region) {
+        return createKey(region, UUID.randomUUID().toString());
+    }
+
+    public synchronized Key createKey(String region, String keyId) {
+        return add(new Caller("", account, region), keyId, "");
     }
 
     public synchronized void createAlias(String region, String alias, Key key) {
@@ -93,14 +102,16 @@ public final class Kms implements LocalAws.Service {
         return LocalAws.regional(regions, region, () -> {
             var made = new Regional();
             var id = UUID.randomUUID().toString();
-            var managed = new Key(id, new Caller("", LocalAws.ACCOUNT, region).arn("kms", "key/" + id), aws.now());
+            var managed = new Key(id, new Caller("", account, region).arn("kms", "key/" + id), aws.now());
             managed.manager = "AWS";
             managed.description = "Default key that protects my CodeCommit repositories when no other key is defined";
             managed.policy = """
                     {"Version":"2012-10-17","Id":"auto-codecommit-1","Statement":[{"Sid":"Allow access through AWS CodeCommit","Effect":"Allow",
                     "Principal":{"AWS":"*"},"Action":["kms:Encrypt","kms:Decrypt","kms:ReEncrypt*","kms:GenerateDataKey*","kms:DescribeKey"],"Resource":"*",
-                    "Condition":{"StringEquals":{"kms:CallerAccount":"%s","kms:ViaService":"codecommit.%s.amazonaws.com"}}}]}
-                    """.formatted(LocalAws.ACCOUNT, region);
+                    "Condition":{"StringEquals":{"kms:CallerAccount":"%1$s","kms:ViaService":"codecommit.%2$s.amazonaws.com"}}},
+                    {"Sid":"Allow direct access to key metadata to the account","Effect":"Allow","Principal":{"AWS":"%1$s"},
+                    "Action":["kms:Describe*","kms:Get*","kms:List*"],"Resource":"*"}]}
+                    """.formatted(account, region);
             managed.rotationPeriod = 365;
             made.keys.put(managed.keyId, managed);
             made.aliases.put("alias/aws/codecommit", managed.keyId);
@@ -108,8 +119,7 @@ public final class Kms implements LocalAws.Service {
         });
     }
 
-    private Key add(Caller caller, String description) {
-        var id = UUID.randomUUID().toString();
+    private Key add(Caller caller, String id, String description) {
         var key = new Key(id, caller.arn("kms", "key/" + id), aws.now());
         key.description = description;
         key.policy = """
@@ -120,11 +130,145 @@ public final class Kms implements LocalAws.Service {
         return key;
     }
 
+    // Permissions
+
+    private static final Set<String> TAKES_KEY = Set.of("DescribeKey", "DisableKeyRotation", "EnableKeyRotation",
+            "Encrypt", "GetKeyPolicy", "GetKeyRotationStatus", "ListGrants", "ListResourceTags", "PutKeyPolicy",
+            "ScheduleKeyDeletion", "TagResource", "UntagResource", "UpdateKeyDescription");
+
+    /** On the key, whose policy is asked first; on the alias too where one is made or deleted. */
+    @Override
+    public List<Need> needs(String operation, ObjectNode input, Caller caller) {
+        var action = "kms:" + operation;
+        return switch (operation) {
+            case "CreateKey" -> {
+                var tags = Need.tags(input.path("Tags"), "TagKey", "TagValue");
+                var create = new Need(action, "*").requestTags(tags).key("kms:CallerAccount", caller.account())
+                        .key("kms:KeySpec", "SYMMETRIC_DEFAULT").key("kms:KeyUsage", "ENCRYPT_DECRYPT")
+                        .key("kms:KeyOrigin", "AWS_KMS").key("kms:MultiRegion", "false")
+                        .key("kms:BypassPolicyLockoutSafetyCheck", bypass(input));
+                // the key is not there yet, and neither is its policy
+                var tag = new Need("kms:TagResource", caller.arn("kms", "key/" + new UUID(0, 0))).requestTags(tags)
+                        .key("kms:CallerAccount", caller.account());
+                yield tags.isEmpty() ? List.of(create) : List.of(create, tag);
+            }
+            case "ListKeys", "ListAliases" -> List.of(new Need(action, "*"));
+            case "CreateAlias" -> List.of(onAlias(action, input, caller),
+                    onKey(action, input.path("TargetKeyId").asText(), caller));
+            case "DeleteAlias" -> {
+                var name = input.path("AliasName").asText();
+                var key = regional(caller.region()).aliases.get(name);
+                var alias = onAlias(action, input, caller);
+                yield key == null ? List.of(alias) : List.of(alias, onKey(action, key, caller));
+            }
+            default -> {
+                if (!TAKES_KEY.contains(operation))
+                    throw new IllegalStateException("no permission is known for kms:" + operation);
+                var id = input.path("KeyId").asText();
+                var need = onKey(action, id, caller);
+                if (operation.equals("Encrypt")) need = cryptographic(need, context(input));
+                if (operation.matches("DescribeKey|Encrypt") && id.contains("alias/"))
+                    need = need.key("kms:RequestAlias", id.substring(id.indexOf("alias/")));
+                if (operation.equals("PutKeyPolicy"))
+                    need = need.key("kms:BypassPolicyLockoutSafetyCheck", bypass(input));
+                if (operation.equals("EnableKeyRotation"))
+                    need = need.key("kms:RotationPeriodInDays", input.path("RotationPeriodInDays").asText("365"));
+                if (operation.equals("ScheduleKeyDeletion"))
+                    need = need.key("kms:ScheduleKeyDeletionPendingWindowInDays",
+                            input.path("PendingWindowInDays").asText("30"));
+                if (operation.equals("TagResource"))
+                    need = need.requestTags(Need.tags(input.path("Tags"), "TagKey", "TagValue"));
+                if (operation.equals("UntagResource"))
+                    need = need.keys("aws:TagKeys", input.path("TagKeys").valueStream().map(JsonNode::asText).toList());
+                yield List.of(need);
+            }
+        };
+    }
+
+    private static String bypass(ObjectNode input) {
+        return String.valueOf(input.path("BypassPolicyLockoutSafetyCheck").asBoolean());
+    }
+
+    private static Need onAlias(String action, ObjectNode input, Caller caller) {
+        return new Need(action, caller.arn("kms", input.path("AliasName").asText()))
+                .key("kms:CallerAccount", caller.account());
+    }
+
+    /** A key that does not exist has no policy; whether identity policies allow it is still asked. */
+    private Need onKey(String action, String id, Caller caller) {
+        var key = findAnywhere(id, caller);
+        if (key == null) {
+            var arn = id.startsWith("arn:") ? id : caller.arn("kms", id.contains("alias/") ? id : "key/" + id);
+            return new Need(action, arn).key("kms:CallerAccount", caller.account());
+        }
+        return new Need(action, key.arn).policy("key", key.policy).resourceTags(key.tags)
+                .key("kms:CallerAccount", caller.account()).key("kms:ViaService", caller.via())
+                .key("kms:KeySpec", key.keySpec).key("kms:KeyUsage", key.usage).key("kms:KeyOrigin", "AWS_KMS")
+                .key("kms:MultiRegion", "false")
+                .keys("kms:ResourceAliases", owner(id, caller).aliasesOf(key, caller.region()));
+    }
+
+    private synchronized List<String> aliasesOf(Key key, String region) {
+        return regional(region).aliases.entrySet().stream().filter(alias -> alias.getValue().equals(key.keyId))
+                .map(Map.Entry::getKey).toList();
+    }
+
+    /** The KMS of the account that an ARN names, else the caller's; null when there is no such account. */
+    private Kms owner(String id, Caller caller) {
+        var fields = id.split(":", 6);
+        var owner = aws.known(fields.length == 6 && !fields[4].isEmpty() ? fields[4] : caller.account());
+        return owner == null ? null : owner.kms;
+    }
+
+    private Key findAnywhere(String id, Caller caller) {
+        var owner = owner(id, caller);
+        return owner == null ? null : owner.find(id, caller.region());
+    }
+
+    /**
+     * That a service may do this with a key for a caller, with the caller's permissions (forward access).
+     *
+     * @param caller  as {@link Caller#via} the service
+     * @param context the encryption context
+     */
+    void authorize(Caller caller, String id, List<String> actions, Map<String, String> context) {
+        var needs = new ArrayList<Need>();
+        for (var action : actions) {
+            var need = onKey(action, id, caller);
+            needs.add(action.equals("kms:DescribeKey") ? need : cryptographic(need, context));
+        }
+        aws.authorizer.check(caller, needs, this);
+    }
+
+    private static Need cryptographic(Need need, Map<String, String> context) {
+        var more = need.key("kms:EncryptionAlgorithm", "SYMMETRIC_DEFAULT");
+        if (!context.isEmpty()) more = more.keys("kms:EncryptionContextKeys", List.copyOf(context.keySet()));
+        for (var entry : context.entrySet())
+            more = more.key("kms:EncryptionContext:" + entry.getKey(), entry.getValue());
+        return more;
+    }
+
+    private static Map<String, String> context(ObjectNode input) {
+        var context = new TreeMap<String, String>();
+        input.path("EncryptionContext").properties().forEach(e -> context.put(e.getKey(), e.getValue().asText()));
+        return context;
+    }
+
+    /** The same for a key of any account, which must exist and be enabled. */
+    Key use(Caller caller, String id, List<String> actions, Map<String, String> context) {
+        var key = findAnywhere(id, caller);
+        if (key == null) throw notFound("Key '" + id + "' does not exist");
+        authorize(caller, id, actions, context);
+        return usable(key);
+    }
+
+    // Operations
+
     @Override
     public JsonNode answer(String operation, ObjectNode input, Caller caller) {
         return switch (operation) {
             case "CreateKey" -> create(input, caller);
-            case "DescribeKey" -> answer("KeyMetadata", metadata(key(input, caller, true), caller));
+            case "DescribeKey" -> answer("KeyMetadata", metadata(reachable(input, caller, true)));
             case "CreateAlias" -> createAlias(input, caller);
             case "DeleteAlias" -> {
                 var name = aliasName(input);
@@ -161,7 +305,7 @@ public final class Kms implements LocalAws.Service {
                 yield null;
             }
             case "GetKeyRotationStatus" -> {
-                var key = symmetric(key(input, caller, false));
+                var key = symmetric(reachable(input, caller, false));
                 var rotates = key.rotationPeriod > 0 && !key.state.equals("PendingDeletion");
                 var status = Models.JSON.createObjectNode().put("KeyId", key.arn).put("KeyRotationEnabled", rotates);
                 yield rotates ? status.put("RotationPeriodInDays", key.rotationPeriod)
@@ -188,6 +332,19 @@ public final class Kms implements LocalAws.Service {
                         .put("TagValue", t.getValue())).toList();
                 if (input.path("Limit").asInt(1) > 50) throw validation("Limit must be between 1 and 50");
                 yield page("Tags", tags, input, 50);
+            }
+            // the ciphertext is as long as AWS's and says nothing: nothing here decrypts
+            case "Encrypt" -> {
+                var key = usable(reachable(input, caller, true));
+                var blob = new byte[Base64.getDecoder().decode(input.get("Plaintext").asText()).length + 152];
+                ThreadLocalRandom.current().nextBytes(blob);
+                yield Models.JSON.createObjectNode().put("KeyId", key.arn).put("CiphertextBlob", blob)
+                        .put("EncryptionAlgorithm", "SYMMETRIC_DEFAULT");
+            }
+            // no call here makes a grant
+            case "ListGrants" -> {
+                reachable(input, caller, false);
+                yield page("Grants", List.of(), input, 100);
             }
             case "ListKeys" -> page("Keys", regional(caller.region()).keys.values().stream()
                     .map(key -> (JsonNode) Models.JSON.createObjectNode().put("KeyId", key.keyId).put("KeyArn",
@@ -216,15 +373,15 @@ public final class Kms implements LocalAws.Service {
         var text = input.path("Policy").asText(null);
         if (text != null) checkPolicy(text, input.path("BypassPolicyLockoutSafetyCheck").asBoolean(), caller);
         var tags = withTags(Map.of(), input.path("Tags"));
-        var key = add(caller, input.path("Description").asText(""));
+        var key = add(caller, UUID.randomUUID().toString(), input.path("Description").asText(""));
         if (text != null) key.policy = text;
         key.tags.putAll(tags);
         key.looksInVain = earlyCalls;
-        return answer("KeyMetadata", metadata(key, caller));
+        return answer("KeyMetadata", metadata(key));
     }
 
-    private static ObjectNode metadata(Key key, Caller caller) {
-        var node = Models.JSON.createObjectNode().put("AWSAccountId", caller.account()).put("KeyId", key.keyId)
+    private static ObjectNode metadata(Key key) {
+        var node = Models.JSON.createObjectNode().put("AWSAccountId", key.arn.split(":")[4]).put("KeyId", key.keyId)
                 .put("Arn", key.arn)
                 .put("CreationDate", key.created.toEpochMilli() / 1000.0).put("Enabled", key.state.equals("Enabled"))
                 .put("Description", key.description)
@@ -348,8 +505,8 @@ public final class Kms implements LocalAws.Service {
     }
 
     /**
-     * Whether a policy may name it: of this account's users and roles, those that exist and that KMS can see already.
-     * Groups and patterns never.
+     * Whether a policy may name it: of the users and roles of accounts that are here, those that exist and that KMS can
+     * see already. Groups and patterns never.
      */
     private boolean isPrincipal(String arn, Caller caller) {
         if (arn.equals("*") || arn.matches("\\d{12}")) return true;
@@ -358,11 +515,11 @@ public final class Kms implements LocalAws.Service {
                         + ":(?:iam|sts)::(\\d{12}):(root|(?:user|role|assumed-role|federated-user)/[\\w+=,.@/-]+)")
                 .matcher(arn);
         if (!parts.matches()) return false;
-        if (!parts.group(1).equals(caller.account()) || parts.group(2).equals("root") || arn.equals(caller.arn()))
-            return true;
+        var owner = aws.known(parts.group(1));
+        if (owner == null || parts.group(2).equals("root") || arn.equals(caller.arn())) return true;
         var resource = parts.group(2).replaceFirst("^assumed-role/([^/]+)/.*", "role/$1");
-        var iam = "arn:" + caller.partition() + ":iam::" + caller.account() + ":" + resource;
-        return aws.iam.exists(iam) && aws.iam.visibleToKms(iam);
+        var iam = "arn:" + caller.partition() + ":iam::" + owner.id + ":" + resource;
+        return owner.iam.exists(iam) && owner.iam.visibleToKms(iam);
     }
 
     private Key rotatable(ObjectNode input, Caller caller) {
@@ -402,8 +559,15 @@ public final class Kms implements LocalAws.Service {
         return key(id, caller);
     }
 
+    /** Of this account or, for what works across accounts, of another one that lets the caller. */
+    private Key reachable(ObjectNode input, Caller caller, boolean aliasToo) {
+        var id = input.get("KeyId").asText();
+        var others = owner(id, caller) == this ? null : findAnywhere(id, caller);
+        return others == null ? key(input, caller, aliasToo) : others;
+    }
+
     private Key key(String id, Caller caller) {
-        if (id.matches("arn:[^:]+:kms:[^:]*:\\d{12}:.*") && !id.split(":")[4].equals(caller.account()))
+        if (owner(id, caller) != this)
             throw new AwsError("AccessDeniedException", "User: " + caller.arn() + " is not authorized to access " + id
                     + " because the resource does not exist in this Region, no resource-based policies allow access,"
                     + " or a resource-based policy explicitly denies access");

@@ -362,6 +362,7 @@ class KmsTest {
     @ParameterizedTest
     @MethodSource("rightStatements")
     void takesAPolicyThatIsRight(String statement) {
+        aws.account("444455556666").iam.createRole("Theirs");
         kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(policy(statement)));
         assertTrue(key.policy.contains(statement.replace('\'', '"')));
         kms.createKey(r -> r.policy(policy(statement)));
@@ -435,11 +436,16 @@ class KmsTest {
                 () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(without)));
         assertError("MalformedPolicyDocumentException", () -> kms.putKeyPolicy(r -> r.keyId(key.keyId)
                 .policy(without.replace("kms:*", "kms:Decrypt").replace("role/Developer", "root"))));
-        aws.addCredentials("ASIAIOSFODNN7EXAMPLE", "secret", "token", "assumed-role/Developer/me",
-                Instant.now().plusSeconds(60));
-        try (var developer = client(REGION, AwsSessionCredentials.create("ASIAIOSFODNN7EXAMPLE", "secret", "token"))) {
+        aws.iam.find("role/Developer").attached.add("aws:policy/AdministratorAccess");
+        var login = aws.as("arn:aws:iam::111122223333:role/Developer");
+        try (var developer = client(REGION,
+                AwsSessionCredentials.create(login.accessKeyId(), login.secretAccessKey(), login.sessionToken()))) {
             developer.putKeyPolicy(r -> r.keyId(key.keyId).policy(without));
         }
+        // the policy is the developer's alone now: no other way leads to the key, not even an administrator's
+        assertError("AccessDeniedException", () -> kms.putKeyPolicy(r -> r.keyId(key.keyId)
+                .policy(without.replace("kms:*", "kms:Decrypt")).bypassPolicyLockoutSafetyCheck(true)));
+        key.policy = policy("{}").replace(",{}", "");
         kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(without.replace("kms:*", "kms:Decrypt"))
                 .bypassPolicyLockoutSafetyCheck(true));
         assertTrue(key.policy.contains("kms:Decrypt"));

@@ -3,7 +3,10 @@
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
 //DEPS org.eclipse.jgit:org.eclipse.jgit:7.8.1.202611041320-r
 //DEPS org.slf4j:slf4j-nop:2.0.17
+//SOURCES Account.java
+//SOURCES Authorizer.java
 //SOURCES AwsError.java
+//SOURCES Branches.java
 //SOURCES Call.java
 //SOURCES Caller.java
 //SOURCES CodeCommit.java
@@ -14,7 +17,9 @@
 //SOURCES Iam.java
 //SOURCES Kms.java
 //SOURCES Models.java
+//SOURCES Need.java
 //SOURCES PolicyEvaluator.java
+//SOURCES Roles.java
 //SOURCES S3.java
 //SOURCES S3Body.java
 //SOURCES Sts.java
@@ -30,6 +35,7 @@ import com.sun.net.httpserver.HttpServer;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.io.UncheckedIOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.URI;
@@ -41,6 +47,7 @@ import java.time.Instant;
 import java.util.Base64;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.UUID;
@@ -50,23 +57,59 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 
 /**
  * A small, strict AWS in this process, on a random loopback port: STS, KMS, CodeCommit with Git over HTTP, EC2, IAM and
- * S3, as much of them as the scripts call. Requests are authenticated (Signature Version 4) and checked against AWS's
- * service models; what the models do not know, each service's class does. It is a stand-in for tests and the sandbox:
- * what it allows, AWS may still refuse.
+ * S3, as much of them as the scripts call. Requests are authenticated (Signature Version 4), checked against AWS's
+ * service models and authorised ({@link Authorizer}); what the models do not know, each service's class does. It is a
+ * stand-in for tests and the sandbox: what it allows, AWS may still refuse.
  *
  * <p>{@link #inject} makes it misbehave, {@link #calls} says what it was asked.
+ *
+ * <p>There are two accounts: {@link #ACCOUNT}, whose services are the fields here, and {@link #BACKUP_ACCOUNT};
+ * {@link #account} gives either, or makes another. The fixed credentials are those of user/operator of the first, an
+ * administrator by an attached policy. To run something as somebody else:
+ *
+ * <pre>{@code
+ * aws.iam.createRole("Developer").inline.put("work", policyDocument); // trusts its account, see Principal.trust
+ * var developer = aws.as("arn:aws:iam::111122223333:role/Developer");  // access key id, secret, session token
+ * var url = aws.throughEndpoint(vpcEndpointId);                        // what is sent there is bound by its policy
+ * aws.account("444455556666").iam.createUser("auditor");
+ * }</pre>
  */
 public final class LocalAws implements AutoCloseable {
     public static final String ACCOUNT = "111122223333";
+    public static final String BACKUP_ACCOUNT = "444455556666";
     public static final String ACCESS_KEY_ID = "AKIAIOSFODNN7EXAMPLE";
     public static final String SECRET_ACCESS_KEY = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+
+    /**
+     * What somebody signs with.
+     *
+     * @param sessionToken null for a user's own key
+     */
+    public record Login(String accessKeyId, String secretAccessKey, String sessionToken) {
+        /** As the environment variables of a process. */
+        public Map<String, String> environment() {
+            var variables = new TreeMap<>(
+                    Map.of("AWS_ACCESS_KEY_ID", accessKeyId, "AWS_SECRET_ACCESS_KEY", secretAccessKey));
+            if (sessionToken != null) variables.put("AWS_SESSION_TOKEN", sessionToken);
+            return variables;
+        }
+    }
 
     /** What a service with a model does with a request that the model finds right. */
     interface Service {
         JsonNode answer(String operation, ObjectNode input, Caller caller);
+
+        /** What the caller must be allowed for it; an operation without an entry here is an error. */
+        List<Need> needs(String operation, ObjectNode input, Caller caller);
+
+        /** The error for what is not allowed. */
+        default AwsError refused(Need need, String message) {
+            return new AwsError("AccessDeniedException", message);
+        }
 
         /** The error for requests that break the model. */
         default AwsError invalid(String operation, List<Models.Violation> violations) {
@@ -89,62 +132,155 @@ public final class LocalAws implements AutoCloseable {
     private volatile Consumer<Call> listener = call -> { };
 
     final Credentials credentials = new Credentials();
+    final Authorizer authorizer = new Authorizer(this);
+    private final Map<String, Account> accounts = new ConcurrentHashMap<>();
+    /** By service: one call at a time, of all accounts, since calls reach into other accounts. */
+    private final Map<String, Object> locks = new ConcurrentHashMap<>();
+    private final Map<String, HttpServer> endpointServers = new ConcurrentHashMap<>();
     /** The time that the services see; tests may set it ahead. */
     public volatile Clock clock = Clock.systemUTC();
 
     public final Sts sts;
+    /** Of {@link #ACCOUNT}. */
     public final Iam iam;
+    /** Of {@link #ACCOUNT}. */
     public final Kms kms;
+    /** Of {@link #ACCOUNT}. */
     public final Ec2 ec2;
+    /** Of {@link #ACCOUNT}. */
     public final CodeCommit codecommit;
     public final S3 s3;
     private final GitHttp git;
-    private final Map<String, Service> services;
 
     private LocalAws() throws IOException {
         // else each answer waits 40 ms for the client's acknowledgement
         System.setProperty("sun.net.httpserver.nodelay", "true");
-        server = HttpServer.create(new InetSocketAddress(InetAddress.getByName("127.0.0.1"), 0), 0);
-        server.setExecutor(workers);
-        server.createContext("/", this::handle);
+        server = listen(null);
         credentials.add(ACCESS_KEY_ID, SECRET_ACCESS_KEY, "user/operator", ACCOUNT);
         sts = new Sts(this);
-        iam = new Iam(this);
-        kms = new Kms(this);
-        ec2 = new Ec2(this);
-        codecommit = new CodeCommit(this);
         s3 = new S3(this);
         git = new GitHttp(this);
-        services = Map.of("sts", sts, "iam", iam, "kms", kms, "ec2", ec2, "codecommit", codecommit);
+        var home = account(ACCOUNT);
+        account(BACKUP_ACCOUNT);
+        iam = home.iam;
+        kms = home.kms;
+        ec2 = home.ec2;
+        codecommit = home.codecommit;
         server.start();
+    }
+
+    /** @param endpoint the VPC endpoint that its requests come through, or null */
+    private HttpServer listen(Supplier<Caller.Endpoint> endpoint) throws IOException {
+        var listener = HttpServer.create(new InetSocketAddress(InetAddress.getByName("127.0.0.1"), 0), 0);
+        listener.setExecutor(workers);
+        listener.createContext("/", exchange -> {
+            var through = endpoint == null ? null : endpoint.get();
+            if (endpoint != null && through == null) throw new IOException("the VPC endpoint is gone");
+            handle(exchange, through);
+        });
+        return listener;
     }
 
     public static LocalAws start() {
         try {
             return new LocalAws();
         } catch (IOException e) {
-            throw new java.io.UncheckedIOException(e);
+            throw new UncheckedIOException(e);
         }
     }
 
     /** By number, not by name: only then do the SDKs address buckets by path. */
     public URI endpoint() {
+        return uri(server);
+    }
+
+    private static URI uri(HttpServer server) {
         return URI.create("http://127.0.0.1:" + server.getAddress().getPort());
     }
 
-    /** Another access key of the account, for an IAM resource such as {@code role/Backup/session} or {@code user/x}. */
+    /**
+     * Another port of this AWS, whose requests come through a VPC endpoint of any account: they have aws:SourceVpce and
+     * aws:SourceVpc, the endpoint's policy binds them as it is at the time of the request, and they reach the
+     * endpoint's service only. Programs are pointed there by AWS_ENDPOINT_URL_CODECOMMIT or Git's URL.
+     */
+    public URI throughEndpoint(String vpcEndpointId) {
+        var owner = accounts.values().stream().filter(a -> a.ec2.through(vpcEndpointId) != null).findFirst()
+                .orElseThrow(() -> new IllegalArgumentException("there is no " + vpcEndpointId));
+        return uri(endpointServers.computeIfAbsent(vpcEndpointId, id -> {
+            try {
+                var listener = listen(() -> owner.ec2.through(id));
+                listener.start();
+                return listener;
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }));
+    }
+
+    /** The account; one that is not known yet is made, with an administrator user/operator. */
+    public Account account(String id) {
+        return accounts.computeIfAbsent(id, i -> new Account(this, i));
+    }
+
+    /** The account, or null when nobody has made it. */
+    Account known(String id) {
+        return accounts.get(id);
+    }
+
+    /**
+     * Credentials of a user, of a session of a role, or of an account's root user, given without asking whether a trust
+     * policy lets anybody have them. They do not expire.
+     *
+     * @param arn of what exists: arn:aws:iam::ACCOUNT:user/NAME, ...:role/PATH/NAME or ...:root
+     */
+    public Login as(String arn) {
+        var fields = arn.split(":", 6);
+        if (!account(fields[4]).iam.exists(arn)) throw new IllegalArgumentException("there is no " + arn);
+        if (!fields[5].startsWith("role/")) return login("AKIA", fields[5], fields[4], null, Instant.MAX, List.of());
+        return login("ASIA", "assumed-role/" + arn.substring(arn.lastIndexOf('/') + 1) + "/session", fields[4],
+                "token+/" + UUID.randomUUID() + "==", Instant.MAX, List.of());
+    }
+
+    /** New credentials. */
+    Login login(String prefix, String resource, String account, String token, Instant expiry,
+            List<PolicyEvaluator.Policy> sessionPolicies) {
+        var id = prefix + UUID.randomUUID().toString().replace("-", "").substring(0, 16).toUpperCase(Locale.ROOT);
+        var login = new Login(id, UUID.randomUUID().toString(), token);
+        credentials.add(id, login.secretAccessKey, token, resource, account, expiry, sessionPolicies);
+        return login;
+    }
+
+    /**
+     * Another access key of the account, for an IAM resource such as {@code assumed-role/Backup/session} or
+     * {@code user/x}. A user or role that does not exist is made, as an administrator.
+     */
     public void addCredentials(String accessKeyId, String secretAccessKey, String sessionToken, String resource,
             Instant expiry) {
-        credentials.add(accessKeyId, secretAccessKey, sessionToken, resource, ACCOUNT, expiry);
+        var name = resource.split("/")[1];
+        var kind = resource.startsWith("user/") ? "user" : "role";
+        if (iam.find(kind + "/" + name) == null) {
+            var made = kind.equals("user") ? iam.createUser(name) : iam.createRole(name);
+            made.attached.add("aws:policy/AdministratorAccess");
+        }
+        credentials.add(accessKeyId, secretAccessKey, sessionToken, resource, ACCOUNT, expiry, List.of());
+    }
+
+    /** Is told of every decision of the {@link Authorizer}. */
+    public void onDecision(Consumer<Authorizer.Decided> listener) {
+        authorizer.onDecision(listener);
     }
 
     /** The Authorization header with which Git may reach a repository of eu-west-1 here, for 15 minutes. */
     public String gitAuthorization(String repositoryName) {
-        var time = Credentials.TIME.format(Instant.now()).replace("Z", "");
-        var password = time + "Z" + GitHttp.signature(SECRET_ACCESS_KEY, endpoint().getHost(),
-                "/v1/repos/" + repositoryName, "eu-west-1", time);
-        return "Basic "
-                + Base64.getEncoder().encodeToString((ACCESS_KEY_ID + ":" + password).getBytes(StandardCharsets.UTF_8));
+        return gitAuthorization(new Login(ACCESS_KEY_ID, SECRET_ACCESS_KEY, null), repositoryName);
+    }
+
+    /** The same for somebody else. */
+    public String gitAuthorization(Login login, String repositoryName) {
+        var password = GitHttp.password(login.secretAccessKey, endpoint().getHost(), "/v1/repos/" + repositoryName,
+                "eu-west-1");
+        return "Basic " + Base64.getEncoder()
+                .encodeToString((GitHttp.user(login) + ":" + password).getBytes(StandardCharsets.UTF_8));
     }
 
     public void inject(Fault fault) {
@@ -185,14 +321,16 @@ public final class LocalAws implements AutoCloseable {
     @Override
     public void close() {
         server.stop(0);
+        endpointServers.values().forEach(listener -> listener.stop(0));
         workers.shutdownNow();
-        codecommit.close();
+        accounts.values().forEach(account -> account.codecommit.close());
         s3.close();
     }
 
     /** A request as the services see it: everything but the method's protocol. */
     final class Request {
         final HttpExchange exchange;
+        final Caller.Endpoint endpoint;
         final Map<String, String> query;
         final InputStream body;
         Fault fault;
@@ -202,8 +340,9 @@ public final class LocalAws implements AutoCloseable {
         int status;
         String error;
 
-        Request(HttpExchange exchange) {
+        Request(HttpExchange exchange, Caller.Endpoint endpoint) {
             this.exchange = exchange;
+            this.endpoint = endpoint;
             this.query = parameters(exchange.getRequestURI().getRawQuery());
             this.body = new ReadOnlyByReading(exchange.getRequestBody());
         }
@@ -281,16 +420,17 @@ public final class LocalAws implements AutoCloseable {
         }
     }
 
-    private void handle(HttpExchange exchange) throws IOException {
+    private void handle(HttpExchange exchange, Caller.Endpoint endpoint) throws IOException {
         underWay.incrementAndGet();
-        var request = new Request(exchange);
+        var request = new Request(exchange, endpoint);
         try {
-            if (request.path().startsWith("/v1/repos/")) git.handle(request);
-            else {
-                var scope = Credentials.scope(request.header("Authorization"));
-                if (scope.service().equals("s3")) s3.handle(request, scope);
-                else modelled(request, scope);
-            }
+            var isGit = request.path().startsWith("/v1/repos/");
+            var scope = Credentials.scope(request.header("Authorization"));
+            if (endpoint != null && !endpoint.serves(isGit ? "git-codecommit" : scope.service()))
+                request.answer(404, "text/plain", "This VPC endpoint is not for " + scope.service() + "\n");
+            else if (isGit) git.handle(request);
+            else if (scope.service().equals("s3")) s3.handle(request, scope);
+            else modelled(request, scope);
             exchange.close();
         } catch (IOException | RuntimeException e) {
             request.status = 0;
@@ -337,11 +477,13 @@ public final class LocalAws implements AutoCloseable {
             }
             request.named(service + ":" + operation, input);
             if (request.throttled()) throw throttling(service);
+            var offered = account(request.caller.account()).services.get(service);
             var violations = Models.violations(service, operation, input);
-            if (!violations.isEmpty()) throw services.get(service).invalid(operation, violations);
+            if (!violations.isEmpty()) throw offered.invalid(operation, violations);
             JsonNode answer;
-            synchronized (services.get(service)) {
-                answer = services.get(service).answer(operation, input, request.caller);
+            synchronized (locks.computeIfAbsent(service, s -> new Object())) {
+                authorizer.check(request.caller, offered.needs(operation, input, request.caller), offered);
+                answer = offered.answer(operation, input, request.caller);
             }
             if (json) request.answer(200, "application/x-amz-json-1.1", answer == null ? "" : answer.toString());
             else request.answer(200, "text/xml",
@@ -389,7 +531,7 @@ public final class LocalAws implements AutoCloseable {
     }
 
     /** One Region's part of a service's state, made when first asked for. */
-    static <T> T regional(Map<String, T> regions, String region, java.util.function.Supplier<T> empty) {
+    static <T> T regional(Map<String, T> regions, String region, Supplier<T> empty) {
         return regions.computeIfAbsent(region, r -> empty.get());
     }
 

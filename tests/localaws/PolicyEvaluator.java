@@ -12,9 +12,9 @@ import java.time.LocalDate;
 import java.time.OffsetDateTime;
 import java.time.ZoneOffset;
 import java.util.ArrayList;
-import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
@@ -26,20 +26,58 @@ import java.util.regex.Pattern;
 /**
  * Decides requests as IAM does: an explicit deny beats everything, and what nothing allows is denied. Rules are those
  * of the IAM User Guide (policy grammar, condition operators, variables, evaluation logic); PolicyEvaluatorTest
- * compares them with an independent evaluator.
+ * compares them with an independent evaluator. It serves the authorisation of every call and IAM's simulator.
+ *
+ * <p>A document is parsed once: what was made of it is kept by its text.
  */
 public final class PolicyEvaluator {
     /** As the simulator spells it. */
     public enum Decision { allowed, explicitDeny, implicitDeny }
 
-    /** @param id what a {@link Match} calls the policy */
-    public record Policy(String id, JsonNode document) {
-        public static Policy of(String id, String document) {
+    /** A policy document and what a {@link Match} calls it. */
+    public static final class Policy {
+        private static final int KEPT = 10_000;
+        private static final Map<String, Policy> BY_TEXT = new ConcurrentHashMap<>();
+
+        private final String id;
+        private final JsonNode document;
+        private final List<Statement> statements;
+
+        public Policy(String id, JsonNode document) {
+            this(id, document, statements(document));
+        }
+
+        private Policy(String id, JsonNode document, List<Statement> statements) {
+            this.id = id;
+            this.document = document;
+            this.statements = statements;
+        }
+
+        public static Policy of(String id, String text) {
+            if (BY_TEXT.size() >= KEPT) BY_TEXT.clear();
+            var parsed = BY_TEXT.computeIfAbsent(text, t -> new Policy("", parse(t)));
+            return new Policy(id, parsed.document, parsed.statements);
+        }
+
+        private static JsonNode parse(String text) {
             try {
-                return new Policy(id, Models.JSON.readTree(document));
+                return Models.JSON.readTree(text);
             } catch (JsonProcessingException e) {
                 throw new IllegalArgumentException(e);
             }
+        }
+
+        private static List<Statement> statements(JsonNode document) {
+            var variables = document.path("Version").asText().equals("2012-10-17");
+            return list(document.path("Statement")).stream().map(node -> new Statement(node, variables)).toList();
+        }
+
+        public String id() {
+            return id;
+        }
+
+        public JsonNode document() {
+            return document;
         }
     }
 
@@ -48,8 +86,10 @@ public final class PolicyEvaluator {
      *                  as codebuild.amazonaws.com
      * @param resource  an ARN, or {@code *} for actions that have no resource
      * @param context   values by condition key; the letter case of keys does not matter, no value is as good as no key
+     * @param lists     the keys that are lists even with a single value, besides those that AWS defines so
      */
-    public record Request(String principal, String action, String resource, Map<String, List<String>> context) {
+    public record Request(String principal, String action, String resource, Map<String, List<String>> context,
+            Set<String> lists) {
         public Request {
             var sorted = new TreeMap<String, List<String>>(String.CASE_INSENSITIVE_ORDER);
             context.forEach((key, values) -> {
@@ -58,8 +98,40 @@ public final class PolicyEvaluator {
             context = sorted;
         }
 
+        public Request(String principal, String action, String resource, Map<String, List<String>> context) {
+            this(principal, action, resource, context, Set.of());
+        }
+
         private List<String> values(String key) {
             return context.getOrDefault(key, List.of());
+        }
+
+        private boolean isList(String key) {
+            return values(key).size() > 1 || MULTIVALUED.contains(key.toLowerCase(Locale.ROOT))
+                    || lists.contains(key);
+        }
+    }
+
+    /** The keys that AWS defines as lists (Service Authorization Reference, types that begin with ArrayOf). */
+    private static final Set<String> MULTIVALUED = Set.of("aws:calledvia", "aws:principalorgpaths",
+            "aws:principalservicenameslist", "aws:resourceorgpaths", "aws:sourceorgpaths", "aws:tagkeys",
+            "aws:vpceorgpaths", "events:detail-type", "events:eventbusarn", "events:source", "events:targetarn",
+            "kms:encryptioncontextkeys", "kms:grantoperations", "kms:resourcealiases", "lambda:securitygroupids",
+            "lambda:subnetids", "s3:requestobjecttagkeys", "sts:transitivetagkeys");
+
+    /**
+     * Everything that decides a request.
+     *
+     * @param identity   the policies of the principal and its groups
+     * @param resource   of the resource (bucket, key, role), or null
+     * @param boundaries the principal's permissions boundary: nothing but what one of these allows; empty for none
+     * @param session    what AssumeRole was given: nothing but what one of these allows; empty for none
+     * @param endpoint   of the VPC endpoint that the request came through, or null
+     */
+    public record Policies(List<Policy> identity, Policy resource, List<Policy> boundaries, List<Policy> session,
+            Policy endpoint) {
+        public static Policies of(List<Policy> identity) {
+            return new Policies(identity, null, List.of(), List.of(), null);
         }
     }
 
@@ -69,15 +141,27 @@ public final class PolicyEvaluator {
     /**
      * @param missingKeys the condition keys that a statement for this action and resource asks for and the request does
      *                    not have
+     * @param reason      of a refusal, in the words of AWS's messages; "" when it is allowed
      */
-    public record Result(Decision decision, List<Match> matched, Set<String> missingKeys) { }
+    public record Result(Decision decision, List<Match> matched, Set<String> missingKeys, String reason) { }
 
     /** How near a statement's Principal comes to who asks; a whole account's grant still needs an identity policy's. */
     private enum Reach { NONE, ACCOUNT, ROLE, SELF }
 
+    /** What the policies of one kind say. */
+    private record Group(String kind, boolean present, Map<Match, Reach> allows, List<Match> denies) {
+        boolean allowed() {
+            return !allows.isEmpty();
+        }
+
+        Reach reach() {
+            return allows.values().stream().max(Reach::compareTo).orElse(Reach.NONE);
+        }
+    }
+
     private final Request request;
     private final Set<String> missing = new TreeSet<>(String.CASE_INSENSITIVE_ORDER);
-    private final List<Match> denies = new ArrayList<>();
+    private boolean bounded;
 
     private PolicyEvaluator(Request request) {
         this.request = request;
@@ -89,43 +173,73 @@ public final class PolicyEvaluator {
      */
     public static Result evaluate(Request request, List<Policy> policies) {
         var evaluator = new PolicyEvaluator(request);
-        var allows = evaluator.allows(policies);
-        return evaluator.result(!allows.isEmpty(), allows.keySet());
+        var group = evaluator.group("identity-based policy", policies);
+        return evaluator.result(group.allowed(), List.of(group), group);
+    }
+
+    public static Result decide(Request request, List<Policy> identity, Policy resourcePolicy,
+            List<Policy> boundaries) {
+        return decide(request, new Policies(identity, resourcePolicy, boundaries, List.of(), null));
+    }
+
+    /** What they say together. */
+    public static Result decide(Request request, Policies policies) {
+        var evaluator = new PolicyEvaluator(request);
+        var identity = evaluator.group("identity-based policy", policies.identity);
+        var boundary = evaluator.group("permissions boundary", policies.boundaries);
+        evaluator.bounded = boundary.present;
+        var session = evaluator.group("session policy", policies.session);
+        var resource = evaluator.group("resource-based policy", one(policies.resource));
+        var endpoint = evaluator.group("VPC endpoint policy", one(policies.endpoint));
+
+        var inBounds = !boundary.present || boundary.allowed();
+        var byIdentity = identity.allowed() && inBounds;
+        var reach = resource.reach();
+        // A grant to a user or a session stands above the boundary, a grant to a role does not.
+        var byResource = reach == Reach.SELF || reach == Reach.ROLE && inBounds;
+        boolean granted;
+        if (!evaluator.sameAccount()) granted = byIdentity && reach != Reach.NONE;
+        else if (resource.present && evaluator.needsTrust())
+            granted = byResource || byIdentity && reach == Reach.ACCOUNT;
+        else granted = byResource || byIdentity;
+        var inSession = !session.present || session.allowed();
+        var throughEndpoint = !endpoint.present || endpoint.allowed();
+
+        Group lacking;
+        if (!inSession) lacking = session;
+        else if (!inBounds && !granted) lacking = boundary;
+        else if (!throughEndpoint && granted) lacking = endpoint;
+        else lacking = identity.allowed() ? resource : identity;
+        return evaluator.result(granted && inSession && throughEndpoint,
+                List.of(identity, boundary, session, resource, endpoint), lacking);
+    }
+
+    private static List<Policy> one(Policy policy) {
+        return policy == null ? List.of() : List.of(policy);
+    }
+
+    private Result result(boolean allowed, List<Group> groups, Group lacking) {
+        for (var group : groups)
+            if (!group.denies.isEmpty()) {
+                var denies = groups.stream().flatMap(g -> g.denies.stream()).toList();
+                var article = group.kind.startsWith("i") ? "an " : "a ";
+                return new Result(Decision.explicitDeny, denies, missing,
+                        "with an explicit deny in " + article + group.kind);
+            }
+        if (!allowed)
+            return new Result(Decision.implicitDeny, List.of(), missing,
+                    "because no " + lacking.kind + " allows the " + request.action + " action");
+        var allows = groups.stream().filter(g -> !g.kind.startsWith("permissions"))
+                .flatMap(g -> g.allows.keySet().stream()).toList();
+        return new Result(Decision.allowed, allows, missing, "");
     }
 
     /**
-     * What they say together.
-     *
-     * @param resourcePolicy of the resource (bucket, key), or null
-     * @param boundaries     the principal's permissions boundary: nothing but what one of these allows; empty for no
-     *                       boundary
+     * A key's policy and a role's trust policy are asked in the own account too: without a statement that trusts the
+     * account, identity policies are not heard.
      */
-    public static Result decide(Request request, List<Policy> identity, Policy resourcePolicy,
-            List<Policy> boundaries) {
-        var evaluator = new PolicyEvaluator(request);
-        var own = evaluator.allows(identity);
-        var bounds = evaluator.allows(boundaries);
-        var others = resourcePolicy == null ? Map.<Match, Reach>of() : evaluator.allows(List.of(resourcePolicy));
-
-        var inBounds = boundaries.isEmpty() || !bounds.isEmpty();
-        var byIdentity = !own.isEmpty() && inBounds;
-        var reach = others.values().stream().max(Reach::compareTo).orElse(Reach.NONE);
-        // A grant to a user or a session stands above the boundary, a grant to a role does not.
-        var byResource = reach == Reach.SELF || reach == Reach.ROLE && inBounds;
-        boolean allowed;
-        if (!evaluator.sameAccount()) allowed = byIdentity && reach != Reach.NONE;
-        else if (resourcePolicy != null && part(request.resource, 2).equals("kms"))
-            allowed = byResource || byIdentity && reach == Reach.ACCOUNT;
-        else allowed = byResource || byIdentity;
-        var matched = new ArrayList<>(own.keySet());
-        matched.addAll(others.keySet());
-        return evaluator.result(allowed, matched);
-    }
-
-    private Result result(boolean allowed, Collection<Match> allows) {
-        if (!denies.isEmpty()) return new Result(Decision.explicitDeny, denies, missing);
-        return allowed ? new Result(Decision.allowed, List.copyOf(allows), missing)
-                : new Result(Decision.implicitDeny, List.of(), missing);
+    private boolean needsTrust() {
+        return part(request.resource, 2).equals("kms") || request.action.startsWith("sts:");
     }
 
     private boolean sameAccount() {
@@ -133,38 +247,106 @@ public final class PolicyEvaluator {
         return account.isEmpty() || account.equals(part(request.principal, 4)) || !request.principal.startsWith("arn:");
     }
 
-    /** The statements that allow the request; those that deny it are added to the denies. */
-    private Map<Match, Reach> allows(List<Policy> policies) {
+    private Group group(String kind, List<Policy> policies) {
         var allows = new LinkedHashMap<Match, Reach>();
-        for (var policy : policies) {
-            var variables = policy.document.path("Version").asText().equals("2012-10-17");
-            for (var statement : list(policy.document.path("Statement"))) {
-                var deny = statement.path("Effect").asText().equals("Deny");
-                var reach = reach(statement, deny);
-                if (reach == Reach.NONE || !action(statement) || !resource(statement, variables)
-                        || !conditions(statement, variables))
+        var denies = new ArrayList<Match>();
+        for (var policy : policies)
+            for (var statement : policy.statements) {
+                var reach = reach(statement);
+                if (reach == Reach.NONE || !action(statement) || !resource(statement) || !conditions(statement))
                     continue;
-                var match = new Match(policy.id, statement.path("Sid").asText());
-                if (deny) denies.add(match);
+                var match = new Match(policy.id, statement.sid);
+                if (statement.deny) denies.add(match);
                 else allows.merge(match, reach, (a, b) -> a.compareTo(b) > 0 ? a : b);
             }
+        return new Group(kind, !policies.isEmpty(), allows, denies);
+    }
+
+    // Statements as they are kept
+
+    /** A statement, parsed. */
+    private static final class Statement {
+        final JsonNode node;
+        final boolean deny;
+        final String sid;
+        final boolean notAction;
+        final List<Pattern> actions;
+        final boolean anyResource;
+        final boolean notResource;
+        final List<Template> resources;
+        final List<Condition> conditions = new ArrayList<>();
+
+        Statement(JsonNode node, boolean variables) {
+            this.node = node;
+            deny = node.path("Effect").asText().equals("Deny");
+            sid = node.path("Sid").asText();
+            notAction = node.has("NotAction");
+            actions = list(node.path(notAction ? "NotAction" : "Action")).stream()
+                    .map(a -> glob(Text.of(a.asText()), ".*", Pattern.CASE_INSENSITIVE)).toList();
+            notResource = node.has("NotResource");
+            // endpoint policies may leave it out
+            anyResource = !notResource && !node.has("Resource");
+            resources = list(node.path(notResource ? "NotResource" : "Resource")).stream()
+                    .map(r -> new Template(r.asText(), variables)).toList();
+            for (var operator : node.path("Condition").properties())
+                for (var key : operator.getValue().properties())
+                    conditions.add(new Condition(operator.getKey(), key.getKey(), list(key.getValue()), variables));
         }
-        return allows;
+    }
+
+    /** A policy's text, which may have variables: without any, it is the same for every request. */
+    private static final class Template {
+        final String text;
+        final Text fixed;
+        final Pattern resource;
+
+        Template(String text, boolean variables) {
+            this.text = text;
+            fixed = variables && text.contains("${") ? null : Text.of(text);
+            resource = fixed == null ? null : PolicyEvaluator.resource(fixed);
+        }
+    }
+
+    /** One key of one operator. */
+    private static final class Condition {
+        final String key;
+        final boolean isNull;
+        final boolean ifExists;
+        final boolean negated;
+        final String set;
+        final List<Template> wanted;
+        final BiPredicate<String, Text> compare;
+
+        Condition(String operator, String key, List<JsonNode> values, boolean variables) {
+            this.key = key;
+            wanted = values.stream().map(value -> new Template(value.asText(), variables)).toList();
+            isNull = operator.equals("Null");
+            set = operator.contains(":") ? operator.substring(0, operator.indexOf(':')) : "";
+            if (!Set.of("", "ForAllValues", "ForAnyValue").contains(set)) throw new IllegalArgumentException(operator);
+            ifExists = operator.endsWith("IfExists");
+            var name = operator.substring(set.isEmpty() ? 0 : set.length() + 1,
+                    operator.length() - (ifExists ? "IfExists".length() : 0));
+            negated = name.contains("Not");
+            compare = isNull ? null : comparison(name.replace("Not", ""));
+        }
     }
 
     // Principal, NotPrincipal
 
-    private Reach reach(JsonNode statement, boolean deny) {
-        if (statement.has("Principal")) return reach(statement.get("Principal"));
-        if (!statement.has("NotPrincipal")) return Reach.SELF;
-        if (!deny) return reach(statement.get("NotPrincipal")) == Reach.NONE ? Reach.SELF : Reach.NONE;
+    private Reach reach(Statement statement) {
+        var node = statement.node;
+        if (node.has("Principal")) return reach(node.get("Principal"));
+        if (!node.has("NotPrincipal")) return Reach.SELF;
+        if (!statement.deny) return reach(node.get("NotPrincipal")) == Reach.NONE ? Reach.SELF : Reach.NONE;
+        // who has a permissions boundary is denied, whatever NotPrincipal says (User Guide, "Permissions boundaries")
+        if (bounded) return Reach.SELF;
         // A deny spares only whom it names together with his account and, for a session, his role.
-        var spared = list(statement.get("NotPrincipal").path("AWS")).stream().map(JsonNode::asText).toList();
+        var spared = list(node.get("NotPrincipal").path("AWS")).stream().map(JsonNode::asText).toList();
         var all = request.principal.startsWith("arn:")
                 ? spared.contains("*")
                         || spared.contains(request.principal) && (spared.contains(account()) || spared.contains(root()))
                         && (!session() || spared.contains(role()))
-                : reach(statement.get("NotPrincipal")) != Reach.NONE;
+                : reach(node.get("NotPrincipal")) != Reach.NONE;
         return all ? Reach.NONE : Reach.SELF;
     }
 
@@ -209,27 +391,24 @@ public final class PolicyEvaluator {
 
     // Action, Resource
 
-    /**
-     * A simulation asks for the same few actions again and again; to compile their patterns anew takes most of its
-     * time.
-     */
-    private static final Map<String, Pattern> ACTIONS = new ConcurrentHashMap<>();
-
-    private boolean action(JsonNode statement) {
-        var not = statement.has("NotAction");
-        return list(statement.path(not ? "NotAction" : "Action")).stream()
-                .anyMatch(a -> ACTIONS
-                        .computeIfAbsent(a.asText(), text -> glob(Text.of(text), ".*", Pattern.CASE_INSENSITIVE))
-                        .matcher(request.action).matches())
-                != not;
+    private boolean action(Statement statement) {
+        for (var action : statement.actions)
+            if (action.matcher(request.action).matches()) return !statement.notAction;
+        return statement.notAction;
     }
 
-    private boolean resource(JsonNode statement, boolean variables) {
-        // endpoint policies may leave it out
-        if (!statement.has("Resource") && !statement.has("NotResource")) return true;
-        var not = statement.has("NotResource");
-        return list(statement.path(not ? "NotResource" : "Resource")).stream().map(r -> text(r.asText(), variables))
-                .anyMatch(text -> text != null && resource(text).matcher(request.resource).matches()) != not;
+    private boolean resource(Statement statement) {
+        if (statement.anyResource) return true;
+        for (var template : statement.resources) {
+            var pattern = template.resource;
+            if (pattern == null) {
+                var filled = text(template);
+                if (filled == null) continue;
+                pattern = resource(filled);
+            }
+            if (pattern.matcher(request.resource).matches()) return !statement.notResource;
+        }
+        return statement.notResource;
     }
 
     /**
@@ -251,48 +430,48 @@ public final class PolicyEvaluator {
 
     // Condition
 
-    private boolean conditions(JsonNode statement, boolean variables) {
+    private boolean conditions(Statement statement) {
         var all = true;
-        for (var operator : statement.path("Condition").properties())
-            for (var condition : operator.getValue().properties())
-                all &= condition(operator.getKey(), condition.getKey(),
-                        list(condition.getValue()).stream().map(JsonNode::asText).toList(), variables);
+        for (var condition : statement.conditions) all &= holds(condition);
         return all;
     }
 
-    private boolean condition(String operator, String key, List<String> wanted, boolean variables) {
-        var given = request.values(key);
-        if (given.isEmpty()) missing.add(key);
-        if (operator.equals("Null")) return wanted.contains(String.valueOf(given.isEmpty()));
-        var set = operator.contains(":") ? operator.substring(0, operator.indexOf(':')) : "";
-        var ifExists = operator.endsWith("IfExists");
-        var name = operator.substring(set.isEmpty() ? 0 : set.length() + 1,
-                operator.length() - (ifExists ? "IfExists".length() : 0));
-        var negated = name.contains("Not");
-        var compare = comparison(name.replace("Not", ""));
-        if (given.isEmpty()) return ifExists || set.equals("ForAllValues") || set.isEmpty() && negated;
-        var texts = wanted.stream().map(w -> text(w, variables)).filter(t -> t != null).toList();
-        BiPredicate<String, Text> quiet = (value, text) -> {
-            try {
-                return compare.test(value, text);
-            } catch (DateTimeException | IllegalArgumentException e) {
-                return false; // not a number, a date or an address: it equals nothing
-            }
+    private boolean holds(Condition condition) {
+        var given = request.values(condition.key);
+        if (given.isEmpty()) missing.add(condition.key);
+        if (condition.isNull)
+            return condition.wanted.stream()
+                    .anyMatch(w -> w.text.equalsIgnoreCase(String.valueOf(given.isEmpty())));
+        if (given.isEmpty())
+            return condition.ifExists || condition.set.equals("ForAllValues")
+                    || condition.set.isEmpty() && condition.negated;
+        // an operator for one value never holds for a list, negated or not: a list needs a set operator
+        if (condition.set.isEmpty() && request.isList(condition.key)) return false;
+        var texts = condition.wanted.stream().map(this::text).filter(t -> t != null).toList();
+        var matches = given.stream().map(value -> texts.stream().anyMatch(text -> equal(condition, value, text)))
+                .toList();
+        return switch (condition.set) {
+            case "ForAllValues" -> !matches.contains(condition.negated);
+            case "ForAnyValue" -> matches.contains(!condition.negated);
+            default -> matches.contains(true) != condition.negated;
         };
-        var matches = given.stream().map(value -> texts.stream().anyMatch(text -> quiet.test(value, text))).toList();
-        return switch (set) {
-            case "ForAllValues" -> !matches.contains(negated);
-            case "ForAnyValue" -> matches.contains(!negated);
-            case "" -> matches.contains(true) != negated;
-            default -> throw new IllegalArgumentException(operator);
-        };
+    }
+
+    private static boolean equal(Condition condition, String value, Text text) {
+        try {
+            return condition.compare.test(value, text);
+        } catch (DateTimeException | IllegalArgumentException e) {
+            return false; // not a number, a date or an address: it equals nothing
+        }
     }
 
     private static BiPredicate<String, Text> comparison(String name) {
         return switch (name) {
             case "StringEquals", "BinaryEquals" -> (value, text) -> value.equals(text.plain());
-            case "StringEqualsIgnoreCase", "Bool" -> (value, text) -> value.equalsIgnoreCase(text.plain());
-            case "StringLike" -> (value, text) -> glob(text, ".*", 0).matcher(value).matches();
+            case "StringEqualsIgnoreCase" -> (value, text) -> value.equalsIgnoreCase(text.plain());
+            case "Bool" -> (value, text) -> Boolean.toString(Boolean.parseBoolean(value)).equalsIgnoreCase(value)
+                    && value.equalsIgnoreCase(text.plain());
+            case "StringLike" -> (value, text) -> text.like().matcher(value).matches();
             case "ArnEquals", "ArnLike" -> PolicyEvaluator::arnLike;
             case "NumericEquals" -> (value, text) -> number(value, text) == 0;
             case "NumericLessThan" -> (value, text) -> number(value, text) < 0;
@@ -371,15 +550,30 @@ public final class PolicyEvaluator {
         }
     }
 
-    private record Text(List<Char> chars) {
+    private static final class Text {
+        final List<Char> chars;
+        private final String plain;
+        private volatile Pattern like;
+
+        Text(List<Char> chars) {
+            this.chars = chars;
+            var text = new StringBuilder();
+            chars.forEach(c -> text.append(c.value));
+            plain = text.toString();
+        }
+
         static Text of(String text) {
             return new Text(text.chars().mapToObj(c -> new Char((char) c, true)).toList());
         }
 
         String plain() {
-            var plain = new StringBuilder();
-            chars.forEach(c -> plain.append(c.value));
-            return plain.toString();
+            return plain;
+        }
+
+        /** What it stands for as a pattern of one text without fields. */
+        Pattern like() {
+            if (like == null) like = glob(this, ".*", 0);
+            return like;
         }
     }
 
@@ -394,8 +588,9 @@ public final class PolicyEvaluator {
     /**
      * The text with its variables filled in, null when the request has no single value for one and it has no default.
      */
-    private Text text(String text, boolean variables) {
-        if (!variables) return Text.of(text);
+    private Text text(Template template) {
+        if (template.fixed != null) return template.fixed;
+        var text = template.text;
         var chars = new ArrayList<Char>();
         var matcher = VARIABLE.matcher(text);
         var at = 0;
@@ -407,7 +602,8 @@ public final class PolicyEvaluator {
             else {
                 var given = request.values(matcher.group(2));
                 if (given.isEmpty()) missing.add(matcher.group(2));
-                value = given.size() == 1 ? given.get(0) : given.isEmpty() ? matcher.group(3) : null;
+                if (given.isEmpty()) value = matcher.group(3);
+                else value = request.isList(matcher.group(2)) ? matcher.group(3) : given.get(0);
             }
             if (value == null) return null;
             for (var c : value.toCharArray()) chars.add(new Char(c, false));

@@ -46,8 +46,6 @@ public final class S3 {
             .withZone(ZoneOffset.UTC);
     private static final String XML = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
     private static final String XMLNS = " xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"";
-    private static final PolicyEvaluator.Policy ALLOW_ALL = PolicyEvaluator.Policy.of("identity",
-            "{\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"*\"}}");
 
     private final LocalAws aws;
     private final Path home;
@@ -127,7 +125,7 @@ public final class S3 {
         public final String region;
         public final String account;
         private boolean versioned;
-        private PolicyEvaluator.Policy policy;
+        private volatile String policy;
         private volatile String lifecycle;
         private final TreeMap<String, List<Version>> objects = new TreeMap<>();
         private final Map<String, Upload> uploads = new LinkedHashMap<>();
@@ -144,7 +142,8 @@ public final class S3 {
         }
 
         public Bucket policy(String json) {
-            policy = PolicyEvaluator.Policy.of(name, json);
+            PolicyEvaluator.Policy.of(name, json); // else the first request would find it wrong
+            policy = json;
             return this;
         }
 
@@ -265,11 +264,12 @@ public final class S3 {
         }
     }
 
+    private static final String KEY_ID = "x-amz-server-side-encryption-aws-kms-key-id";
+    private static final String BUCKET_KEY = "x-amz-server-side-encryption-bucket-key-enabled";
     private static final String CONDITIONS = "if-match if-none-match";
     private static final String SUMS = "content-md5 x-amz-sdk-checksum-algorithm x-amz-checksum-"
             + String.join(" x-amz-checksum-", S3Body.ALGORITHMS);
-    private static final String NEW = "x-amz-server-side-encryption x-amz-server-side-encryption-aws-kms-key-id "
-            + "x-amz-server-side-encryption-bucket-key-enabled";
+    private static final String NEW = "x-amz-server-side-encryption " + KEY_ID + " " + BUCKET_KEY;
     /** What every request may have. */
     private static final Set<String> ANYWHERE = Set.of("x-amz-content-sha256", "x-amz-date", "x-amz-security-token",
             "x-amz-expected-bucket-owner",
@@ -445,35 +445,60 @@ public final class S3 {
 
     // ---- Permissions
 
-    private boolean allowed(Ask ask, String action) {
-        var context = new TreeMap<String, List<String>>();
-        context.put("aws:SecureTransport", List.of("true"));
-        context.put("aws:ResourceAccount", List.of(ask.bucket.account));
-        context.put("aws:PrincipalAccount", List.of(ask.caller.account()));
-        context.put("aws:PrincipalArn",
-                List.of(ask.caller.arn().replaceAll(":sts::(\\d+):assumed-role/([^/]+)/.*", ":iam::$1:role/$2")));
-        if (ask.parameter("prefix") != null) context.put("s3:prefix", List.of(ask.parameter("prefix")));
-        for (var header : List.of("if-none-match", "x-amz-server-side-encryption",
-                "x-amz-server-side-encryption-aws-kms-key-id"))
-            if (ask.header(header) != null) context.put("s3:" + header, List.of(ask.header(header)));
-        if (action.equals("s3:PutObject")) context.put("s3:ObjectCreationOperation",
-                List.of(String.valueOf(ask.operation.name.matches("PutObject|CompleteMultipartUpload"))));
-        var ofBucket = action.matches("s3:(List.*Bucket.*|GetBucketLocation|GetLifecycleConfiguration)");
-        var request = new PolicyEvaluator.Request(ask.caller.arn(), action,
-                ask.bucket.arn() + (ofBucket ? "" : "/" + ask.key), context);
-        var policy = ask.bucket.policy;
-        if (policy == null) policy = PolicyEvaluator.Policy.of("none", "{\"Statement\":[]}");
-        return PolicyEvaluator.decide(request, List.of(ALLOW_ALL), policy, List.of()).decision()
-                == PolicyEvaluator.Decision.allowed;
+    private static final Set<String> CONDITION_HEADERS = Set.of("if-match", "if-none-match",
+            "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id");
+    private static final Pattern ON_BUCKET = Pattern
+            .compile("s3:(ListBucket|ListBucketMultipartUploads|GetBucketLocation|GetLifecycleConfiguration)");
+
+    /** On the bucket or the object; the bucket's policy is asked for both. */
+    private static Need need(Ask ask, String action) {
+        var bucket = ask.bucket;
+        var resource = bucket.arn() + (ON_BUCKET.matcher(action).matches() ? "" : "/" + ask.key);
+        var need = new Need(action, resource).owner(bucket.account).policy(bucket.name, bucket.policy)
+                .shown("\"" + resource + "\"")
+                .key("s3:ResourceAccount", bucket.account).key("s3:TlsVersion", "1.3").key("s3:authType", "REST-HEADER")
+                .key("s3:signatureversion", "AWS4-HMAC-SHA256")
+                .key("s3:x-amz-content-sha256", ask.header("x-amz-content-sha256"));
+        if (action.equals("s3:ListBucket"))
+            need = need.key("s3:prefix", ask.parameter("prefix")).key("s3:delimiter", ask.parameter("delimiter"))
+                    .key("s3:max-keys", ask.parameter("max-keys"));
+        if (action.equals("s3:GetObjectVersion")) need = need.key("s3:VersionId", ask.parameter("versionId"));
+        if (!action.equals("s3:PutObject")) return need;
+        for (var header : CONDITION_HEADERS) need = need.key("s3:" + header, ask.header(header));
+        return need.key("s3:ObjectCreationOperation",
+                String.valueOf(ask.operation.name.matches("PutObject|CompleteMultipartUpload")));
+    }
+
+    /** Another account's caller is not told why. */
+    private void authorize(Ask ask, String action) {
+        var need = need(ask, action);
+        var result = aws.authorizer.decide(ask.caller, need);
+        if (result.decision() == PolicyEvaluator.Decision.allowed) return;
+        throw new AwsError(403, "AccessDenied", ask.caller.account().equals(ask.bucket.account)
+                ? Authorizer.message(ask.caller, need, result) : "Access Denied");
+    }
+
+    /**
+     * What S3 does with an object's key for the caller. Its encryption context is the object's ARN, with a bucket key
+     * the bucket's.
+     */
+    private void useKey(Ask ask, Map<String, String> headers, String... actions) {
+        var arn = headers.get(KEY_ID);
+        if (arn == null) return;
+        var context = Map.of("aws:s3:arn", headers.containsKey(BUCKET_KEY) ? ask.bucket.arn()
+                : ask.bucket.arn() + "/" + ask.key);
+        try {
+            aws.account(ask.caller.account()).kms.use(ask.caller.via("s3"), arn, List.of(actions), context);
+        } catch (AwsError e) {
+            throw e.code.equals("AccessDeniedException") ? new AwsError(403, "AccessDenied", e.getMessage())
+                    : new AwsError(400, "KMS." + e.code, e.getMessage());
+        }
     }
 
     private void answer(Ask ask) throws IOException {
-        if (!allowed(ask, ask.operation.action))
-            throw new AwsError(403, "AccessDenied",
-                    "User: " + ask.caller.arn() + " is not authorized to perform: " + ask.operation.action
-                            + " on resource: \""
-                            + ask.bucket.arn() + (ask.key.isEmpty() ? "" : "/" + ask.key)
-                            + "\" because no resource-based policy allows the action, or one denies it");
+        authorize(ask, ask.operation.name.equals("GetObject") && ask.parameter("versionId") != null
+                || ask.operation.name.equals("HeadObject") && ask.parameter("versionId") != null
+                ? "s3:GetObjectVersion" : ask.operation.action);
         switch (ask.operation.name) {
             case "PutObject" -> putObject(ask);
             case "GetObject", "HeadObject" -> getObject(ask);
@@ -514,6 +539,7 @@ public final class S3 {
 
     private void putObject(Ask ask) throws IOException {
         var headers = newHeaders(ask);
+        useKey(ask, headers, "kms:GenerateDataKey");
         var once = begin(ask);
         try {
             var body = body(ask);
@@ -555,7 +581,7 @@ public final class S3 {
     private Map<String, String> newHeaders(Ask ask) {
         var headers = new TreeMap<String, String>();
         var encryption = ask.header("x-amz-server-side-encryption");
-        var key = ask.header("x-amz-server-side-encryption-aws-kms-key-id");
+        var key = ask.header(KEY_ID);
         if (encryption != null && !encryption.matches("AES256|aws:kms"))
             throw new AwsError("InvalidArgument", "The encryption method specified is not supported");
         if (key != null && !"aws:kms".equals(encryption))
@@ -569,9 +595,8 @@ public final class S3 {
                 && !ask.caller.account().equals(ask.bucket.account))
             throw new AwsError(403, "AccessDenied", "The key aws/s3 cannot be used by other accounts");
         headers.put("x-amz-server-side-encryption", encryption == null ? "AES256" : encryption);
-        if (key != null) headers.put("x-amz-server-side-encryption-aws-kms-key-id", key);
-        var bucketKey = "x-amz-server-side-encryption-bucket-key-enabled";
-        if ("true".equals(ask.header(bucketKey))) headers.put(bucketKey, "true");
+        if (key != null) headers.put(KEY_ID, key);
+        if ("true".equals(ask.header(BUCKET_KEY))) headers.put(BUCKET_KEY, "true");
         headers.put("Content-Type",
                 ask.header("content-type") == null ? "binary/octet-stream" : ask.header("content-type"));
         ask.request.exchange.getRequestHeaders().forEach((name, values) -> {
@@ -639,12 +664,15 @@ public final class S3 {
             var versions = ask.bucket.objects.getOrDefault(ask.key, List.of());
             var id = ask.parameter("versionId");
             version = versions.stream().filter(v -> id == null || id.equals(v.id)).reduce((a, b) -> b).orElse(null);
-            if (version == null && !allowed(ask, "s3:ListBucket"))
-                throw new AwsError(403, "AccessDenied", "Access Denied");
+            // who may not list must not learn that there is no such key
+            if (version == null) authorize(ask, "s3:ListBucket");
             if (version == null)
                 throw id == null ? new AwsError(404, "NoSuchKey", "The specified key does not exist.")
                         : new AwsError(404, "NoSuchVersion", "The specified version does not exist.");
         }
+        // the head alone needs the key only if the checksum, which is encrypted too, is asked for
+        if (ask.operation.name.equals("GetObject") || ask.header("x-amz-checksum-mode") != null)
+            useKey(ask, version.headers, "kms:Decrypt");
         if (ask.header("if-match") != null && !ask.header("if-match").equals(version.etag)) throw failed();
         if (ask.header("if-none-match") != null && ask.header("if-none-match").equals(version.etag))
             throw new AwsError(304, "NotModified", "Not Modified");
@@ -758,6 +786,7 @@ public final class S3 {
 
     private void createUpload(Ask ask) throws IOException {
         var headers = newHeaders(ask);
+        useKey(ask, headers, "kms:GenerateDataKey", "kms:Decrypt");
         var named = ask.header("x-amz-checksum-algorithm");
         var algorithm = named == null ? "crc64nvme" : named.toLowerCase(Locale.ROOT);
         if (!S3Body.ALGORITHMS.contains(algorithm))
@@ -802,6 +831,7 @@ public final class S3 {
         if (number < 1 || number > 10_000)
             throw new AwsError("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive");
         var upload = upload(ask);
+        useKey(ask, upload.headers, "kms:GenerateDataKey", "kms:Decrypt");
         var body = body(ask);
         body.read(ask.request.body());
         if (body.given != null && !body.given.equals(upload.algorithm) || body.given == null && !upload.fullObject())
@@ -833,6 +863,7 @@ public final class S3 {
             Version version;
             synchronized (this) {
                 var upload = upload(ask);
+                useKey(ask, upload.headers, "kms:Decrypt");
                 var listed = parts(document, upload);
                 if (once && ask.bucket.objects.containsKey(ask.key)) throw failed();
                 version = join(ask, upload, listed);

@@ -344,7 +344,7 @@ class S3Test {
 
     @Test
     void encryptsUnderAKeyOfTheBucketsRegion() {
-        var key = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+        var key = aws.kms.createKey("eu-west-1").arn;
         var answer = s3.putObject(
                 r -> r.bucket("backups").key("k").serverSideEncryption("aws:kms").ssekmsKeyId(key)
                         .bucketKeyEnabled(true),

@@ -18,7 +18,6 @@ import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Instant;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -42,7 +41,7 @@ import picocli.CommandLine.Spec;
 /**
  * Starts the embedded AWS, puts something into it, and runs the tour, or another command, in an environment in which
  * the AWS CLI, SDKs, git and the scripts see that AWS and no other: AWS_ENDPOINT_URL, credentials that are good for
- * nothing else, no configuration files, and a credential helper for git. When the command ends, or at Ctrl-C, all of it
+ * nothing else, a configuration file with profiles of both accounts, and a credential helper for git. When the command ends, or at Ctrl-C, all of it
  * is gone.
  */
 @Command(name = "sandbox", mixinStandardHelpOptions = true, sortOptions = false,
@@ -54,10 +53,28 @@ import picocli.CommandLine.Spec;
         footer = {"  sandbox", "  sandbox -- bash", "  sandbox --git-dir ~/projects/shop -- git clone http://...",
                 "", "The command finds in its environment, besides what the AWS CLI and git need:",
                 "  BACKUP_BUCKET   a bucket", "  VPC_ID          a VPC with subnets in three zones",
-                "  SANDBOX_S3      a directory that shows the objects of all buckets, as BUCKET/KEY"})
+                "  SANDBOX_S3      a directory that shows the objects of all buckets, as BUCKET/KEY", "",
+                "Its credentials are an administrator's of the account with the repositories. AWS_CONFIG_FILE has",
+                "profiles for --profile, and for git by AWS_PROFILE: source and backup, the administrators of the",
+                "two accounts; administrator, developer, backup-writer, auditor, roles of the first; backup-reader,",
+                "backup-auditor, roles of the second."})
 public final class Sandbox implements Callable<Integer> {
     static final String REGION = "eu-west-1";
     static final String BUCKET = "codecommit-backups";
+
+    private static final LocalAws.Login OPERATOR = new LocalAws.Login(LocalAws.ACCESS_KEY_ID,
+            LocalAws.SECRET_ACCESS_KEY, null);
+    /** Users and roles by the profile that is theirs. */
+    private static final Map<String, String> PROFILES = profileArns();
+
+    private static Map<String, String> profileArns() {
+        var source = "arn:aws:iam::" + LocalAws.ACCOUNT + ":";
+        var backup = "arn:aws:iam::" + LocalAws.BACKUP_ACCOUNT + ":";
+        return new TreeMap<>(Map.of("source", source + "user/operator", "backup", backup + "user/operator",
+                "administrator", source + "role/Administrator", "developer", source + "role/Developer",
+                "backup-writer", source + "role/BackupWriter", "auditor", source + "role/Auditor",
+                "backup-reader", backup + "role/BackupReader", "backup-auditor", backup + "role/Auditor"));
+    }
 
     @Option(names = "--git-dir", paramLabel = "DIR",
             description = "Puts this Git repository in, under the name of its directory. It is only read.")
@@ -137,14 +154,14 @@ public final class Sandbox implements Callable<Integer> {
         aws.codecommit.createRepository("website").description("What customers see")
                 .commit("refs/heads/main", "index.html", "<h1>Shop</h1>\n").ref("refs/tags/live", "refs/heads/main");
         aws.codecommit.createRepository("ideas").description("Nothing yet");
-        for (var role : List.of("Administrator", "Developer", "Backup")) aws.iam.createRole(role);
+        Roles.create(aws);
         aws.iam.createUser("alice");
         aws.iam.createGroup("Developers", "alice");
         var vpc = aws.ec2.createVpc(REGION, "10.0.0.0/16");
         var block = 0;
         for (var zone : List.of("a", "b", "c", "a"))
             aws.ec2.createSubnet(vpc, REGION + zone, "10.0." + block++ + ".0/24");
-        aws.s3.createBucket(BUCKET, REGION);
+        Roles.createBackupBucket(aws, BUCKET, REGION);
         return Map.of("BACKUP_BUCKET", BUCKET, "VPC_ID", vpc, "SANDBOX_S3", aws.s3.directory().toString());
     }
 
@@ -159,8 +176,9 @@ public final class Sandbox implements Callable<Integer> {
                 + "' is a shallow clone, which lacks part of its history; complete it with: git fetch --unshallow");
         if (!facts.get(2).equals("sha1")) throw new IOException(
                 "--git-dir '" + path + "' uses " + facts.get(2) + " ids; CodeCommit knows SHA-1 only");
-        if (!git(path, "config", "--get", "extensions.partialClone").isEmpty())
-            throw new IOException("--git-dir '" + path + "' is a partial clone, which lacks part of its objects");
+        var missing = missing(path);
+        if (!missing.isEmpty()) throw new IOException("--git-dir '" + path + "' lacks object " + missing
+                + ", as partial clones do; complete it with: git fetch --refetch --no-filter");
         var refs = new TreeMap<String, String>();
         git(path, "for-each-ref", "--format=%(objectname) %(refname)").lines().map(line -> line.split(" ", 2))
                 .filter(ref -> !ref[1].matches("refs/(remotes|stash|bisect|original)(/.*)?"))
@@ -172,6 +190,14 @@ public final class Sandbox implements Callable<Integer> {
         var head = git(path, "symbolic-ref", "-q", "HEAD").strip();
         var repo = aws.codecommit.createRepository(name).borrow(path.resolve(facts.get(3)), refs);
         if (refs.containsKey(head)) repo.defaultBranch(head.substring("refs/heads/".length()));
+    }
+
+    /** The first object that a partial clone's refs lead to and that is not there, or "". */
+    private static String missing(Path path) throws IOException, InterruptedException {
+        if (git(path, "config", "--get-regexp", "^(extensions\\.partialclone|remote\\..*\\.promisor)$").isEmpty())
+            return "";
+        return git(path, "rev-list", "--objects", "--missing=print", "--all").lines()
+                .filter(line -> line.startsWith("?")).map(line -> line.substring(1)).findFirst().orElse("");
     }
 
     private static String git(Path directory, String... arguments) throws IOException, InterruptedException {
@@ -202,7 +228,8 @@ public final class Sandbox implements Callable<Integer> {
         environment.putAll(Map.of("AWS_ENDPOINT_URL", aws.endpoint().toString(), "AWS_ACCESS_KEY_ID",
                 LocalAws.ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY", LocalAws.SECRET_ACCESS_KEY,
                 "AWS_REGION", REGION, "AWS_DEFAULT_REGION", REGION, "AWS_EC2_METADATA_DISABLED", "true",
-                "AWS_CONFIG_FILE", "/dev/null", "AWS_SHARED_CREDENTIALS_FILE", "/dev/null", "AWS_PAGER", ""));
+                "AWS_CONFIG_FILE", profiles().toString(), "AWS_SHARED_CREDENTIALS_FILE", "/dev/null",
+                "AWS_PAGER", ""));
         for (var name : List.of("NO_PROXY", "no_proxy"))
             environment.merge(name, "127.0.0.1", (old, mine) -> old.isEmpty() ? mine : old + "," + mine);
         passwords = new ServerSocket(0, 50, InetAddress.getByName("127.0.0.1"));
@@ -213,7 +240,7 @@ public final class Sandbox implements Callable<Integer> {
         var helper = Files.writeString(directory.resolve("credential-helper"), """
                 [ "$1" = get ] || exit 0
                 exec 3<>/dev/tcp/127.0.0.1/%d
-                { cat; echo; } >&3
+                { cat; echo "profile=$AWS_PROFILE"; echo "key=$AWS_ACCESS_KEY_ID"; echo; } >&3
                 cat <&3
                 """.formatted(passwords.getLocalPort()));
         var count = environment.getOrDefault("GIT_CONFIG_COUNT", "").matches("\\d+")
@@ -237,22 +264,49 @@ public final class Sandbox implements Callable<Integer> {
                 for (var line = lines.readLine(); line != null && !line.isEmpty(); line = lines.readLine())
                     if (line.contains("="))
                         asked.put(line.substring(0, line.indexOf('=')), line.substring(line.indexOf('=') + 1));
-                answer(socket, asked.getOrDefault("host", "").replaceFirst(":\\d+$", ""),
-                        "/" + asked.getOrDefault("path", ""));
+                answer(socket, asked);
             } catch (IOException e) {
                 if (!passwords.isClosed()) note("git's sign-in: " + e.getMessage());
             }
     }
 
-    private void answer(Socket socket, String host, String path) throws IOException {
+    private void answer(Socket socket, Map<String, String> asked) throws IOException {
+        var host = asked.getOrDefault("host", "").replaceFirst(":\\d+$", "");
+        var path = "/" + asked.getOrDefault("path", "");
+        var login = login(asked.getOrDefault("profile", ""), asked.getOrDefault("key", ""));
         var name = path.replaceFirst("^/v1/repos/", "");
         var region = software.amazon.awssdk.regions.Region.regions().stream().map(Object::toString)
                 .filter(r -> !r.equals(REGION) && aws.codecommit.repository(r, name) != null).findFirst()
                 .filter(r -> aws.codecommit.repository(REGION, name) == null).orElse(REGION);
-        var time = Credentials.TIME.format(Instant.now()).replace("Z", "");
-        var password = time + "Z" + GitHttp.signature(LocalAws.SECRET_ACCESS_KEY, host, path, region, time);
-        socket.getOutputStream().write(("username=" + LocalAws.ACCESS_KEY_ID + "\npassword=" + password + "\n")
+        var password = GitHttp.password(login.secretAccessKey(), host, path, region);
+        socket.getOutputStream().write(("username=" + GitHttp.user(login) + "\npassword=" + password + "\n")
                 .getBytes(StandardCharsets.UTF_8));
+    }
+
+    /** Whom git signs in as: the profile that AWS_PROFILE names, else whose key is in the environment. */
+    private LocalAws.Login login(String profile, String accessKeyId) {
+        if (PROFILES.containsKey(profile)) return aws.as(PROFILES.get(profile));
+        var key = aws.credentials.get(accessKeyId);
+        return key == null ? OPERATOR : new LocalAws.Login(accessKeyId, key.secret(), key.token());
+    }
+
+    /** A configuration file of the AWS CLI and SDKs with a profile for each of those who are here. */
+    private Path profiles() throws IOException {
+        var backup = aws.as(PROFILES.get("backup"));
+        var text = new StringBuilder();
+        for (var profile : PROFILES.entrySet()) {
+            text.append("[profile ").append(profile.getKey()).append("]\nregion = ").append(REGION).append('\n');
+            var arn = profile.getValue();
+            if (arn.contains(":role/"))
+                text.append("role_arn = ").append(arn).append("\nsource_profile = ")
+                        .append(arn.contains(LocalAws.ACCOUNT) ? "source" : "backup").append("\n\n");
+            else {
+                var login = profile.getKey().equals("source") ? OPERATOR : backup;
+                text.append("aws_access_key_id = ").append(login.accessKeyId()).append("\naws_secret_access_key = ")
+                        .append(login.secretAccessKey()).append("\n\n");
+            }
+        }
+        return Files.writeString(directory.resolve("config"), text);
     }
 
     /**
@@ -278,6 +332,7 @@ public final class Sandbox implements Callable<Integer> {
             if (aws != null) aws.close();
             if (directory == null) return;
             Files.deleteIfExists(directory.resolve("credential-helper"));
+            Files.deleteIfExists(directory.resolve("config"));
             Files.deleteIfExists(directory);
         } catch (IOException | RuntimeException e) {
             note("not all could be deleted: " + e);

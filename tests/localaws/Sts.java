@@ -3,11 +3,17 @@ package localaws;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.UUID;
+import localaws.PolicyEvaluator.Policy;
 
-/** STS: who am I, and roles to assume. */
+/** STS: who am I, and roles to assume, of any account whose trust policy lets the caller. */
 public final class Sts implements LocalAws.Service {
+    /** The longest session that a role's session can assume a role for, in seconds (API reference, AssumeRole). */
+    private static final int CHAINED = 3600;
+
     private final LocalAws aws;
 
     Sts(LocalAws aws) {
@@ -16,37 +22,95 @@ public final class Sts implements LocalAws.Service {
 
     @Override
     public AwsError invalid(String operation, List<Models.Violation> violations) {
-        return new AwsError("ValidationError", LocalAws.Service.super.invalid(operation, violations).getMessage());
+        return validation(LocalAws.Service.super.invalid(operation, violations).getMessage());
+    }
+
+    @Override
+    public AwsError refused(Need need, String message) {
+        // it does not tell whether there is such a role, nor which policy refuses
+        return new AwsError(403, "AccessDenied", message.replaceFirst(" (because no|with an explicit) .*", ""));
+    }
+
+    /** GetCallerIdentity needs nothing and cannot be denied. */
+    @Override
+    public List<Need> needs(String operation, ObjectNode input, Caller caller) {
+        return switch (operation) {
+            case "GetCallerIdentity" -> List.of();
+            case "AssumeRole" -> {
+                var arn = input.path("RoleArn").asText();
+                var role = role(arn);
+                yield List.of(new Need("sts:AssumeRole", arn).policy("trust", role == null ? null : role.trust)
+                        .key("sts:RoleSessionName", input.path("RoleSessionName").asText())
+                        .key("sts:ExternalId", input.path("ExternalId").textValue())
+                        .resourceTags(role == null ? Map.of() : role.tags));
+            }
+            default -> throw new IllegalStateException("no permission is known for sts:" + operation);
+        };
     }
 
     @Override
     public JsonNode answer(String operation, ObjectNode input, Caller caller) {
         return switch (operation) {
             case "GetCallerIdentity" -> Models.JSON.createObjectNode().put("Account", caller.account())
-                    .put("Arn", caller.arn()).put("UserId", "AIDACKCEVSQ6C2EXAMPLE");
+                    .put("Arn", caller.arn())
+                    .put("UserId", aws.account(caller.account()).iam.identity(caller).userId());
             case "AssumeRole" -> assumeRole(input, caller);
             default -> throw new AwsError("InvalidAction", operation);
         };
     }
 
+    private Iam.Principal role(String arn) {
+        var fields = arn.split(":", 6);
+        var account = fields.length < 6 ? null : aws.known(fields[4]);
+        return account == null ? null : account.iam.role(arn);
+    }
+
     private JsonNode assumeRole(ObjectNode input, Caller caller) {
+        for (var member : List.of("Tags", "TransitiveTagKeys", "SerialNumber", "TokenCode", "SourceIdentity",
+                "ProvidedContexts"))
+            if (input.hasNonNull(member))
+                throw validation("The embedded AWS does not offer " + member);
         var arn = input.get("RoleArn").asText();
-        if (!aws.iam.exists(arn))
-            throw new AwsError(403, "AccessDenied",
-                    "User: " + caller.arn() + " is not authorized to perform: sts:AssumeRole on resource: " + arn);
-        var accessKeyId = "ASIA" + UUID.randomUUID().toString().replace("-", "").substring(0, 16).toUpperCase();
-        var secret = UUID.randomUUID().toString();
-        var token = "token+/" + UUID.randomUUID() + "==";
-        var expiry = aws.now().plus(Duration.ofSeconds(input.path("DurationSeconds").asInt(3600)));
-        var resource = "assumed-role/" + arn.substring(arn.lastIndexOf('/') + 1) + "/"
-                + input.get("RoleSessionName").asText();
-        aws.credentials.add(accessKeyId, secret, token, resource, caller.account(), expiry);
+        var role = role(arn);
+        var seconds = input.path("DurationSeconds").asInt(3600);
+        if (seconds > role.maxSessionDuration)
+            throw validation("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.");
+        if (seconds > CHAINED && caller.arn().contains(":assumed-role/"))
+            throw validation("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by "
+                    + "role chaining");
+        var name = input.get("RoleSessionName").asText();
+        var account = arn.split(":")[4];
+        return session(role, account, name, seconds, sessionPolicies(input, caller, account), caller.partition());
+    }
+
+    /** Those of both kinds bound the session together: it may do what one of them allows. */
+    private List<Policy> sessionPolicies(ObjectNode input, Caller caller, String account) {
+        var policies = new ArrayList<Policy>();
+        if (input.hasNonNull("Policy")) {
+            Iam.checkPolicy(input.get("Policy").asText(), caller);
+            policies.add(Policy.of("session", input.get("Policy").asText()));
+        }
+        for (var managed : input.path("PolicyArns"))
+            policies.add(aws.account(account).iam.managed(managed.path("arn").asText()));
+        return policies;
+    }
+
+    private JsonNode session(Iam.Principal role, String account, String name, int seconds, List<Policy> policies,
+            String partition) {
+        var expiry = aws.now().plus(Duration.ofSeconds(seconds));
+        var resource = "assumed-role/" + role.name + "/" + name;
+        var login = aws.login("ASIA", resource, account, "token+/" + UUID.randomUUID() + "==", expiry,
+                policies);
         var answer = Models.JSON.createObjectNode();
-        answer.putObject("Credentials").put("AccessKeyId", accessKeyId).put("SecretAccessKey", secret)
-                .put("SessionToken", token).put("Expiration", expiry.getEpochSecond());
-        answer.putObject("AssumedRoleUser")
-                .put("AssumedRoleId", "AROA3XFRBF535PLBIFPI4:" + input.get("RoleSessionName").asText())
-                .put("Arn", "arn:" + caller.partition() + ":sts::" + caller.account() + ":" + resource);
+        answer.putObject("Credentials").put("AccessKeyId", login.accessKeyId())
+                .put("SecretAccessKey", login.secretAccessKey()).put("SessionToken", login.sessionToken())
+                .put("Expiration", expiry.getEpochSecond());
+        answer.putObject("AssumedRoleUser").put("AssumedRoleId", role.id() + ":" + name)
+                .put("Arn", "arn:" + partition + ":sts::" + account + ":" + resource);
         return answer;
+    }
+
+    private static AwsError validation(String message) {
+        return new AwsError("ValidationError", message);
     }
 }

@@ -93,10 +93,10 @@ if [ -n "${SANDBOX_S3:-}" ]; then
   cp "$bundle" "$work/$repository.bundle"
 else
   aws s3 cp --recursive --exclude '*' --include "*/$AWS_REGION/$repository/*.full.bundle" "s3://$BACKUP_BUCKET" "$work/bucket"
-  bundle=$(find "$work/bucket" -name '*.full.bundle' | sort | tail -1)
+  bundle=$(find "$work/bucket" -name '*.full.bundle' | sort | tail -n 1)
   mv "$bundle" "$work/$repository.bundle"
 fi
-echo "  ${bundle##*/}, $(wc -c <"$work/$repository.bundle") bytes"
+echo "  ${bundle##*/}, $(($(wc -c <"$work/$repository.bundle"))) bytes"
 echo "\$ git clone --mirror $repository.bundle restored.git"
 git clone --quiet --mirror "$work/$repository.bundle" "$work/restored.git"
 git -C "$work/restored.git" fsck --no-progress --no-dangling

@@ -32,41 +32,42 @@ class DistilModels {
             "iam", "iam-2010-05-08"));
 
     static final Map<String, List<String>> OPERATIONS = Map.of(
-            "sts", List.of("AssumeRole", "GetCallerIdentity"),
-            "kms",
-            List.of("CreateAlias", "CreateKey", "DeleteAlias", "DescribeKey", "DisableKeyRotation", "EnableKeyRotation",
-                    "GetKeyPolicy", "GetKeyRotationStatus", "ListAliases", "ListKeys", "ListResourceTags",
-                    "PutKeyPolicy",
-                    "ScheduleKeyDeletion", "TagResource", "UntagResource", "UpdateKeyDescription"),
-            "codecommit",
-            List.of("BatchGetRepositories", "CreateRepository", "DeleteRepository", "GetRepository", "ListRepositories",
-                    "ListTagsForResource", "TagResource", "UntagResource", "UpdateDefaultBranch",
-                    "UpdateRepositoryDescription",
-                    "UpdateRepositoryEncryptionKey", "DescribePullRequestEvents", "GetCommentsForPullRequest",
-                    "GetFile", "GetPullRequest",
-                    "GetPullRequestApprovalStates", "GetPullRequestOverrideState", "ListPullRequests",
-                    "AssociateApprovalRuleTemplateWithRepository",
-                    "CreateApprovalRuleTemplate", "GetApprovalRuleTemplate", "GetRepositoryTriggers",
-                    "ListAssociatedApprovalRuleTemplatesForRepository", "PutRepositoryTriggers"),
-            "ec2",
-            List.of("AuthorizeSecurityGroupIngress", "CreateSecurityGroup", "CreateTags", "CreateVpcEndpoint",
-                    "DeleteSecurityGroup",
-                    "DeleteTags", "DeleteVpcEndpoints", "DescribeSecurityGroups", "DescribeSubnets",
-                    "DescribeVpcAttribute",
-                    "DescribeVpcEndpointServices", "DescribeVpcEndpoints", "DescribeVpcs", "ModifyVpcEndpoint",
-                    "RevokeSecurityGroupIngress"),
-            "iam",
-            List.of("AttachGroupPolicy", "AttachRolePolicy", "AttachUserPolicy", "CreatePolicy", "CreatePolicyVersion",
-                    "DeleteGroupPolicy", "DeletePolicy", "DeletePolicyVersion", "DeleteRolePolicy", "DeleteUserPolicy",
-                    "DetachGroupPolicy", "DetachRolePolicy", "DetachUserPolicy", "GetGroup", "GetGroupPolicy",
-                    "GetPolicy",
-                    "GetPolicyVersion", "GetRole", "GetRolePolicy", "GetUser", "GetUserPolicy",
-                    "ListAttachedGroupPolicies",
-                    "ListAttachedRolePolicies", "ListAttachedUserPolicies", "ListEntitiesForPolicy",
-                    "ListGroupPolicies",
-                    "ListPolicyVersions", "ListRolePolicies", "ListUserPolicies", "PutGroupPolicy", "PutRolePolicy",
-                    "PutUserPolicy",
-                    "SetDefaultPolicyVersion", "SimulatePrincipalPolicy", "TagPolicy"));
+            "sts", words("AssumeRole GetCallerIdentity"),
+            "kms", words("""
+                    CreateAlias CreateKey DeleteAlias DescribeKey DisableKeyRotation EnableKeyRotation Encrypt
+                    GetKeyPolicy GetKeyRotationStatus ListAliases ListGrants ListKeys ListResourceTags PutKeyPolicy
+                    ScheduleKeyDeletion TagResource UntagResource UpdateKeyDescription"""),
+            "codecommit", words("""
+                    AssociateApprovalRuleTemplateWithRepository BatchGetRepositories CreateApprovalRuleTemplate
+                    CreateBranch CreateCommit CreateRepository CreateUnreferencedMergeCommit DeleteBranch DeleteFile
+                    DeletePullRequestApprovalRule DeleteRepository DescribePullRequestEvents
+                    DisassociateApprovalRuleTemplateFromRepository GetApprovalRuleTemplate GetBranch
+                    GetCommentsForPullRequest GetCommit GetFile GetPullRequest GetPullRequestApprovalStates
+                    GetPullRequestOverrideState GetRepository GetRepositoryTriggers
+                    ListAssociatedApprovalRuleTemplatesForRepository ListBranches ListPullRequests ListRepositories
+                    ListTagsForResource MergeBranchesByFastForward MergeBranchesBySquash MergeBranchesByThreeWay
+                    MergePullRequestByFastForward MergePullRequestBySquash MergePullRequestByThreeWay
+                    OverridePullRequestApprovalRules PutFile PutRepositoryTriggers TagResource UntagResource
+                    UpdateApprovalRuleTemplateContent UpdateDefaultBranch UpdateRepositoryDescription
+                    UpdateRepositoryEncryptionKey UpdateRepositoryName"""),
+            "ec2", words("""
+                    AuthorizeSecurityGroupIngress CreateSecurityGroup CreateTags CreateVpcEndpoint DeleteSecurityGroup
+                    DeleteTags DeleteVpcEndpoints DescribeSecurityGroupRules DescribeSecurityGroups DescribeSubnets
+                    DescribeTags DescribeVpcAttribute DescribeVpcEndpointServices DescribeVpcEndpoints DescribeVpcs
+                    ModifyVpcEndpoint RevokeSecurityGroupIngress"""),
+            "iam", words("""
+                    AttachGroupPolicy AttachRolePolicy AttachUserPolicy CreatePolicy CreatePolicyVersion
+                    DeleteGroupPolicy DeletePolicy DeletePolicyVersion DeleteRolePolicy DeleteUserPolicy
+                    DetachGroupPolicy DetachRolePolicy DetachUserPolicy GetGroup GetGroupPolicy GetPolicy
+                    GetPolicyVersion GetRole GetRolePolicy GetUser GetUserPolicy ListAttachedGroupPolicies
+                    ListAttachedRolePolicies ListAttachedUserPolicies ListEntitiesForPolicy ListGroupPolicies
+                    ListPolicyVersions ListRolePolicies ListRoles ListUserPolicies ListUsers PutGroupPolicy
+                    PutRolePolicy PutUserPolicy SetDefaultPolicyVersion SimulateCustomPolicy SimulatePrincipalPolicy
+                    TagPolicy"""));
+
+    static List<String> words(String text) {
+        return List.of(text.strip().split("\\s+"));
+    }
 
     public static void main(String[] args) throws Exception {
         var out = JSON.createObjectNode();

@@ -1,0 +1,24 @@
+package localaws;
+
+import java.util.Map;
+
+/** One AWS account and what is in it. Buckets are in {@link LocalAws#s3}, which knows the account of each. */
+public final class Account {
+    public final String id;
+    public final Iam iam;
+    public final Kms kms;
+    public final Ec2 ec2;
+    public final CodeCommit codecommit;
+    final Map<String, LocalAws.Service> services;
+
+    /** With a user named operator, an administrator. */
+    Account(LocalAws aws, String id) {
+        this.id = id;
+        iam = new Iam(aws, id);
+        kms = new Kms(aws, id);
+        ec2 = new Ec2(aws, id);
+        codecommit = new CodeCommit(aws, id);
+        services = Map.of("sts", aws.sts, "iam", iam, "kms", kms, "ec2", ec2, "codecommit", codecommit);
+        iam.createUser("operator").attached.add("aws:policy/AdministratorAccess");
+    }
+}

@@ -1,0 +1,69 @@
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.Random;
+import java.util.stream.Collectors;
+import localaws.CodeCommit;
+import localaws.LocalAws;
+
+/** CodeCommit repositories that tests back up. */
+final class SampleRepositories {
+    /** So that faults hit parts of an upload without moving megabytes; S3's own least part is 5 MiB. */
+    static final int SMALL_PART = 128 << 10;
+    private static Path large;
+
+    private SampleRepositories() {
+    }
+
+    static CodeCommit.Repo small(LocalAws aws, String name) {
+        return aws.codecommit.createRepository(name).commit("refs/heads/main", "README.md", "# " + name + "\n")
+                .commit("refs/heads/main", "a.txt", "a\n").commit("refs/heads/feature", "b.txt", "b\n")
+                .annotatedTag("v1", "refs/heads/main");
+    }
+
+    /** Text that does not get smaller in a pack, so that a few commits are small against the full bundle. */
+    static String bulk(int size) {
+        return new Random(size).ints(size, ' ', '~').mapToObj(Character::toString).collect(Collectors.joining());
+    }
+
+    /** Deletes the refs whose whole names fit. */
+    static CodeCommit.Repo deleteRefs(CodeCommit.Repo repository, String pattern) {
+        return repository.work(git -> {
+            for (var ref : git.getRefDatabase().getRefsByPrefix("refs/")) {
+                if (!ref.getName().matches(pattern)) continue;
+                var update = git.updateRef(ref.getName());
+                update.setForceUpdate(true);
+                update.delete();
+            }
+        });
+    }
+
+    /** A repository of four small parts, made once by each class that asks for it. */
+    static synchronized Path large() throws Exception {
+        if (large == null) {
+            large = Files.createTempDirectory("large-");
+            Git.run(large, "init", "-q", "--bare", "-b", "main", "large.git");
+            Repositories.addBlobs(large.resolve("large.git"), 1, 24, 16 << 10, 5);
+        }
+        return large.resolve("large.git");
+    }
+
+    /** Another class of this JVM may come to it. */
+    static synchronized void deleteLarge() throws IOException {
+        if (large != null) Directories.delete(large);
+        large = null;
+    }
+
+    static CodeCommit.Repo large(LocalAws aws, String name) throws Exception {
+        return aws.codecommit.createRepository(name).borrow(large().resolve("objects"), Git.refs(large()))
+                .defaultBranch("main");
+    }
+
+    /** As {@link #large} was after its first commit. */
+    static CodeCommit.Repo largeAtFirst(LocalAws aws, String name) throws Exception {
+        var first = Git.run(large(), "rev-list", "--max-parents=0", "main").strip();
+        return aws.codecommit.createRepository(name)
+                .borrow(large().resolve("objects"), Map.of("refs/heads/main", first)).defaultBranch("main");
+    }
+}

@@ -1,0 +1,1267 @@
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Clock;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.ZoneOffset;
+import java.time.format.DateTimeFormatter;
+import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.TreeMap;
+import java.util.Map;
+import java.util.Random;
+import java.util.Set;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.function.Consumer;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import java.util.zip.CRC32;
+import localaws.Call;
+import localaws.CodeCommit;
+import localaws.Fault;
+import localaws.LocalAws;
+import localaws.S3;
+import org.eclipse.jgit.internal.storage.pack.PackWriter;
+import org.eclipse.jgit.lib.Constants;
+import org.eclipse.jgit.lib.NullProgressMonitor;
+import org.eclipse.jgit.lib.ObjectId;
+import org.eclipse.jgit.revwalk.RevObject;
+import org.eclipse.jgit.revwalk.RevWalk;
+import org.eclipse.jgit.transport.BundleWriter;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.MethodOrderer;
+import org.junit.jupiter.api.Order;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestMethodOrder;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
+import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
+import software.amazon.awssdk.core.sync.RequestBody;
+import software.amazon.awssdk.http.SdkHttpClient;
+import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
+import software.amazon.awssdk.regions.Region;
+import software.amazon.awssdk.services.s3.S3Client;
+import software.amazon.awssdk.services.s3.model.ChecksumAlgorithm;
+import software.amazon.awssdk.services.s3.model.CompletedPart;
+
+/** Verification of backups that this class makes by the format's rules: good ones, and every kind of damage. */
+@TestMethodOrder(MethodOrderer.OrderAnnotation.class)
+class VerifyBackupsTest {
+    static final ObjectMapper JSON = new ObjectMapper();
+    static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmssSSS'Z'")
+            .withZone(ZoneOffset.UTC);
+    /** All calls of this class's runs, to compare with the IAM actions that the script names. */
+    static final List<Call> ALL = new CopyOnWriteArrayList<>();
+
+    static final SdkHttpClient HTTP = UrlConnectionHttpClient.create();
+    static final StaticCredentialsProvider OPERATOR = StaticCredentialsProvider.create(
+            AwsBasicCredentials.create(LocalAws.ACCESS_KEY_ID, LocalAws.SECRET_ACCESS_KEY));
+
+    LocalAws aws;
+    S3.Bucket bucket;
+    /** Writes backups. */
+    S3Client s3;
+    String region = "eu-west-1";
+    /** Whether backups are written without a call, and so without the checksum that is in the manifest. */
+    boolean withoutCalls;
+    /** Of the next restore point; each is a minute younger than the last one. */
+    Instant time = Instant.now().truncatedTo(ChronoUnit.MILLIS).minus(Duration.ofHours(2));
+
+    @BeforeEach
+    void start() {
+        aws = LocalAws.start();
+        bucket = aws.s3.createBucket("backups", "eu-west-1");
+        Script.use(aws);
+        s3 = S3Client.builder().endpointOverride(aws.endpoint()).region(Region.EU_WEST_1).httpClient(HTTP)
+                .credentialsProvider(OPERATOR).build();
+    }
+
+    @AfterEach
+    void stop() {
+        aws.close();
+    }
+
+    Script.Run run(String... args) {
+        return run(new VerifyBackups(), args);
+    }
+
+    Script.Run run(VerifyBackups script, String... args) {
+        aws.clearCalls();
+        var all = new ArrayList<>(List.of("--bucket", "backups"));
+        all.addAll(List.of(args));
+        var run = Script.run(script.commandLine(), all.toArray(String[]::new));
+        ALL.addAll(aws.calls());
+        Script.assertReadsOnly(aws);
+        assertTrue(run.exitCode() != 1 && run.exitCode() != 2 || run.out().isEmpty(), run.out());
+        return run;
+    }
+
+    /** Each finding as "repository kind file". */
+    static List<String> findings(Script.Run run) {
+        return run.json().path("findings").valueStream()
+                .map(f -> f.path("repositoryName").asText() + " " + f.path("kind").asText() + " "
+                + f.path("key").asText("").replaceAll("null|.*/", "")).toList();
+    }
+
+    static String messages(Script.Run run) {
+        return run.json().path("findings").valueStream().map(f -> f.path("message").asText())
+                .collect(Collectors.joining("\n"));
+    }
+
+    void assertVerified(Script.Run run) {
+        assertEquals(0, run.exitCode(), run.out() + run.err());
+        assertEquals("verified", run.status());
+        assertEquals(List.of(), findings(run));
+    }
+
+    void assertFound(Script.Run run, String... expected) {
+        assertEquals(4, run.exitCode(), run.out() + run.err());
+        assertEquals("findings", run.status());
+        assertEquals(Arrays.stream(expected).sorted().toList(), findings(run).stream().sorted().toList(), run.err());
+        for (var finding : run.json().path("findings"))
+            assertTrue(run.err().contains(finding.path("message").asText()), "told on stderr too");
+    }
+
+    long calls(String name) {
+        return aws.calls().stream().filter(call -> call.name().equals(name)).count();
+    }
+
+    List<String> bundlesRead() {
+        return aws.calls().stream().filter(call -> call.name().equals("s3:GetObject"))
+                .map(call -> call.input().path("Key").asText())
+                .filter(key -> key.endsWith(".bundle")).sorted().toList();
+    }
+
+    // ---- Backups, as the format's description says
+
+    /** A restore point that was written. */
+    record Made(String key, ObjectNode manifest) {
+        String stem() {
+            return key.replace(".manifest.json.gz", "");
+        }
+
+        /** The file names of its bundles. */
+        String bundle(int i) {
+            return manifest.path("chain").get(i).path("key").asText().replaceAll(".*/", "");
+        }
+
+        String file() {
+            return key.replaceAll(".*/", "");
+        }
+    }
+
+    String prefix(String kind) {
+        return "projects/codecommit-backup/111122223333/" + kind + "/";
+    }
+
+    void put(String key, byte[] bytes) {
+        if (withoutCalls) {
+            bucket.put(key, bytes);
+        } else {
+            s3.putObject(r -> r.bucket("backups").key(key).checksumCRC32(Backups.crc32(bytes)),
+                    RequestBody.fromBytes(bytes));
+        }
+    }
+
+    ObjectNode object(String key, String kind, byte[] bytes) {
+        return JSON.createObjectNode().put("key", key).put("kind", kind).put("size", bytes.length)
+                .put("sha256", Backups.sha("SHA-256", bytes)).put("crc32", Backups.crc32(bytes));
+    }
+
+    static Map<String, String> refs(CodeCommit.Repo repo) {
+        try {
+            return repo.git().getRefDatabase().getRefsByPrefix("refs/").stream().collect(Collectors
+                    .toMap(ref -> ref.getName(), ref -> ref.getObjectId().name(), (a, b) -> a, TreeMap::new));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    Made full(CodeCommit.Repo repo) {
+        return full(repo, manifest -> { });
+    }
+
+    Made full(CodeCommit.Repo repo, Consumer<ObjectNode> change) {
+        return full(repo, bundle(repo, Map.of(), refs(repo)), change);
+    }
+
+    Made full(CodeCommit.Repo repo, byte[] bundle, Consumer<ObjectNode> change) {
+        return point(repo, JSON.createArrayNode(), "full", bundle, change);
+    }
+
+    /** An increment on another restore point's chain. */
+    Made incr(CodeCommit.Repo repo, Made base) {
+        return incr(repo, base, manifest -> { });
+    }
+
+    Made incr(CodeCommit.Repo repo, Made base, Consumer<ObjectNode> change) {
+        var known = JSON.convertValue(base.manifest.path("refs"), Map.class);
+        return point(repo, base.manifest.withArray("chain").deepCopy(), "incr", bundle(repo, known, refs(repo)),
+                change);
+    }
+
+    /** A restore point that needs no new objects. */
+    Made refsOnly(CodeCommit.Repo repo, Made base) {
+        return point(repo, base.manifest.withArray("chain").deepCopy(), null, null, manifest -> { });
+    }
+
+    /** A bundle of what changed, its prerequisites the known branches. */
+    @SuppressWarnings("unchecked")
+    static byte[] bundle(CodeCommit.Repo repo, Map<?, ?> known, Map<String, String> refs) {
+        var bytes = new ByteArrayOutputStream();
+        try (var walk = new RevWalk(repo.git())) {
+            var writer = new BundleWriter(repo.git());
+            for (var ref : ((Map<String, String>) known).entrySet()) {
+                if (ref.getKey().startsWith("refs/heads/"))
+                    writer.assume(walk.parseCommit(ObjectId.fromString(ref.getValue())));
+            }
+            for (var ref : refs.entrySet()) {
+                if (!ref.getValue().equals(known.get(ref.getKey())))
+                    writer.include(ref.getKey(), ObjectId.fromString(ref.getValue()));
+            }
+            writer.writeBundle(NullProgressMonitor.INSTANCE, bytes);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        return bytes.toByteArray();
+    }
+
+    Made point(CodeCommit.Repo repo, ArrayNode chain, String kind, byte[] bundle, Consumer<ObjectNode> change) {
+        time = time.plusSeconds(60);
+        var stem = prefix(region) + repo.name + "/" + TIME.format(time) + "-"
+                + HexFormat.of().toHexDigits(new Random().nextInt());
+        if (kind != null) {
+            put(stem + "." + kind + ".bundle", bundle);
+            chain.add(object(stem + "." + kind + ".bundle", kind, bundle));
+        }
+        var manifest = JSON.createObjectNode().put("format", 1).put("tool", "codecommit-toolkit 0.1.0").put("time",
+                time.toString());
+        manifest.putObject("repository").put("repositoryId", repo.id).put("repositoryName", repo.name).put("arn",
+                repo.arn);
+        manifest.put("objectFormat", "sha1").put("head",
+                repo.defaultBranch() == null ? null : "refs/heads/" + repo.defaultBranch());
+        manifest.set("refs", JSON.valueToTree(refs(repo)));
+        manifest.set("chain", chain);
+        change.accept(manifest);
+        put(stem + ".manifest.json.gz", Backups.gzip(manifest));
+        return new Made(stem + ".manifest.json.gz", manifest);
+    }
+
+    /** The record of a run that found these restore points to be the newest. */
+    void record(Made... newest) {
+        record(Instant.now(), "unchanged", newest);
+    }
+
+    void record(Instant at, String outcome, Made... newest) {
+        var record = JSON.createObjectNode().put("format", 1).put("time", at.toString()).put("account", "111122223333")
+                .put("region", region);
+        var repositories = record.putObject("repositories");
+        for (var made : newest)
+            repositories.putObject(made.key.split("/")[4]).put("outcome", outcome).put("manifest", made.key);
+        put(prefix("runs/" + region) + TIME.format(at) + "-" + HexFormat.of().toHexDigits(new Random().nextInt())
+                + ".json.gz", Backups.gzip(record));
+    }
+
+    CodeCommit.Repo repository(String name) {
+        return aws.codecommit.createRepository(region, name).commit("refs/heads/main", "a.txt", "one of " + name)
+                .commit("refs/heads/main", "dir/b.txt", "two").annotatedTag("v1", "refs/heads/main");
+    }
+
+    // ---- Good backups
+
+    @Test
+    void verifiesGoodBackupsWithoutDownloadingThem() {
+        var payments = repository("payments");
+        var first = full(payments);
+        payments.commit("refs/heads/main", "a.txt", "three").ref("refs/heads/old", "refs/heads/main~1");
+        var second = incr(payments, first);
+        var orders = full(repository("orders"));
+        record(second, orders);
+        var run = run();
+        assertVerified(run);
+        var json = run.json();
+        assertEquals(List.of("111122223333", "eu-west-1", "backups", "compared", "false"),
+                Stream.of("account", "region", "bucket", "codecommit", "deep").map(name -> json.path(name).asText())
+                        .toList());
+        var repository = json.at("/repositories/1");
+        assertEquals(List.of("payments", "verified", second.manifest.path("time").asText(), "1", "0", "2"),
+                Stream.of("repositoryName", "status", "newest", "restorePoints", "damaged", "objects")
+                        .map(name -> repository.path(name).asText()).toList());
+        assertEquals(2, json.at("/totals/verified").asInt());
+        assertEquals(3, json.at("/totals/objects").asInt());
+        assertEquals(bucket.keys().stream().filter(key -> key.endsWith(".bundle")).mapToLong(bucket::size).sum(),
+                json.at("/totals/bytes").asLong());
+        assertEquals(3, calls("s3:HeadObject"));
+        assertEquals(List.of(), bundlesRead());
+        assertEquals(3, calls("s3:GetObject"), "a manifest each and one run record");
+        assertEquals(2, run.err().lines().count(), run.err());
+        assertTrue(run.err().contains("verify-backups: orders: verified, 1 restore points, 1 objects, "), run.err());
+        assertEquals("verified\n", run("--print", "/status").out());
+    }
+
+    @Test
+    void verifiesEveryRestorePointAndDownloadsEachBundleOnce() {
+        var repo = repository("payments");
+        var made = new ArrayList<>(List.of(full(repo)));
+        for (var i = 0; i < 4; i++) {
+            repo.commit("refs/heads/main", "a.txt", "change " + i);
+            if (i == 1) repo.ref("refs/heads/force", "refs/heads/main~2").commit("refs/heads/force", "f", "x");
+            made.add(incr(repo, made.get(made.size() - 1)));
+        }
+        repo.ref("refs/heads/again", "refs/heads/main~3");
+        made.add(refsOnly(repo, made.get(made.size() - 1)));
+        made.add(full(repo));
+        repo.ref("refs/heads/force", "refs/heads/main~1").commit("refs/heads/force", "f", "y");
+        made.add(incr(repo, made.get(made.size() - 1)));
+        record(made.get(made.size() - 1));
+        var run = run("--all", "--deep");
+        assertVerified(run);
+        assertEquals(made.size(), run.json().at("/repositories/0/restorePoints").asInt());
+        var bundles = bucket.keys().stream().filter(key -> key.endsWith(".bundle")).toList();
+        assertEquals(7, bundles.size());
+        assertEquals(bundles, bundlesRead());
+        assertEquals(bundles.size(), calls("s3:HeadObject"));
+        var newest = run("--deep");
+        assertVerified(newest);
+        assertEquals(2, newest.json().at("/repositories/0/objects").asInt());
+        assertTrue(newest.json().at("/totals/downloaded").asLong() < run.json().at("/totals/downloaded").asLong());
+    }
+
+    @Test
+    void knowsAllThatARepositoryMayBe() {
+        var odd = repository("odd").ref("refs/heads/ünïcode/'quoted'\"", "refs/heads/main")
+                .ref("refs/pull/7/head", "refs/heads/main~1").ref("refs/tags/tree", "refs/heads/main^{tree}")
+                .ref("refs/tags/blob", "refs/heads/main:a.txt").ref("refs/notes/commits", "refs/heads/main~1");
+        var all = full(odd);
+        odd.commit("refs/heads/main", "a.txt", "more").ref("refs/tags/blob", "refs/heads/main:a.txt");
+        var more = incr(odd, all);
+        var empty = point(aws.codecommit.createRepository("empty"), JSON.createArrayNode(), null, null, manifest -> {});
+        var unborn = full(repository("unborn"), manifest -> manifest.put("head", "refs/heads/never"));
+        var detached = repository("detached");
+        var at = full(detached, manifest -> manifest.put("head", detached.resolve("refs/heads/main~1").name()));
+        var emptied = repository("emptied");
+        var before = full(emptied);
+        var without = point(emptied, before.manifest.withArray("chain").deepCopy(), null, null,
+                manifest -> manifest.set("refs", JSON.createObjectNode()));
+        record(more, empty, unborn, at, without);
+        var run = run("--all", "--deep");
+        assertVerified(run);
+        assertEquals(7, run.json().at("/totals/restorePoints").asInt());
+    }
+
+    @Test
+    void verifiesPullRequestsToo() {
+        var bytes = Backups.gzip(JSON.createObjectNode().put("format", 1));
+        var made = full(repository("payments"), manifest -> { });
+        var key = made.stem() + ".pull-requests.json.gz";
+        put(key, bytes);
+        made.manifest.putArray("pullRequests").add(object(key, null, bytes).without("kind"));
+        put(made.key, Backups.gzip(made.manifest));
+        record(made);
+        assertVerified(run("--deep"));
+        assertEquals(2, run().json().at("/totals/objects").asInt());
+        bucket.corrupt(key, 12);
+        assertVerified(run());
+        assertFound(run("--deep"), "payments checksum " + key.replaceAll(".*/", ""));
+        bucket.delete(key);
+        assertFound(run(), "payments missing-object " + key.replaceAll(".*/", ""));
+    }
+
+    /** What backup-to-s3 itself writes, over some nights. */
+    @Test
+    void verifiesWhatBackupToS3Writes() throws Exception {
+        var payments = repository("payments").ref("refs/heads/side", "refs/heads/main~1")
+                .commit("refs/heads/side", "s", "side")
+                .ref("refs/tags/blob", "refs/heads/main:a.txt");
+        var gone = repository("gone");
+        aws.codecommit.createRepository("empty");
+        for (var night = 0; night < 4; night++) {
+            var backup = Script.run(new BackupToS3().commandLine(), "--bucket", "backups");
+            assertEquals(0, backup.exitCode(), backup.err());
+            assertVerified(run());
+            assertVerified(run("--all", "--deep"));
+            payments.commit("refs/heads/main", "a.txt", "night " + night).ref("refs/heads/side", "refs/heads/main~1");
+            if (night == 1) {
+                SampleRepositories.deleteRefs(payments, "refs/heads/side")
+                        .ref("refs/heads/again", "refs/heads/main~2");
+            }
+            if (night == 2) gone.ref("refs/heads/new", "refs/heads/main");
+        }
+        assertEquals(4 + 2 + 1, run("--all").json().at("/totals/restorePoints").asInt());
+        aws.codecommit.deleteRepository("eu-west-1", "gone");
+        assertEquals("vanished", run("--deep").json().at("/findings/0/kind").asText());
+    }
+
+    // ---- Damage
+
+    /** A chain of a full bundle and two increments, the newest of which is a restore point too. */
+    Made chain(CodeCommit.Repo repo, Consumer<ObjectNode> change) {
+        var first = full(repo);
+        var second = incr(repo.commit("refs/heads/main", "a.txt", "second"), first);
+        return incr(repo.commit("refs/heads/main", "a.txt", "third"), second, change);
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {0, 1, 2})
+    void findsALostBundle(int which) {
+        var made = chain(repository("payments"), manifest -> { });
+        var fine = full(repository("fine"));
+        record(made, fine);
+        bucket.delete(made.manifest.path("chain").get(which).path("key").asText());
+        for (var how : List.of("--jobs=1", "--deep")) {
+            var run = run(how);
+            assertFound(run, "payments missing-object " + made.bundle(which));
+            assertEquals("verified", run.json().at("/repositories/0/status").asText());
+            assertEquals("findings", run.json().at("/repositories/1/status").asText());
+            assertEquals(1, run.json().at("/repositories/1/damaged").asInt());
+        }
+        var all = run("--all", "--deep");
+        assertFound(all, "payments missing-object " + made.bundle(which));
+        assertEquals(3 - which, all.json().at("/repositories/1/damaged").asInt(), "restore points from that bundle on");
+    }
+
+    @Test
+    void findsAMissingLink() {
+        var made = chain(repository("payments"), manifest -> manifest.withArray("chain").remove(1));
+        record(made);
+        assertVerified(run("--all"));
+        assertFound(run("--all", "--deep"), "payments not-connected " + made.bundle(1));
+    }
+
+    /** S3 keeps the checksum of what it was given, so a bit that turns on its disks shows only in a download. */
+    @ParameterizedTest
+    @ValueSource(ints = {5, 60, 200, -1})
+    void findsATurnedBit(int at) {
+        var made = chain(repository("payments"), manifest -> { });
+        record(made);
+        var key = made.manifest.at("/chain/1/key").asText();
+        bucket.corrupt(key, at < 0 ? bucket.size(key) + at : at);
+        assertVerified(run("--all"));
+        var run = run("--all", "--deep");
+        assertFound(run, "payments checksum " + made.bundle(1));
+        assertEquals(2, run.json().at("/repositories/0/damaged").asInt(), "the first restore point does not need it");
+        assertEquals(2, bundlesRead().stream().filter(key::equals).count(), "looked at twice, whatever needs it");
+    }
+
+    @Test
+    void findsAnObjectThatIsNotTheOneThatWasWritten() {
+        var made = chain(repository("payments"), manifest -> { });
+        record(made);
+        var keys = made.manifest.path("chain").findValuesAsText("key");
+        var other = bucket.get(keys.get(0));
+        other[other.length - 1] ^= 1;
+        put(keys.get(0), other);
+        put(keys.get(1), Arrays.copyOf(bucket.get(keys.get(1)), 100));
+        assertFound(run(), "payments checksum " + made.bundle(0), "payments size " + made.bundle(1));
+        var deep = run("--deep");
+        assertFound(deep, "payments checksum " + made.bundle(0), "payments size " + made.bundle(1));
+    }
+
+    /** What is wrong in the newest manifest, and what is found: without and with a download. */
+    @ParameterizedTest
+    @CsvSource(delimiter = ';', value = {
+            "no restore point of the name; manifest; manifest",
+            "another account; manifest; manifest",
+            "another region; manifest; manifest",
+            "no arn; manifest; manifest",
+            "another time; manifest; manifest",
+            "no time; manifest; manifest",
+            "sha256 objects; manifest; manifest",
+            "another repository's bundle; manifest; manifest",
+            "a bundle elsewhere; manifest; manifest",
+            "no bundle; manifest; manifest",
+            "no full bundle; manifest; manifest",
+            "two full bundles; manifest; manifest",
+            "no size; manifest; manifest",
+            "no sha256; manifest; manifest",
+            "a younger bundle; manifest; manifest",
+            "a ref that is no ref; manifest; manifest",
+            "a ref at no id; manifest; manifest",
+            "HEAD at no ref; manifest; manifest",
+            "no refs; manifest; manifest",
+            "format 2; format; format",
+            "no format; format; format",
+            "another crc32; checksum; checksum",
+            "another sha256; ; checksum",
+            "another size; size; size",
+            "a ref that nothing has; ; not-connected",
+            "a detached HEAD that nothing has; ; not-connected",
+            "a ref less than its bundle; ; refs",
+            "a ref elsewhere than its bundle; ; refs",
+    })
+    void findsWhatAManifestHasWrong(String wrong, String shallow, String deep) {
+        var repo = repository("payments");
+        var others = full(repository("others"));
+        var first = full(repo);
+        var tip = repo.resolve("refs/heads/main").name();
+        var second = incr(repo.commit("refs/heads/main", "a.txt", "second"), first, manifest -> {
+            var repository = (ObjectNode) manifest.path("repository");
+            var last = (ObjectNode) manifest.at("/chain/1");
+            var refs = (ObjectNode) manifest.path("refs");
+            switch (wrong) {
+                case "no restore point of the name" -> repository.put("repositoryName", "others");
+                case "another account" -> repository.put("arn", "arn:aws:codecommit:eu-west-1:444455556666:payments");
+                case "another region" -> repository.put("arn", "arn:aws:codecommit:eu-west-2:111122223333:payments");
+                case "no arn" -> repository.remove("arn");
+                case "another time" -> manifest.put("time", time.plusMillis(1).toString());
+                case "no time" -> manifest.put("time", "yesterday");
+                case "sha256 objects" -> manifest.put("objectFormat", "sha256");
+                case "another repository's bundle" -> last.put("key", others.manifest.at("/chain/0/key").asText());
+                case "a bundle elsewhere" -> last.put("key", "elsewhere/x.incr.bundle");
+                case "no bundle" -> manifest.putArray("chain");
+                case "no full bundle" -> manifest.withArray("chain").remove(0);
+                case "two full bundles" -> manifest.withArray("chain").add(manifest.at("/chain/0"));
+                case "no size" -> last.put("size", "many");
+                case "no sha256" -> last.remove("sha256");
+                case "a younger bundle" -> last.put("key", last.path("key").asText().replaceFirst("/2", "/3"));
+                case "a ref that is no ref" -> refs.put("main", tip);
+                case "a ref at no id" -> refs.put("refs/heads/x", "main");
+                case "HEAD at no ref" -> manifest.put("head", "main");
+                case "no refs" -> manifest.remove("refs");
+                case "format 2" -> manifest.put("format", 2);
+                case "no format" -> manifest.remove("format");
+                case "another crc32" -> last.put("crc32", "AAAAAA==");
+                case "another sha256" -> last.put("sha256", "0".repeat(64));
+                case "another size" -> last.put("size", 7);
+                case "a ref that nothing has" -> refs.put("refs/heads/x", "1".repeat(40));
+                case "a detached HEAD that nothing has" -> manifest.put("head", "1".repeat(40));
+                case "a ref less than its bundle" -> refs.remove("refs/heads/main");
+                case "a ref elsewhere than its bundle" -> refs.put("refs/heads/main", tip);
+                default -> throw new IllegalArgumentException(wrong);
+            }
+        });
+        record(second, others);
+        for (var kind : List.of(shallow == null ? "" : shallow, deep)) {
+            var run = kind.equals(deep) ? run("--deep") : run();
+            var key = kind.matches("checksum|size") ? second.bundle(1) : second.file();
+            if (kind.isEmpty()) assertVerified(run);
+            else assertFound(run, "payments " + kind + " " + key);
+            if (kind.matches("manifest|format")) {
+                assertEquals(first.manifest.path("time").asText(), run.json().at("/repositories/1/newest").asText(),
+                        "the one before it is verified instead");
+                assertEquals(1, run.json().at("/repositories/1/damaged").asInt());
+            } else if (!kind.isEmpty()) {
+                assertVerified(run("--deep", "--exclude", "payments"));
+            }
+        }
+    }
+
+    @Test
+    void findsDocumentsThatCannotBeRead() throws Exception {
+        var repo = repository("payments");
+        var made = chain(repo, manifest -> { });
+        record(Instant.now().minusSeconds(60), "saved", made);
+        var record = prefix("runs/eu-west-1") + TIME.format(Instant.now()) + "-00000000.json.gz";
+        put(record, Backups.gzip(JSON.createObjectNode().put("format", 1)));
+        bucket.corrupt(record, bucket.size(record) - 6);
+        bucket.corrupt(made.key, bucket.size(made.key) - 6);
+        var unreadable = "payments unreadable " + made.file();
+        assertFound(run(), unreadable, "null unreadable " + record.replaceAll(".*/", ""));
+        var half = Arrays.copyOf(Backups.gzip(made.manifest), 100);
+        for (var bytes : List.of(new byte[0], "not gzipped".getBytes(), Backups.gzip(JSON.createArrayNode()), half,
+                Backups.gzip(JSON.getNodeFactory().textNode("x")))) {
+            put(made.key, bytes);
+            put(record, Backups.gzip(JSON.createObjectNode().put("format", 1)));
+            var run = run("--all");
+            assertEquals(4, run.exitCode());
+            assertEquals(1, findings(run).size());
+            assertTrue(findings(run).get(0).matches("payments (unreadable|format) " + made.file()), run.out());
+            assertEquals(2, run.json().at("/repositories/0/restorePoints").asInt());
+        }
+    }
+
+    /** Bundles that are just as they were written, but were written wrongly. */
+    @ParameterizedTest
+    @CsvSource(delimiter = ';', value = {
+            "text; unreadable; is damaged: bundle: ",
+            "a line; unreadable; is damaged: bundle: not a bundle",
+            "version 3; unreadable; is damaged: bundle: not a bundle",
+            "an endless header; unreadable; is damaged: bundle: ",
+            "a header of nonsense; unreadable; is damaged: bundle: ",
+            "no pack; unreadable; is damaged",
+            "half a pack; unreadable; is damaged",
+            "a pack and more; unreadable; is damaged",
+            "a pack with a turned bit; unreadable; is damaged",
+            "a pack without a blob; not-connected; needs object",
+            "a pack without a tree; not-connected; needs object",
+            "a pack without a commit; not-connected; needs object",
+            "an increment; not-connected; starts from commits to which no ref of the bundles before it leads: ",
+            "a ref that it lacks; not-connected; needs object",
+    })
+    void findsBundlesThatWereWrittenWrongly(String wrong, String kind, String saying) throws Exception {
+        var repo = repository("payments");
+        var good = bundle(repo, Map.of(), refs(repo));
+        var text = new String(good, StandardCharsets.ISO_8859_1);
+        var pack = text.indexOf("\n\nPACK") + 2;
+        var lost = switch (wrong) {
+            case "a pack without a blob" -> repo.resolve("refs/heads/main:dir/b.txt");
+            case "a pack without a tree" -> repo.resolve("refs/heads/main:dir");
+            case "a pack without a commit" -> repo.resolve("refs/heads/main~1");
+            default -> null;
+        };
+        var tip = repo.resolve("refs/heads/main").name();
+        var bytes = lost != null ? without(repo, lost) : (switch (wrong) {
+            case "text" -> "hello";
+            case "a line" -> "hello\n";
+            case "version 3" -> text.replace("# v2 git bundle\n", "# v3 git bundle\n@object-format=sha1\n");
+            case "an endless header" -> text.substring(0, 100) + "x".repeat(100_000);
+            case "a header of nonsense" -> text.substring(0, pack - 1) + "and so on\n" + text.substring(pack - 1);
+            case "no pack" -> text.substring(0, pack);
+            case "half a pack" -> text.substring(0, text.length() - 50);
+            case "a pack and more" -> text + "x";
+            case "a pack with a turned bit" -> {
+                var at = text.length() - 60;
+                yield text.substring(0, at) + (char) (text.charAt(at) ^ 1) + text.substring(at + 1);
+            }
+            case "an increment" -> {
+                repo.commit("refs/heads/main", "x", "y");
+                yield new String(bundle(repo, Map.of("refs/heads/main", tip), refs(repo)), StandardCharsets.ISO_8859_1);
+            }
+            case "a ref that it lacks" ->
+                text.substring(0, pack - 1) + "1".repeat(40) + " refs/heads/x\n" + text.substring(pack - 1);
+            default -> throw new IllegalArgumentException(wrong);
+        }).getBytes(StandardCharsets.ISO_8859_1);
+        var made = full(repo, bytes, manifest -> { });
+        record(made);
+        assertVerified(run());
+        var run = run("--deep");
+        assertFound(run, "payments " + kind + " " + made.bundle(0));
+        assertTrue(messages(run).contains(saying), messages(run));
+        if (lost != null) assertTrue(messages(run).contains(lost.name()), messages(run));
+    }
+
+    /** A full bundle whose pack lacks one object. */
+    static byte[] without(CodeCommit.Repo repo, ObjectId lost) throws IOException {
+        var bytes = new ByteArrayOutputStream();
+        bytes.write("# v2 git bundle\n".getBytes());
+        for (var ref : refs(repo).entrySet()) bytes.write((ref.getValue() + " " + ref.getKey() + "\n").getBytes());
+        bytes.write('\n');
+        try (var walk = new org.eclipse.jgit.revwalk.ObjectWalk(repo.git()); var writer = new PackWriter(repo.git())) {
+            for (var id : refs(repo).values()) walk.markStart(walk.parseAny(ObjectId.fromString(id)));
+            var objects = new ArrayList<RevObject>();
+            for (var commit = walk.next(); commit != null; commit = walk.next()) objects.add(commit);
+            for (var object = walk.nextObject(); object != null; object = walk.nextObject()) objects.add(object);
+            objects.removeIf(object -> object.equals(lost));
+            writer.preparePack(objects.iterator());
+            writer.writePack(NullProgressMonitor.INSTANCE, NullProgressMonitor.INSTANCE, bytes);
+        }
+        return bytes.toByteArray();
+    }
+
+    /** What git would refuse to fetch, though the objects are all there. */
+    @Test
+    void findsAnIncrementThatGitWouldRefuse() throws Exception {
+        var repo = repository("payments").ref("refs/heads/side", "refs/heads/main~1").commit("refs/heads/side", "s",
+                "side");
+        var side = repo.resolve("refs/heads/side");
+        var first = full(repo);
+        SampleRepositories.deleteRefs(repo, "refs/heads/side");
+        repo.ref("refs/heads/side", "refs/heads/main~1");
+        assertEquals(side.name(), first.manifest.at("/refs/refs~1heads~1side").asText());
+        repo.commit("refs/heads/main", "a.txt", "second");
+        var moved = incr(repo, first);
+        // From here on no bundle's refs lead to the old tip of side, which the next increment starts from.
+        var known = Map.of("refs/heads/main", repo.resolve("refs/heads/main").name(), "refs/heads/old", side.name());
+        var wrong = bundle(repo.commit("refs/heads/main", "a.txt", "third"), known, refs(repo));
+        assertTrue(new String(wrong, StandardCharsets.ISO_8859_1).contains("-" + side.name()));
+        var made = point(repo, moved.manifest.withArray("chain").deepCopy(), "incr", wrong, manifest -> { });
+        record(made);
+        var run = run("--deep");
+        assertFound(run, "payments not-connected " + made.bundle(2));
+        var saying = "starts from commits to which no ref of the bundles before it leads: " + side.name();
+        assertTrue(messages(run).contains(saying), messages(run));
+        assertVerified(run("--deep", "--exclude", "payments"));
+    }
+
+    /** An object that each restore point from the third on has, but not the second. */
+    @Test
+    void aLaterBundleDoesNotProveAnEarlierRestorePoint() {
+        var repo = repository("payments");
+        var first = full(repo);
+        var later = repo.commit("refs/heads/main", "a.txt", "later").resolve("refs/heads/main").name();
+        repo.ref("refs/heads/main", "refs/heads/main~1");
+        var second = point(repo, first.manifest.withArray("chain").deepCopy(), null, null,
+                manifest -> ((ObjectNode) manifest.path("refs")).put("refs/heads/main", later));
+        var third = incr(repo.ref("refs/heads/main", later), first);
+        record(third);
+        assertVerified(run("--deep"));
+        var run = run("--all", "--deep");
+        assertFound(run, "payments not-connected " + second.file());
+        assertTrue(messages(run).contains("needs object " + later), messages(run));
+        assertEquals("3 1", run.json().at("/repositories/0/restorePoints").asText() + " "
+                + run.json().at("/repositories/0/damaged").asText());
+    }
+
+    @Test
+    void takesOldMalformedObjectsForWhatTheyAre() throws Exception {
+        Program.needs("git", "git", "--version");
+        var repo = repository("old");
+        repo.work(git -> {
+            try (var inserter = git.newObjectInserter()) {
+                var commit = "tree " + git.resolve("refs/heads/main^{tree}").name() + "\nparent "
+                        + git.resolve("refs/heads/main").name()
+                        + "\nauthor Ada <ada@example.com> 1767225600 +051800\ncommitter Ada <ada@example.com> "
+                        + "1767225600 +051800\n"
+                        + "\nOld tools wrote odd time zones\n";
+                var update = git.updateRef("refs/heads/main");
+                update.setNewObjectId(inserter.insert(Constants.OBJ_COMMIT, commit.getBytes()));
+                inserter.flush();
+                update.forceUpdate();
+            }
+        });
+        record(full(repo));
+        var run = run("--deep");
+        assertVerified(run);
+        var saying = "old: 1 objects are malformed, and were so in CodeCommit: error in commit "
+                + repo.resolve("refs/heads/main").name() + ": badTimezone";
+        assertTrue(run.err().contains(saying), run.err());
+        var script = new VerifyBackups();
+        script.gitCommand = "git-that-nobody-has";
+        var without = run(script, "--deep");
+        assertVerified(without);
+        assertTrue(without.err().contains("JGit alone checked the objects"), without.err());
+    }
+
+    /** A copy of an object that S3 keeps no checksum of the whole of. */
+    @Test
+    void saysWhichObjectsItCouldNotCompare() {
+        var made = full(repository("payments"));
+        record(made);
+        var key = made.manifest.at("/chain/0/key").asText();
+        var bytes = bucket.get(key);
+        var upload = s3
+                .createMultipartUpload(r -> r.bucket("backups").key(key).checksumAlgorithm(ChecksumAlgorithm.CRC32))
+                .uploadId();
+        var crc32 = Backups.crc32(bytes);
+        var etag = s3.uploadPart(
+                r -> r.bucket("backups").key(key).uploadId(upload).partNumber(1).checksumCRC32(crc32),
+                RequestBody.fromBytes(bytes)).eTag();
+        var part = CompletedPart.builder().partNumber(1).eTag(etag).checksumCRC32(crc32).build();
+        s3.completeMultipartUpload(
+                r -> r.bucket("backups").key(key).uploadId(upload).multipartUpload(m -> m.parts(part)));
+        var run = run();
+        assertVerified(run);
+        assertTrue(
+                run.err().contains(
+                        made.bundle(0) + ": not compared, as S3 has no CRC32 of the whole object; --deep compares it"),
+                run.err());
+        bucket.put(key, bytes);
+        assertTrue(run().err().contains("not compared"), "another algorithm");
+        var deep = run("--deep");
+        assertVerified(deep);
+        assertFalse(deep.err().contains("not compared"), deep.err());
+    }
+
+    // ---- Stale, missing, vanished, orphan
+
+    @Test
+    void findsWhatNoRunSawOfLate() {
+        var quiet = full(repository("quiet"));
+        var dead = full(repository("dead"));
+        var failing = full(repository("failing"));
+        record(Instant.now().minus(Duration.ofHours(30)), "saved", quiet, dead, failing);
+        record(Instant.now().minus(Duration.ofHours(20)), "unchanged", quiet);
+        record(Instant.now().minus(Duration.ofHours(10)), "failed", failing);
+        var run = run();
+        assertFound(run, "dead stale ", "failing stale ");
+        var saying = "no run of the last 26h saved it or found it unchanged; its newest restore point is of ";
+        assertTrue(messages(run).contains(saying + dead.manifest.path("time").asText()), messages(run));
+        assertTrue(messages(run).contains(failing.manifest.path("time").asText() + ", and the last run says: failed"),
+                messages(run));
+        assertVerified(run("--max-age", "31h"));
+        assertVerified(run("--max-age", "2d"));
+        assertFound(run("--max-age", "1199m"), "dead stale ", "failing stale ", "quiet stale ");
+    }
+
+    @Test
+    void readsAsManyRunRecordsAsItNeeds() {
+        var made = new ArrayList<Made>();
+        for (var i = 0; i < 6; i++) made.add(full(repository("r" + i)));
+        for (var i = 0; i < 6; i++) record(Instant.now().minus(Duration.ofHours(6 - i)), "saved", made.get(i));
+        record(Instant.now(), "unchanged", made.toArray(Made[]::new));
+        assertVerified(run());
+        assertEquals(7, calls("s3:GetObject"), "the newest has all");
+        bucket.delete(bucket.keys().stream().filter(key -> key.contains("/runs/")).reduce((a, b) -> b).orElseThrow());
+        assertVerified(run());
+        assertEquals(12, calls("s3:GetObject"));
+    }
+
+    @Test
+    void findsARestorePointThatARunWroteAndThatIsGone() {
+        var repo = repository("payments");
+        var first = full(repo);
+        var second = incr(repo.commit("refs/heads/main", "a.txt", "second"), first);
+        record(second);
+        bucket.delete(second.key);
+        assertFound(run(), "payments missing-object " + second.file());
+    }
+
+    @Test
+    void findsWhatIsMissing() {
+        record(full(repository("there")));
+        repository("never");
+        repository("failed");
+        bucket.put(prefix("eu-west-1") + "failed/20261121T040000000Z-00000000.full.bundle", new byte[10]);
+        var run = run();
+        assertFound(run, "failed missing ", "never missing ");
+        assertEquals("has no restore point\nhas no restore point", messages(run));
+        assertEquals(List.of("findings", "findings", "verified"),
+                run.json().path("repositories").valueStream().map(r -> r.path("status").asText()).toList());
+        assertFound(run("--no-codecommit"), "failed missing ");
+        assertVerified(run("--exclude", "never", "f*"));
+        assertFound(run("--repository-names", "never", "there"), "never missing ");
+        assertFound(run("--repository-names", "there", "thre", "x*"), "thre missing ", "x* missing ");
+        assertTrue(run("--repository-names", "thre").err()
+                .contains("no backup has such a name, and no repository either"));
+    }
+
+    @Test
+    void tellsARepositoryFromOneOfTheSameNameBefore() {
+        var made = full(repository("payments"));
+        record(made);
+        assertVerified(run());
+        aws.codecommit.deleteRepository("eu-west-1", "payments");
+        var anew = repository("payments");
+        var run = run();
+        assertFound(run, "payments missing ");
+        assertTrue(messages(run).contains("was deleted and created anew"), messages(run));
+        record(full(anew));
+        assertVerified(run("--all", "--deep"));
+    }
+
+    static final String RULE = "<Rule><ID>x</ID><Status>%s</Status><Filter>%s</Filter>"
+            + "<Expiration>%s</Expiration></Rule>";
+
+    /** Rules, and the days until the full bundle of yesterday goes. */
+    @ParameterizedTest
+    @CsvSource(delimiter = ';', value = {
+            "; never", "none; never",
+            "Enabled|<Prefix>projects/</Prefix>|<Days>365</Days>; 365",
+            "Enabled||<Days>30</Days>; 30",
+            "Disabled||<Days>30</Days>; never",
+            "Enabled|<Prefix>other/</Prefix>|<Days>30</Days>; never",
+            "Enabled|<Tag><Key>a</Key><Value>b</Value></Tag>|<Days>30</Days>; never",
+            "Enabled|<And><Prefix>projects/</Prefix><Tag><Key>a</Key><Value>b</Value></Tag></And>|<Days>30</Days>; "
+                    + "never",
+            "Enabled|<And><Prefix>projects/</Prefix><ObjectSizeGreaterThan>100</ObjectSizeGreaterThan></And>"
+                    + "|<Days>30</Days>; 30",
+            "Enabled|<ObjectSizeGreaterThan>1000000</ObjectSizeGreaterThan>|<Days>30</Days>; never",
+            "Enabled|<ObjectSizeLessThan>100</ObjectSizeLessThan>|<Days>30</Days>; never",
+            "Enabled||<Date>2030-01-01T00:00:00.000Z</Date>; 2030-01-01",
+            "Enabled||<ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker>; never",
+    })
+    void findsVanishedRepositoriesAndWhenTheirBackupGoes(String rule, String when) {
+        var others = String.format(RULE, "Enabled", "<Prefix>other/</Prefix>", "<Days>1</Days>");
+        if ("none".equals(rule)) bucket.lifecycle(others);
+        else if (rule != null) bucket.lifecycle(others + String.format(RULE, (Object[]) rule.split("\\|")));
+        var repo = repository("gone");
+        var first = full(repo);
+        var second = incr(repo.commit("refs/heads/main", "a.txt", "second"), first);
+        record(second);
+        aws.codecommit.deleteRepository("eu-west-1", "gone");
+        var run = run();
+        assertFound(run, "gone vanished " + first.bundle(0));
+        var day = when.equals("never") ? null : when.contains("-") ? when : in(1 + Integer.parseInt(when));
+        assertEquals(day, run.json().at("/findings/0/expires").asText(null));
+        assertTrue(messages(run).contains("is no longer in CodeCommit; its newest restore point, of "
+                + second.manifest.path("time").asText() + ", "
+                + (day == null ? "stays: no rule expires it" : "goes on " + day + " with this object")
+                + "; if that is right: --exclude gone"), messages(run));
+        assertVerified(run("--exclude", "gone"));
+        assertEquals(0, calls("s3:GetBucketLifecycleConfiguration"));
+        assertVerified(run("--no-codecommit"));
+    }
+
+    static String in(int days) {
+        return Instant.now().atZone(ZoneOffset.UTC).toLocalDate().plusDays(days).toString();
+    }
+
+    @Test
+    void saysWhenItIsNotKnownWhenABackupGoes() {
+        record(full(repository("gone")));
+        aws.codecommit.deleteRepository("eu-west-1", "gone");
+        aws.inject(Fault.on("s3:GetBucketLifecycleConfiguration").always().error(403, "AccessDenied", "Access Denied"));
+        var run = run();
+        assertEquals(4, run.exitCode());
+        assertTrue(
+                messages(run)
+                        .contains("goes when this object expires, and when is not known: AccessDenied: Access Denied"),
+                messages(run));
+        var days = run("--expire-after-days", "90");
+        assertEquals(in(91), days.json().at("/findings/0/expires").asText());
+        assertEquals(0, calls("s3:GetBucketLifecycleConfiguration"));
+    }
+
+    @Test
+    void seesThatARepositoryWasRenamed() {
+        var old = full(repository("old"));
+        var renamed = repository("new");
+        var id = ((ObjectNode) old.manifest.path("repository")).put("repositoryId", renamed.id);
+        put(old.key, Backups.gzip(old.manifest));
+        assertEquals(renamed.id, id.path("repositoryId").asText());
+        record(old);
+        aws.codecommit.deleteRepository("eu-west-1", "old");
+        var run = run();
+        assertFound(run, "old vanished " + old.bundle(0), "new missing ");
+        assertTrue(messages(run).contains("is no longer in CodeCommit, but is named new;"), messages(run));
+    }
+
+    /** A repository that is made and backed up while the backups are listed has not vanished. */
+    @Test
+    void looksAgainForWhatSeemsToHaveVanished() {
+        withoutCalls = true;
+        var run = Gate.inStep(aws, call -> {
+            if (!call.name().equals("codecommit:ListRepositories") || aws.codecommit.repository("late") != null) return;
+            record(full(repository("late")), full(repository("other")));
+        }, () -> Script.run(new VerifyBackups().commandLine(), "--bucket", "backups"));
+        assertVerified(run);
+        assertEquals(2, run.json().at("/totals/verified").asInt());
+    }
+
+    @Test
+    void findsOrphansThatAreOlderThanADay() {
+        var repo = repository("payments");
+        var first = full(repo);
+        var old = prefix("eu-west-1");
+        aws.clock = Clock.offset(Clock.systemUTC(), Duration.ofDays(-2));
+        var stem = old + "payments/" + TIME.format(time.minusSeconds(90)) + "-0badcafe";
+        put(stem + ".full.bundle", new byte[10]);
+        put(old + "payments/notes.txt", new byte[11]);
+        put(old + "payments/", new byte[0]);
+        put(old + "README", new byte[12]);
+        put(old + "only/" + TIME.format(time) + "-0badcafe.incr.bundle", new byte[13]);
+        aws.clock = Clock.systemUTC();
+        put(old + "payments/" + TIME.format(time.minusSeconds(80)) + "-0badcafe.incr.bundle", new byte[10]);
+        record(first);
+        aws.codecommit.createRepository("only");
+        var run = run();
+        assertFound(run, "payments orphan " + stem.replaceAll(".*/", "") + ".full.bundle", "payments orphan notes.txt",
+                "null orphan README",
+                "only orphan " + TIME.format(time) + "-0badcafe.incr.bundle", "only missing ");
+        assertTrue(messages(run).contains("is named by no manifest: 10 bytes of "), messages(run));
+        assertTrue(messages(run).contains("is not of the backup's format: 11 bytes of "), messages(run));
+        assertEquals(2, run.json().path("repositories").size(), "what lies beside them is no repository");
+        assertFound(run("--repository-names", "payments"),
+                "payments orphan " + stem.replaceAll(".*/", "") + ".full.bundle", "payments orphan notes.txt");
+        // While a manifest cannot be read, it may name them.
+        put(old + "payments/" + TIME.format(time.plusSeconds(5)) + "-00000000.manifest.json.gz", new byte[1]);
+        assertFound(run("--repository-names", "payments"),
+                "payments unreadable " + TIME.format(time.plusSeconds(5)) + "-00000000.manifest.json.gz");
+    }
+
+    /**
+     * A bundle whose own manifest is gone, but that a later one's chain needs, is no orphan; neither is one whose
+     * manifest need not be read.
+     */
+    @Test
+    void whatALaterManifestNamesIsNoOrphan() {
+        aws.clock = Clock.offset(Clock.systemUTC(), Duration.ofDays(-2));
+        var repo = repository("payments");
+        var first = full(repo);
+        var second = incr(repo.commit("refs/heads/main", "a.txt", "second"), first);
+        var third = full(repo);
+        record(third);
+        assertVerified(run());
+        assertEquals(2, calls("s3:GetObject"), "one manifest");
+        bucket.delete(first.key);
+        assertVerified(run());
+        assertEquals(3, calls("s3:GetObject"), "and the one that names it");
+        bucket.delete(second.key);
+        assertFound(run(), "payments orphan " + first.bundle(0), "payments orphan " + second.bundle(1));
+        assertEquals(1, run("--all").json().at("/repositories/0/restorePoints").asInt());
+    }
+
+    // ---- Access
+
+    @Test
+    void aReadersAccessIsEnough() {
+        var made = full(repository("payments"));
+        record(made);
+        var theirs = aws.s3.createBucket("theirs", "us-west-2", "444455556666");
+        bucket.keys().forEach(key -> theirs.put(key, bucket.get(key)));
+        theirs.policy("""
+                {"Statement": [
+                  {"Effect": "Allow", "Principal": {"AWS": "111122223333"}, "Action": "s3:ListBucket",
+                   "Resource": "%1$s", "Condition": {"StringLike": {"s3:prefix": "projects/*"}}},
+                  {"Effect": "Allow", "Principal": {"AWS": "111122223333"}, "Action": "s3:GetObject",
+                   "Resource": "%1$s/*"}]}"""
+                .formatted(theirs.arn()));
+        aws.inject(Fault.on("codecommit:ListRepositories").error(400, "AccessDeniedException",
+                "not authorized to perform: codecommit:ListRepositories"));
+        var run = run("--bucket", "theirs", "--deep", "--expected-bucket-owner", "444455556666");
+        assertEquals(2, run.exitCode(), "the option twice");
+        run = Script.run(new VerifyBackups().commandLine(), "--bucket", "theirs", "--deep", "--expected-bucket-owner",
+                "444455556666");
+        assertVerified(run);
+        assertTrue(run.json().path("codecommit").asText()
+                .startsWith("not compared: AccessDeniedException: not authorized"), run.out());
+        assertTrue(run.err().contains("missing and vanished repositories are not looked for: AccessDeniedException"),
+                run.err());
+        var wrong = Script.run(new VerifyBackups().commandLine(), "--bucket", "theirs", "--expected-bucket-owner",
+                "999988887777");
+        assertEquals(1, wrong.exitCode());
+        assertEquals("", wrong.out());
+        assertTrue(wrong.err().contains("AccessDenied"), wrong.err());
+    }
+
+    @Test
+    void verifiesAnotherAccountsBackups() {
+        repository("never");
+        var repo = repository("payments");
+        var made = full(repo, manifest -> ((ObjectNode) manifest.path("repository")).put("arn",
+                "arn:aws:codecommit:eu-west-1:999988887777:payments"));
+        var json = made.manifest.toString().replace("111122223333", "999988887777");
+        for (var key : bucket.keys()) {
+            put(key.replace("111122223333", "999988887777"),
+                    key.endsWith(".bundle") ? bucket.get(key) : Backups.gzip(parse(json)));
+        }
+        var run = run("--account", "999988887777");
+        assertFound(run, "payments stale ");
+        assertEquals("999988887777", run.json().path("account").asText());
+        assertEquals("not compared: the credentials are of account 111122223333, the backups of 999988887777",
+                run.json().path("codecommit").asText());
+        assertEquals(0, calls("codecommit:ListRepositories"));
+    }
+
+    static JsonNode parse(String json) {
+        try {
+            return JSON.readTree(json);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"cn-north-1", "us-gov-west-1"})
+    void worksInOtherPartitions(String other) {
+        region = other;
+        var repo = repository("payments");
+        assertTrue(repo.arn.matches("arn:aws-(cn|us-gov):codecommit:.*"));
+        record(full(repo));
+        assertVerified(run("--region", other, "--deep"));
+        assertEquals(1, run("--region", "eu-west-1", "--no-codecommit").exitCode());
+    }
+
+    // ---- Exit codes and faults
+
+    @Test
+    void failsWhenItCannotLook() {
+        record(full(repository("payments")));
+        for (var call : List.of("s3:ListObjectsV2", "codecommit:ListRepositories")) {
+            aws.clearFaults();
+            aws.inject(Fault.on(call).always().serverError());
+            assertFails(run(), "InternalFailure");
+        }
+        aws.clearFaults();
+        aws.inject(Fault.on("s3:ListObjectsV2").after(1).always().error(403, "AccessDenied", "Access Denied"));
+        assertFails(run(), "s3://backups/projects/codecommit-backup/111122223333: AccessDenied");
+        aws.clearFaults();
+        aws.inject(Fault.on("s3:HeadObject").always().serverError());
+        var all = run();
+        assertEquals(1, all.exitCode(), "no repository could be checked");
+        aws.clearFaults();
+        assertFails(run("--prefix", "elsewhere", "--no-codecommit"),
+                "nothing is backed up in eu-west-1; check --prefix, --account, --region and --repository-names");
+        assertFails(run("--print", "/nothing"), "the result has nothing at /nothing");
+        aws.codecommit.deleteRepository("eu-west-1", "payments");
+        var nothing = run("--prefix", "elsewhere");
+        assertVerified(nothing);
+        assertEquals(0, nothing.json().path("repositories").size(), "CodeCommit says that there is none");
+    }
+
+    static void assertFails(Script.Run run, String saying) {
+        assertEquals(1, run.exitCode(), run.out() + run.err());
+        assertEquals("", run.out());
+        assertTrue(run.err().lines().reduce((a, b) -> b).orElse("").contains(saying), run.err());
+    }
+
+    @Test
+    void oneBadRepositoryDoesNotStopTheOthers() {
+        var bad = full(repository("bad"));
+        var lost = full(repository("lost"));
+        record(bad, lost, full(repository("good")));
+        bucket.delete(lost.manifest.at("/chain/0/key").asText());
+        aws.inject(Fault.on("s3:HeadObject").error(403, "AccessDenied", "Access Denied"));
+        var run = run("--jobs", "1");
+        assertEquals(3, run.exitCode(), run.err());
+        assertEquals("incomplete", run.status());
+        var repositories = run.json().path("repositories").valueStream()
+                .map(r -> r.path("repositoryName").asText() + " " + r.path("status").asText());
+        assertEquals(List.of("bad failed", "good verified", "lost findings"), repositories.toList());
+        assertEquals(List.of("lost missing-object " + lost.bundle(0)), findings(run));
+        var saying = bad.manifest.at("/chain/0/key").asText()
+                + ": HTTP 403: needs s3:GetObject, and kms:Decrypt on the bucket's key (request id ";
+        assertTrue(run.err().contains("verify-backups: bad: " + saying), run.err());
+        assertTrue(run.json().at("/repositories/0/error").asText().startsWith(saying), run.out());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"s3:ListObjectsV2", "s3:HeadObject", "s3:GetObject", "codecommit:ListRepositories",
+            "s3:GetBucketLifecycleConfiguration"})
+    void survivesThrottlingServerErrorsAndLostAnswers(String call) {
+        record(chain(repository("payments"), manifest -> { }), full(repository("gone")));
+        aws.codecommit.deleteRepository("eu-west-1", "gone");
+        var expected = findings(run("--deep"));
+        for (var fault : List.of(Fault.on(call).throttle(), Fault.on(call).serverError(), Fault.on(call).loseAnswer(),
+                Fault.on(call).after(1).throttle(),
+                Fault.on(call).cut(30), Fault.on(call).after(2).cut(200))) {
+            aws.clearFaults();
+            aws.inject(fault);
+            var run = run("--deep");
+            assertEquals(4, run.exitCode(), run.err());
+            assertEquals(expected, findings(run));
+            assertEquals(2, run.json().at("/totals/findings").asInt() + run.json().at("/totals/verified").asInt());
+        }
+    }
+
+    @Test
+    void aBadLineIsNoDamage() {
+        var made = chain(repository("payments"), manifest -> { });
+        record(made);
+        for (var after = 0; after < 5; after++) {
+            for (var fault : List.of(Fault.on("s3:GetObject").after(after).flip(40),
+                    Fault.on("s3:GetObject").after(after).times(2).cut(50))) {
+                aws.clearFaults();
+                aws.inject(fault);
+                assertVerified(run("--deep"));
+            }
+        }
+        aws.clearFaults();
+        aws.inject(Fault.on("s3:GetObject").after(1).always().cut(50));
+        var cut = run("--deep");
+        assertEquals(1, cut.exitCode());
+        assertTrue(cut.err().contains(made.bundle(0) + ": ") && cut.err().contains("cut after"), cut.err());
+    }
+
+    @Test
+    void followsPagesAndListsEverythingJustOnce() {
+        aws.s3.pageSize = 7;
+        aws.codecommit.repositoriesPerPage = 5;
+        var made = new ArrayList<Made>();
+        for (var i = 0; i < 12; i++) {
+            var repo = repository("repo-" + i);
+            var first = full(repo);
+            made.add(i % 3 == 0 ? incr(repo.commit("refs/heads/main", "a", "b"), first) : first);
+        }
+        record(made.toArray(Made[]::new));
+        var run = run();
+        assertVerified(run);
+        assertEquals(12, run.json().at("/totals/verified").asInt());
+        var keys = bucket.keys().stream().filter(key -> key.contains("/eu-west-1/repo-")).count();
+        assertEquals(32, keys);
+        assertEquals(Map.of("sts:GetCallerIdentity", 1L, "codecommit:ListRepositories", 3L, "s3:ListObjectsV2",
+                1 + (keys + 6) / 7,
+                        "s3:GetObject", 13L, "s3:HeadObject", 16L),
+                aws.calls().stream().collect(Collectors.groupingBy(Call::name, Collectors.counting())));
+        assertVerified(run("--repository-names", "repo-1", "repo-11"));
+        assertEquals(List.of("runs/eu-west-1/", "eu-west-1/repo-1"), listed());
+        assertEquals(2, calls("s3:HeadObject"));
+        assertVerified(run("--repository-names", "repo-1"));
+        assertEquals(List.of("runs/eu-west-1/", "eu-west-1/repo-1/"), listed());
+        run("--repository-names", "repo-1*0", "re*");
+        assertEquals("eu-west-1/re", listed().get(1));
+    }
+
+    /** The prefixes that were listed. */
+    List<String> listed() {
+        return aws.calls().stream().filter(call -> call.name().equals("s3:ListObjectsV2"))
+                .map(call -> call.input().path("Prefix").asText())
+                .map(listed -> listed.replace("projects/codecommit-backup/111122223333/", "")).toList();
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"INT", "TERM"})
+    void leavesNothingBehindWhenInterrupted(String signal) throws Exception {
+        record(chain(repository("payments"), manifest -> { }));
+        aws.inject(Fault.on("s3:GetObject").after(3).stall(60, Duration.ofHours(1)));
+        var directory = Files.createTempDirectory("verify-test-");
+        var command = new ArrayList<>(Script.withDefaultSignals());
+        command.addAll(Script.java(List.of("-Djava.io.tmpdir=" + directory), "VerifyBackups", "--bucket", "backups",
+                "--deep"));
+        var builder = new ProcessBuilder(command);
+        var process = Script.within(aws, builder).redirectError(ProcessBuilder.Redirect.DISCARD).start();
+        try {
+            Wait.until(() -> !list(directory).isEmpty() || !process.isAlive(), () -> "it downloads nothing");
+            assertEquals(1, list(directory).size());
+            assertEquals(0, new ProcessBuilder("kill", "-" + signal, String.valueOf(process.pid())).start().waitFor());
+            assertEquals(signal.equals("INT") ? 130 : 143, Wait.forEnd(process, () -> "it takes no signal"));
+            assertEquals("", new String(process.getInputStream().readAllBytes()));
+            assertEquals(List.of(), list(directory));
+        } finally {
+            process.destroyForcibly();
+            Directories.delete(directory);
+        }
+    }
+
+    static List<Path> list(Path directory) {
+        try (var files = Files.list(directory)) {
+            return files.filter(file -> file.getFileName().toString().startsWith("verify-backups-")).toList();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** Arguments, with | between them; then what the message has to show. */
+    @ParameterizedTest
+    @CsvSource(delimiter = ';', value = {
+            "--all; --bucket=NAME",
+            "--bucket|My_Bucket; such as my-backups",
+            "--bucket|s3://b; such as my-backups",
+            "--bucket=; such as my-backups",
+            "--bucket|ab; such as my-backups",
+            "--bucket|b-1|--prefix|/a; such as projects/codecommit-backup",
+            "--bucket|b-1|--prefix|a/; such as projects/codecommit-backup",
+            "--bucket|b-1|--prefix|a//b; such as projects/codecommit-backup",
+            "--bucket|b-1|--prefix|a/../b; such as projects/codecommit-backup",
+            "--bucket|b-1|--prefix=; such as projects/codecommit-backup",
+            "--bucket|b-1|--account|123; such as 444455556666",
+            "--bucket|b-1|--account|my-account; such as 444455556666",
+            "--bucket|b-1|--repository-names|a/b; such as 'team-*'",
+            "--bucket|b-1|--repository-names|[ab]; such as 'team-*'",
+            "--bucket|b-1|--repository-names; --repository-names",
+            "--bucket|b-1|--exclude|a b; such as 'team-*'",
+            "--bucket|b-1|--max-age|26; such as 26h",
+            "--bucket|b-1|--max-age|0h; such as 26h",
+            "--bucket|b-1|--max-age|1w; such as 26h",
+            "--bucket|b-1|--max-age|-1h; such as 26h",
+            "--bucket|b-1|--expire-after-days|0; such as 365",
+            "--bucket|b-1|--expire-after-days|-5; such as 365",
+            "--bucket|b-1|--expire-after-days|year; --expire-after-days",
+            "--bucket|b-1|--jobs|0; such as 4",
+            "--bucket|b-1|--jobs|65; such as 4",
+            "--bucket|b-1|--jobs|many; --jobs",
+            "--bucket|b-1|--expected-bucket-owner|me; such as 444455556666",
+            "--bucket|b-1|--region|Ireland; eu-west-1",
+            "--bucket|b-1|--print|status; /status",
+            "--bucket|b-1|--dry-run; --dry-run",
+            "--bucket|b-1|--deap; --deep",
+            "--bucket|b-1|surplus; surplus",
+    })
+    void badInputIsRefusedBeforeAnyCall(String arguments, String right) {
+        Script.assertRefused(Script.run(new VerifyBackups().commandLine(), arguments.split("\\|")), right, aws);
+    }
+
+    @Test
+    @Order(Integer.MAX_VALUE)
+    void callsWhatItsJavadocNames() {
+        Script.assertIamActions("VerifyBackups", ALL, Set.of("kms:Decrypt"));
+    }
+}
