@@ -529,7 +529,7 @@ class FaultCampaignTest {
 
         static Script.Run restore(RestoreFromS3 script, String git, String manifest, Path directory) {
             script.git = git;
-            script.backOff = Duration.ofMillis(1);
+            script.linePatience = Duration.ofSeconds(2);
             return Script.run(script.commandLine(), "--bucket", "backups", "--manifest", manifest, "--directory",
                     directory.toString());
         }
@@ -579,8 +579,8 @@ class FaultCampaignTest {
         static Script.Run intoRepository(String manifest) {
             var script = new RestoreFromS3();
             script.git = "no git here";
-            script.backOff = Duration.ofMillis(1);
-            script.mostBytes = 100_000;
+            script.linePatience = Duration.ofSeconds(2);
+            script.maxBytes = 100_000;
             return Script.run(script.commandLine(), "--bucket", "backups", "--manifest", manifest,
                     "--to-repository-name", "restored", "--kms-key-id", "alias/codecommit");
         }

@@ -134,7 +134,6 @@ class RandomHistoriesTest {
             Backups.restore(bucket, Backups.document(bucket, manifest), repository);
         } else {
             var script = new RestoreFromS3();
-            script.backOff = Duration.ofMillis(1);
             script.git = turn % 4 == 1 ? "git" : "no git here";
             var run = Script.run(script.commandLine(), "--bucket", "backups", "--manifest", manifest, "--directory",
                     repository.toString());
