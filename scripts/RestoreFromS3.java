@@ -2509,7 +2509,7 @@ class RestoreFromS3 implements Callable<Integer> {
      * measure how exact the times of a file system are, which takes seconds and leaves files.
      */
     static void ignoreGitConfiguration() {
-        if (!(SystemReader.getInstance() instanceof SystemReader.Delegate)) {
+        if (!(SystemReader.getInstance() instanceof NoGitConfiguration)) {
             SystemReader.setInstance(new NoGitConfiguration(SystemReader.getInstance()));
         }
     }
