@@ -227,7 +227,7 @@ final class GitHttp {
         var references = body.references();
         try {
             if (references.isEmpty()) authorize(request, need);
-            else if (codecommit.referencesAsList) authorize(request, need.keys("codecommit:References", references));
+            else if (codecommit.referencesAsList) authorize(request, need.list("codecommit:References", references));
             else for (var reference : references) authorize(request, need.key("codecommit:References", reference));
         } catch (AwsError e) {
             body.transferTo(OutputStream.nullOutputStream()); // git reads the answer only when it has sent all

@@ -782,9 +782,7 @@ public final class Iam implements LocalAws.Service {
         if (condition.isMissingNode()) return;
         if (!condition.isObject()) throw malformed("Syntax errors in policy.");
         for (var operator : condition.properties()) {
-            if (!operator.getKey().matches(
-                    "(For(All|Any)Values?:)?((String(Not)?(Equals(IgnoreCase)?|Like)|Arn(Not)?(Equals|Like)|(Numeric|Date)(NotEquals|Equals|(LessThan|GreaterThan)(Equals)?)"
-                            + "|Bool|BinaryEquals|(Not)?IpAddress)(IfExists)?|Null)"))
+            if (!PolicyEvaluator.OPERATOR.matcher(operator.getKey()).matches())
                 throw malformed("Invalid Condition type : " + operator.getKey() + ".");
             if (!operator.getValue().isObject()) throw malformed("Syntax errors in policy.");
             for (var key : operator.getValue().properties()) {

@@ -453,7 +453,7 @@ public final class Kms implements LocalAws.Service {
                 if (!resource.asText().matches("\\*|arn:.+"))
                     throw malformed("Policy contains an invalid resource: " + resource.asText());
             for (var operator : statement.path("Condition").properties()) {
-                if (!operator.getKey().matches(CONDITION_OPERATOR))
+                if (!PolicyEvaluator.OPERATOR.matcher(operator.getKey()).matches())
                     throw malformed("Policy contains an invalid condition operator: " + operator.getKey());
                 if (!operator.getValue().isObject()) throw malformed("Policy contains an invalid condition");
             }
@@ -470,9 +470,6 @@ public final class Kms implements LocalAws.Service {
         if (result.decision() != PolicyEvaluator.Decision.allowed)
             throw malformed("The new key policy will not allow you to update the key policy in the future.");
     }
-
-    private static final String CONDITION_OPERATOR = "(For(All|Any)Values?:)?((String(Not)?(Equals(IgnoreCase)?|Like)|Arn(Not)?(Equals|Like)"
-            + "|(Numeric|Date)(NotEquals|Equals|(LessThan|GreaterThan)(Equals)?)|Bool|BinaryEquals|(Not)?IpAddress)(IfExists)?|Null)";
 
     private static void only(JsonNode node, String members) {
         if (!node.isObject()) throw malformed("Policy contains what is not an object");

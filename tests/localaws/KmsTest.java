@@ -37,6 +37,7 @@ import software.amazon.awssdk.auth.credentials.AwsCredentials;
 import software.amazon.awssdk.auth.credentials.AwsSessionCredentials;
 import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
+import software.amazon.awssdk.core.SdkBytes;
 import software.amazon.awssdk.core.exception.SdkClientException;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
 import software.amazon.awssdk.regions.Region;
@@ -459,6 +460,17 @@ class KmsTest {
         for (var i = 0; i < 2; i++) assertError("MalformedPolicyDocumentException",
                 () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(policy)));
         kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(policy));
+    }
+
+    @Test
+    void encryptsWhatNobodyCanRead() {
+        var one = kms.encrypt(r -> r.keyId(key.keyId).plaintext(SdkBytes.fromUtf8String("text")));
+        assertEquals(key.arn, one.keyId());
+        assertEquals(156, one.ciphertextBlob().asByteArray().length);
+        key.state = "Disabled";
+        assertError("DisabledException",
+                () -> kms.encrypt(r -> r.keyId(key.keyId).plaintext(SdkBytes.fromUtf8String("text"))));
+        assertEquals(List.of(), kms.listGrants(r -> r.keyId(key.keyId)).grants());
     }
 
     @Test
