@@ -44,27 +44,37 @@ class PolicyDecisionsTest {
 
     /** The actions that know which branch they are for; from the Service Authorization Reference, as are the others. */
     static final Set<String> WITH_REFERENCE = words("""
-            CreateBranch CreateCommit CreateUnreferencedMergeCommit DeleteBranch DeleteFile GetMergeCommit GitPush MergeBranchesByFastForward MergeBranchesBySquash
-            MergeBranchesByThreeWay MergePullRequestByFastForward MergePullRequestBySquash MergePullRequestByThreeWay PutFile""");
+            CreateBranch CreateCommit CreateUnreferencedMergeCommit DeleteBranch DeleteFile GetMergeCommit
+            GitPush MergeBranchesByFastForward MergeBranchesBySquash MergeBranchesByThreeWay
+            MergePullRequestByFastForward MergePullRequestBySquash MergePullRequestByThreeWay PutFile""");
     static final Set<String> WITHOUT_REPOSITORY = words("""
-            CreateApprovalRuleTemplate DeleteApprovalRuleTemplate GetApprovalRuleTemplate ListApprovalRuleTemplates ListRepositories
-            ListRepositoriesForApprovalRuleTemplate UpdateApprovalRuleTemplateContent UpdateApprovalRuleTemplateDescription UpdateApprovalRuleTemplateName""");
+            CreateApprovalRuleTemplate DeleteApprovalRuleTemplate GetApprovalRuleTemplate
+            ListApprovalRuleTemplates ListRepositories ListRepositoriesForApprovalRuleTemplate
+            UpdateApprovalRuleTemplateContent UpdateApprovalRuleTemplateDescription
+            UpdateApprovalRuleTemplateName""");
     static final Set<String> OTHERS = words("""
-            AssociateApprovalRuleTemplateWithRepository BatchAssociateApprovalRuleTemplateWithRepositories BatchDescribeMergeConflicts
-            BatchDisassociateApprovalRuleTemplateFromRepositories BatchGetCommits BatchGetPullRequests BatchGetRepositories CreatePullRequest
-            CreatePullRequestApprovalRule CreateRepository DeleteCommentContent DeletePullRequestApprovalRule DeleteRepository DescribeMergeConflicts
-            DescribePullRequestEvents DisassociateApprovalRuleTemplateFromRepository EvaluatePullRequestApprovalRules GetBlob GetBranch GetComment
-            GetCommentReactions GetCommentsForComparedCommit GetCommentsForPullRequest GetCommit GetDifferences GetFile GetFolder GetMergeConflicts
-            GetMergeOptions GetPullRequest GetPullRequestApprovalStates GetPullRequestOverrideState GetReferences GetRepository GetRepositoryTriggers GitPull
-            ListAssociatedApprovalRuleTemplatesForRepository ListBranches ListFileCommitHistory ListPullRequests ListTagsForResource
-            OverridePullRequestApprovalRules PostCommentForComparedCommit PostCommentForPullRequest PostCommentReply PutCommentReaction PutRepositoryTriggers
-            TagResource TestRepositoryTriggers UntagResource UpdateComment UpdateDefaultBranch UpdatePullRequestApprovalRuleContent
-            UpdatePullRequestApprovalState UpdatePullRequestDescription UpdatePullRequestStatus UpdatePullRequestTitle UpdateRepositoryDescription
+            AssociateApprovalRuleTemplateWithRepository BatchAssociateApprovalRuleTemplateWithRepositories
+            BatchDescribeMergeConflicts BatchDisassociateApprovalRuleTemplateFromRepositories BatchGetCommits
+            BatchGetPullRequests BatchGetRepositories CreatePullRequest CreatePullRequestApprovalRule
+            CreateRepository DeleteCommentContent DeletePullRequestApprovalRule DeleteRepository
+            DescribeMergeConflicts DescribePullRequestEvents DisassociateApprovalRuleTemplateFromRepository
+            EvaluatePullRequestApprovalRules GetBlob GetBranch GetComment GetCommentReactions
+            GetCommentsForComparedCommit GetCommentsForPullRequest GetCommit GetDifferences GetFile GetFolder
+            GetMergeConflicts GetMergeOptions GetPullRequest GetPullRequestApprovalStates
+            GetPullRequestOverrideState GetReferences GetRepository GetRepositoryTriggers GitPull
+            ListAssociatedApprovalRuleTemplatesForRepository ListBranches ListFileCommitHistory ListPullRequests
+            ListTagsForResource OverridePullRequestApprovalRules PostCommentForComparedCommit
+            PostCommentForPullRequest PostCommentReply PutCommentReaction PutRepositoryTriggers TagResource
+            TestRepositoryTriggers UntagResource UpdateComment UpdateDefaultBranch
+            UpdatePullRequestApprovalRuleContent UpdatePullRequestApprovalState UpdatePullRequestDescription
+            UpdatePullRequestStatus UpdatePullRequestTitle UpdateRepositoryDescription
             UpdateRepositoryEncryptionKey UpdateRepositoryName""");
     static final Set<String> KMS = words("""
-            CancelKeyDeletion CreateAlias CreateGrant Decrypt DeleteAlias DescribeKey DisableKey DisableKeyRotation EnableKey EnableKeyRotation Encrypt GenerateDataKey
-            GenerateDataKeyPair GenerateDataKeyWithoutPlaintext GetKeyPolicy GetKeyRotationStatus ListGrants ListKeyPolicies ListResourceTags PutKeyPolicy ReEncryptFrom
-            ReEncryptTo RevokeGrant RotateKeyOnDemand ScheduleKeyDeletion Sign TagResource UntagResource UpdateKeyDescription""");
+            CancelKeyDeletion CreateAlias CreateGrant Decrypt DeleteAlias DescribeKey DisableKey
+            DisableKeyRotation EnableKey EnableKeyRotation Encrypt GenerateDataKey GenerateDataKeyPair
+            GenerateDataKeyWithoutPlaintext GetKeyPolicy GetKeyRotationStatus ListGrants ListKeyPolicies
+            ListResourceTags PutKeyPolicy ReEncryptFrom ReEncryptTo RevokeGrant RotateKeyOnDemand
+            ScheduleKeyDeletion Sign TagResource UntagResource UpdateKeyDescription""");
 
     static Set<String> words(String text) {
         return new TreeSet<>(List.of(text.strip().split("\\s+")));
@@ -160,8 +170,9 @@ class PolicyDecisionsTest {
     // Branch deny
 
     static final String BRANCH_WRITES = """
-            CreateBranch CreateCommit CreateUnreferencedMergeCommit DeleteBranch DeleteFile GitPush MergeBranchesByFastForward MergeBranchesBySquash
-            MergeBranchesByThreeWay MergePullRequestByFastForward MergePullRequestBySquash MergePullRequestByThreeWay PutFile""";
+            CreateBranch CreateCommit CreateUnreferencedMergeCommit DeleteBranch DeleteFile GitPush
+            MergeBranchesByFastForward MergeBranchesBySquash MergeBranchesByThreeWay
+            MergePullRequestByFastForward MergePullRequestBySquash MergePullRequestByThreeWay PutFile""";
     static final String REPOSITORY_WRITES = "DeleteRepository OverridePullRequestApprovalRules UpdateDefaultBranch "
             + "UpdateRepositoryName";
 

@@ -94,7 +94,8 @@ class BranchesTest {
                 error(() -> codecommit.putFile(put.andThen(r -> r.parentCommitId(made.commitId())))));
         assertEquals("ParentCommitIdRequiredException",
                 error(() -> codecommit.putFile(put.andThen(r -> r.parentCommitId(null)))));
-        assertEquals("BranchDoesNotExistException", error(() -> codecommit.putFile(put.andThen(r -> r.branchName("b")))));
+        assertEquals("BranchDoesNotExistException",
+                error(() -> codecommit.putFile(put.andThen(r -> r.branchName("b")))));
         var both = codecommit.createCommit(r -> r.repositoryName("r").branchName("main").parentCommitId(made.commitId())
                 .putFiles(f -> f.filePath("dir/b").fileContent(SdkBytes.fromUtf8String("b\n")))
                 .deleteFiles(f -> f.filePath("a")));
@@ -188,7 +189,8 @@ class BranchesTest {
         var content = "{\"Version\":\"2018-11-08\",\"Statements\":[{\"Type\":\"Approvers\","
                 + "\"NumberOfApprovalsNeeded\":3}]}";
         assertEquals("InvalidRuleContentSha256Exception", error(() -> codecommit.updateApprovalRuleTemplateContent(
-                r -> r.approvalRuleTemplateName("Two").newRuleContent(content).existingRuleContentSha256("0".repeat(64)))));
+                r -> r.approvalRuleTemplateName("Two").newRuleContent(content)
+                        .existingRuleContentSha256("0".repeat(64)))));
         assertEquals(content, codecommit.updateApprovalRuleTemplateContent(
                 r -> r.approvalRuleTemplateName("Two").newRuleContent(content)).approvalRuleTemplate()
                 .approvalRuleTemplateContent());

@@ -187,8 +187,8 @@ public final class Ec2 implements LocalAws.Service {
     public synchronized String createEndpoint(String vpcId, String service, boolean privateDns, List<String> subnetIds,
             List<String> groupIds) {
         var region = regionOf.get(vpcId);
-        return newEndpoint(thing(vpcId), service(region, service), EndpointPolicy.FULL_ACCESS, privateDns, subnetIds, groupIds,
-                node().arrayNode()).get("VpcEndpointId");
+        return newEndpoint(thing(vpcId), service(region, service), EndpointPolicy.FULL_ACCESS, privateDns, subnetIds,
+                groupIds, node().arrayNode()).get("VpcEndpointId");
     }
 
     /** Gives an endpoint this state, policy or other member; what AWS itself does not make known is null. */
@@ -364,11 +364,10 @@ public final class Ec2 implements LocalAws.Service {
         var tags = Need.tags(thing.get().data.path("Tags"), "Key", "Value");
         need = need.resourceTags(tags);
         for (var tag : tags.entrySet()) need = need.key("ec2:ResourceTag/" + tag.getKey(), tag.getValue());
+        var vpc = caller.arn("ec2", "vpc/" + thing.get().get("VpcId"));
         return switch (type) {
-            case "security-group" ->
-                need.key("ec2:SecurityGroupID", id).key("ec2:Vpc", caller.arn("ec2", "vpc/" + thing.get().get("VpcId")));
-            case "subnet" ->
-                need.key("ec2:SubnetID", id).key("ec2:Vpc", caller.arn("ec2", "vpc/" + thing.get().get("VpcId")));
+            case "security-group" -> need.key("ec2:SecurityGroupID", id).key("ec2:Vpc", vpc);
+            case "subnet" -> need.key("ec2:SubnetID", id).key("ec2:Vpc", vpc);
             case "vpc" -> need.key("ec2:VpcID", id).key("ec2:Tenancy", thing.get().get("InstanceTenancy"));
             default -> need;
         };
@@ -1009,8 +1008,7 @@ public final class Ec2 implements LocalAws.Service {
             groups = state.groups.values().stream()
                     .filter(g -> g.get("VpcId").equals(vpc.get("VpcId")) && g.get("GroupName").equals("default"))
                     .map(g -> g.get("GroupId")).toList();
-        var policy = input.has("PolicyDocument") ? EndpointPolicy.rewritten(input.get("PolicyDocument").asText(), caller.partition())
-                : EndpointPolicy.FULL_ACCESS;
+        var policy = policy(input, caller, EndpointPolicy.FULL_ACCESS);
         var endpoint = newEndpoint(vpc, service, policy, privateDns, subnets, groups, tags(input, "vpc-endpoint"));
         endpoint.data.put("State", "pending");
         endpoint.hidden = callsUntilVisible;
@@ -1026,6 +1024,11 @@ public final class Ec2 implements LocalAws.Service {
         var answer = node();
         if (!token.isEmpty()) answer.put("ClientToken", token);
         return answer.set("VpcEndpoint", endpoint.data.deepCopy());
+    }
+
+    private static String policy(ObjectNode input, Caller caller, String otherwise) {
+        return input.has("PolicyDocument")
+                ? EndpointPolicy.rewritten(input.get("PolicyDocument").asText(), caller.partition()) : otherwise;
     }
 
     private Thing newEndpoint(Thing vpc, ObjectNode service, String policy, boolean privateDns, List<String> subnets,
@@ -1149,8 +1152,7 @@ public final class Ec2 implements LocalAws.Service {
         checkGroups(state, vpc, texts(input.path("AddSecurityGroupIds")));
         var privateDns = input.path("PrivateDnsEnabled").asBoolean(endpoint.data.path("PrivateDnsEnabled").asBoolean());
         if (privateDns) checkPrivateDns(state, vpc, service, endpoint);
-        var policy = input.has("PolicyDocument") ? EndpointPolicy.rewritten(input.get("PolicyDocument").asText(), caller.partition())
-                : endpoint.get("PolicyDocument");
+        var policy = policy(input, caller, endpoint.get("PolicyDocument"));
         subnets.removeAll(texts(input.path("RemoveSubnetIds")));
         texts(input.path("AddSubnetIds")).stream().filter(id -> !subnets.contains(id)).forEach(subnets::add);
         groups.removeAll(texts(input.path("RemoveSecurityGroupIds")));

@@ -463,15 +463,23 @@ class Ec2Test {
     @Test
     void policiesComeBackRewritten() {
         var id = ec2.createVpcEndpoint(endpoint(r -> r.policyDocument(policy(
-                "{\"Sid\":\"One\",\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":[\"codecommit:GitPull\",\"codecommit:GitPush\"],"
-                        + "\"Resource\":[\"*\"],\"Condition\":{\"StringEquals\":{\"aws:PrincipalAccount\":[\"111122223333\"]}}},"
-                        + "{\"Sid\":\"Two\",\"Effect\":\"Deny\",\"Principal\":{\"AWS\":\"111122223333\"},\"Action\":\"*\",\"Resource\":\"*\"}"))))
+                "{\"Sid\":\"One\",\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":[\"codecommit:GitPull\","
+                        + "\"codecommit:GitPush\"],"
+                        + "\"Resource\":[\"*\"],"
+                        + "\"Condition\":{\"StringEquals\":{\"aws:PrincipalAccount\":[\"111122223333\"]}}},"
+                        + "{\"Sid\":\"Two\",\"Effect\":\"Deny\",\"Principal\":{\"AWS\":\"111122223333\"},"
+                        + "\"Action\":\"*\",\"Resource\":\"*\"}"))))
                 .vpcEndpoint()
                 .vpcEndpointId();
         assertEquals(
-                "{\"Statement\":[{\"Action\":\"*\",\"Effect\":\"Deny\",\"Principal\":{\"AWS\":\"arn:aws:iam::111122223333:root\"},\"Resource\":\"*\",\"Sid\":\"Two\"},"
-                        + "{\"Action\":[\"codecommit:GitPush\",\"codecommit:GitPull\"],\"Condition\":{\"StringEquals\":{\"aws:PrincipalAccount\":\"111122223333\"}},\"Effect\":\"Allow\","
-                        + "\"Principal\":{\"AWS\":\"*\"},\"Resource\":\"*\",\"Sid\":\"One\"}],\"Version\":\"2012-10-17\"}",
+                "{\"Statement\":[{\"Action\":\"*\",\"Effect\":\"Deny\","
+                        + "\"Principal\":{\"AWS\":\"arn:aws:iam::111122223333:root\"},\"Resource\":\"*\","
+                        + "\"Sid\":\"Two\"},"
+                        + "{\"Action\":[\"codecommit:GitPush\",\"codecommit:GitPull\"],"
+                        + "\"Condition\":{\"StringEquals\":{\"aws:PrincipalAccount\":\"111122223333\"}},"
+                        + "\"Effect\":\"Allow\","
+                        + "\"Principal\":{\"AWS\":\"*\"},\"Resource\":\"*\",\"Sid\":\"One\"}],"
+                        + "\"Version\":\"2012-10-17\"}",
                 aws.ec2.endpoint(id).get("PolicyDocument")
                 .asText());
         var open = aws.ec2.createEndpoint(vpc, "git-codecommit", true, List.of(a), List.of(group));
@@ -496,9 +504,12 @@ class Ec2Test {
             "{'Effect':'Allow','Principal':'*','Action':'*','Resource':'arn:aws:codecommit:eu-west-1:1111*:x'}",
             "{'Effect':'Allow','Principal':'*','Action':'*','Resource':'*','Sid':'with-hyphen'}",
             "{'Effect':'Allow','Principal':'*','Action':'*','Resource':'*','Conditions':{}}",
-            "{'Effect':'Allow','Principal':'*','Action':'*','Resource':'*','Condition':{'Equals':{'aws:PrincipalAccount':'111122223333'}}}",
-            "{'Effect':'Allow','Principal':'*','Action':'*','Resource':'*','Condition':{'StringLike':{'aws:PrincipalAccount':'1111*'}}}",
-            "{'Sid':'a','Effect':'Allow','Principal':'*','Action':'*','Resource':'*'},{'Sid':'a','Effect':'Allow','Principal':'*','Action':'*','Resource':'*'}",
+            "{'Effect':'Allow','Principal':'*','Action':'*','Resource':'*',"
+                    + "'Condition':{'Equals':{'aws:PrincipalAccount':'111122223333'}}}",
+            "{'Effect':'Allow','Principal':'*','Action':'*','Resource':'*',"
+                    + "'Condition':{'StringLike':{'aws:PrincipalAccount':'1111*'}}}",
+            "{'Sid':'a','Effect':'Allow','Principal':'*','Action':'*','Resource':'*'},{'Sid':'a','Effect':'Allow',"
+                    + "'Principal':'*','Action':'*','Resource':'*'}",
             "", "{", "'text'"})
     void refusesPolicies(String statement) {
         refused("InvalidPolicyDocument", "olicy", r -> r.policyDocument(policy(statement.replace('\'', '"'))));

@@ -73,7 +73,8 @@ final class EndpointPolicy {
             Kms.list(statement.path(name))
                     .forEach(r -> check(r.asText().equals("*") || arn(r.asText()), "wrong resource " + r.asText()));
         statement.path("Condition").properties().forEach(operator -> {
-            check(PolicyEvaluator.OPERATOR.matcher(operator.getKey()).matches(), "unknown operator " + operator.getKey());
+            check(PolicyEvaluator.OPERATOR.matcher(operator.getKey()).matches(),
+                    "unknown operator " + operator.getKey());
             check(operator.getValue().isObject() && !operator.getValue().isEmpty(), "an operator needs a key");
             operator.getValue().properties().forEach(key -> Kms.list(key.getValue()).forEach(value -> {
                 check(value.isValueNode(), "wrong value for " + key.getKey());

@@ -40,8 +40,10 @@ class IamTest {
     static final String ALLOW_ALL = "{\"Version\": \"2012-10-17\", \"Statement\": {\"Effect\": \"Allow\", "
             + "\"Action\": \"*\", \"Resource\": \"*\"}}";
     static final String DENY_MAIN = """
-            {"Version": "2012-10-17", "Statement": [{"Sid": "Main", "Effect": "Deny", "Action": ["codecommit:GitPush", "codecommit:CreateCommit"],
-              "Resource": "arn:aws:codecommit:eu-west-1:111122223333:orders", "Condition": {"StringLikeIfExists": {"codecommit:References": "refs/heads/main"},
+            {"Version": "2012-10-17", "Statement": [{"Sid": "Main", "Effect": "Deny",
+              "Action": ["codecommit:GitPush", "codecommit:CreateCommit"],
+              "Resource": "arn:aws:codecommit:eu-west-1:111122223333:orders",
+              "Condition": {"StringLikeIfExists": {"codecommit:References": "refs/heads/main"},
               "Null": {"codecommit:References": "false"}}}]}""";
     static final String ROLE = "arn:aws:iam::111122223333:role/Developer";
 

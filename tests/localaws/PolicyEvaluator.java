@@ -113,8 +113,9 @@ public final class PolicyEvaluator {
     }
 
     /** What a policy may have as an operator. */
-    static final Pattern OPERATOR = Pattern.compile("(ForAllValues:|ForAnyValue:)?(String(Not)?(Equals(IgnoreCase)?|Like)"
-            + "|Arn(Not)?(Equals|Like)|(Numeric|Date)(NotEquals|Equals|(LessThan|GreaterThan)(Equals)?)"
+    static final Pattern OPERATOR = Pattern.compile("(ForAllValues:|ForAnyValue:)?("
+            + "String(Not)?(Equals(IgnoreCase)?|Like)|Arn(Not)?(Equals|Like)"
+            + "|(Numeric|Date)(NotEquals|Equals|(LessThan|GreaterThan)(Equals)?)"
             + "|Bool|BinaryEquals|(Not)?IpAddress)(IfExists)?|Null");
 
     /** The keys that AWS defines as lists (Service Authorization Reference, types that begin with ArrayOf). */
