@@ -242,7 +242,8 @@ public final class CodeCommit implements LocalAws.Service {
             case "UpdateApprovalRuleTemplateContent" -> updateTemplateContent(input, caller);
             case "UpdateRepositoryName" -> updateRepositoryName(input, caller);
             case "ListBranches" -> listBranches(input, caller);
-            case "GetBranch", "GetCommit" -> new Branches(aws, readable(input, caller), input, caller).answer(operation);
+            case "GetBranch", "GetCommit" ->
+                new Branches(aws, readable(input, caller), input, caller).answer(operation);
             case "CreateBranch", "CreateCommit", "CreateUnreferencedMergeCommit", "DeleteBranch", "DeleteFile",
                     "MergeBranchesByFastForward", "MergeBranchesBySquash", "MergeBranchesByThreeWay", "PutFile" ->
                 new Branches(aws, writable(input, caller), input, caller).answer(operation);
@@ -687,7 +688,8 @@ public final class CodeCommit implements LocalAws.Service {
         if (arn.isEmpty())
             throw new AwsError("RepositoryTriggerDestinationArnRequiredException", "A destination ARN is required");
         if (!arn.matches("arn:" + caller.partition()
-                + ":(sns:[a-z0-9-]+:\\d{12}:[\\w-]{1,256}|lambda:[a-z0-9-]+:\\d{12}:function:[\\w-]{1,64}(:[\\w$-]+)?)"))
+                + ":(sns:[a-z0-9-]+:\\d{12}:[\\w-]{1,256}"
+                + "|lambda:[a-z0-9-]+:\\d{12}:function:[\\w-]{1,64}(:[\\w$-]+)?)"))
             throw new AwsError("InvalidRepositoryTriggerDestinationArnException",
                     "The destination must be an Amazon SNS standard topic or an AWS Lambda function: " + arn);
         if (!arn.split(":")[3].equals(caller.region()))
