@@ -1383,6 +1383,10 @@ public final class CodeCommit implements LocalAws.Service {
 
         /** A commit that puts one file onto a ref, e.g. refs/heads/main; equal histories have equal ids. */
         public Repo commit(String ref, String file, String text) {
+            return commit(ref, file, text.getBytes(StandardCharsets.UTF_8));
+        }
+
+        public Repo commit(String ref, String file, byte[] content) {
             if (defaultBranch == null && ref.startsWith("refs/heads/"))
                 defaultBranch(ref.substring("refs/heads/".length()));
             var at = person();
@@ -1393,7 +1397,7 @@ public final class CodeCommit implements LocalAws.Service {
                     var builder = index.builder();
                     var entry = new DirCacheEntry(file);
                     entry.setFileMode(FileMode.REGULAR_FILE);
-                    entry.setObjectId(inserter.insert(Constants.OBJ_BLOB, text.getBytes(StandardCharsets.UTF_8)));
+                    entry.setObjectId(inserter.insert(Constants.OBJ_BLOB, content));
                     if (tip != null) {
                         var old = DirCache.newInCore().builder();
                         old.addTree(new byte[0], 0, walk.getObjectReader(), walk.parseCommit(tip).getTree());
