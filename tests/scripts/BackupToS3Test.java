@@ -222,8 +222,9 @@ class BackupToS3Test {
         script.terminal = true;
         var said = new StringWriter();
         var err = Gate.inStep(aws, call -> {
-            if (call.name().equals("codecommit:GitPull"))
+            if (call.name().equals("codecommit:GitPull")) {
                 Wait.until(() -> said.toString().contains(" repositories, "), said::toString);
+            }
         }, () -> Script.run(script.commandLine(), said, "--bucket", "backups")).err();
         assertTrue(err.matches(
                 "(?s)(\\r\\033\\[K\\d/2 repositories, 0\\.0 MB, 0\\.0 MB/s)+.*\\033\\[Kbackup-to-s3: b: created, "
@@ -552,8 +553,9 @@ class BackupToS3Test {
     void everyKindOfRefComesBack() throws Exception {
         var odd = small("odd.repo_1-x");
         for (var name : List.of("heads/ümläut/日本", "heads/quote\"and'apostrophe", "heads/a$b`c;d&e|f", "heads/per%cent",
-                "heads/#hash", "heads/-dash", "tags/🚀", "notes/commits", "custom/deep/er/ref"))
+                "heads/#hash", "heads/-dash", "tags/🚀", "notes/commits", "custom/deep/er/ref")) {
             odd.ref("refs/" + name, "refs/heads/feature");
+        }
         odd.annotatedTag("of-a-tag", "refs/tags/v1").annotatedTag("of-a-tree", "refs/heads/main^{tree}")
                 .annotatedTag("of-a-blob", "refs/heads/main:a.txt");
         odd.ref("refs/tags/tree", "refs/heads/main^{tree}").ref("refs/tags/blob", "refs/heads/main:README.md");
@@ -633,8 +635,9 @@ class BackupToS3Test {
 
     @Test
     void picksRepositoriesByName() {
-        for (var name : List.of("team-a", "team-b", "team-sandbox", "other.x", "otherYx"))
+        for (var name : List.of("team-a", "team-b", "team-sandbox", "other.x", "otherYx")) {
             aws.codecommit.createRepository(name);
+        }
         var names = saved("--repository-names", "team-*", "other.?", "--exclude", "*sandbox", "--dry-run")
                 .path("repositories").findValuesAsText("repositoryName");
         assertEquals(List.of("other.x", "team-a", "team-b"), names);
@@ -1095,8 +1098,9 @@ class BackupToS3Test {
         for (var name : List.of("a", "b", "c", "d")) small(name);
         saved();
         saved("--repository-names", "a", "c");
-        for (var name : List.of("a", "b", "c", "d"))
+        for (var name : List.of("a", "b", "c", "d")) {
             aws.codecommit.repository(name).commit("refs/heads/main", "x", name);
+        }
         // the second pull of d, which comes after b, is never answered
         aws.inject(Fault.on("codecommit:GitPull").after(3).delay(Duration.ofHours(1)));
         var run = run(script -> {
@@ -1235,8 +1239,9 @@ class BackupToS3Test {
             assertEquals(1, aws.calls().stream().filter(c -> c.name().startsWith("s3:") && !c.ok()).count(),
                     "one call finds out the Region");
             for (var call : aws.calls()) {
-                if (call.name().startsWith("s3:"))
+                if (call.name().startsWith("s3:")) {
                     assertEquals("444455556666", call.input().path("ExpectedBucketOwner").asText(), call.toString());
+                }
             }
         }
         assertRestores(app);
@@ -1576,8 +1581,9 @@ class BackupToS3Test {
             var statuses = run.json().path("repositories").findValuesAsText("status");
             assertEquals(1, statuses.stream().filter("created"::equals).count(), "the other one is complete");
         }
-        if (fault.name.equals("S3 is busy"))
+        if (fault.name.equals("S3 is busy")) {
             assertEquals(4, calls("codecommit:GitPull").size(), "parts are sent again from their buffers");
+        }
         if (fault.exitCode == 0) assertEquals("unchanged", run(settings).status());
         else assertEquals(0, run(settings).exitCode());
         assertRestores(a);
@@ -1671,10 +1677,12 @@ class BackupToS3Test {
         aws.codecommit.repositoriesPerPage = 1000;
         var deleted = new AtomicInteger();
         var run = Gate.inStep(aws, call -> {
-            if (call.name().equals("codecommit:ListRepositories") && deleted.getAndIncrement() == 0)
+            if (call.name().equals("codecommit:ListRepositories") && deleted.getAndIncrement() == 0) {
                 aws.codecommit.deleteRepository("eu-west-1", "a");
-            if (call.name().equals("codecommit:BatchGetRepositories") && deleted.getAndIncrement() == 1)
+            }
+            if (call.name().equals("codecommit:BatchGetRepositories") && deleted.getAndIncrement() == 1) {
                 aws.codecommit.deleteRepository("eu-west-1", "b");
+            }
         }, () -> run("--jobs", "1"));
         assertEquals(3, run.exitCode());
         assertEquals(List.of("failed", "failed", "created", "created"),

@@ -136,8 +136,9 @@ class VerifyBackupsTest {
         assertEquals(4, run.exitCode(), run.out() + run.err());
         assertEquals("findings", run.status());
         assertEquals(Arrays.stream(expected).sorted().toList(), findings(run).stream().sorted().toList(), run.err());
-        for (var finding : run.json().path("findings"))
+        for (var finding : run.json().path("findings")) {
             assertTrue(run.err().contains(finding.path("message").asText()), "told on stderr too");
+        }
     }
 
     long calls(String name) {
@@ -230,12 +231,14 @@ class VerifyBackupsTest {
         try (var walk = new RevWalk(repo.git())) {
             var writer = new BundleWriter(repo.git());
             for (var ref : ((Map<String, String>) known).entrySet()) {
-                if (ref.getKey().startsWith("refs/heads/"))
+                if (ref.getKey().startsWith("refs/heads/")) {
                     writer.assume(walk.parseCommit(ObjectId.fromString(ref.getValue())));
+                }
             }
             for (var ref : refs.entrySet()) {
-                if (!ref.getValue().equals(known.get(ref.getKey())))
+                if (!ref.getValue().equals(known.get(ref.getKey()))) {
                     writer.include(ref.getKey(), ObjectId.fromString(ref.getValue()));
+                }
             }
             writer.writeBundle(NullProgressMonitor.INSTANCE, bytes);
         } catch (IOException e) {
@@ -274,8 +277,9 @@ class VerifyBackupsTest {
         var record = JSON.createObjectNode().put("format", 1).put("time", at.toString()).put("account", "111122223333")
                 .put("region", region);
         var repositories = record.putObject("repositories");
-        for (var made : newest)
+        for (var made : newest) {
             repositories.putObject(made.key.split("/")[4]).put("outcome", outcome).put("manifest", made.key);
+        }
         put(prefix("runs/" + region) + TIME.format(at) + "-" + HexFormat.of().toHexDigits(new Random().nextInt())
                 + ".json.gz", Backups.gzip(record));
     }
