@@ -117,8 +117,8 @@ class PolicyDecisionsTest {
                     keys.entrySet().stream().collect(Collectors.toMap(Map.Entry::getKey, e -> List.of(e.getValue()))));
             var identities = identity == null ? List.<Policy>of()
                     : Stream.of(ALLOW_ALL, identity).distinct().map(p -> new Policy("identity", p)).toList();
-            var policies = new PolicyEvaluator.Policies(identities, named("resource", resourcePolicy), List.of(), List.of(),
-                    named("endpoint", endpointPolicy));
+            var policies = new PolicyEvaluator.Policies(identities, named("resource", resourcePolicy), List.of(),
+                    List.of(), named("endpoint", endpointPolicy));
             var decision = PolicyEvaluator.decide(request, policies).decision();
 
             var simulation = JSON.createObjectNode();
