@@ -80,7 +80,6 @@ import software.amazon.awssdk.services.s3.model.ChecksumType;
 import software.amazon.awssdk.services.s3.model.CompletedPart;
 import software.amazon.awssdk.services.s3.model.CreateMultipartUploadRequest;
 import software.amazon.awssdk.services.s3.model.HeadObjectResponse;
-import software.amazon.awssdk.services.s3.model.NoSuchKeyException;
 import software.amazon.awssdk.services.s3.model.S3Exception;
 import software.amazon.awssdk.services.s3.model.S3Object;
 import software.amazon.awssdk.services.s3.model.ServerSideEncryption;
@@ -195,6 +194,8 @@ class BackupToS3 implements Callable<Integer> {
     static final int BATCH = 25;
     /** The most run records that are read to find the last state of every repository. */
     static final int MOST_RUN_RECORDS = 50;
+    /** After so many that cannot be used, the repositories' folders are listed instead. */
+    static final int MOST_UNUSABLE_RECORDS = 3;
     /** The most increments of a chain; the next bundle is a full one. */
     static final int MOST_INCREMENTS = 30;
     /** The most ids that a server is told of, 32 in each request, until it knows enough of them. */
@@ -204,6 +205,7 @@ class BackupToS3 implements Callable<Integer> {
     /** How many tries a repository gets: more if the Git server is asked too often. */
     static final int TRIES = 2;
     static final int TRIES_IF_THROTTLED = 6;
+    static final String LATE = "not done by the --deadline";
     /** How long, in seconds, a Git server may be silent. */
     int gitTimeout = 30;
     /** S3's limit. */
@@ -351,6 +353,11 @@ class BackupToS3 implements Callable<Integer> {
             String lastSuccess) {
         static final RecordedState NONE = new RecordedState(null, null, null, null, null, null, null);
 
+        /** Refuses times that are none. */
+        RecordedState {
+            Stream.of(settingsRead, full, lastSuccess).filter(Objects::nonNull).forEach(Instant::parse);
+        }
+
         RecordedState with(String newOutcome, String success) {
             return new RecordedState(id, refs, settingsRead, full, manifest, newOutcome, success);
         }
@@ -358,7 +365,12 @@ class BackupToS3 implements Callable<Integer> {
 
     /** What a run saw of each of its repositories, so that the next run need not ask S3 for each. */
     record RunRecord(int format, String tool, String time, String account, String region, Selection selection,
-            Map<String, RecordedState> repositories) {}
+            Map<String, RecordedState> repositories) {
+        /** Refuses a document of another shape. */
+        RunRecord {
+            repositories.values().forEach(Objects::requireNonNull);
+        }
+    }
 
     class RunRecords {
         /** What an earlier run saw and is no longer there. */
@@ -373,25 +385,29 @@ class BackupToS3 implements Callable<Integer> {
             var states = new HashMap<String, RecordedState>();
             var missing = new HashSet<>(names);
             var newerSelections = new ArrayList<Selection>();
+            var unusable = 0;
             for (var key : newestKeys()) {
-                if (missing.isEmpty() && !newerSelections.isEmpty()) {
+                if (missing.isEmpty() && !newerSelections.isEmpty() || unusable == MOST_UNUSABLE_RECORDS) {
                     break;
                 }
-                read(key, RunRecord.class).ifPresent(record -> {
-                    record.repositories().forEach((name, state) -> {
-                        if (state.manifest() != null && missing.remove(name)) {
-                            states.put(name, state);
-                        }
-                        // What was gone already when a newer run looked for it was told then.
-                        var isGone = selection.has(name) && !repositoryIds.containsKey(name);
-                        if (isGone && newerSelections.stream().noneMatch(newer -> newer.has(name))) {
-                            tellVanished(name, state);
-                        }
-                    });
-                    if (record.selection() != null) {
-                        newerSelections.add(record.selection());
+                var record = read(key, RunRecord.class).orElse(null);
+                if (record == null) {
+                    unusable++;
+                    continue;
+                }
+                record.repositories().forEach((name, state) -> {
+                    if (state.manifest() != null && missing.remove(name)) {
+                        states.put(name, state);
+                    }
+                    // What was gone already when a newer run looked for it was told then.
+                    var isGone = selection.has(name) && !repositoryIds.containsKey(name);
+                    if (isGone && newerSelections.stream().noneMatch(newer -> newer.has(name))) {
+                        tellVanished(name, state);
                     }
                 });
+                if (record.selection() != null) {
+                    newerSelections.add(record.selection());
+                }
             }
             return states;
         }
@@ -529,8 +545,8 @@ class BackupToS3 implements Callable<Integer> {
                 var known = lastState.manifest() != null ? lastState : newestState(name);
                 report(new RepositoryBackup(batch.get(name), known, start).save());
                 return;
-            } catch (Exception | OutOfMemoryError e) {
-                var cause = late ? new Failure("not done by the --deadline", e) : cause(e);
+            } catch (Throwable e) { // an Error too: one repository does not stop the others
+                var cause = late ? new Failure(LATE, e) : cause(e);
                 if (!isWorthATry(cause, attempt)) {
                     if (!stopping) {
                         report(failed(name, lastState, start, cause));
@@ -587,7 +603,7 @@ class BackupToS3 implements Callable<Integer> {
         for (var name : names) {
             var lastState = lastStates.getOrDefault(name, RecordedState.NONE);
             report(startedRepositories.contains(name)
-                    ? failed(name, lastState, System.nanoTime(), new Failure("not done by the --deadline"))
+                    ? failed(name, lastState, System.nanoTime(), new Failure(LATE))
                     : notAttempted(name, lastState));
         }
         abortAll();
@@ -632,9 +648,17 @@ class BackupToS3 implements Callable<Integer> {
             return RecordedState.NONE;
         }
         var first = manifest.chain().isEmpty() ? newest.get() : manifest.chain().get(0).key();
-        var full = KEY_TIME.parse(first.substring(folder.length()).split("-")[0], Instant::from);
-        return new RecordedState(manifest.repository().repositoryId(), refsDigest(manifest), null, full.toString(),
+        return new RecordedState(manifest.repository().repositoryId(), refsDigest(manifest), null, timeOf(first),
                 newest.get(), null, null);
+    }
+
+    /** When an object was written, by its key; null if the key does not tell. */
+    static String timeOf(String key) {
+        try {
+            return KEY_TIME.parse(key.substring(key.lastIndexOf('/') + 1).split("-")[0], Instant::from).toString();
+        } catch (DateTimeException e) {
+            return null;
+        }
     }
 
     record RepositoryId(String repositoryId, String repositoryName, String arn) {}
@@ -662,12 +686,19 @@ class BackupToS3 implements Callable<Integer> {
             Settings settings, List<StoredObject> chain,
             @JsonInclude(JsonInclude.Include.NON_EMPTY) List<String> gitLfs,
             @JsonInclude(JsonInclude.Include.NON_EMPTY) List<StoredObject> pullRequests) {
-        static final Manifest NONE = new Manifest(FORMAT, TOOL, null, null, "sha1", null, new TreeMap<>(),
-                new TreeMap<>(), new Settings(null, null, null, null, null, null), List.of(), List.of(), List.of());
+        static final Manifest NONE = new Manifest(FORMAT, TOOL, null, new RepositoryId(null, null, null), "sha1", null,
+                new TreeMap<>(), new TreeMap<>(), new Settings(null, null, null, null, null, null), List.of(),
+                List.of(), List.of());
 
+        /** Refuses a document of another shape. */
         Manifest {
             gitLfs = Objects.requireNonNullElse(gitLfs, List.of());
             pullRequests = Objects.requireNonNullElse(pullRequests, List.of());
+            Objects.requireNonNull(repository);
+            Objects.requireNonNull(settings);
+            refs.values().forEach(ObjectId::fromString);
+            Stream.concat(chain.stream(), pullRequests.stream()).map(StoredObject::key)
+                    .forEach(Objects::requireNonNull);
         }
 
         Manifest with(Settings newSettings, List<StoredObject> newChain, List<String> newGitLfs,
@@ -727,7 +758,8 @@ class BackupToS3 implements Callable<Integer> {
             var git = new StreamingRepository();
             try (var transport = transport(repository.cloneUrlHttp(), git); var connection = transport.openFetch()) {
                 time = clock.instant();
-                stem = folder(repository.repositoryName()) + newName(time);
+                var folder = folder(repository.repositoryName());
+                stem = folder + newName(time);
                 var advertised = advertised(connection);
                 var refs = refsDigest(advertised);
                 var isSameRepository = repository.repositoryId().equals(lastState.id());
@@ -740,7 +772,7 @@ class BackupToS3 implements Callable<Integer> {
                 if (isSameRepository) {
                     previous = read(lastState.manifest(), Manifest.class).orElse(Manifest.NONE);
                 }
-                base = isRenewed || !isComplete(previous) ? Manifest.NONE : previous;
+                base = isRenewed || !isComplete(previous, folder) ? Manifest.NONE : previous;
                 var wanted = wanted(connection, base.refs());
                 if (!wanted.isEmpty() && (base.refs().isEmpty() || base.chain().isEmpty() || isLong(base.chain()))) {
                     base = Manifest.NONE;
@@ -816,18 +848,22 @@ class BackupToS3 implements Callable<Integer> {
             return advertised.with(settings, chain, gitLfs, pullRequests(advertised, chain));
         }
 
-        /** A step besides Git: if it fails, that is told, and no reason not to save the commits. */
+        /**
+         * A step besides Git: whatever it throws is told, and no reason to leave a bundle without a manifest. What is
+         * left at the deadline is left out.
+         */
         <T> T sideStep(String what, T otherwise, Callable<T> step) {
             try {
+                checkTime();
                 return step.call();
-            } catch (Exception | OutOfMemoryError e) {
-                if (isOver()) {
+            } catch (Throwable e) {
+                if (stopping) {
                     throw new Failure("interrupted", e);
                 }
                 if (verbose) {
                     e.printStackTrace(spec.commandLine().getErr());
                 }
-                errors.add(what + " not saved: " + reason(e));
+                errors.add(what + " not saved: " + (late ? LATE : reason(e)));
                 return otherwise;
             }
         }
@@ -896,18 +932,15 @@ class BackupToS3 implements Callable<Integer> {
     }
 
     /** Whether all that a restore point needs is there, with its size. It lies close together, mostly on one page. */
-    boolean isComplete(Manifest manifest) {
+    boolean isComplete(Manifest manifest, String folder) {
         var sizes = manifest.objects().collect(Collectors.toMap(StoredObject::key, StoredObject::size, Math::max,
                 TreeMap::new));
-        if (sizes.isEmpty()) {
-            return true;
+        if (sizes.isEmpty() || !sizes.keySet().stream().allMatch(key -> key.startsWith(folder))) {
+            return sizes.isEmpty();
         }
-        var first = sizes.firstKey();
-        var folder = first.substring(0, first.lastIndexOf('/') + 1);
-        var present = s3
-                .listObjectsV2Paginator(
-                        r -> r.bucket(bucket).prefix(folder).startAfter(first.substring(0, first.length() - 1)))
-                .contents().stream().takeWhile(object -> object.key().compareTo(sizes.lastKey()) <= 0)
+        var before = sizes.firstKey().substring(0, sizes.firstKey().length() - 1);
+        var present = s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(folder).startAfter(before)).contents()
+                .stream().takeWhile(object -> object.key().compareTo(sizes.lastKey()) <= 0)
                 .collect(Collectors.toMap(S3Object::key, S3Object::size));
         return present.entrySet().containsAll(sizes.entrySet());
     }
@@ -935,15 +968,15 @@ class BackupToS3 implements Callable<Integer> {
         if (head == null || !ObjectId.isId(head)) {
             return List.of();
         }
-        String attributes;
+        byte[] attributes;
         try {
             attributes = codecommit
                     .getFile(r -> r.repositoryName(name).commitSpecifier(head).filePath(".gitattributes"))
-                    .fileContent().asUtf8String();
+                    .fileContent().asByteArray();
         } catch (FileDoesNotExistException e) {
             return List.of();
         }
-        var patterns = attributes.lines().filter(line -> line.matches("[^#].*\\sfilter=lfs(\\s.*)?"))
+        var patterns = decoded(attributes).lines().filter(line -> line.matches("[^#].*\\sfilter=lfs(\\s.*)?"))
                 .map(line -> line.strip().split("\\s")[0]).toList();
         if (!patterns.isEmpty()) {
             note(name + ": Git LFS is in use (" + String.join(", ", patterns)
@@ -952,9 +985,26 @@ class BackupToS3 implements Callable<Integer> {
         return patterns;
     }
 
+    /** A text as an editor wrote it: by its byte order mark, else in UTF-8 if it is that, else in Latin-1. */
+    static String decoded(byte[] bytes) {
+        for (var charset : List.of(StandardCharsets.UTF_8, StandardCharsets.UTF_16LE, StandardCharsets.UTF_16BE)) {
+            var mark = "\uFEFF".getBytes(charset);
+            if (bytes.length >= mark.length && Arrays.equals(mark, Arrays.copyOf(bytes, mark.length))) {
+                return new String(bytes, mark.length, bytes.length - mark.length, charset);
+            }
+        }
+        var text = new String(bytes, StandardCharsets.UTF_8);
+        return text.contains("\uFFFD") ? new String(bytes, StandardCharsets.ISO_8859_1) : text;
+    }
+
     /** Pull requests that are written together, each with all that belongs to it. */
     record PullRequestDocument(int format, String tool, String time, RepositoryId repository,
-            List<JsonNode> pullRequests) {}
+            List<JsonNode> pullRequests) {
+        /** Refuses a document of another shape. */
+        PullRequestDocument {
+            Objects.requireNonNull(pullRequests);
+        }
+    }
 
     /**
      * The pull requests of a repository. The objects of a chain follow each other as its bundles do: of a pull request
@@ -971,31 +1021,32 @@ class BackupToS3 implements Callable<Integer> {
         }
 
         /**
-         * Writes those that have changed, or all of them anew. Closed ones are read once, and once more when they are
-         * written anew, in case someone has added to them.
+         * Writes those that have changed, or all: if they are to be written anew, and if the saved ones cannot be
+         * used. Closed ones are read once, and once more when all are written, in case someone has added to them.
          */
         List<StoredObject> save(List<StoredObject> savedObjects, boolean isAnew) {
+            var documents = savedObjects.stream().map(StoredObject::key)
+                    .flatMap(savedKey -> read(savedKey, PullRequestDocument.class).stream()).toList();
+            var isAll = isAnew || documents.size() < savedObjects.size();
             var saved = new HashMap<String, JsonNode>();
-            for (var object : savedObjects) {
-                read(object.key(), PullRequestDocument.class).ifPresent(document -> document.pullRequests()
-                        .forEach(pullRequest -> saved.put(idOf(pullRequest), pullRequest)));
-            }
+            documents.forEach(document -> document.pullRequests()
+                    .forEach(pullRequest -> saved.put(idOf(pullRequest), pullRequest)));
             var changed = new ArrayList<JsonNode>();
             for (var id : ids()) {
                 checkTime();
                 var before = saved.get(id);
                 var isClosed = before != null
                         && before.at("/pullRequest/pullRequestStatus").asText().equals("CLOSED");
-                if (isClosed && !isAnew) {
+                if (isClosed && !isAll) {
                     continue;
                 }
                 var now = get(id);
                 var whole = isClosed && now.equals(before.get("pullRequest")) ? before : whole(id, now);
-                if (isAnew || !whole.equals(before)) {
+                if (isAll || !whole.equals(before)) {
                     changed.add(whole);
                 }
             }
-            var objects = isAnew ? new ArrayList<StoredObject>() : new ArrayList<>(savedObjects);
+            var objects = isAll ? new ArrayList<StoredObject>() : new ArrayList<>(savedObjects);
             if (!changed.isEmpty()) {
                 objects.add(putDocument(key, new PullRequestDocument(FORMAT, TOOL, manifest.time(),
                         manifest.repository(), changed)));
@@ -1469,8 +1520,8 @@ class BackupToS3 implements Callable<Integer> {
     }
 
     /**
-     * Reads a manifest, pull requests or a run record. One that is gone, damaged or of another format is named and not
-     * used, which costs a new full bundle and no more.
+     * Reads a manifest, pull requests or a run record, which only save work: one that is not to be had or not to be
+     * understood is named, and costs a new full bundle.
      */
     <T> Optional<T> read(String key, Class<T> type) {
         try (var in = s3.getObjectAsBytes(r -> r.bucket(bucket).key(key)).asInputStream()) {
@@ -1480,10 +1531,24 @@ class BackupToS3 implements Callable<Integer> {
                         .treeToValue(document, type));
             }
             note(key + " has another format than " + FORMAT + " and is not used");
-        } catch (NoSuchKeyException | IOException e) {
+        } catch (IOException e) {
+            note(key + " cannot be used: " + reason(e));
+        } catch (S3Exception e) {
+            if (!isUnreadable(e)) {
+                throw e;
+            }
             note(key + " cannot be used: " + reason(e));
         }
         return Optional.empty();
+    }
+
+    /**
+     * Whether an object is gone, archived, denied, or under a key that cannot be used. Other refusals are about the
+     * caller or for now.
+     */
+    static boolean isUnreadable(S3Exception e) {
+        return !isCutShort(e) && e.awsErrorDetails().errorCode()
+                .matches("NoSuchKey|InvalidObjectState|AccessDenied|KMS\\..*");
     }
 
     void abort(String key, String uploadId) {
@@ -1919,7 +1984,8 @@ class BackupToS3 implements Callable<Integer> {
         if (e instanceof AwsServiceException answer && answer.awsErrorDetails() != null) {
             return reason(answer);
         }
-        for (var cause = e; cause != null; cause = cause.getCause()) {
+        // A Failure says more than its cause does.
+        for (var cause = e; cause != null && !(cause instanceof Failure); cause = cause.getCause()) {
             if (cause instanceof UnknownHostException) {
                 return "unknown host " + cause.getMessage() + "; check --region, AWS_ENDPOINT_URL and the network";
             }

@@ -62,6 +62,7 @@ import java.util.stream.Stream;
 import org.junit.platform.commons.annotation.Testable;
 import org.junit.platform.commons.support.AnnotationSupport;
 import org.junit.platform.commons.support.HierarchyTraversalMode;
+import org.junit.platform.commons.support.ReflectionSupport;
 import org.junit.platform.engine.DiscoverySelector;
 import org.junit.platform.engine.TestExecutionResult;
 import org.junit.platform.launcher.TestExecutionListener;
@@ -190,8 +191,11 @@ class RunTests implements Callable<Integer> {
         }
     }
 
+    /** Its tests, and those of the classes that are nested in it. */
     private static List<Method> methods(Class<?> type) {
-        return AnnotationSupport.findAnnotatedMethods(type, Testable.class, HierarchyTraversalMode.TOP_DOWN);
+        var nested = ReflectionSupport.streamNestedClasses(type, inner -> true);
+        return Stream.concat(Stream.of(type), nested).flatMap(each -> AnnotationSupport
+                .findAnnotatedMethods(each, Testable.class, HierarchyTraversalMode.TOP_DOWN).stream()).toList();
     }
 
     private ParameterException unknown(String what, String name, Collection<String> known) {
@@ -223,7 +227,7 @@ class RunTests implements Callable<Integer> {
         if (words.length == 1) return List.of(selectClass(type));
         var wanted = List.of(words[1].split(","));
         return methods(type).stream().filter(method -> wanted.contains(method.getName()))
-                .map(method -> selectMethod(type, method)).toList();
+                .map(method -> selectMethod(method.getDeclaringClass(), method)).toList();
     }
 
     private static Tally execute(String selection) {

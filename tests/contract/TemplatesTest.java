@@ -20,6 +20,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import localaws.LocalAws;
 import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -41,6 +42,11 @@ class TemplatesTest {
     static final ObjectMapper JSON = new ObjectMapper();
     static final Path ENDPOINTS = Path.of("templates/codecommit-endpoints.yaml");
     static final LocalAws aws = LocalAws.start();
+
+    @BeforeAll
+    static void createPrincipals() {
+        aws.iam.createRole("Developer");
+    }
 
     @BeforeEach
     void use() {
@@ -330,7 +336,7 @@ class TemplatesTest {
             if (restricted) Arrays.stream(RESTRICTED).map(word -> word.formatted(partition)).forEach(options::add);
             else options.addAll(List.of("--policy", "default"));
             var script = new CreateVpcEndpoint();
-            script.firstPoll = java.time.Duration.ofMillis(10);
+            script.firstWait = java.time.Duration.ofMillis(10);
             var endpoints = Script.run(script.commandLine(), options.toArray(String[]::new));
             assertEquals("unchanged", endpoints.status(), endpoints.out() + endpoints.err());
             assertFalse(endpoints.err().contains("kept"), endpoints.err());

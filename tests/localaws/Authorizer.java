@@ -52,7 +52,7 @@ public final class Authorizer {
         if (caller.via() == null) network(context, caller.endpoint());
         everyRequest(context, caller.region(), owner);
         var endpoint = caller.endpoint() == null ? null : caller.endpoint().policy();
-        return decided(new Request(caller.arn(), need.action(), need.resource(), context),
+        return decided(new Request(caller.arn(), need.action(), need.resource(), context, need.lists()),
                 new Policies(identity.policies(), need.policy(), identity.boundaries(), caller.sessionPolicies(),
                         endpoint), owner);
     }
@@ -72,7 +72,7 @@ public final class Authorizer {
         context.put("aws:PrincipalIsAWSService", List.of("true"));
         context.put("aws:PrincipalServiceName", List.of(service));
         everyRequest(context, region, owner);
-        return decided(new Request(service, need.action(), need.resource(), context),
+        return decided(new Request(service, need.action(), need.resource(), context, need.lists()),
                 new Policies(List.of(), need.policy(), List.of(), List.of(), null), owner);
     }
 

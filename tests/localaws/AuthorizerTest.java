@@ -120,7 +120,8 @@ class AuthorizerTest {
 
     @Test
     void eachServiceRefusesInItsOwnWords() {
-        var who = "User: arn:aws:sts::111122223333:assumed-role/" + role.name + "/session is not authorized to perform: ";
+        var who = "User: arn:aws:sts::111122223333:assumed-role/" + role.name
+                + "/session is not authorized to perform: ";
         var login = aws.as(roleArn());
         var key = aws.kms.createKey("eu-west-1");
         aws.codecommit.createRepository("words");
@@ -227,7 +228,8 @@ class AuthorizerTest {
         var kms = client(KmsClient.builder(), login);
         var codecommit = client(CodeCommitClient.builder(), login);
         var ec2 = client(Ec2Client.builder(), login);
-        assertTrue(refusal(400, () -> kms.createKey(r -> r.tags(tag))).contains("kms:TagResource on resource: arn:aws:kms"));
+        assertTrue(refusal(400, () -> kms.createKey(r -> r.tags(tag)))
+                .contains("kms:TagResource on resource: arn:aws:kms"));
         assertTrue(refusal(400, () -> codecommit
                 .createRepository(r -> r.repositoryName("tagged" + count).tags(Map.of("Team", "a"))))
                 .contains("codecommit:TagResource"));
@@ -271,8 +273,8 @@ class AuthorizerTest {
     }
 
     static String trust(String principal, String condition) {
-        return "{'Version':'2012-10-17','Statement':{'Effect':'Allow','Action':'sts:AssumeRole','Principal':{'AWS':'%s'}%s}}"
-                .formatted(principal, condition).replace('\'', '"');
+        return ("{'Version':'2012-10-17','Statement':{'Effect':'Allow','Action':'sts:AssumeRole',"
+                + "'Principal':{'AWS':'%s'}%s}}").formatted(principal, condition).replace('\'', '"');
     }
 
     @Test
@@ -341,8 +343,8 @@ class AuthorizerTest {
         var administrator = client(KmsClient.builder(), operator());
         administrator.describeKey(r -> r.keyId(key.arn));
         key.policy = """
-                {"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"%s"},"Action":"kms:DescribeKey",
-                "Resource":"*"}}""".formatted(roleArn());
+                {"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"%s"},
+                "Action":"kms:DescribeKey","Resource":"*"}}""".formatted(roleArn());
         assertTrue(refusal(400, () -> administrator.describeKey(r -> r.keyId(key.arn)))
                 .contains("because no resource-based policy allows the kms:DescribeKey action"));
         var user = client(KmsClient.builder(), aws.as(roleArn()));

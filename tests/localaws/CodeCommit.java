@@ -242,7 +242,8 @@ public final class CodeCommit implements LocalAws.Service {
             case "UpdateApprovalRuleTemplateContent" -> updateTemplateContent(input, caller);
             case "UpdateRepositoryName" -> updateRepositoryName(input, caller);
             case "ListBranches" -> listBranches(input, caller);
-            case "GetBranch", "GetCommit" -> new Branches(aws, readable(input, caller), input, caller).answer(operation);
+            case "GetBranch", "GetCommit" ->
+                new Branches(aws, readable(input, caller), input, caller).answer(operation);
             case "CreateBranch", "CreateCommit", "CreateUnreferencedMergeCommit", "DeleteBranch", "DeleteFile",
                     "MergeBranchesByFastForward", "MergeBranchesBySquash", "MergeBranchesByThreeWay", "PutFile" ->
                 new Branches(aws, writable(input, caller), input, caller).answer(operation);
@@ -687,7 +688,8 @@ public final class CodeCommit implements LocalAws.Service {
         if (arn.isEmpty())
             throw new AwsError("RepositoryTriggerDestinationArnRequiredException", "A destination ARN is required");
         if (!arn.matches("arn:" + caller.partition()
-                + ":(sns:[a-z0-9-]+:\\d{12}:[\\w-]{1,256}|lambda:[a-z0-9-]+:\\d{12}:function:[\\w-]{1,64}(:[\\w$-]+)?)"))
+                + ":(sns:[a-z0-9-]+:\\d{12}:[\\w-]{1,256}"
+                + "|lambda:[a-z0-9-]+:\\d{12}:function:[\\w-]{1,64}(:[\\w$-]+)?)"))
             throw new AwsError("InvalidRepositoryTriggerDestinationArnException",
                     "The destination must be an Amazon SNS standard topic or an AWS Lambda function: " + arn);
         if (!arn.split(":")[3].equals(caller.region()))
@@ -1381,6 +1383,10 @@ public final class CodeCommit implements LocalAws.Service {
 
         /** A commit that puts one file onto a ref, e.g. refs/heads/main; equal histories have equal ids. */
         public Repo commit(String ref, String file, String text) {
+            return commit(ref, file, text.getBytes(StandardCharsets.UTF_8));
+        }
+
+        public Repo commit(String ref, String file, byte[] content) {
             if (defaultBranch == null && ref.startsWith("refs/heads/"))
                 defaultBranch(ref.substring("refs/heads/".length()));
             var at = person();
@@ -1391,7 +1397,7 @@ public final class CodeCommit implements LocalAws.Service {
                     var builder = index.builder();
                     var entry = new DirCacheEntry(file);
                     entry.setFileMode(FileMode.REGULAR_FILE);
-                    entry.setObjectId(inserter.insert(Constants.OBJ_BLOB, text.getBytes(StandardCharsets.UTF_8)));
+                    entry.setObjectId(inserter.insert(Constants.OBJ_BLOB, content));
                     if (tip != null) {
                         var old = DirCache.newInCore().builder();
                         old.addTree(new byte[0], 0, walk.getObjectReader(), walk.parseCommit(tip).getTree());

@@ -125,7 +125,8 @@ final class GitHttp {
         var token = percent < 0 ? null : user.substring(percent + 1);
         if (key == null || !java.util.Objects.equals(key.token(), token) || aws.now().isAfter(key.expiry()))
             throw denied;
-        // clients that take the host from a URL leave the port out, git-remote-codecommit signs CODE_COMMIT_ENDPOINT whole
+        // clients that take the host from a URL leave the port out; git-remote-codecommit signs CODE_COMMIT_ENDPOINT
+        // with it
         var host = request.header("Host").replaceFirst(":\\d+$", "");
         var hosts = List.of(host, request.header("Host"));
         return regions(host, name, key.account()).stream()
@@ -143,7 +144,8 @@ final class GitHttp {
         var matcher = HOST.matcher(host);
         if (matcher.matches()) return List.of(matcher.group(1));
         var all = Region.regions().stream().map(Region::id).toList();
-        var having = all.stream().filter(region -> aws.account(account).codecommit.repository(region, name) != null).toList();
+        var codecommit = aws.account(account).codecommit;
+        var having = all.stream().filter(region -> codecommit.repository(region, name) != null).toList();
         return having.isEmpty() ? all : having;
     }
 
@@ -227,7 +229,7 @@ final class GitHttp {
         var references = body.references();
         try {
             if (references.isEmpty()) authorize(request, need);
-            else if (codecommit.referencesAsList) authorize(request, need.keys("codecommit:References", references));
+            else if (codecommit.referencesAsList) authorize(request, need.list("codecommit:References", references));
             else for (var reference : references) authorize(request, need.key("codecommit:References", reference));
         } catch (AwsError e) {
             body.transferTo(OutputStream.nullOutputStream()); // git reads the answer only when it has sent all

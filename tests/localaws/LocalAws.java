@@ -12,6 +12,7 @@
 //SOURCES CodeCommit.java
 //SOURCES Credentials.java
 //SOURCES Ec2.java
+//SOURCES EndpointPolicy.java
 //SOURCES Fault.java
 //SOURCES GitHttp.java
 //SOURCES Iam.java

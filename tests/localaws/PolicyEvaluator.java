@@ -112,6 +112,12 @@ public final class PolicyEvaluator {
         }
     }
 
+    /** What a policy may have as an operator. */
+    static final Pattern OPERATOR = Pattern.compile("(ForAllValues:|ForAnyValue:)?("
+            + "String(Not)?(Equals(IgnoreCase)?|Like)|Arn(Not)?(Equals|Like)"
+            + "|(Numeric|Date)(NotEquals|Equals|(LessThan|GreaterThan)(Equals)?)"
+            + "|Bool|BinaryEquals|(Not)?IpAddress)(IfExists)?|Null");
+
     /** The keys that AWS defines as lists (Service Authorization Reference, types that begin with ArrayOf). */
     private static final Set<String> MULTIVALUED = Set.of("aws:calledvia", "aws:principalorgpaths",
             "aws:principalservicenameslist", "aws:resourceorgpaths", "aws:sourceorgpaths", "aws:tagkeys",

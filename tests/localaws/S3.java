@@ -430,7 +430,8 @@ public final class S3 {
         request.exchange.getRequestHeaders().forEach((name, values) -> {
             var lower = name.toLowerCase(Locale.ROOT);
             if (lower.matches(
-                    "(?!x-amz-(date|security-token|content-sha256|user-agent|trailer|decoded-content-length))x-amz-.*|if-.*|range|content-type|content-length"))
+                    "(?!x-amz-(date|security-token|content-sha256|user-agent|trailer|decoded-content-length))x-amz-.*"
+                            + "|if-.*|range|content-type|content-length"))
                 input.put(pascal(lower.replaceFirst("^x-amz-", "")), values.get(0));
         });
         return input;

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.sun.net.httpserver.HttpServer;
 import java.io.ByteArrayInputStream;
 import java.io.FilterInputStream;
@@ -54,6 +55,7 @@ import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestMethodOrder;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -431,8 +433,12 @@ class BackupToS3Test {
     }
 
     /** A run at a later time. */
+    static Script.Run runAfter(Duration time, String... args) {
+        return run(script -> script.clock = Clock.offset(Clock.systemUTC(), time), args);
+    }
+
     static JsonNode after(Duration time, String... args) {
-        var run = run(s -> s.clock = Clock.offset(Clock.systemUTC(), time), args);
+        var run = runAfter(time, args);
         assertEquals(0, run.exitCode(), run.err());
         return run.json();
     }
@@ -675,6 +681,49 @@ class BackupToS3Test {
         assertEquals("full", repository(saved(), "one").path("kind").asText());
     }
 
+    /** Of valid JSON in valid gzip, of the right format, but of another shape: a later version's, or a slip by hand. */
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+            "run | /repositories | null",
+            "run | /repositories | {\"app\": null}",
+            "run | /repositories | [1]",
+            "run | /repositories/app/full | \"yesterday\"",
+            "run | /repositories/app/full | {\"time\": 1}",
+            "run | /repositories/app/manifest | \"elsewhere\"",
+            "run | /repositories/app/id | null",
+            "manifest | /refs | null",
+            "manifest | /refs | {\"refs/heads/main\": \"newest\"}",
+            "manifest | /chain | [null]",
+            "manifest | /chain | [{\"size\": 1}]",
+            "manifest | /chain/0/size | 1",
+            "manifest | /chain/0/key | \"\"",
+            "manifest | /chain/0/key | \"full.bundle\"",
+            "manifest | /settings | null",
+            "manifest | /pullRequests | [{}]",
+            "manifest | /format | 2"})
+    void aDocumentOfAnotherShapeCostsAFullBundleAtMost(String document, String place, String json) throws Exception {
+        var app = small("app").commit("refs/heads/main", "bulk", SampleRepositories.bulk(10_000));
+        for (var hasRunRecords : List.of(true, false)) {
+            bucket.keys().forEach(bucket::delete);
+            saved();
+            var records = keys(".json.gz").stream().filter(key -> key.contains("/runs/")).toList();
+            var key = document.equals("run") ? records.get(0) : keys(".manifest.json.gz").get(0);
+            var changed = document(key);
+            var slash = place.lastIndexOf('/');
+            var parent = (ObjectNode) changed.at(place.substring(0, slash));
+            parent.set(place.substring(slash + 1), JSON.readTree(json));
+            bucket.put(key, Backups.gzip(changed));
+            if (!hasRunRecords) records.forEach(bucket::delete);
+            app.commit("refs/heads/main", "c", "c" + hasRunRecords);
+            var run = run();
+            assertEquals(0, run.exitCode(), run.err());
+            var kind = repository(run.json(), "app").path("kind").asText();
+            assertTrue(kind.equals("full") || document.equals("run") && kind.equals("incr"), kind);
+            assertRestores(app);
+            assertEquals("unchanged", saved().path("status").asText());
+        }
+    }
+
     /** Each run asks for the time of a restore point once it knows the one before; all wait for each other there. */
     @Test
     void twoRunsAtOnceWriteTwoRestorePoints() throws Exception {
@@ -872,6 +921,133 @@ class BackupToS3Test {
         saved();
         assertEquals(2, calls("codecommit:GetPullRequest").size());
         assertEquals(1, pullRequests(0).get("pullRequests").size());
+    }
+
+    static Stream<Arguments> encodings() {
+        var text = "# Bin\u00e4rdateien\r\n*.bin binary\r\n*.psd filter=lfs\r\n";
+        var mark = "\uFEFF";
+        return Stream.of(Arguments.of("UTF-8", text.getBytes(StandardCharsets.UTF_8)),
+                Arguments.of("Latin-1", text.getBytes(StandardCharsets.ISO_8859_1)),
+                Arguments.of("UTF-8 with a mark", (mark + text.substring(28)).getBytes(StandardCharsets.UTF_8)),
+                Arguments.of("UTF-16, little end first", (mark + text).getBytes(StandardCharsets.UTF_16LE)),
+                Arguments.of("UTF-16, big end first", (mark + text).getBytes(StandardCharsets.UTF_16BE)));
+    }
+
+    @ParameterizedTest(name = "{0}")
+    @MethodSource("encodings")
+    void findsGitLfsHoweverAnEditorWroteTheFile(String name, byte[] attributes) throws Exception {
+        var app = small("app").commit("refs/heads/main", ".gitattributes", attributes);
+        saved();
+        assertEquals(List.of("*.psd"),
+                manifest("app").path("gitLfs").valueStream().map(JsonNode::asText).toList());
+        assertRestores(app);
+        assertEquals("unchanged", saved().path("status").asText());
+        assertEquals(1, keys(".bundle").size());
+    }
+
+    /** An Error, too, of a kind that nobody thought of. */
+    @Test
+    void whateverASideStepThrowsIsItsError() throws Exception {
+        var app = small("app").commit("refs/heads/main", "bulk", SampleRepositories.bulk(10_000));
+        app.pullRequest("Add b", "feature", "main");
+        for (var thrown : List.of(new IllegalStateException("odd"), new StackOverflowError(),
+                new OutOfMemoryError("Java heap space"), new NoClassDefFoundError("Odd"))) {
+            app.commit("refs/heads/main", "c", thrown.toString());
+            var script = new BackupToS3() {
+                @Override
+                List<String> gitLfs(String name, Manifest manifest) {
+                    throw BackupToS3Test.<RuntimeException>unchecked(thrown);
+                }
+
+                @Override
+                List<JsonNode> approvalRuleTemplates(String name) {
+                    throw BackupToS3Test.<RuntimeException>unchecked(thrown);
+                }
+            };
+            var run = Script.run(script.commandLine(), "--bucket", "backups");
+            assertEquals(3, run.exitCode(), run.err());
+            var why = BackupToS3.reason(thrown);
+            assertEquals("approval rule templates not saved: " + why + "; use of Git LFS not saved: " + why,
+                    repository(run.json(), "app").path("error").asText());
+            assertRestores(app);
+            assertEquals(keys(".bundle").size(), manifest("app").path("chain").size(), "every bundle has its manifest");
+        }
+        assertEquals(0, run().exitCode());
+        assertEquals("unchanged", saved().path("status").asText());
+    }
+
+    @SuppressWarnings("unchecked")
+    static <T extends Throwable> T unchecked(Throwable thrown) throws T {
+        throw (T) thrown;
+    }
+
+    /** What is left of the side steps then is left out. */
+    @Test
+    void aDeadlineWhilePullRequestsAreReadLeavesNoBundleWithoutAManifest() throws Exception {
+        var app = small("app");
+        for (var i = 0; i < 3; i++) {
+            app.ref("refs/heads/b" + i, "refs/heads/main").commit("refs/heads/b" + i, "b", "b" + i);
+            app.pullRequest("Add b" + i, "b" + i, "main");
+        }
+        var script = new BackupToS3();
+        var now = new AtomicReference<>(Instant.now());
+        script.clock = clock(now::get);
+        script.grace = Duration.ofHours(1);
+        var run = Gate.inStep(aws, call -> {
+            if (!call.name().equals("codecommit:ListPullRequests")) return;
+            now.set(now.get().plus(Duration.ofMinutes(50)));
+            Wait.until(() -> script.late, () -> "it is not late");
+        }, () -> Script.run(script.commandLine(), "--bucket", "backups", "--deadline", "50m"));
+        assertEquals(3, run.exitCode(), run.err());
+        assertEquals("pull requests not saved: not done by the --deadline",
+                repository(run.json(), "app").path("error").asText());
+        assertEquals(1, keys(".bundle").size());
+        assertRestores(app);
+        assertEquals(0, run().exitCode());
+        assertEquals(3, pullRequests(0).path("pullRequests").size());
+    }
+
+    /** They stay those of the restore point before, also where a new chain would write them anew. */
+    @Test
+    void pullRequestsThatCannotBeWrittenAreNotLost() throws Exception {
+        var app = small("app");
+        app.pullRequest("Add b", "feature", "main");
+        saved();
+        var before = manifest("app").path("pullRequests");
+        assertEquals(1, before.size());
+        aws.inject(Fault.on("s3:PutObject").after(1).error(403, "AccessDenied", "Access Denied"));
+        var run = runAfter(Duration.ofDays(31));
+        assertEquals(3, run.exitCode(), run.err());
+        assertEquals("full", repository(run.json(), "app").path("kind").asText());
+        assertEquals(before, manifest("app").path("pullRequests"));
+        // Older than their chain they would expire before it: written anew as soon as they can be.
+        assertEquals("settings", repository(after(Duration.ofDays(32)), "app").path("kind").asText());
+        assertEquals(1, manifest("app").path("pullRequests").size());
+        assertTrue(manifest("app").at("/pullRequests/0/key").asText()
+                .compareTo(manifest("app").at("/chain/0/key").asText()) > 0, manifest("app").toString());
+        assertEquals(1, pullRequests(0).path("pullRequests").size());
+    }
+
+    /** A role may read manifests and run records alone; and objects may be archived. */
+    @Test
+    void pullRequestsThatCannotBeReadAreReadFromCodeCommitAgain() throws Exception {
+        var app = small("app");
+        var merged = app.pullRequest("Add b", "feature", "main");
+        app.mergePullRequest(merged);
+        app.ref("refs/heads/other", "refs/heads/main").commit("refs/heads/other", "c", "c");
+        var open = app.pullRequest("Add c", "other", "main");
+        saved();
+        for (var fault : List.of(Fault.on("s3:GetObject").after(2).error(403, "AccessDenied", "Access Denied"),
+                Fault.on("s3:GetObject").after(2).error(403, "InvalidObjectState", "archived"))) {
+            app.commit("refs/heads/main", "c", fault.toString());
+            aws.inject(fault);
+            var run = run();
+            assertEquals(0, run.exitCode(), run.err());
+            assertTrue(run.err().contains(".pull-requests.json.gz cannot be used: "), run.err());
+            assertEquals(1, manifest("app").path("pullRequests").size());
+            assertEquals(List.of(merged, open),
+                    pullRequests(0).get("pullRequests").valueStream().map(BackupToS3::idOf).toList());
+        }
     }
 
     @Test
@@ -1327,10 +1503,30 @@ class BackupToS3Test {
                         Fault.on("s3:PutObject").always().error(403, "AccessDenied", "Access Denied")),
                 new Case("the run record is refused", 1, "run record: AccessDenied",
                         Fault.on("s3:PutObject").after(3).error(403, "AccessDenied", "Access Denied")),
-                new Case("the old run records are refused", 1, "AccessDenied",
+                new Case("the old run record is refused", 0, ".json.gz cannot be used: AccessDenied",
                         Fault.on("s3:GetObject").error(403, "AccessDenied", "Access Denied")),
-                new Case("a base manifest is refused", 3, "AccessDenied",
+                new Case("the old run record is archived", 0, ".json.gz cannot be used: InvalidObjectState",
+                        Fault.on("s3:GetObject").error(403, "InvalidObjectState",
+                                "The operation is not valid for the object's storage class")),
+                new Case("a base manifest is refused", 0, ".manifest.json.gz cannot be used: AccessDenied",
                         Fault.on("s3:GetObject").after(1).error(403, "AccessDenied", "Access Denied")),
+                new Case("a base manifest is archived", 0, ".manifest.json.gz cannot be used: InvalidObjectState",
+                        Fault.on("s3:GetObject").after(1).error(403, "InvalidObjectState",
+                                "The operation is not valid for the object's storage class")),
+                new Case("the key of a base manifest is disabled", 0, "cannot be used: KMS.DisabledException",
+                        Fault.on("s3:GetObject").after(1).error(400, "KMS.DisabledException", "is disabled")),
+                // what is about the caller, or for now, is no reason for a full bundle
+                new Case("the credentials have expired for the run record", 1, "runs/eu-west-1/: ExpiredToken",
+                        Fault.on("s3:GetObject").error(400, "ExpiredToken", "The provided token has expired.")),
+                new Case("the credentials have expired for a base manifest", 3, "a-large: ExpiredToken",
+                        Fault.on("s3:GetObject").after(1).error(400, "ExpiredToken",
+                                "The provided token has expired.")),
+                new Case("the sign-in is wrong for a base manifest", 3, "a-large: InvalidAccessKeyId",
+                        Fault.on("s3:GetObject").after(1).error(403, "InvalidAccessKeyId", "does not exist")),
+                new Case("S3 is too busy for the run record", 1, "runs/eu-west-1/: SlowDown",
+                        Fault.on("s3:GetObject").always().throttle()),
+                new Case("S3 is too busy for a base manifest", 3, "a-large: SlowDown",
+                        Fault.on("s3:GetObject").after(1).times(3).throttle()),
                 new Case("a run record is cut", 0, "", Fault.on("s3:GetObject").cut(50)),
                 new Case("the listing fails", 1, "InternalError",
                         Fault.on("s3:ListObjectsV2").always().error(500, "InternalError",

@@ -354,8 +354,9 @@ class CreateKmsKeyTest {
         script.newsPatience = Duration.ofMillis(100);
         var run = Script.run(script.commandLine(), "--alias", alias, "--users", DEVELOPER);
         assertEquals(1, run.exitCode());
-        assertTrue(run.err().contains("; check these principals of the policy: AROAIOSFODNN7EXAMPLE, which was "
-                + "deleted\n"), run.err());
+        assertTrue(run.err()
+                .endsWith("; check these principals of the policy: AROAIOSFODNN7EXAMPLE, which was deleted\n"),
+                run.err());
         assertEquals(before, key().policy);
     }
 

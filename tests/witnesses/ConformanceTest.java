@@ -203,7 +203,7 @@ class ConformanceTest {
 
     static CommandLine endpointScript() {
         var script = new CreateVpcEndpoint();
-        script.firstPoll = Duration.ofMillis(10);
+        script.firstWait = Duration.ofMillis(10);
         return script.commandLine();
     }
 
@@ -907,7 +907,7 @@ class ConformanceTest {
         var arguments = new String[] {"--vpc-id", vpc, "--security-group-ids", group, "--tags", "Team=Payments"};
         var refused = Script.run(endpointScript(), arguments); // a new VPC has no DNS hostnames
         assertEquals(1, refused.exitCode(), refused.out());
-        advised(refused, "turn on what is off with: (.*), or give");
+        advised(refused, "turn on what is off with: (.*), or use");
         var first = Script.run(endpointScript(), arguments);
         assertEquals(0, first.exitCode(), first.err());
         assertEquals("created", first.status());

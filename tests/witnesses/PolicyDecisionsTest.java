@@ -58,6 +58,7 @@ class PolicyDecisionsTest {
         Script.use(aws);
         aws.iam.createRole("Developer");
         aws.iam.createRole("KeyAdmin");
+        aws.iam.createUser("bob");
         aws.codecommit.createRepository("payments");
         aws.codecommit.createRepository("orders");
         vpc = aws.ec2.createVpc("eu-west-1", "10.0.0.0/16");
