@@ -991,7 +991,7 @@ class BackupToS3Test {
         }
         var script = new BackupToS3();
         var now = new AtomicReference<>(Instant.now());
-        script.clock = clock(now::get);
+        script.clock = new SuppliedClock(now::get);
         script.grace = Duration.ofHours(1);
         var run = Gate.inStep(aws, call -> {
             if (!call.name().equals("codecommit:ListPullRequests")) return;

@@ -583,7 +583,7 @@ class CreateVpcEndpointTest {
             assertEquals(1, run.exitCode());
             assertEquals("create-vpc-endpoint: " + message + "\n", run.err());
             assertEquals(0, count("ec2:DescribeVpcAttribute"));
-            assertReadsOnly();
+            Script.assertReadsOnly(aws);
         }
     }
 
@@ -591,7 +591,7 @@ class CreateVpcEndpointTest {
     void waitsForSomebodyElsesChangeToEnd() {
         var api = aws.ec2.createEndpoint(vpc, "codecommit", true, List.of(inA.get(0)), List.of(group));
         var looks = new AtomicInteger();
-        aws.onCall(call -> {
+        var run = Gate.inStep(aws, call -> {
             ALL.add(call);
             // the first look is for the plan, the second comes just before the change
             if (call.name().equals("ec2:DescribeVpcEndpoints") && looks.incrementAndGet() == 2) {
