@@ -24,6 +24,7 @@ import com.fasterxml.jackson.databind.node.*;
 import java.io.*;
 import java.net.*;
 import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.*;
 import java.security.*;
@@ -47,6 +48,7 @@ import org.eclipse.jgit.lib.*;
 import org.eclipse.jgit.lib.ObjectReader;
 import org.eclipse.jgit.storage.file.FileBasedConfig;
 import org.eclipse.jgit.transport.*;
+import org.eclipse.jgit.transport.http.*;
 import org.eclipse.jgit.util.FS;
 import org.eclipse.jgit.util.SystemReader;
 import picocli.CommandLine;
@@ -58,6 +60,7 @@ import software.amazon.awssdk.awscore.exception.AwsErrorDetails;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
 import software.amazon.awssdk.core.SdkPojo;
+import software.amazon.awssdk.core.SdkRequest;
 import software.amazon.awssdk.core.checksums.ResponseChecksumValidation;
 import software.amazon.awssdk.core.exception.*;
 import software.amazon.awssdk.core.interceptor.*;
@@ -77,12 +80,15 @@ import software.amazon.awssdk.services.s3.S3Client;
 import software.amazon.awssdk.services.s3.model.ChecksumAlgorithm;
 import software.amazon.awssdk.services.s3.model.ChecksumMode;
 import software.amazon.awssdk.services.s3.model.ChecksumType;
+import software.amazon.awssdk.services.s3.model.CompleteMultipartUploadRequest;
 import software.amazon.awssdk.services.s3.model.CompletedPart;
 import software.amazon.awssdk.services.s3.model.CreateMultipartUploadRequest;
 import software.amazon.awssdk.services.s3.model.HeadObjectResponse;
+import software.amazon.awssdk.services.s3.model.PutObjectRequest;
 import software.amazon.awssdk.services.s3.model.S3Exception;
 import software.amazon.awssdk.services.s3.model.S3Object;
 import software.amazon.awssdk.services.s3.model.ServerSideEncryption;
+import software.amazon.awssdk.services.s3.model.UploadPartRequest;
 import software.amazon.awssdk.services.sts.StsClient;
 import software.amazon.awssdk.utils.AttributeMap;
 
@@ -113,7 +119,7 @@ import software.amazon.awssdk.utils.AttributeMap;
  * codecommit:DescribePullRequestEvents, codecommit:GetCommentsForPullRequest, codecommit:GetPullRequestApprovalStates,
  * codecommit:GetPullRequestOverrideState
  * <li>s3:ListBucket, s3:GetObject, s3:PutObject, s3:AbortMultipartUpload, s3:ListBucketMultipartUploads
- * <li>with --sse-kms-key-id, on that key: kms:GenerateDataKey, kms:Decrypt
+ * <li>on the key that the objects are encrypted under, unless it is AWS's: kms:GenerateDataKey, kms:Decrypt
  * </ul>
  */
 @Command(name = "backup-to-s3", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true,
@@ -154,9 +160,14 @@ class BackupToS3 implements Callable<Integer> {
                     + " Default: none.")
     String deadline;
 
+    @Option(names = "--sse", paramLabel = "TYPE",
+            description = "Asks for this encryption of every object: AES256 or aws:kms. For buckets whose policy wants"
+                    + " to be asked. Default: as the bucket says.")
+    String sse;
+
     @Option(names = "--sse-kms-key-id", paramLabel = "ARN",
             description = "Encrypts under this KMS key of the bucket's Region, with a bucket key. Default: as the"
-                    + " bucket says.")
+                    + " bucket says; with --sse aws:kms the AWS managed key.")
     String sseKmsKeyId;
 
     @Option(names = "--dry-run", description = "Only reads, and prints what would change.")
@@ -258,7 +269,7 @@ class BackupToS3 implements Callable<Integer> {
         connect();
         ignoreGitConfiguration();
         codecommit = client(CodeCommitClient.builder());
-        s3 = s3(new UploadCount());
+        s3 = s3(new Writes());
         buffers = new Buffers(partSize, bufferCount());
         begin = clock.instant();
         selection = new Selection(repositoryNames, exclude, shard);
@@ -288,7 +299,13 @@ class BackupToS3 implements Callable<Integer> {
             check("--deadline", deadline, "[1-9]\\d{0,4}[mh]",
                     "a number and m or h for minutes or hours, such as 50m");
         }
+        if (sse != null) {
+            check("--sse", sse, "AES256|aws:kms", "AES256 or aws:kms");
+        }
         if (sseKmsKeyId != null) {
+            if ("AES256".equals(sse)) {
+                throw wrong("--sse 'AES256': must be aws:kms with --sse-kms-key-id");
+            }
             check("--sse-kms-key-id", sseKmsKeyId, "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:key/[A-Za-z0-9-]+",
                     "the key's whole ARN, such as"
                             + " arn:aws:kms:eu-west-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab");
@@ -553,7 +570,7 @@ class BackupToS3 implements Callable<Integer> {
                     }
                     return;
                 }
-                if (refusal(cause) == Refusal.THROTTLED) {
+                if (cause instanceof GitRefusal refusal && refusal.isThrottling()) {
                     pause(Duration.ofMillis(ThreadLocalRandom.current().nextLong(backOff.toMillis() << attempt)));
                 }
                 attempt++;
@@ -573,22 +590,11 @@ class BackupToS3 implements Callable<Integer> {
 
     /** A branch may have moved between the advertisement and the fetch, or the connection was cut. */
     static boolean isWorthATry(Throwable cause, int attempt) {
-        return cause instanceof TransportException && !(cause instanceof NoRemoteRepositoryException)
-                && attempt < (refusal(cause) == Refusal.THROTTLED ? TRIES_IF_THROTTLED : TRIES);
-    }
-
-    enum Refusal {
-        NONE, DENIED, THROTTLED
-    }
-
-    /** How the Git server refused a request; JGit tells that by text alone. */
-    static Refusal refusal(Throwable e) {
-        var text = String.valueOf(e.getMessage());
-        if (!(e instanceof TransportException)) {
-            return Refusal.NONE;
+        if (cause instanceof GitRefusal refusal) {
+            return attempt < (refusal.isThrottling() ? TRIES_IF_THROTTLED : TRIES);
         }
-        return text.matches("(?s).*: (429|503) .*") ? Refusal.THROTTLED
-                : text.contains(" not permitted on ") ? Refusal.DENIED : Refusal.NONE;
+        return cause instanceof TransportException && !(cause instanceof NoRemoteRepositoryException)
+                && attempt < TRIES;
     }
 
     /** Whether it is no more than this long until the deadline. */
@@ -678,20 +684,23 @@ class BackupToS3 implements Callable<Integer> {
      * @param head a ref's name; of a detached HEAD the commit's id
      * @param refs ids by name
      * @param peeled ids of what annotated tags lead to, by name
+     * @param rawNames bytes of ref names that are not UTF-8, in hexadecimal, by the names that stand for them here
      * @param chain bundles: a full one and its increments
      * @param gitLfs patterns of the files that are not in Git
      */
     record Manifest(int format, String tool, String time, RepositoryId repository, String objectFormat,
             @JsonInclude String head, SortedMap<String, String> refs, SortedMap<String, String> peeled,
-            Settings settings, List<StoredObject> chain,
+            @JsonInclude(JsonInclude.Include.NON_EMPTY) SortedMap<String, String> rawNames, Settings settings,
+            List<StoredObject> chain,
             @JsonInclude(JsonInclude.Include.NON_EMPTY) List<String> gitLfs,
             @JsonInclude(JsonInclude.Include.NON_EMPTY) List<StoredObject> pullRequests) {
         static final Manifest NONE = new Manifest(FORMAT, TOOL, null, new RepositoryId(null, null, null), "sha1", null,
-                new TreeMap<>(), new TreeMap<>(), new Settings(null, null, null, null, null, null), List.of(),
+                new TreeMap<>(), new TreeMap<>(), null, new Settings(null, null, null, null, null, null), List.of(),
                 List.of(), List.of());
 
         /** Refuses a document of another shape. */
         Manifest {
+            rawNames = Objects.requireNonNullElse(rawNames, new TreeMap<>());
             gitLfs = Objects.requireNonNullElse(gitLfs, List.of());
             pullRequests = Objects.requireNonNullElse(pullRequests, List.of());
             Objects.requireNonNull(repository);
@@ -703,8 +712,8 @@ class BackupToS3 implements Callable<Integer> {
 
         Manifest with(Settings newSettings, List<StoredObject> newChain, List<String> newGitLfs,
                 List<StoredObject> newPullRequests) {
-            return new Manifest(format, tool, time, repository, objectFormat, head, refs, peeled, newSettings, newChain,
-                    newGitLfs, newPullRequests);
+            return new Manifest(format, tool, time, repository, objectFormat, head, refs, peeled, rawNames, newSettings,
+                    newChain, newGitLfs, newPullRequests);
         }
 
         /** All that restoring needs besides the manifest. */
@@ -714,8 +723,8 @@ class BackupToS3 implements Callable<Integer> {
 
         /** Whether both would restore the same. */
         boolean isSameAs(Manifest other) {
-            return Objects.equals(head, other.head) && refs.equals(other.refs) && chain.equals(other.chain)
-                    && settings.equals(other.settings) && gitLfs.equals(other.gitLfs)
+            return Objects.equals(head, other.head) && refs.equals(other.refs) && rawNames.equals(other.rawNames)
+                    && chain.equals(other.chain) && settings.equals(other.settings) && gitLfs.equals(other.gitLfs)
                     && pullRequests.equals(other.pullRequests);
         }
     }
@@ -729,6 +738,7 @@ class BackupToS3 implements Callable<Integer> {
         Consumer<String> line = text -> digest.update((text + "\n").getBytes(StandardCharsets.UTF_8));
         line.accept("HEAD " + manifest.head());
         manifest.refs().forEach((name, id) -> line.accept(id + " " + name));
+        manifest.rawNames().forEach((name, bytes) -> line.accept(bytes + " " + name));
         line.accept("key " + manifest.settings().kmsKeyId());
         line.accept("description " + manifest.settings().repositoryDescription());
         return hex(digest.digest());
@@ -756,7 +766,7 @@ class BackupToS3 implements Callable<Integer> {
 
         Outcome save() throws Exception {
             var git = new StreamingRepository();
-            try (var transport = transport(repository.cloneUrlHttp(), git); var connection = transport.openFetch()) {
+            try (var transport = transport(repository.cloneUrlHttp(), git); var connection = openFetch(transport)) {
                 time = clock.instant();
                 var folder = folder(repository.repositoryName());
                 stem = folder + newName(time);
@@ -794,16 +804,28 @@ class BackupToS3 implements Callable<Integer> {
             }
         }
 
+        FetchConnection openFetch(Transport transport) throws NotSupportedException, TransportException {
+            ((TransportHttp) transport).setHttpConnectionFactory(new GitConnections());
+            return transport.openFetch();
+        }
+
         /** The refs, and of the settings what is known already. */
         Manifest advertised(FetchConnection connection) {
             var refs = new TreeMap<String, String>();
             var peeled = new TreeMap<String, String>();
-            for (var ref : connection.getRefs()) {
-                if (ref.getName().startsWith("refs/")) {
-                    refs.put(ref.getName(), ref.getObjectId().name());
-                    if (ref.getPeeledObjectId() != null) {
-                        peeled.put(ref.getName(), ref.getPeeledObjectId().name());
-                    }
+            var rawNames = new TreeMap<String, String>();
+            // Those whose names are UTF-8 come first, and keep them.
+            var advertised = connection.getRefs().stream().filter(ref -> ref.getName().startsWith("refs/"))
+                    .sorted(Comparator.comparing(ref -> EscapedLines.isEscaped(ref.getName()))).toList();
+            for (var ref : advertised) {
+                var name = ref.getName();
+                if (EscapedLines.isEscaped(name)) {
+                    name = EscapedLines.nameFor(ref.getName(), refs.keySet());
+                    rawNames.put(name, hex(EscapedLines.bytes(ref.getName())));
+                }
+                refs.put(name, ref.getObjectId().name());
+                if (ref.getPeeledObjectId() != null) {
+                    peeled.put(name, ref.getPeeledObjectId().name());
                 }
             }
             var branch = repository.defaultBranch();
@@ -813,8 +835,8 @@ class BackupToS3 implements Callable<Integer> {
             var settings = new Settings(Objects.requireNonNullElse(repository.repositoryDescription(), ""), branch,
                     repository.kmsKeyId(), null, null, null);
             var id = new RepositoryId(repository.repositoryId(), repository.repositoryName(), repository.arn());
-            return new Manifest(FORMAT, TOOL, time.toString(), id, "sha1", head, refs, peeled, settings, List.of(),
-                    List.of(), List.of());
+            return new Manifest(FORMAT, TOOL, time.toString(), id, "sha1", head, refs, peeled, rawNames, settings,
+                    List.of(), List.of(), List.of());
         }
 
         /** The new bundle; none if the wanted refs lead to nothing that the chain lacks. */
@@ -905,7 +927,18 @@ class BackupToS3 implements Callable<Integer> {
             var keys = created.isEmpty() || dryRun ? null : created.stream().map(StoredObject::key).toList();
             return new Outcome(new RepositoryResult(repository.repositoryName(), status, kind, manifest.refs().size(),
                     bytes, secondsSince(start), keys, manifest.gitLfs().isEmpty() ? null : manifest.gitLfs(),
-                    errors.isEmpty() ? null : String.join("; ", errors)), state);
+                    error(manifest.rawNames().keySet())), state);
+        }
+
+        /** What is not saved as it is; null if that is nothing. */
+        private String error(Set<String> otherNames) {
+            var all = new ArrayList<>(errors);
+            if (!otherNames.isEmpty()) {
+                all.add("names of refs that are not UTF-8 are saved with % and two digits for a byte: "
+                        + otherNames.stream().limit(10).collect(Collectors.joining(", "))
+                        + (otherNames.size() > 10 ? " and " + (otherNames.size() - 10) + " more" : ""));
+            }
+            return all.isEmpty() ? null : String.join("; ", all);
         }
     }
 
@@ -1180,6 +1213,146 @@ class BackupToS3 implements Callable<Integer> {
         }
     }
 
+    static class GitConnections implements HttpConnectionFactory {
+        @Override
+        public HttpConnection create(URL url) throws IOException {
+            return create(url, Proxy.NO_PROXY);
+        }
+
+        @Override
+        public HttpConnection create(URL url, Proxy proxy) throws IOException {
+            return new GitConnection(url, proxy);
+        }
+    }
+
+    /** Tells a refusal by its status, of which JGit gives text alone, and reads refs by their bytes. */
+    static class GitConnection extends JDKHttpConnection {
+        final boolean givesRefs;
+
+        GitConnection(URL url, Proxy proxy) throws IOException {
+            super(url, proxy);
+            givesRefs = url.getPath().endsWith("/info/refs");
+        }
+
+        @Override
+        public int getResponseCode() throws IOException {
+            var status = super.getResponseCode();
+            if (Set.of(403, 429, 503).contains(status)) {
+                throw new GitRefusal(status, getResponseMessage());
+            }
+            return status;
+        }
+
+        @Override
+        public InputStream getInputStream() throws IOException {
+            var in = super.getInputStream();
+            if (!givesRefs) {
+                return in;
+            }
+            return new EscapedLines("gzip".equals(super.getHeaderField("Content-Encoding")) ? new GZIPInputStream(in)
+                    : in);
+        }
+
+        /** JGit need not know of the compression of refs. */
+        @Override
+        public String getHeaderField(String name) {
+            return givesRefs && name.equalsIgnoreCase("Content-Encoding") ? null : super.getHeaderField(name);
+        }
+    }
+
+    static class GitRefusal extends Failure {
+        final int status;
+
+        GitRefusal(int status, String message) {
+            super("the Git server answered " + status + " " + message + (status != 403 ? "" : "; it takes"
+                    + " codecommit:GitPull, the use of the repository's key, valid credentials and a right clock"));
+            this.status = status;
+        }
+
+        boolean isThrottling() {
+            return status != 403;
+        }
+    }
+
+    /**
+     * Lines of Git's protocol. JGit takes what is not UTF-8 for Latin-1, and so two names for the same; here such bytes
+     * are escaped, by a question mark, which no ref's name has.
+     */
+    static class EscapedLines extends InputStream {
+        final InputStream in;
+        InputStream line = InputStream.nullInputStream();
+
+        EscapedLines(InputStream in) {
+            this.in = in;
+        }
+
+        @Override
+        public int read() throws IOException {
+            var one = new byte[1];
+            return read(one, 0, 1) < 0 ? -1 : one[0] & 0xff;
+        }
+
+        @Override
+        public int read(byte[] bytes, int from, int count) throws IOException {
+            var read = line.read(bytes, from, count);
+            if (read < 0) {
+                line = nextLine();
+                read = line.read(bytes, from, count);
+            }
+            return read;
+        }
+
+        /** A line begins with its length in four hexadecimal digits, these four included; 0000 ends a list of lines. */
+        InputStream nextLine() throws IOException {
+            var digits = in.readNBytes(4);
+            if (!new String(digits, StandardCharsets.ISO_8859_1).matches("[0-9a-fA-F]{4}")) {
+                return new SequenceInputStream(new ByteArrayInputStream(digits), in); // not Git's protocol, or the end
+            }
+            var length = Integer.parseInt(new String(digits, StandardCharsets.ISO_8859_1), 16);
+            var text = in.readNBytes(Math.max(0, length - 4));
+            var escaped = escaped(text);
+            var newDigits = String.format("%04x", length + escaped.length - text.length);
+            return new SequenceInputStream(new ByteArrayInputStream(newDigits.getBytes(StandardCharsets.US_ASCII)),
+                    new ByteArrayInputStream(escaped));
+        }
+
+        static byte[] escaped(byte[] text) {
+            try {
+                StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(text));
+                return text;
+            } catch (CharacterCodingException e) {
+                var latin1 = new String(text, StandardCharsets.ISO_8859_1);
+                return Pattern.compile("[\\x80-\\xff]").matcher(latin1)
+                        .replaceAll(character -> "?" + Integer.toHexString(character.group().charAt(0)))
+                        .getBytes(StandardCharsets.US_ASCII);
+            }
+        }
+
+        static boolean isEscaped(String name) {
+            return name.contains("?");
+        }
+
+        static byte[] bytes(String escapedName) {
+            return Pattern.compile("\\?([0-9a-f]{2})").matcher(escapedName)
+                    .replaceAll(escape -> String.valueOf((char) Integer.parseInt(escape.group(1), 16)))
+                    .getBytes(StandardCharsets.ISO_8859_1);
+        }
+
+        /** A name that is UTF-8 and not taken: such bytes, and percent signs, with a percent sign. */
+        static String nameFor(String escapedName, Set<String> taken) {
+            var name = escapedName.replace("%", "%25").replace('?', '%');
+            while (taken.contains(name)) {
+                name += "%00"; // which is no byte of a name
+            }
+            return name;
+        }
+
+        @Override
+        public void close() throws IOException {
+            in.close();
+        }
+    }
+
     /**
      * The ids of a restore point in the order in which the server is told of them. It is content with the first 32 of
      * which it knows enough to begin, so this order decides how much it sends: first what refs were before they moved
@@ -1236,14 +1409,58 @@ class BackupToS3 implements Callable<Integer> {
         }
     }
 
-    /** A second CreateMultipartUpload for a key means that the answer to the first one was lost. */
-    class UploadCount implements ExecutionInterceptor {
+    /** What of a write is seen only on its way. */
+    class Writes implements ExecutionInterceptor {
+        /** A second CreateMultipartUpload for a key means that the answer to the first one was lost. */
         @Override
         public void beforeTransmission(Context.BeforeTransmission context, ExecutionAttributes call) {
             if (context.request() instanceof CreateMultipartUploadRequest create) {
                 uploadsSent.merge(create.key(), 1, Integer::sum);
             }
         }
+
+        /** S3 does not say why it denies a write. */
+        @Override
+        public Throwable modifyException(Context.FailedExecution context, ExecutionAttributes call) {
+            var needs = needs(context.request());
+            if (needs.isEmpty() || !(context.exception() instanceof S3Exception e) || isCutShort(e)
+                    || !e.awsErrorDetails().errorCode().equals("AccessDenied")) {
+                return context.exception();
+            }
+            var details = e.awsErrorDetails();
+            var message = details.errorMessage() + "; it takes " + String.join("; ", needs);
+            return e.toBuilder().awsErrorDetails(details.toBuilder().errorMessage(message).build()).build();
+        }
+    }
+
+    /** What a write needs, by what is sent with it; nothing for other requests. */
+    List<String> needs(SdkRequest request) {
+        var isObject = request instanceof PutObjectRequest;
+        var isUpload = request instanceof CreateMultipartUploadRequest;
+        var isPart = request instanceof UploadPartRequest;
+        if (!isObject && !isUpload && !isPart && !(request instanceof CompleteMultipartUploadRequest)) {
+            return List.of();
+        }
+        var needs = new ArrayList<String>();
+        needs.add("s3:PutObject on " + bucket + "/" + prefix + "/*, in the bucket's policy too if it is another"
+                + " account's");
+        if (isObject || isUpload) {
+            needs.add(encryption() == null ? "a policy that asks for no encryption header, else --sse"
+                    : "a policy that takes x-amz-server-side-encryption " + encryption());
+        }
+        if (encryption() != ServerSideEncryption.AES256) {
+            needs.add("kms:GenerateDataKey and kms:Decrypt on " + Objects.requireNonNullElse(sseKmsKeyId,
+                    encryption() == null ? "the bucket's key, if it has one"
+                            : "aws/s3, which other accounts cannot use: else --sse-kms-key-id"));
+        }
+        if (isUpload || isPart) {
+            needs.add("a policy that asks for If-None-Match" + (isPart ? " and encryption headers" : "")
+                    + " only where s3:ObjectCreationOperation is true");
+        }
+        if (expectedBucketOwner != null) {
+            needs.add("a bucket of " + expectedBucketOwner);
+        }
+        return needs;
     }
 
     /**
@@ -1456,11 +1673,11 @@ class BackupToS3 implements Callable<Integer> {
     }
 
     ServerSideEncryption encryption() {
-        return sseKmsKeyId == null ? null : ServerSideEncryption.AWS_KMS;
+        return sseKmsKeyId != null ? ServerSideEncryption.AWS_KMS : ServerSideEncryption.fromValue(sse);
     }
 
     Boolean bucketKey() {
-        return sseKmsKeyId == null ? null : true;
+        return encryption() == ServerSideEncryption.AWS_KMS ? true : null;
     }
 
     /** Puts a document, gzipped; gives what a manifest says of it. */
@@ -1597,9 +1814,7 @@ class BackupToS3 implements Callable<Integer> {
         if (verbose) {
             e.printStackTrace(spec.commandLine().getErr());
         }
-        var hint = refusal(e) == Refusal.DENIED ? "; it takes codecommit:GitPull, the use of the repository's key,"
-                + " valid credentials and a right clock" : "";
-        return outcome(name, "failed", lastState, start, reason(e) + hint);
+        return outcome(name, "failed", lastState, start, reason(e));
     }
 
     Outcome notAttempted(String name, RecordedState lastState) {

@@ -164,9 +164,7 @@ class CreateKmsKey implements Callable<Integer> {
      *
      * @param rotationPeriod in days
      */
-    record Preset(String description, Map<String, String> tags, int rotationPeriod) {
-        static final Preset OF_ALIAS = new Preset(null, Map.of(), DEFAULT_ROTATION_PERIOD);
-    }
+    record Preset(String description, Map<String, String> tags, int rotationPeriod) {}
 
     /** @param tags of --tags */
     record WantedKey(String alias, Map<String, String> tags, Preset preset) {}
@@ -235,7 +233,7 @@ class CreateKmsKey implements Callable<Integer> {
     List<WantedKey> wantedKeys() {
         var givenTags = tagsByKey(tags);
         if (which.alias != null) {
-            return List.of(new WantedKey(which.alias, givenTags, Preset.OF_ALIAS));
+            return List.of(new WantedKey(which.alias, givenTags, new Preset(null, Map.of(), DEFAULT_ROTATION_PERIOD)));
         }
         return which.environments.stream().distinct()
                 .map(environment -> new WantedKey("alias/codecommit-" + environment, givenTags, environment.preset))
@@ -504,7 +502,7 @@ class CreateKmsKey implements Callable<Integer> {
 
     void updateRotation(WantedKey wanted, KeyMetadata key) {
         var given = givenRotationPeriod();
-        if (given == null && wanted.preset() == Preset.OF_ALIAS) {
+        if (given == null && which.alias != null) {
             return;
         }
         var current = currentRotationPeriod(key);

@@ -20,6 +20,7 @@
 //SOURCES Models.java
 //SOURCES Need.java
 //SOURCES PolicyEvaluator.java
+//SOURCES PullRequest.java
 //SOURCES Roles.java
 //SOURCES S3.java
 //SOURCES S3Body.java

@@ -121,8 +121,9 @@ class RestoreFromS3Test {
                 news++;
             }
             for (var ref : before.path("refs").properties()) {
-                if (ref.getKey().startsWith("refs/heads/"))
+                if (ref.getKey().startsWith("refs/heads/")) {
                     writer.assume(walk.parseCommit(ObjectId.fromString(ref.getValue().asText())));
+                }
             }
             if (news > 0) {
                 var bytes = new ByteArrayOutputStream();
@@ -891,8 +892,9 @@ class RestoreFromS3Test {
         var marks = new HashSet<String>();
         aws.onCall(call -> {
             ALL.add(call);
-            if (call.name().equals("codecommit:GitPush"))
+            if (call.name().equals("codecommit:GitPush")) {
                 marks.add(aws.codecommit.repository("parts").tags().getOrDefault(RestoreFromS3.RESTORING, "none"));
+            }
         });
         aws.inject(Fault.on("codecommit:GitPush").cutRequest(155_000).always());
         with = script -> script.maxBytes = 150_000;
@@ -1074,8 +1076,9 @@ class RestoreFromS3Test {
         aws.inject(Fault.on(step).always().serverError());
         var run = failed(restore("--repository-name", "steps", "--to-repository-name", "again"));
         assertEquals(Set.of(), leftovers());
-        if (aws.codecommit.repository("again") != null)
+        if (aws.codecommit.repository("again") != null) {
             assertTrue(run.err().contains("the same command again"), run.err());
+        }
         aws.clearFaults();
         ok(restore("--repository-name", "steps", "--to-repository-name", "again"));
         assertRestored(point, aws.codecommit.repository("again"));
@@ -1124,8 +1127,9 @@ class RestoreFromS3Test {
             var pushed = new java.util.concurrent.atomic.AtomicInteger();
             aws.onCall(call -> {
                 ALL.add(call);
-                if (call.name().equals("codecommit:GitPush") && pushed.incrementAndGet() == 4)
+                if (call.name().equals("codecommit:GitPush") && pushed.incrementAndGet() == 4) {
                     aws.clock = java.time.Clock.offset(java.time.Clock.systemUTC(), Duration.ofHours(2));
+                }
             });
             failed(toRepository(point, "again"),
                     "the credentials have expired, or they lack codecommit:GitPull, codecommit:GitPush",

@@ -116,11 +116,14 @@ class PolicyDecisionsTest {
             identities.forEach(p -> simulation.withArray("identityPolicies").addObject()
                     .put("name", "p" + simulation.path("identityPolicies").size())
                     .set("policy", p.document()));
-            for (var list : List.of("identityPolicies", "serviceControlPolicies", "resourceControlPolicies"))
+            for (var list : List.of("identityPolicies", "serviceControlPolicies", "resourceControlPolicies")) {
                 simulation.withArray(list);
+            }
             if (resourcePolicy != null) simulation.set("resourcePolicy", resourcePolicy);
-            if (endpointPolicy != null) simulation.putArray("vpcEndpointPolicies").addObject().put("name", "endpoint")
-                    .set("policy", endpointPolicy);
+            if (endpointPolicy != null) {
+                simulation.putArray("vpcEndpointPolicies").addObject().put("name", "endpoint")
+                        .set("policy", endpointPolicy);
+            }
             SIMULATIONS.add(lists.isEmpty() ? simulation : withListKey(simulation));
             DECISIONS.add(decision);
             return decision;
@@ -432,8 +435,9 @@ class PolicyDecisionsTest {
         var decisions = IndependentEvaluator.decide(SIMULATIONS);
         var differences = new ArrayList<String>();
         for (var i = 0; i < decisions.size(); i++) {
-            if (!decisions.get(i).equals(DECISIONS.get(i).name()))
+            if (!decisions.get(i).equals(DECISIONS.get(i).name())) {
                 differences.add("here " + DECISIONS.get(i) + ", there " + decisions.get(i) + ": " + SIMULATIONS.get(i));
+            }
         }
         assertEquals(List.of(), differences.subList(0, Math.min(3, differences.size())),
                 differences.size() + " differ of " + decisions.size());
