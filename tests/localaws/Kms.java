@@ -172,7 +172,7 @@ public final class Kms implements LocalAws.Service {
                 if (!TAKES_KEY.contains(operation))
                     throw new IllegalStateException("no permission is known for kms:" + operation);
                 var id = input.path("KeyId").asText();
-                // AWS's own CloudFormation handler counts on it: without the permission too, no alias is NotFoundException
+                // to everyone of the account it is not found: AWS's own CloudFormation handler counts on that
                 if (id.contains("alias/") && owner(id, caller) == this && findAnywhere(id, caller) == null)
                     yield List.of();
                 var need = onKey(action, id, caller);
