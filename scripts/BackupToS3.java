@@ -2274,16 +2274,7 @@ class BackupToS3 implements Callable<Integer> {
 
     //endregion
 
-    //region The same in every script: repositories
-
-    void checkRepositoryName(String option, String name) {
-        check(option, name, "(?!.*\\.git$)[\\w.-]{1,100}",
-                "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
-    }
-
-    String repositoryArn(String name) {
-        return "arn:" + caller.partition() + ":codecommit:" + region() + ":" + caller.account() + ":" + name;
-    }
+    //region The same in every script: tags of repositories
 
     static Map<String, String> repositoryTags(CodeCommitClient codecommit, String arn) {
         var tags = new TreeMap<String, String>();

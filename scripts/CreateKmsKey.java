@@ -428,30 +428,15 @@ class CreateKmsKey implements Callable<Integer> {
 
     /** Returns the policy that the key has then, or in a dry run would have. */
     ObjectNode update(WantedKey wanted, KeyMetadata key) {
-        checkUsable(key);
+        if (key.keyManager() != KeyManagerType.CUSTOMER) {
+            throw new Failure(key.arn() + " is managed by AWS; use another alias");
+        }
+        checkUsable(key, "use another alias");
         var policy = updatePolicy(wanted, key);
         updateDescription(wanted, key);
         updateRotation(wanted, key);
         updateTags(wanted, key);
         return policy;
-    }
-
-    void checkUsable(KeyMetadata key) {
-        if (key.keyManager() != KeyManagerType.CUSTOMER) {
-            throw new Failure(key.arn() + " is managed by AWS; use another alias");
-        }
-        if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
-            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
-                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: use another alias");
-        }
-        var enable = aws("kms enable-key --key-id " + key.keyId());
-        if (key.keyState() == KeyState.PENDING_DELETION) {
-            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
-                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
-        }
-        if (key.keyState() != KeyState.ENABLED) {
-            throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable);
-        }
     }
 
     ObjectNode updatePolicy(WantedKey wanted, KeyMetadata key) {
@@ -1112,6 +1097,30 @@ class CreateKmsKey implements Callable<Integer> {
             commands.add(tagging.untagCommand().apply(fresh));
         }
         return String.join(" && ", commands);
+    }
+
+    //endregion
+
+    //region The same in every script: usable keys
+
+    /**
+     * Refuses a key that CodeCommit cannot encrypt under.
+     *
+     * @param remedy what to do about a key of the wrong kind
+     */
+    void checkUsable(KeyMetadata key, String remedy) {
+        if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
+            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
+                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
+        }
+        var enable = aws("kms enable-key --key-id " + key.keyId());
+        if (key.keyState() == KeyState.PENDING_DELETION) {
+            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
+                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
+        }
+        if (key.keyState() != KeyState.ENABLED) {
+            throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable);
+        }
     }
 
     //endregion

@@ -282,8 +282,7 @@ class CreateVpcEndpoint implements Callable<Integer> {
             checkPrincipalArn("--principals", arn);
             check("--principals", arn, "arn:" + partition() + ":.+/.+", "ARNs of roles and users such as " + example);
         }
-        repositoryNames.forEach(name -> check("--repository-names", name, "[\\w.-]{1,100}(?<!\\.git)",
-                "names of repositories such as payments"));
+        repositoryNames.forEach(name -> checkRepositoryName("--repository-names", name));
         for (var service : services) { // account ids are of one length, so the size is known before AWS is asked
             var size = ownPolicy(service, "000000000000").toString().length();
             if (size > MAX_POLICY_SIZE) {
@@ -1370,6 +1369,15 @@ class CreateVpcEndpoint implements Callable<Integer> {
             commands.add(tagging.untagCommand().apply(fresh));
         }
         return String.join(" && ", commands);
+    }
+
+    //endregion
+
+    //region The same in every script: names of repositories
+
+    void checkRepositoryName(String option, String name) {
+        check(option, name, "(?!.*\\.git$)[\\w.-]{1,100}",
+                "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
     }
 
     //endregion

@@ -84,8 +84,9 @@ import picocli.CommandLine.Spec;
 class SharedBlocks implements Callable<Integer> {
     /** All blocks, in the order in which they stand in every script that has them. */
     static final List<String> ORDER = List.of("command line", "AWS clients", "output and errors", "changes", "tags",
-            "repositories", "tagging of repositories", "keys of repositories", "IAM principals", "policies",
-            "AWS structures as JSON", "EC2", "many repositories", "backups", "Git");
+            "names of repositories", "ARNs of repositories", "tags of repositories", "tagging of repositories",
+            "usable keys", "keys of repositories", "IAM principals", "policies", "AWS structures as JSON", "EC2",
+            "many repositories", "backups", "Git");
 
     @Option(names = "--check", description = "Changes nothing; prints what differs.")
     boolean check;
