@@ -82,7 +82,7 @@ import software.amazon.awssdk.utils.AttributeMap;
  *
  * <p>IAM actions:
  * <ul>
- * <li>iam:GetRole, iam:GetUser to look the principals up
+ * <li>iam:GetRole, iam:GetUser to look the principals up; where it is denied that is said
  * <li>kms:DescribeKey, kms:GetKeyPolicy, kms:GetKeyRotationStatus, kms:ListResourceTags
  * <li>kms:CreateKey, kms:CreateAlias, kms:TagResource, kms:EnableKeyRotation
  * <li>kms:PutKeyPolicy, kms:DisableKeyRotation, kms:UpdateKeyDescription, kms:UntagResource to change an existing key
@@ -320,15 +320,20 @@ class CreateKmsKey implements Callable<Integer> {
     String discardCreated(Instant started, String policyId) {
         note("no answer to CreateKey: looking for the key that it may have created ...");
         var since = started.minus(Duration.ofMinutes(5)); // the clocks may differ
-        var created = kms.listKeysPaginator(r -> r.limit(1000)).keys().stream()
-                .flatMap(entry -> poll(newsPatience, () -> find(entry.keyId())).stream())
-                .filter(key -> key.keyManager() == KeyManagerType.CUSTOMER && key.keyState() == KeyState.ENABLED)
-                .filter(key -> key.creationDate().isAfter(since))
-                .filter(key -> currentPolicy(key).path("Id").asText().equals(policyId)).toList();
-        return created.isEmpty()
-                ? "no key was found that it created, but KMS may show it late: it has the policy Id " + policyId
-                        + " and no alias; run the same command again"
-                : created.stream().map(key -> discard(key)).collect(Collectors.joining("; "));
+        try {
+            var created = kms.listKeysPaginator(r -> r.limit(1000)).keys().stream()
+                    .flatMap(entry -> poll(newsPatience, () -> find(entry.keyId())).stream())
+                    .filter(key -> key.keyManager() == KeyManagerType.CUSTOMER && key.keyState() == KeyState.ENABLED)
+                    .filter(key -> key.creationDate().isAfter(since))
+                    .filter(key -> currentPolicy(key).path("Id").asText().equals(policyId)).toList();
+            return created.isEmpty()
+                    ? "no key was found that it created, but KMS may show it late: it has the policy Id " + policyId
+                            + " and no alias; run the same command again"
+                    : created.stream().map(key -> discard(key)).collect(Collectors.joining("; "));
+        } catch (SdkException e) {
+            return "whether it created a key is unknown (" + reason(e) + "): such a key has the policy Id " + policyId
+                    + " and no alias";
+        }
     }
 
     void startRotation(WantedKey wanted, KeyMetadata key) {
