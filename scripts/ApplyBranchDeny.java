@@ -1336,7 +1336,8 @@ class ApplyBranchDeny implements Callable<Integer> {
         if (e instanceof AwsServiceException answer && answer.awsErrorDetails() != null) {
             return reason(answer);
         }
-        for (var cause = e; cause != null; cause = cause.getCause()) {
+        // A Failure says more than its cause does.
+        for (var cause = e; cause != null && !(cause instanceof Failure); cause = cause.getCause()) {
             if (cause instanceof UnknownHostException) {
                 return "unknown host " + cause.getMessage() + "; check --region, AWS_ENDPOINT_URL and the network";
             }
@@ -1509,27 +1510,19 @@ class ApplyBranchDeny implements Callable<Integer> {
 
     //endregion
 
-    //region The same in every script: repositories
+    //region The same in every script: names of repositories
 
     void checkRepositoryName(String option, String name) {
         check(option, name, "(?!.*\\.git$)[\\w.-]{1,100}",
                 "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
     }
 
+    //endregion
+
+    //region The same in every script: ARNs of repositories
+
     String repositoryArn(String name) {
         return "arn:" + caller.partition() + ":codecommit:" + region() + ":" + caller.account() + ":" + name;
-    }
-
-    static Map<String, String> repositoryTags(CodeCommitClient codecommit, String arn) {
-        var tags = new TreeMap<String, String>();
-        var page = codecommit.listTagsForResource(r -> r.resourceArn(arn));
-        tags.putAll(page.tags());
-        while (page.nextToken() != null) {
-            var token = page.nextToken();
-            page = codecommit.listTagsForResource(r -> r.resourceArn(arn).nextToken(token));
-            tags.putAll(page.tags());
-        }
-        return tags;
     }
 
     //endregion

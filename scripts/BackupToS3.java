@@ -56,6 +56,7 @@ import picocli.CommandLine.*;
 import picocli.CommandLine.Model.CommandSpec;
 import software.amazon.awssdk.auth.credentials.*;
 import software.amazon.awssdk.awscore.client.builder.*;
+import software.amazon.awssdk.awscore.exception.AwsErrorDetails;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
 import software.amazon.awssdk.core.SdkPojo;
@@ -2211,7 +2212,8 @@ class BackupToS3 implements Callable<Integer> {
         if (e instanceof AwsServiceException answer && answer.awsErrorDetails() != null) {
             return reason(answer);
         }
-        for (var cause = e; cause != null; cause = cause.getCause()) {
+        // A Failure says more than its cause does.
+        for (var cause = e; cause != null && !(cause instanceof Failure); cause = cause.getCause()) {
             if (cause instanceof UnknownHostException) {
                 return "unknown host " + cause.getMessage() + "; check --region, AWS_ENDPOINT_URL and the network";
             }
@@ -2285,16 +2287,7 @@ class BackupToS3 implements Callable<Integer> {
 
     //endregion
 
-    //region The same in every script: repositories
-
-    void checkRepositoryName(String option, String name) {
-        check(option, name, "(?!.*\\.git$)[\\w.-]{1,100}",
-                "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
-    }
-
-    String repositoryArn(String name) {
-        return "arn:" + caller.partition() + ":codecommit:" + region() + ":" + caller.account() + ":" + name;
-    }
+    //region The same in every script: tags of repositories
 
     static Map<String, String> repositoryTags(CodeCommitClient codecommit, String arn) {
         var tags = new TreeMap<String, String>();
@@ -2429,7 +2422,7 @@ class BackupToS3 implements Callable<Integer> {
      * object is told from a bad line. The SDK of itself does not retry a listing that was cut off.
      */
     S3Client s3(ExecutionInterceptor... more) {
-        var interceptors = Stream.concat(Stream.of(more), Stream.of(new S3Headers())).toList();
+        var interceptors = Stream.concat(Stream.of(more), Stream.of(new S3Headers(), new S3Refusals())).toList();
         var retries = AwsRetryStrategy.standardRetryStrategy().toBuilder()
                 .retryOnExceptionOrCauseInstanceOf(XMLStreamException.class).build();
         var builder = S3Client.builder().crossRegionAccessEnabled(true)
@@ -2455,6 +2448,38 @@ class BackupToS3 implements Callable<Integer> {
         }
     }
 
+    /** Says what a refused call needs: S3 does not tell it to another account, nor in an answer to HEAD. */
+    class S3Refusals implements ExecutionInterceptor {
+        @Override
+        public Throwable modifyException(Context.FailedExecution context, ExecutionAttributes call) {
+            var operation = call.getAttribute(SdkExecutionAttribute.OPERATION_NAME);
+            if (!(context.exception() instanceof S3Exception answer) || answer.statusCode() != 403) {
+                return context.exception();
+            }
+            var details = answer.awsErrorDetails();
+            if (operation.startsWith("Head")) {
+                details = AwsErrorDetails.builder().errorCode("Forbidden").errorMessage("no message").build();
+            } else if (details == null || !"AccessDenied".equals(details.errorCode())) {
+                return answer;
+            }
+            var owner = expectedBucketOwner == null ? "" : ", and a bucket of account " + expectedBucketOwner;
+            var message = details.errorMessage() + "; this needs " + permission(operation) + owner;
+            return answer.toBuilder().cause(answer)
+                    .awsErrorDetails(details.toBuilder().errorMessage(message).build()).build();
+        }
+    }
+
+    private static String permission(String operation) {
+        return switch (operation) {
+            case "AbortMultipartUpload" -> "s3:AbortMultipartUpload";
+            case "GetBucketLifecycleConfiguration" -> "s3:GetLifecycleConfiguration";
+            case "GetObject", "HeadObject" -> "s3:GetObject, and kms:Decrypt on the bucket's key";
+            case "HeadBucket", "ListObjectsV2" -> "s3:ListBucket";
+            case "ListMultipartUploads" -> "s3:ListBucketMultipartUploads";
+            default -> "s3:PutObject, and kms:GenerateDataKey and kms:Decrypt on the bucket's key";
+        };
+    }
+
     /** A gzipped JSON document, read to its end, where gzip's own checksum is. */
     static JsonNode gunzipped(InputStream in) throws IOException {
         return JSON.readTree(new GZIPInputStream(in).readAllBytes());
@@ -2465,7 +2490,7 @@ class BackupToS3 implements Callable<Integer> {
      * measure how exact the times of a file system are, which takes seconds and leaves files.
      */
     static void ignoreGitConfiguration() {
-        if (!(SystemReader.getInstance() instanceof SystemReader.Delegate)) {
+        if (!(SystemReader.getInstance() instanceof NoGitConfiguration)) {
             SystemReader.setInstance(new NoGitConfiguration(SystemReader.getInstance()));
         }
     }

@@ -627,7 +627,8 @@ class CreateEncryptedRepo implements Callable<Integer> {
         if (e instanceof AwsServiceException answer && answer.awsErrorDetails() != null) {
             return reason(answer);
         }
-        for (var cause = e; cause != null; cause = cause.getCause()) {
+        // A Failure says more than its cause does.
+        for (var cause = e; cause != null && !(cause instanceof Failure); cause = cause.getCause()) {
             if (cause instanceof UnknownHostException) {
                 return "unknown host " + cause.getMessage() + "; check --region, AWS_ENDPOINT_URL and the network";
             }
@@ -858,16 +859,24 @@ class CreateEncryptedRepo implements Callable<Integer> {
 
     //endregion
 
-    //region The same in every script: repositories
+    //region The same in every script: names of repositories
 
     void checkRepositoryName(String option, String name) {
         check(option, name, "(?!.*\\.git$)[\\w.-]{1,100}",
                 "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
     }
 
+    //endregion
+
+    //region The same in every script: ARNs of repositories
+
     String repositoryArn(String name) {
         return "arn:" + caller.partition() + ":codecommit:" + region() + ":" + caller.account() + ":" + name;
     }
+
+    //endregion
+
+    //region The same in every script: tags of repositories
 
     static Map<String, String> repositoryTags(CodeCommitClient codecommit, String arn) {
         var tags = new TreeMap<String, String>();
@@ -890,6 +899,30 @@ class CreateEncryptedRepo implements Callable<Integer> {
                 keys -> codecommit.untagResource(r -> r.resourceArn(arn).tagKeys(keys)),
                 tags -> aws("codecommit tag-resource", Map.of("resourceArn", arn, "tags", tags)),
                 keys -> aws("codecommit untag-resource", Map.of("resourceArn", arn, "tagKeys", keys)));
+    }
+
+    //endregion
+
+    //region The same in every script: usable keys
+
+    /**
+     * Refuses a key that CodeCommit cannot encrypt under.
+     *
+     * @param remedy what to do about a key of the wrong kind
+     */
+    void checkUsable(KeyMetadata key, String remedy) {
+        if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
+            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
+                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
+        }
+        var enable = aws("kms enable-key --key-id " + key.keyId());
+        if (key.keyState() == KeyState.PENDING_DELETION) {
+            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
+                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
+        }
+        if (key.keyState() != KeyState.ENABLED) {
+            throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable);
+        }
     }
 
     //endregion
@@ -921,25 +954,8 @@ class CreateEncryptedRepo implements Callable<Integer> {
             throw new Failure("no key " + id + " in " + region() + "; create one with: create-kms-key --alias " + alias
                     + " --region " + region(), e);
         }
-        checkUsable(key);
+        checkUsable(key, "use another key, or create one with create-kms-key");
         return key;
-    }
-
-    /** Refuses a key that CodeCommit cannot encrypt under. */
-    void checkUsable(KeyMetadata key) {
-        if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
-            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
-                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: use another key, or create one with"
-                    + " create-kms-key");
-        }
-        var enable = aws("kms enable-key --key-id " + key.keyId());
-        if (key.keyState() == KeyState.PENDING_DELETION) {
-            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
-                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
-        }
-        if (key.keyState() != KeyState.ENABLED) {
-            throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable);
-        }
     }
 
     //endregion

@@ -760,7 +760,8 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
         if (e instanceof AwsServiceException answer && answer.awsErrorDetails() != null) {
             return reason(answer);
         }
-        for (var cause = e; cause != null; cause = cause.getCause()) {
+        // A Failure says more than its cause does.
+        for (var cause = e; cause != null && !(cause instanceof Failure); cause = cause.getCause()) {
             if (cause instanceof UnknownHostException) {
                 return "unknown host " + cause.getMessage() + "; check --region, AWS_ENDPOINT_URL and the network";
             }

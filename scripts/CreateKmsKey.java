@@ -82,7 +82,7 @@ import software.amazon.awssdk.utils.AttributeMap;
  *
  * <p>IAM actions:
  * <ul>
- * <li>iam:GetRole, iam:GetUser to look the principals up
+ * <li>iam:GetRole, iam:GetUser to look the principals up; where it is denied that is said
  * <li>kms:DescribeKey, kms:GetKeyPolicy, kms:GetKeyRotationStatus, kms:ListResourceTags
  * <li>kms:CreateKey, kms:CreateAlias, kms:TagResource, kms:EnableKeyRotation
  * <li>kms:PutKeyPolicy, kms:DisableKeyRotation, kms:UpdateKeyDescription, kms:UntagResource to change an existing key
@@ -164,9 +164,7 @@ class CreateKmsKey implements Callable<Integer> {
      *
      * @param rotationPeriod in days
      */
-    record Preset(String description, Map<String, String> tags, int rotationPeriod) {
-        static final Preset OF_ALIAS = new Preset(null, Map.of(), DEFAULT_ROTATION_PERIOD);
-    }
+    record Preset(String description, Map<String, String> tags, int rotationPeriod) {}
 
     /** @param tags of --tags */
     record WantedKey(String alias, Map<String, String> tags, Preset preset) {}
@@ -235,7 +233,7 @@ class CreateKmsKey implements Callable<Integer> {
     List<WantedKey> wantedKeys() {
         var givenTags = tagsByKey(tags);
         if (which.alias != null) {
-            return List.of(new WantedKey(which.alias, givenTags, Preset.OF_ALIAS));
+            return List.of(new WantedKey(which.alias, givenTags, new Preset(null, Map.of(), DEFAULT_ROTATION_PERIOD)));
         }
         return which.environments.stream().distinct()
                 .map(environment -> new WantedKey("alias/codecommit-" + environment, givenTags, environment.preset))
@@ -322,15 +320,20 @@ class CreateKmsKey implements Callable<Integer> {
     String discardCreated(Instant started, String policyId) {
         note("no answer to CreateKey: looking for the key that it may have created ...");
         var since = started.minus(Duration.ofMinutes(5)); // the clocks may differ
-        var created = kms.listKeysPaginator(r -> r.limit(1000)).keys().stream()
-                .flatMap(entry -> poll(newsPatience, () -> find(entry.keyId())).stream())
-                .filter(key -> key.keyManager() == KeyManagerType.CUSTOMER && key.keyState() == KeyState.ENABLED)
-                .filter(key -> key.creationDate().isAfter(since))
-                .filter(key -> currentPolicy(key).path("Id").asText().equals(policyId)).toList();
-        return created.isEmpty()
-                ? "no key was found that it created, but KMS may show it late: it has the policy Id " + policyId
-                        + " and no alias; run the same command again"
-                : created.stream().map(key -> discard(key)).collect(Collectors.joining("; "));
+        try {
+            var created = kms.listKeysPaginator(r -> r.limit(1000)).keys().stream()
+                    .flatMap(entry -> poll(newsPatience, () -> find(entry.keyId())).stream())
+                    .filter(key -> key.keyManager() == KeyManagerType.CUSTOMER && key.keyState() == KeyState.ENABLED)
+                    .filter(key -> key.creationDate().isAfter(since))
+                    .filter(key -> currentPolicy(key).path("Id").asText().equals(policyId)).toList();
+            return created.isEmpty()
+                    ? "no key was found that it created, but KMS may show it late: it has the policy Id " + policyId
+                            + " and no alias; run the same command again"
+                    : created.stream().map(key -> discard(key)).collect(Collectors.joining("; "));
+        } catch (SdkException e) {
+            return "whether it created a key is unknown (" + reason(e) + "): such a key has the policy Id " + policyId
+                    + " and no alias";
+        }
     }
 
     void startRotation(WantedKey wanted, KeyMetadata key) {
@@ -425,30 +428,15 @@ class CreateKmsKey implements Callable<Integer> {
 
     /** Returns the policy that the key has then, or in a dry run would have. */
     ObjectNode update(WantedKey wanted, KeyMetadata key) {
-        checkUsable(key);
+        if (key.keyManager() != KeyManagerType.CUSTOMER) {
+            throw new Failure(key.arn() + " is managed by AWS; use another alias");
+        }
+        checkUsable(key, "use another alias");
         var policy = updatePolicy(wanted, key);
         updateDescription(wanted, key);
         updateRotation(wanted, key);
         updateTags(wanted, key);
         return policy;
-    }
-
-    void checkUsable(KeyMetadata key) {
-        if (key.keyManager() != KeyManagerType.CUSTOMER) {
-            throw new Failure(key.arn() + " is managed by AWS; use another alias");
-        }
-        if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
-            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
-                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: use another alias");
-        }
-        var enable = aws("kms enable-key --key-id " + key.keyId());
-        if (key.keyState() == KeyState.PENDING_DELETION) {
-            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
-                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
-        }
-        if (key.keyState() != KeyState.ENABLED) {
-            throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable);
-        }
     }
 
     ObjectNode updatePolicy(WantedKey wanted, KeyMetadata key) {
@@ -504,7 +492,7 @@ class CreateKmsKey implements Callable<Integer> {
 
     void updateRotation(WantedKey wanted, KeyMetadata key) {
         var given = givenRotationPeriod();
-        if (given == null && wanted.preset() == Preset.OF_ALIAS) {
+        if (given == null && which.alias != null) {
             return;
         }
         var current = currentRotationPeriod(key);
@@ -881,7 +869,8 @@ class CreateKmsKey implements Callable<Integer> {
         if (e instanceof AwsServiceException answer && answer.awsErrorDetails() != null) {
             return reason(answer);
         }
-        for (var cause = e; cause != null; cause = cause.getCause()) {
+        // A Failure says more than its cause does.
+        for (var cause = e; cause != null && !(cause instanceof Failure); cause = cause.getCause()) {
             if (cause instanceof UnknownHostException) {
                 return "unknown host " + cause.getMessage() + "; check --region, AWS_ENDPOINT_URL and the network";
             }
@@ -1108,6 +1097,30 @@ class CreateKmsKey implements Callable<Integer> {
             commands.add(tagging.untagCommand().apply(fresh));
         }
         return String.join(" && ", commands);
+    }
+
+    //endregion
+
+    //region The same in every script: usable keys
+
+    /**
+     * Refuses a key that CodeCommit cannot encrypt under.
+     *
+     * @param remedy what to do about a key of the wrong kind
+     */
+    void checkUsable(KeyMetadata key, String remedy) {
+        if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
+            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
+                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
+        }
+        var enable = aws("kms enable-key --key-id " + key.keyId());
+        if (key.keyState() == KeyState.PENDING_DELETION) {
+            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
+                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
+        }
+        if (key.keyState() != KeyState.ENABLED) {
+            throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable);
+        }
     }
 
     //endregion

@@ -1,11 +1,13 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Creates or updates the private endpoints of a VPC for CodeCommit's API and for Git, and waits until they are available.
+//DESCRIPTION Creates or updates a VPC's endpoints for CodeCommit's API and for Git, and waits until they are available.
 //JAVA 17+
 //DEPS software.amazon.awssdk:bom:2.40.2@pom
 //DEPS software.amazon.awssdk:ec2
+//DEPS software.amazon.awssdk:iam
 //DEPS software.amazon.awssdk:sts
 //DEPS software.amazon.awssdk:sso
 //DEPS software.amazon.awssdk:ssooidc
+//DEPS software.amazon.awssdk:signin
 //DEPS software.amazon.awssdk:url-connection-client
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
 //DEPS info.picocli:picocli:4.7.7
@@ -16,6 +18,7 @@
 //FILES policies/endpoint-git-restricted.json=../policies/endpoint-git-restricted.json
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:TieredStopAtLevel=1
 
+import com.fasterxml.jackson.annotation.*;
 import com.fasterxml.jackson.core.JsonPointer;
 import com.fasterxml.jackson.databind.*;
 import com.fasterxml.jackson.databind.node.*;
@@ -23,12 +26,16 @@ import java.io.*;
 import java.lang.invoke.MethodHandles;
 import java.net.*;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.*;
+import java.security.*;
+import java.security.cert.*;
 import java.time.*;
 import java.util.*;
 import java.util.concurrent.Callable;
 import java.util.function.*;
 import java.util.regex.*;
 import java.util.stream.*;
+import javax.net.ssl.*;
 import picocli.CommandLine;
 import picocli.CommandLine.*;
 import picocli.CommandLine.Model.CommandSpec;
@@ -36,54 +43,84 @@ import software.amazon.awssdk.auth.credentials.*;
 import software.amazon.awssdk.awscore.client.builder.*;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
+import software.amazon.awssdk.core.SdkPojo;
 import software.amazon.awssdk.core.exception.*;
 import software.amazon.awssdk.core.interceptor.*;
+import software.amazon.awssdk.core.util.SdkAutoConstructList;
+import software.amazon.awssdk.core.util.SdkAutoConstructMap;
+import software.amazon.awssdk.http.*;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
+import software.amazon.awssdk.profiles.*;
 import software.amazon.awssdk.regions.PartitionMetadata;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.regions.providers.DefaultAwsRegionProviderChain;
 import software.amazon.awssdk.retries.api.RetryStrategy;
 import software.amazon.awssdk.services.ec2.Ec2Client;
-import software.amazon.awssdk.services.ec2.model.*;
+import software.amazon.awssdk.services.ec2.model.Ec2Exception;
+import software.amazon.awssdk.services.ec2.model.Filter;
+import software.amazon.awssdk.services.ec2.model.ModifyVpcEndpointRequest;
+import software.amazon.awssdk.services.ec2.model.ResourceType;
+import software.amazon.awssdk.services.ec2.model.SecurityGroup;
+import software.amazon.awssdk.services.ec2.model.SecurityGroupIdentifier;
+import software.amazon.awssdk.services.ec2.model.ServiceDetail;
+import software.amazon.awssdk.services.ec2.model.State;
+import software.amazon.awssdk.services.ec2.model.Subnet;
 import software.amazon.awssdk.services.ec2.model.Tag;
+import software.amazon.awssdk.services.ec2.model.TagSpecification;
+import software.amazon.awssdk.services.ec2.model.VpcAttributeName;
+import software.amazon.awssdk.services.ec2.model.VpcEndpoint;
+import software.amazon.awssdk.services.ec2.model.VpcEndpointType;
+import software.amazon.awssdk.services.iam.IamClient;
+import software.amazon.awssdk.services.iam.model.IamException;
+import software.amazon.awssdk.services.iam.model.NoSuchEntityException;
 import software.amazon.awssdk.services.sts.StsClient;
+import software.amazon.awssdk.utils.AttributeMap;
 
 /**
- * Makes the interface endpoints by which a VPC reaches CodeCommit without the internet, or brings existing ones in line: one for the API,
- * one for Git, each over one subnet per zone; VPC and service say which endpoint is meant.
+ * Creates the interface endpoints by which a VPC reaches CodeCommit without the internet, or brings existing ones in
+ * line: one for the API, one for Git, each over one subnet per zone; VPC and service say which endpoint is meant.
  *
- * <p>Changes in AWS: the endpoints (billed by hour, zone and traffic), their policies and tags. Subnets and security groups are added; others
- * stay and are named. Of the policies it owns the statements ApiOnRepositories, ApiWithoutRepository and GitOnRepositories, by Sid, and
- * replaces AWS's own statement that allows everything; other statements are kept and named. Policy and private DNS of an existing endpoint stay
- * as they are where the options do not say what they shall be.
+ * <p>Changes in AWS: the endpoints (billed by hour, zone and traffic), their policies and tags. Subnets and security
+ * groups are added; others stay and are named. Of the policies it owns the statements ApiOnRepositories,
+ * ApiWithoutRepository and GitOnRepositories, by Sid, and replaces AWS's own statement that allows everything; other
+ * statements are kept and named. Policy and private DNS of an existing endpoint stay as they are if no option says
+ * otherwise.
  *
- * <p>A second run with the same arguments changes nothing. An endpoint that did not become available is named, with what to do.
+ * <p>A second run with the same arguments changes nothing. An endpoint that did not become available is named, with
+ * what to do.
  *
  * <p>IAM actions:
  * <ul>
- * <li>ec2:DescribeVpcAttribute, ec2:DescribeSubnets, ec2:DescribeSecurityGroups, ec2:DescribeVpcEndpointServices, ec2:DescribeVpcEndpoints
+ * <li>iam:GetRole, iam:GetUser to look the principals up
+ * <li>ec2:DescribeVpcAttribute, ec2:DescribeSubnets, ec2:DescribeSecurityGroups, ec2:DescribeVpcEndpointServices,
+ * ec2:DescribeVpcEndpoints
  * <li>ec2:CreateVpcEndpoint, ec2:CreateTags
  * <li>ec2:ModifyVpcEndpoint to change an existing endpoint
  * </ul>
  */
-@Command(name = "create-vpc-endpoint", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true, sortOptions = false,
-        description = "Creates or updates the private endpoints of a VPC for CodeCommit's API and for Git, and waits until they are available.",
+@Command(name = "create-vpc-endpoint", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true,
+        sortOptions = false,
+        description = "Creates or updates a VPC's endpoints for CodeCommit's API and for Git, and waits until they are"
+                + " available.",
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage", "3:partly done: one endpoint failed, the other is complete",
-            "130, 143:interrupted"},
+        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage",
+                "3:partly done: one endpoint failed, the other is complete", "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
-        footer = {"  create-vpc-endpoint --vpc-id vpc-0123456789abcdef0 \\", "      --security-group-ids sg-0123456789abcdef0",
-                "  create-vpc-endpoint --vpc-id vpc-0123456789abcdef0 \\", "      --security-group-ids sg-0123456789abcdef0 --policy restricted \\",
+        footer = {"  create-vpc-endpoint --vpc-id vpc-0123456789abcdef0 \\",
+                "      --security-group-ids sg-0123456789abcdef0",
+                "  create-vpc-endpoint --vpc-id vpc-0123456789abcdef0 \\",
+                "      --security-group-ids sg-0123456789abcdef0 --policy restricted \\",
                 "      --principals arn:aws:iam::111122223333:role/Developer"})
 class CreateVpcEndpoint implements Callable<Integer> {
     @Option(names = "--vpc-id", required = true, paramLabel = "ID", description = "The VPC of the endpoints.")
     String vpcId;
 
     @Option(names = "--security-group-ids", required = true, paramLabel = "ID", arity = "1..*",
-            description = "Security groups for the endpoints, such as create-endpoint-security-group makes.")
+            description = "Security groups for the endpoints, such as create-endpoint-security-group creates.")
     List<String> securityGroupIds;
 
-    @Option(names = "--services", paramLabel = "SERVICE", arity = "1..*", description = "Which endpoints: ${COMPLETION-CANDIDATES}. Default: both.")
+    @Option(names = "--services", paramLabel = "SERVICE", arity = "1..*",
+            description = "Which endpoints: ${COMPLETION-CANDIDATES}. Default: both.")
     List<Service> services = List.of(Service.values());
 
     @Option(names = "--fips", description = "The FIPS endpoints, in Regions that have them.")
@@ -93,20 +130,24 @@ class CreateVpcEndpoint implements Callable<Integer> {
     Where where = new Where();
 
     static class Where {
-        @Option(names = "--subnet-ids", paramLabel = "ID", arity = "1..*", description = "Subnets for the endpoints, one per zone.")
+        @Option(names = "--subnet-ids", paramLabel = "ID", arity = "1..*",
+                description = "Subnets for the endpoints, one per zone.")
         List<String> subnetIds;
 
         @Option(names = "--availability-zones", paramLabel = "ZONE", arity = "1..*",
-                description = "Zones for the endpoints. Default: all where the service is offered and the VPC has a subnet.")
+                description = "Zones for the endpoints. Default: all where the service is offered and the VPC has a"
+                        + " subnet.")
         List<String> zones;
     }
 
     @Option(names = "--policy", paramLabel = "POLICY",
-            description = "Either default: all principals of the account; or restricted: --principals and --repository-names. "
-                    + "If not given, an endpoint keeps the policy that it has, and one without gets default.")
+            description = "Either default: all principals of the account; or restricted: --principals and"
+                    + " --repository-names. If not given, an endpoint keeps the policy that it has, and one without"
+                    + " gets default.")
     String policy;
 
-    @Option(names = "--principals", paramLabel = "ARN", arity = "1..*", description = "Users and roles that the restricted policy lets through.")
+    @Option(names = "--principals", paramLabel = "ARN", arity = "1..*",
+            description = "Users and roles that the restricted policy lets through.")
     List<String> principals = List.of();
 
     @Option(names = "--repository-names", paramLabel = "NAME", arity = "1..*",
@@ -114,8 +155,8 @@ class CreateVpcEndpoint implements Callable<Integer> {
     List<String> repositoryNames = List.of();
 
     @Option(names = "--private-dns", negatable = true,
-            description = "Whether CodeCommit's own host names lead to the endpoints within the VPC. "
-                    + "If not given, they do for a new endpoint, and an existing one stays as it is.")
+            description = "Whether CodeCommit's own host names lead to the endpoints within the VPC. If not given, they"
+                    + " do for a new endpoint, and an existing one stays as it is.")
     Boolean privateDns;
 
     @ArgGroup
@@ -149,104 +190,106 @@ class CreateVpcEndpoint implements Callable<Integer> {
         }
     }
 
-    /** One of the endpoints to make or change: what is offered, what there is, what is wanted, what became of it. */
-    static class Target {
-        final Service service;
-        ServiceDetail offer;
-        /** As EC2 last showed it; null while there is none. */
-        VpcEndpoint endpoint;
-        List<String> subnetIds;
-        JsonNode policy;
-        /** Modified, so that it may become pending though it is shown as available yet. */
-        boolean modified;
-        String status = "unchanged";
-        RuntimeException failure;
+    /** The printed document. */
+    record Result(String status, String account, String region, List<Endpoint> endpoints, List<Change> changes,
+            String undo) {}
 
-        Target(Service service) {
-            this.service = service;
-        }
+    /**
+     * @param error why it failed; null if it did not
+     * @param policy in a dry run
+     */
+    record Endpoint(String service, String status, String error, String vpcEndpointId, String serviceName, String vpcId,
+            String state, boolean privateDnsEnabled, List<String> subnetIds, List<String> securityGroupIds,
+            List<DnsName> dnsEntries, JsonNode policy) {}
 
-        String id() {
-            return endpoint == null ? null : endpoint.vpcEndpointId();
-        }
-
-        String name() {
-            return endpoint == null ? service.name() : service + " " + id();
-        }
-    }
+    record DnsName(String dnsName, String hostedZoneId) {}
 
     static final int HTTPS = 443;
     /** Characters, white space included. */
     static final int MAX_POLICY_SIZE = 20480;
     static final Set<String> OWN_SIDS = Set.of("ApiOnRepositories", "ApiWithoutRepository", "GitOnRepositories");
-    /** The statement of endpoints that are made without a policy. */
-    static final String FULL_ACCESS = "{\"Effect\": \"Allow\", \"Principal\": \"*\", \"Action\": \"*\", \"Resource\": \"*\"}";
+    /** The statement of endpoints that were created without a policy. */
+    static final String FULL_ACCESS = """
+            {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}""";
 
-    /** How often the endpoints' states are read: less often the longer it takes, mostly a minute or two. */
-    Duration firstPoll = Duration.ofSeconds(1);
-    Duration slowestPoll = Duration.ofSeconds(10);
-    /** How long EC2 may take to show a new endpoint; mostly it takes less than a second. */
-    Duration visibleDeadline = Duration.ofSeconds(15);
+    /** The first wait between two looks at the endpoints' states, and the longest; mostly it takes a minute or two. */
+    Duration firstWait = Duration.ofSeconds(1);
+    Duration longestWait = Duration.ofSeconds(10);
+    /** How long EC2 may take to show a new endpoint; usually less than a second. */
+    Duration showPatience = Duration.ofSeconds(15);
 
     Ec2Client ec2;
-    Duration timeout;
-    /** All of the VPC. */
-    List<Subnet> subnets;
     Map<String, String> wantedTags;
+    Network network;
+
+    public static void main(String[] args) {
+        System.exit(new CreateVpcEndpoint().commandLine().execute(args));
+    }
 
     @Override
     public Integer call() {
         checkOptions();
+        wantedTags = tagsByKey(tags);
+        connect();
+        checkPrincipals(principals);
         ec2 = client(Ec2Client.builder());
-        subject = vpcId;
-        var targets = plan();
-        for (var target : targets) {
-            subject = target.name();
-            try {
-                if (target.endpoint == null) create(target);
-                else update(target);
-            } catch (RuntimeException e) {
-                target.failure = e;
-            }
+        network = naming(vpcId, () -> network());
+        checkSecurityGroups();
+        var targets = services.stream().distinct().map(service -> naming(service.name(), () -> target(service)))
+                .toList();
+        var outcomes = await(targets.stream()
+                .map(target -> attempt(target, () -> target.endpoint() == null ? create(target) : update(target)))
+                .toList());
+        var failures = outcomes.stream().filter(outcome -> outcome.failure() != null).count();
+        if (failures == outcomes.size()) {
+            return 1;
         }
-        if (!dryRun) await(targets.stream().filter(target -> target.failure == null).toList(), waiting.none);
-        for (var target : targets) {
-            subject = target.name();
-            if (target.failure != null) fail(target.failure);
-        }
-        if (targets.stream().allMatch(target -> target.failure != null)) return 1;
-        var status = targets.stream().map(target -> target.status).max(Comparator.comparing(STATUSES::indexOf)).orElseThrow();
-        var result = result(status(status));
-        targets.forEach(target -> result.withArray("endpoints").add(describe(target)));
-        return finish(withChanges(result), targets.stream().anyMatch(target -> target.failure != null) ? 3 : 0);
+        var endpoints = outcomes.stream().map(outcome -> describe(outcome)).toList();
+        return print(new Result(printed(strongest(changes)), caller.account(), region(), endpoints, changes, undo()),
+                failures == 0 ? 0 : 3);
     }
 
     void checkOptions() {
-        check("--vpc-id", vpcId, "vpc-([0-9a-f]{8}|[0-9a-f]{17})", "the id of a VPC such as vpc-0123456789abcdef0");
+        checkVpcId(vpcId);
         securityGroupIds = securityGroupIds.stream().distinct().toList();
-        for (var id : securityGroupIds)
-            check("--security-group-ids", id, "sg-([0-9a-f]{8}|[0-9a-f]{17})", "ids of security groups such as sg-0123456789abcdef0");
-        if (where.subnetIds != null)
-            for (var id : where.subnetIds)
-                check("--subnet-ids", id, "subnet-([0-9a-f]{8}|[0-9a-f]{17})", "ids of subnets such as subnet-0123456789abcdef0");
-        if (where.zones != null)
-            for (var zone : where.zones)
-                check("--availability-zones", zone, Pattern.quote(region()) + "[a-z]", "zones of the Region such as " + region() + "a");
-        if (policy != null) check("--policy", policy, "default|restricted", "default or restricted");
-        if (isRestricted() && principals.isEmpty()) throw wrong("--policy restricted: give those whom it lets through, such as --principals " + principal());
-        if (!isRestricted() && !(principals.isEmpty() && repositoryNames.isEmpty()))
-            throw wrong("--principals, --repository-names: give --policy restricted with them");
-        for (var arn : principals) // what aws:PrincipalArn is compared with: for a role's session the ARN of the role
-            check("--principals", arn, "arn:" + partition() + ":iam::\\d{12}:(role|user)/[\\w+=,.@/-]+", "ARNs of roles and users such as " + principal());
-        for (var name : repositoryNames) check("--repository-names", name, "[\\w.-]{1,100}(?<!\\.git)", "names of repositories such as payments");
-        for (var service : services) { // account ids are of one length, so the size is known before AWS is asked
-            var size = render(service, "000000000000").toString().length();
-            if (size > MAX_POLICY_SIZE)
-                throw wrong("--principals, --repository-names: give fewer, the policy has " + size + " characters, and EC2 takes " + MAX_POLICY_SIZE);
+        securityGroupIds.forEach(id -> check("--security-group-ids", id, "sg-([0-9a-f]{8}|[0-9a-f]{17})",
+                "ids of security groups such as sg-0123456789abcdef0"));
+        if (where.subnetIds != null) {
+            where.subnetIds.forEach(id -> check("--subnet-ids", id, "subnet-([0-9a-f]{8}|[0-9a-f]{17})",
+                    "ids of subnets such as subnet-0123456789abcdef0"));
         }
-        check("--timeout", waiting.timeout, "(?=.*[1-9])(\\d{1,5}h)?(\\d{1,5}m)?(\\d{1,5}s)?", "a time such as 90s, 10m or 1h30m");
-        timeout = Duration.parse("PT" + waiting.timeout.toUpperCase(Locale.ROOT));
-        wantedTags = tags(tags);
+        if (where.zones != null) {
+            where.zones.forEach(zone -> check("--availability-zones", zone, Pattern.quote(region()) + "[a-z]",
+                    "zones of the Region such as " + region() + "a"));
+        }
+        checkPolicyOptions();
+        check("--timeout", waiting.timeout, "(?=.*[1-9])(\\d{1,5}h)?(\\d{1,5}m)?(\\d{1,5}s)?",
+                "a time such as 90s, 10m or 1h30m");
+    }
+
+    void checkPolicyOptions() {
+        if (policy != null) {
+            check("--policy", policy, "default|restricted", "default or restricted");
+        }
+        var example = "arn:" + partition() + ":iam::111122223333:role/Developer";
+        if (isRestricted() && principals.isEmpty()) {
+            throw wrong("--policy restricted: must come with its principals, such as --principals " + example);
+        }
+        if (!isRestricted() && !(principals.isEmpty() && repositoryNames.isEmpty())) {
+            throw wrong("--principals, --repository-names: must come with --policy restricted");
+        }
+        for (var arn : principals) { // what aws:PrincipalArn is compared with: for a role's session the ARN of the role
+            checkPrincipalArn("--principals", arn);
+            check("--principals", arn, "arn:" + partition() + ":.+/.+", "ARNs of roles and users such as " + example);
+        }
+        repositoryNames.forEach(name -> checkRepositoryName("--repository-names", name));
+        for (var service : services) { // account ids are of one length, so the size is known before AWS is asked
+            var size = ownPolicy(service, "000000000000").toString().length();
+            if (size > MAX_POLICY_SIZE) {
+                throw wrong("--principals, --repository-names: must be fewer, the policy has " + size
+                        + " characters, and EC2 takes " + MAX_POLICY_SIZE);
+            }
+        }
     }
 
     boolean isRestricted() {
@@ -257,368 +300,508 @@ class CreateVpcEndpoint implements Callable<Integer> {
         return PartitionMetadata.of(Region.of(region())).id();
     }
 
-    /** As an example. */
-    String principal() {
-        return "arn:" + partition() + ":iam::111122223333:role/Developer";
+    Duration timeout() {
+        return Duration.parse("PT" + waiting.timeout);
     }
 
-    /** What there is and what is wanted; whatever would fail fails here, before anything is changed. */
-    List<Target> plan() {
-        var dnsOff = dnsAttributesOff();
-        checkSecurityGroups();
-        var offers = offers();
-        subnets = ec2.describeSubnetsPaginator(r -> r.filters(filter("vpc-id", vpcId))).subnets().stream().toList();
-        var endpoints = endpoints();
-        var targets = services.stream().distinct().map(Target::new).toList();
-        for (var target : targets) {
-            subject = target.service.name();
-            target.offer = offer(target.service, offers);
-            target.endpoint = existing(target, endpoints);
-            subject = target.name();
-            target.subnetIds = choose(target);
-            var wantsDns = target.endpoint == null ? wantsPrivateDns() : Boolean.TRUE.equals(privateDns) && !target.endpoint.privateDnsEnabled();
-            if (wantsDns && !dnsOff.isEmpty())
-                throw new Failure("private DNS needs two attributes of " + vpcId + ": turn on what is off with: "
-                        + dnsOff.stream().map(name -> aws("ec2 modify-vpc-attribute --vpc-id " + vpcId + " --" + name)).collect(Collectors.joining(" && "))
-                        + ", or give --no-private-dns");
-        }
-        return targets;
+    /**
+     * What EC2 has for endpoints in the VPC.
+     *
+     * @param dnsCommands turn on what private DNS needs and is off
+     */
+    record Network(List<String> dnsCommands, List<ServiceDetail> offers, List<Subnet> subnets) {}
+
+    Network network() {
+        return new Network(dnsCommands(), offers(),
+                ec2.describeSubnetsPaginator(r -> r.filters(filter("vpc-id", vpcId))).subnets().stream().toList());
     }
 
-    /** Private DNS works only in a VPC that has both. */
-    List<String> dnsAttributesOff() {
+    List<String> dnsCommands() {
         try {
-            var support = ec2.describeVpcAttribute(r -> r.vpcId(vpcId).attribute(VpcAttributeName.ENABLE_DNS_SUPPORT)).enableDnsSupport();
-            var hostnames = ec2.describeVpcAttribute(r -> r.vpcId(vpcId).attribute(VpcAttributeName.ENABLE_DNS_HOSTNAMES)).enableDnsHostnames();
-            var off = new ArrayList<String>();
-            if (!support.value()) off.add("enable-dns-support");
-            if (!hostnames.value()) off.add("enable-dns-hostnames");
-            return off;
+            var support = ec2.describeVpcAttribute(r -> r.vpcId(vpcId).attribute(VpcAttributeName.ENABLE_DNS_SUPPORT));
+            var hostnames = ec2.describeVpcAttribute(
+                    r -> r.vpcId(vpcId).attribute(VpcAttributeName.ENABLE_DNS_HOSTNAMES));
+            var isOn = new LinkedHashMap<String, Boolean>();
+            isOn.put("--enable-dns-support", support.enableDnsSupport().value());
+            isOn.put("--enable-dns-hostnames", hostnames.enableDnsHostnames().value());
+            return isOn.keySet().stream().filter(attribute -> !isOn.get(attribute))
+                    .map(attribute -> aws("ec2 modify-vpc-attribute --vpc-id " + vpcId + " " + attribute)).toList();
         } catch (Ec2Exception e) {
-            if (code(e).equals("InvalidVpcID.NotFound")) throw new Failure(reason(e) + "; is it in another Region than " + region() + "? Give --region", e);
-            throw e;
+            throw explained(e);
         }
-    }
-
-    void checkSecurityGroups() {
-        var create = "; make one with: create-endpoint-security-group --vpc-id " + vpcId;
-        try {
-            var groups = ec2.describeSecurityGroups(r -> r.groupIds(securityGroupIds)).securityGroups();
-            for (var group : groups)
-                if (!group.vpcId().equals(vpcId)) throw new Failure(group.groupId() + " belongs to " + group.vpcId() + create);
-            var isOpen = groups.stream().flatMap(group -> group.ipPermissions().stream()).anyMatch(rule -> rule.ipProtocol().equals("-1")
-                    || rule.ipProtocol().equals("tcp") && rule.fromPort() <= HTTPS && rule.toPort() >= HTTPS);
-            if (!isOpen) note("nobody can reach the endpoints: " + String.join(", ", securityGroupIds) + " let nobody in on port " + HTTPS + create);
-        } catch (Ec2Exception e) {
-            if (code(e).equals("InvalidGroup.NotFound")) throw new Failure(reason(e) + create, e);
-            throw e;
-        }
-    }
-
-    static Filter filter(String name, String value) {
-        return Filter.builder().name(name).values(value).build();
     }
 
     /** All endpoint services of the Region: names are looked up, for not all begin alike. */
     List<ServiceDetail> offers() {
-        var offers = new ArrayList<ServiceDetail>();
-        for (String token = null; ; ) {
-            var from = token;
-            var page = ec2.describeVpcEndpointServices(r -> r.nextToken(from));
+        var page = ec2.describeVpcEndpointServices();
+        var offers = new ArrayList<>(page.serviceDetails());
+        while (page.nextToken() != null) {
+            var token = page.nextToken();
+            page = ec2.describeVpcEndpointServices(r -> r.nextToken(token));
             offers.addAll(page.serviceDetails());
-            token = page.nextToken();
-            if (token == null) return offers;
+        }
+        return offers;
+    }
+
+    void checkSecurityGroups() {
+        var create = "; create one with: create-endpoint-security-group --vpc-id " + vpcId;
+        List<SecurityGroup> groups;
+        try {
+            groups = ec2.describeSecurityGroups(r -> r.groupIds(securityGroupIds)).securityGroups();
+        } catch (Ec2Exception e) {
+            throw errorCode(e).equals("InvalidGroup.NotFound") ? new Failure(reason(e) + create, e) : e;
+        }
+        for (var group : groups) {
+            if (!group.vpcId().equals(vpcId)) {
+                throw new Failure(group.groupId() + " belongs to " + group.vpcId() + create);
+            }
+        }
+        var isOpen = groups.stream().flatMap(group -> group.ipPermissions().stream())
+                .anyMatch(rule -> rule.ipProtocol().equals("-1")
+                        || rule.ipProtocol().equals("tcp") && rule.fromPort() <= HTTPS && rule.toPort() >= HTTPS);
+        if (!isOpen) {
+            note("no one can reach the endpoints: " + String.join(", ", securityGroupIds) + " let no one in on port "
+                    + HTTPS + create);
         }
     }
 
-    ServiceDetail offer(Service service, List<ServiceDetail> offers) {
+    /**
+     * An endpoint to create or to bring in line.
+     *
+     * @param subnetIds where it shall be, one for each zone
+     * @param endpoint as EC2 last showed it; null if there is none yet
+     */
+    record Target(Service service, ServiceDetail offer, List<String> subnetIds, VpcEndpoint endpoint) {
+        String name() {
+            return service + (endpoint == null ? "" : " " + endpoint.vpcEndpointId());
+        }
+
+        Target with(VpcEndpoint shown) {
+            return new Target(service, offer, subnetIds, shown);
+        }
+    }
+
+    /** What there is and what is wanted; whatever would fail fails here, before anything is changed. */
+    Target target(Service service) {
+        var offer = offer(service);
+        var existing = existing(service, offer).orElse(null);
+        var subnetIds = subnetIds(offer, existing);
+        var needsDns = existing == null ? wantsPrivateDns()
+                : Boolean.TRUE.equals(privateDns) && !existing.privateDnsEnabled();
+        if (needsDns && !network.dnsCommands().isEmpty()) {
+            throw new Failure("private DNS needs two attributes of " + vpcId + ": turn on what is off with: "
+                    + String.join(" && ", network.dnsCommands()) + ", or use --no-private-dns");
+        }
+        return new Target(service, offer, subnetIds, existing);
+    }
+
+    /** Of a new endpoint. */
+    boolean wantsPrivateDns() {
+        return !Boolean.FALSE.equals(privateDns);
+    }
+
+    ServiceDetail offer(Service service) {
         var name = service.awsName + (fips ? "-fips" : "");
-        return offers.stream().filter(offer -> offer.serviceName().endsWith("." + region() + "." + name)).findFirst().orElseThrow(() ->
-                new Failure("AWS offers no " + name + " endpoint in " + region() + (fips ? ": leave --fips out, or choose another Region" : "")));
+        return network.offers().stream().filter(offer -> offer.serviceName().endsWith("." + region() + "." + name))
+                .findFirst().orElseThrow(() -> new Failure("AWS offers no " + name + " endpoint in " + region()
+                        + (fips ? ": leave --fips out, or use another Region" : "")));
     }
 
-    List<VpcEndpoint> endpoints() {
-        return ec2.describeVpcEndpointsPaginator(r -> r.filters(filter("vpc-id", vpcId))).vpcEndpoints().stream().toList();
+    /** All of the VPC. */
+    Stream<VpcEndpoint> endpoints() {
+        return ec2.describeVpcEndpointsPaginator(r -> r.filters(filter("vpc-id", vpcId))).vpcEndpoints().stream();
     }
 
-    /** EC2 answers in lower case, unlike its documentation, which is why the SDK's enum does not know its states. */
-    static String state(VpcEndpoint endpoint) {
-        return String.valueOf(endpoint.stateAsString()).toLowerCase(Locale.ROOT);
+    Optional<VpcEndpoint> find(String id) {
+        return endpoints().filter(endpoint -> endpoint.vpcEndpointId().equals(id)).findFirst();
+    }
+
+    /** EC2 answers in lower case, unlike its documentation, which is why the SDK does not know its states. */
+    static State state(VpcEndpoint endpoint) {
+        return State.knownValues().stream()
+                .filter(state -> state.toString().equalsIgnoreCase(endpoint.stateAsString())).findFirst()
+                .orElse(State.UNKNOWN_TO_SDK_VERSION);
     }
 
     static boolean isPending(VpcEndpoint endpoint) {
-        return state(endpoint).startsWith("pending");
+        return Set.of(State.PENDING, State.PENDING_ACCEPTANCE).contains(state(endpoint));
     }
 
     static boolean isUsable(VpcEndpoint endpoint) {
-        return isPending(endpoint) || state(endpoint).matches("available|partial");
+        return isPending(endpoint) || Set.of(State.AVAILABLE, State.PARTIAL).contains(state(endpoint));
     }
 
-    /** The VPC's endpoint for the service: the one with private DNS if there are several. Null if there is none. */
-    VpcEndpoint existing(Target target, List<VpcEndpoint> endpoints) {
-        var same = endpoints.stream().filter(e -> e.serviceName().equals(target.offer.serviceName()) && !state(e).matches("deleting|deleted"))
-                .sorted(Comparator.comparing((VpcEndpoint e) -> !isUsable(e)).thenComparing(e -> !e.privateDnsEnabled())
-                        .thenComparing(VpcEndpoint::vpcEndpointId)).toList();
-        if (same.isEmpty()) return null;
-        if (!isUsable(same.get(0))) throw new Failure(broken(same.get(0)));
-        var others = same.stream().skip(1).map(e -> e.vpcEndpointId() + " (" + state(e) + ")").collect(Collectors.joining(", "));
-        if (!others.isEmpty()) note(subject + ": left alone, for the same service: " + others);
-        return same.get(0);
+    /** The VPC's endpoint for the service: the one with private DNS if there are several. */
+    Optional<VpcEndpoint> existing(Service service, ServiceDetail offer) {
+        var endpoints = endpoints().filter(endpoint -> endpoint.serviceName().equals(offer.serviceName()))
+                .filter(endpoint -> !Set.of(State.DELETING, State.DELETED).contains(state(endpoint)))
+                .sorted(Comparator.comparing((VpcEndpoint endpoint) -> !isUsable(endpoint))
+                        .thenComparing(endpoint -> !endpoint.privateDnsEnabled())
+                        .thenComparing(VpcEndpoint::vpcEndpointId))
+                .toList();
+        if (endpoints.isEmpty()) {
+            return Optional.empty();
+        }
+        checkUsable(endpoints.get(0));
+        var others = endpoints.stream().skip(1)
+                .map(endpoint -> endpoint.vpcEndpointId() + " (" + endpoint.stateAsString() + ")").toList();
+        if (!others.isEmpty()) {
+            note(service + ": left alone, for the same service: " + String.join(", ", others));
+        }
+        return Optional.of(endpoints.get(0));
     }
 
-    String broken(VpcEndpoint endpoint) {
-        var error = endpoint.lastError();
-        var why = error != null ? ": " + error.code() + ": " + error.message() : endpoint.failureReason() != null ? ": " + endpoint.failureReason() : "";
-        return endpoint.vpcEndpointId() + " is " + state(endpoint) + why + "; delete it with: " + deletion(endpoint) + ", then run the same command again";
+    void checkUsable(VpcEndpoint endpoint) {
+        if (!isUsable(endpoint)) {
+            var error = endpoint.lastError() == null ? endpoint.failureReason()
+                    : endpoint.lastError().code() + ": " + endpoint.lastError().message();
+            throw new Failure(endpoint.vpcEndpointId() + " is " + endpoint.stateAsString()
+                    + (error == null ? "" : ": " + error) + "; delete it with: " + deletion(endpoint)
+                    + ", then run the same command again");
+        }
     }
 
     String deletion(VpcEndpoint endpoint) {
         return aws("ec2 delete-vpc-endpoints --vpc-endpoint-ids " + endpoint.vpcEndpointId());
     }
 
-    /** One subnet for each zone where the service is offered: the endpoint's own, else the lowest id; or those of --subnet-ids. */
-    List<String> choose(Target target) {
-        var present = new TreeMap<String, String>();
-        if (target.endpoint != null)
-            for (var subnet : subnets)
-                if (target.endpoint.subnetIds().contains(subnet.subnetId())) present.put(subnet.availabilityZone(), subnet.subnetId());
-        if (where.subnetIds != null) return named(target, present);
+    /** One subnet for each zone. */
+    List<String> subnetIds(ServiceDetail offer, VpcEndpoint existing) {
+        var presentIds = existing == null ? List.<String>of() : existing.subnetIds();
+        var presentByZone = network.subnets().stream().filter(subnet -> presentIds.contains(subnet.subnetId()))
+                .collect(Collectors.toMap(Subnet::availabilityZone, Subnet::subnetId));
+        return where.subnetIds != null ? givenSubnets(offer, existing, presentByZone)
+                : subnetsOfZones(offer, presentByZone);
+    }
+
+    /** In the zones where the service is offered, or those of --availability-zones: those present, else the lowest. */
+    List<String> subnetsOfZones(ServiceDetail offer, Map<String, String> presentByZone) {
         var chosen = new ArrayList<String>();
-        for (var zone : new TreeSet<>(where.zones == null ? target.offer.availabilityZones() : where.zones)) {
-            checkOffered(target, zone, zone);
-            var lowest = subnets.stream().filter(s -> s.availabilityZone().equals(zone) && unfit(s) == null).map(Subnet::subnetId).sorted().findFirst();
-            if (present.containsKey(zone)) chosen.add(present.get(zone));
-            else if (lowest.isPresent()) chosen.add(lowest.get());
-            else if (where.zones != null) throw new Failure(vpcId + " has no subnet in " + zone + " that an endpoint can use: one of this account, with IPv4");
+        for (var zone : new TreeSet<>(where.zones == null ? offer.availabilityZones() : where.zones)) {
+            checkOffered(offer, zone, zone);
+            var lowest = network.subnets().stream().filter(subnet -> subnet.availabilityZone().equals(zone))
+                    .filter(subnet -> obstacle(subnet) == null).map(Subnet::subnetId).min(Comparator.naturalOrder());
+            var subnet = Optional.ofNullable(presentByZone.get(zone)).or(() -> lowest);
+            if (subnet.isEmpty() && where.zones != null) {
+                throw new Failure(vpcId + " has no subnet in " + zone
+                        + " that an endpoint can use: one of this account, with IPv4");
+            }
+            subnet.ifPresent(id -> chosen.add(id));
         }
-        if (chosen.isEmpty())
+        if (chosen.isEmpty()) {
             throw new Failure(vpcId + " has no subnet that an endpoint can use: one of this account, with IPv4, in "
-                    + String.join(", ", target.offer.availabilityZones()));
+                    + String.join(", ", offer.availabilityZones()));
+        }
         return chosen;
     }
 
-    List<String> named(Target target, Map<String, String> present) {
-        var chosen = new TreeMap<String, String>();
+    List<String> givenSubnets(ServiceDetail offer, VpcEndpoint existing, Map<String, String> presentByZone) {
+        var chosenByZone = new TreeMap<String, String>();
         for (var id : new TreeSet<>(where.subnetIds)) {
-            var subnet = subnets.stream().filter(s -> s.subnetId().equals(id)).findFirst()
+            var subnet = network.subnets().stream().filter(each -> each.subnetId().equals(id)).findFirst()
                     .orElseThrow(() -> new Failure(id + " is not a subnet of " + vpcId));
             var zone = subnet.availabilityZone();
-            if (unfit(subnet) != null) throw new Failure(id + " " + unfit(subnet) + ": give another subnet of " + zone);
-            checkOffered(target, zone, id + " in " + zone);
-            var other = chosen.put(zone, id);
-            if (other != null) throw new Failure(other + " and " + id + " are both in " + zone + ": give one subnet per zone");
-            var own = present.getOrDefault(zone, id);
-            if (!own.equals(id))
-                throw new Failure("has " + own + " in " + zone + ", and takes one subnet per zone: give that one, or make room for " + id + " first with: "
-                        + aws("ec2 modify-vpc-endpoint --vpc-endpoint-id " + target.id() + " --remove-subnet-ids " + own));
+            if (obstacle(subnet) != null) {
+                throw new Failure(id + " " + obstacle(subnet) + ": use another subnet of " + zone);
+            }
+            checkOffered(offer, zone, id + " in " + zone);
+            var other = chosenByZone.put(zone, id);
+            if (other != null) {
+                throw new Failure(other + " and " + id + " are both in " + zone + ": use one subnet per zone");
+            }
+            var present = presentByZone.getOrDefault(zone, id);
+            if (!present.equals(id)) {
+                throw new Failure(existing.vpcEndpointId() + " has " + present + " in " + zone
+                        + ", and takes one subnet per zone: use that one, or make room for " + id + " first with: "
+                        + aws("ec2 modify-vpc-endpoint --vpc-endpoint-id " + existing.vpcEndpointId()
+                                + " --remove-subnet-ids " + present));
+            }
         }
-        return List.copyOf(chosen.values());
+        return List.copyOf(chosenByZone.values());
     }
 
-    static void checkOffered(Target target, String zone, String what) {
-        var offered = target.offer.availabilityZones();
-        if (!offered.contains(zone)) throw new Failure(what + ": " + target.offer.serviceName() + " is offered in " + String.join(", ", offered) + " only");
+    static void checkOffered(ServiceDetail offer, String zone, String what) {
+        if (!offer.availabilityZones().contains(zone)) {
+            throw new Failure(what + ": " + offer.serviceName() + " is offered in "
+                    + String.join(", ", offer.availabilityZones()) + " only");
+        }
     }
 
     /** Why an endpoint cannot be in the subnet; null if it can. */
-    String unfit(Subnet subnet) {
-        if (!subnet.ownerId().equals(identity().account())) return "is shared by account " + subnet.ownerId();
-        if (subnet.outpostArn() != null) return "is on an Outpost";
+    String obstacle(Subnet subnet) {
+        if (!subnet.ownerId().equals(caller.account())) {
+            return "is shared by account " + subnet.ownerId();
+        }
+        if (subnet.outpostArn() != null) {
+            return "is on an Outpost";
+        }
         return Boolean.TRUE.equals(subnet.ipv6Native()) ? "has no IPv4" : null;
     }
 
-    void create(Target target) {
-        target.policy = render(target.service, identity().account());
-        if (!dryRun) {
-            var token = UUID.randomUUID().toString(); // the SDK tries again with the same one: a lost answer makes no second endpoint
-            try {
-                target.endpoint = ec2.createVpcEndpoint(r -> {
-                    r.vpcEndpointType(VpcEndpointType.INTERFACE).vpcId(vpcId).serviceName(target.offer.serviceName()).clientToken(token)
-                            .subnetIds(target.subnetIds).securityGroupIds(securityGroupIds).privateDnsEnabled(wantsPrivateDns())
-                            .policyDocument(target.policy.toString());
-                    if (!wantedTags.isEmpty())
-                        r.tagSpecifications(TagSpecification.builder().resourceType(ResourceType.VPC_ENDPOINT).tags(awsTags(wantedTags)).build());
-                }).vpcEndpoint();
-            } catch (SdkException e) {
-                var refused = e instanceof AwsServiceException service && (service.statusCode() < 500 || service.isThrottlingException());
-                var conflict = refused && reason(e).contains("conflicting DNS domain");
-                if (refused && !conflict) throw e;
-                target.endpoint = awaitShown(target, e);
-                if (conflict) {
-                    note(subject + ": somebody else made " + target.id() + " meanwhile");
-                    target.subnetIds = choose(target);
-                    update(target);
-                    return;
-                }
-            }
-            subject = target.name();
-            note(subject + " is made, " + state(target.endpoint));
+    /**
+     * What became of a target.
+     *
+     * @param isOpen EC2 has not finished with it
+     * @param failure null if there was none
+     */
+    record Outcome(Target target, Status status, boolean isOpen, RuntimeException failure) {}
+
+    /** One endpoint that fails does not stop the other. */
+    Outcome attempt(Target target, Supplier<Outcome> steps) {
+        try {
+            return naming(target.name(), steps);
+        } catch (RuntimeException e) {
+            fail(e);
+            return new Outcome(target, Status.UNCHANGED, false, e);
         }
-        target.status = "created";
-        change("endpoint", null, dryRun ? target.offer.serviceName() : target.id(), dryRun ? null : deletion(target.endpoint), () -> { });
     }
 
-    /** The endpoint that is in a new one's way, or that a call without an answer has made: endpoints are billed, none may be left unnamed. */
-    VpcEndpoint awaitShown(Target target, SdkException failure) {
-        var deadline = Instant.now().plus(visibleDeadline);
+    Outcome create(Target target) {
+        if (dryRun) {
+            record(Change.creation(target.name(), "endpoint", target.offer().serviceName()), null);
+            return new Outcome(target, Status.CREATED, false, null);
+        }
+        VpcEndpoint endpoint;
         try {
-            for (var millis = firstPoll.toMillis(); Instant.now().isBefore(deadline); millis *= 2) {
-                var shown = existing(target, endpoints());
-                if (shown != null) return shown;
-                pause(millis);
+            endpoint = createEndpoint(target);
+        } catch (SdkException e) {
+            var isThrottled = e instanceof AwsServiceException answer && answer.isThrottlingException();
+            if (!isDnsConflict(e) && (isThrottled || !isTemporary(e))) {
+                throw e;
             }
+            endpoint = shown(target, e);
+            if (isDnsConflict(e)) {
+                note(target.name() + ": someone else created " + endpoint.vpcEndpointId() + " in the meantime");
+                return update(new Target(target.service(), target.offer(), subnetIds(target.offer(), endpoint),
+                        endpoint));
+            }
+        }
+        var created = target.with(endpoint);
+        note(created.name() + " is created, " + endpoint.stateAsString());
+        record(Change.creation(created.name(), "endpoint", endpoint.vpcEndpointId()), deletion(endpoint));
+        return new Outcome(created, Status.CREATED, isPending(endpoint), null);
+    }
+
+    /** The SDK repeats the call with the same token, so that a lost answer makes no second endpoint. */
+    VpcEndpoint createEndpoint(Target target) {
+        var token = UUID.randomUUID().toString();
+        return ec2.createVpcEndpoint(r -> r.vpcEndpointType(VpcEndpointType.INTERFACE).vpcId(vpcId)
+                .serviceName(target.offer().serviceName()).clientToken(token).subnetIds(target.subnetIds())
+                .securityGroupIds(securityGroupIds).privateDnsEnabled(wantsPrivateDns())
+                .policyDocument(ownPolicy(target.service(), caller.account()).toString())
+                .tagSpecifications(tagSpecifications(ResourceType.VPC_ENDPOINT, wantedTags))).vpcEndpoint();
+    }
+
+    /** Whether another endpoint has the private DNS names already, which EC2 says only in the message. */
+    static boolean isDnsConflict(SdkException e) {
+        return e instanceof Ec2Exception refusal && errorCode(refusal).equals("InvalidParameter")
+                && refusal.awsErrorDetails().errorMessage().contains("conflicting DNS domain");
+    }
+
+    /**
+     * The endpoint that is in a new one's way, or that a call without an answer created: endpoints are billed, none may
+     * be left unnamed.
+     */
+    VpcEndpoint shown(Target target, SdkException failure) {
+        var shown = Optional.<VpcEndpoint>empty();
+        try {
+            shown = poll(showPatience, () -> existing(target.service(), target.offer()));
         } catch (SdkException e) {
             failure.addSuppressed(e);
         }
-        throw new Failure(reason(failure) + "; an endpoint that this made, or that is in its way, does not show yet or is going: look with: "
-                + aws("ec2 describe-vpc-endpoints --filters Name=vpc-id,Values=" + vpcId) + ", and run the same command again", failure);
+        return shown.orElseThrow(() -> new Failure(reason(failure) + "; an endpoint that this created, or that is in"
+                + " its way, does not show yet or is being deleted: look with: "
+                + aws("ec2 describe-vpc-endpoints --filters Name=vpc-id,Values=" + vpcId)
+                + ", and run the same command again", failure));
     }
 
-    /** @param undo options of modify-vpc-endpoint that take it back */
-    record Edit(String field, Object from, Object to, Consumer<ModifyVpcEndpointRequest.Builder> step, String undo) { }
-
-    /** Changes what differs, all in one call: EC2 takes no second one while the first is under way. */
-    void update(Target target) {
+    Outcome update(Target target) {
         var before = changes.size();
-        nameWhatStays(target);
+        var id = target.endpoint().vpcEndpointId();
+        noteWhatStays(target);
         var edits = edits(target);
-        if (!dryRun && !edits.isEmpty()) modify(target);
-        var undo = aws("ec2 modify-vpc-endpoint --vpc-endpoint-id " + target.id() + " " + edits.stream().map(Edit::undo).collect(Collectors.joining(" ")));
-        for (var edit : edits) change(edit.field(), edit.from(), edit.to(), edit == edits.get(0) ? undo : null, () -> { });
-        var present = new TreeMap<String, String>();
-        target.endpoint.tags().forEach(tag -> present.put(tag.key(), tag.value()));
-        var arguments = "--resources " + target.id() + " --tags ";
-        changeTags(present, wantedTags, false, new Tagging(put -> ec2.createTags(r -> r.resources(target.id()).tags(awsTags(put))), remove -> { },
-                put -> aws("ec2 create-tags " + arguments + json(put.entrySet().stream().map(tag -> Map.of("Key", tag.getKey(), "Value", tag.getValue())))),
-                remove -> aws("ec2 delete-tags " + arguments + json(remove.stream().map(key -> Map.of("Key", key))))));
-        if (changes.size() > before) target.status = "updated";
+        var undo = new TreeMap<String, Object>(Map.of("VpcEndpointId", id));
+        edits.forEach(edit -> undo.putAll(edit.undo()));
+        if (!edits.isEmpty() && !dryRun) {
+            modify(target);
+        }
+        for (var edit : edits) {
+            record(Change.update(target.name(), edit.field(), edit.from(), edit.to()),
+                    edit == edits.get(0) ? aws("ec2 modify-vpc-endpoint", undo) : null);
+        }
+        changeEc2Tags(ec2, target.name(), id, target.endpoint().tags(), wantedTags);
+        var isOpen = !edits.isEmpty() || isPending(target.endpoint());
+        return new Outcome(target, strongest(changes.subList(before, changes.size())), isOpen && !dryRun, null);
     }
 
-    /** Repeated while another change is under way: somebody else's, or our own whose answer was lost. */
-    void modify(Target target) {
-        for (var deadline = Instant.now().plus(timeout); ; pause(firstPoll.toMillis())) {
-            if (isPending(target.endpoint)) await(List.of(target), false);
-            if (target.failure != null) throw target.failure;
-            var edits = edits(target);
-            if (edits.isEmpty()) return;
-            try {
-                ec2.modifyVpcEndpoint(r -> edits.forEach(edit -> edit.step().accept(r.vpcEndpointId(target.id()))));
-                target.modified = true;
-                return;
-            } catch (Ec2Exception e) {
-                if (!code(e).equals("OperationInProgress") || Instant.now().isAfter(deadline)) throw e;
-                endpoints().stream().filter(endpoint -> endpoint.vpcEndpointId().equals(target.id())).forEach(endpoint -> target.endpoint = endpoint);
-            }
+    void noteWhatStays(Target target) {
+        var endpoint = target.endpoint();
+        var others = new ArrayList<>(without(groupIds(endpoint), securityGroupIds));
+        others.addAll(without(endpoint.subnetIds(), target.subnetIds()));
+        foreignStatements(wantedPolicy(target.service(), endpoint), OWN_SIDS)
+                .forEach(statement -> others.add("policy statement " + sid(statement)));
+        if (!others.isEmpty()) {
+            note(target.name() + ": kept what is not this script's: " + String.join(", ", others));
         }
     }
 
+    /**
+     * @param step what it adds to ModifyVpcEndpoint
+     * @param undo and what takes it back
+     */
+    record Edit(String field, Object from, Object to, Consumer<ModifyVpcEndpointRequest.Builder> step,
+            Map<String, ?> undo) {}
+
+    /** Where an endpoint differs from what is wanted. */
     List<Edit> edits(Target target) {
-        var edits = new ArrayList<Edit>();
-        var subnets = target.endpoint.subnetIds();
-        var newSubnets = without(target.subnetIds, subnets);
-        if (!newSubnets.isEmpty())
-            edits.add(new Edit("subnetIds", subnets, joined(subnets, newSubnets), r -> r.addSubnetIds(newSubnets),
-                    "--remove-subnet-ids " + String.join(" ", newSubnets)));
-        var groups = groupIds(target.endpoint);
-        var newGroups = without(securityGroupIds, groups);
-        if (!newGroups.isEmpty())
-            edits.add(new Edit("securityGroupIds", groups, joined(groups, newGroups), r -> r.addSecurityGroupIds(newGroups),
-                    "--remove-security-group-ids " + String.join(" ", newGroups)));
-        if (privateDns != null && !privateDns.equals(target.endpoint.privateDnsEnabled()))
-            edits.add(new Edit("privateDnsEnabled", !privateDns, privateDns, r -> r.privateDnsEnabled(privateDns),
-                    privateDns ? "--no-private-dns-enabled" : "--private-dns-enabled"));
-        var policy = parse(target.endpoint.policyDocument());
-        target.policy = wantedPolicy(target.service, policy);
-        if (!sameMeaning(policy, target.policy))
-            edits.add(new Edit("policy", policy, target.policy, r -> r.policyDocument(target.policy.toString()),
-                    "--policy-document " + quote(policy.toString())));
-        return edits;
+        var subnetIds = target.endpoint().subnetIds();
+        var newSubnetIds = without(target.subnetIds(), subnetIds);
+        var groupIds = groupIds(target.endpoint());
+        var newGroupIds = without(securityGroupIds, groupIds);
+        var hasDns = target.endpoint().privateDnsEnabled();
+        var policyNow = parsedPolicy(target.endpoint().policyDocument());
+        var wantedPolicy = wantedPolicy(target.service(), target.endpoint());
+        return Stream.of(
+                new Edit("subnetIds", subnetIds, joined(subnetIds, newSubnetIds), r -> r.addSubnetIds(newSubnetIds),
+                        Map.of("RemoveSubnetIds", newSubnetIds)),
+                new Edit("securityGroupIds", groupIds, joined(groupIds, newGroupIds),
+                        r -> r.addSecurityGroupIds(newGroupIds), Map.of("RemoveSecurityGroupIds", newGroupIds)),
+                new Edit("privateDnsEnabled", hasDns, Objects.requireNonNullElse(privateDns, hasDns),
+                        r -> r.privateDnsEnabled(privateDns), Map.of("PrivateDnsEnabled", hasDns)),
+                new Edit("policy", policyNow, sameMeaning(policyNow, wantedPolicy) ? policyNow : wantedPolicy,
+                        r -> r.policyDocument(wantedPolicy.toString()),
+                        Map.of("PolicyDocument", policyNow.toString())))
+                .filter(edit -> !edit.from().equals(edit.to())).toList();
     }
 
-    /** The statements of this script with those of others; without --policy the policy as it is, unless it is AWS's that allows everything. */
-    JsonNode wantedPolicy(Service service, JsonNode current) {
-        var others = statements(current).stream().filter(s -> !meaning(s).equals(meaning(parse(FULL_ACCESS)))).toList();
-        if (policy == null && !others.isEmpty()) return current;
-        var wanted = render(service, identity().account());
-        others.stream().filter(s -> !OWN_SIDS.contains(s.path("Sid").asText())).forEach(wanted.withArray("Statement")::add);
+    void modify(Target target) {
+        if (isPending(target.endpoint())) {
+            note(target.name() + " is pending: waiting up to " + waiting.timeout + " to change it ...");
+        }
+        poll(timeout(), () -> modifyOnce(target)).orElseThrow(() -> new Failure("was not changed, as another change is"
+                + " still under way after " + waiting.timeout + "; run the same command again"));
+    }
+
+    /**
+     * One call for all that differs: EC2 takes no second one while one is under way, someone else's or this run's own
+     * whose answer was lost. Empty if one is.
+     */
+    Optional<Target> modifyOnce(Target target) {
+        var id = target.endpoint().vpcEndpointId();
+        var latest = target
+                .with(find(id).orElseThrow(() -> new Failure("someone else deleted it in the meantime")));
+        checkUsable(latest.endpoint());
+        if (isPending(latest.endpoint())) {
+            return Optional.empty();
+        }
+        var edits = edits(latest);
+        try {
+            if (!edits.isEmpty()) {
+                ec2.modifyVpcEndpoint(r -> edits.forEach(edit -> edit.step().accept(r.vpcEndpointId(id))));
+            }
+            return Optional.of(latest);
+        } catch (Ec2Exception e) {
+            if (errorCode(e).equals("OperationInProgress")) {
+                return Optional.empty();
+            }
+            throw e;
+        }
+    }
+
+    /**
+     * The statements of this script with those of others. Without --policy the policy of an endpoint stays as it is,
+     * unless it is AWS's that allows everything.
+     */
+    ObjectNode wantedPolicy(Service service, VpcEndpoint endpoint) {
+        var wanted = ownPolicy(service, caller.account());
+        if (endpoint == null) {
+            return wanted;
+        }
+        var current = parsedPolicy(endpoint.policyDocument());
+        var fullAccess = meaning(parsedPolicy(FULL_ACCESS));
+        var others = statements(current).stream().filter(statement -> !meaning(statement).equals(fullAccess)).toList();
+        if (policy == null && !others.isEmpty()) {
+            return current;
+        }
+        others.stream().filter(statement -> !OWN_SIDS.contains(sid(statement)))
+                .forEach(wanted.withArray("Statement")::add);
         return wanted;
     }
 
-    void nameWhatStays(Target target) {
-        var others = new ArrayList<>(without(groupIds(target.endpoint), securityGroupIds));
-        others.addAll(without(target.endpoint.subnetIds(), target.subnetIds));
-        for (var statement : statements(wantedPolicy(target.service, parse(target.endpoint.policyDocument()))))
-            if (!OWN_SIDS.contains(statement.path("Sid").asText())) others.add("policy statement " + statement.path("Sid").asText("(no Sid)"));
-        if (!others.isEmpty()) note(subject + ": kept what is not this script's: " + String.join(", ", others));
-    }
-
-    /** The rendered template, of --policy or else default. */
-    ObjectNode render(Service service, String account) {
+    /** The template of --policy, or else of default. */
+    ObjectNode ownPolicy(Service service, String account) {
         var all = "arn:" + partition() + ":codecommit:" + region() + ":" + account + ":";
-        var repositories = (repositoryNames.isEmpty() ? List.of("*") : repositoryNames).stream().distinct().map(name -> all + name).toList();
-        return template(isRestricted() ? service.restrictedPolicy : service.defaultPolicy, Map.of("partition", partition(), "region", region(),
-                "account", account, "principals", principals.stream().distinct().toList(), "repositories", repositories));
+        var repositories = (repositoryNames.isEmpty() ? List.of("*") : repositoryNames).stream().distinct()
+                .map(name -> all + name).toList();
+        return template(isRestricted() ? service.restrictedPolicy : service.defaultPolicy,
+                Map.of("partition", partition(), "region", region(), "account", account, "principals",
+                        principals.stream().distinct().toList(), "repositories", repositories));
     }
 
-    /** Waits until none of the endpoints is pending, or only looks once. One that does not become available in time, or at all, is a failure. */
-    void await(List<Target> targets, boolean once) {
-        var open = new ArrayList<>(targets.stream().filter(target -> target.modified || isPending(target.endpoint)).toList());
-        if (open.isEmpty()) return;
-        if (!once) note("waiting up to " + waiting.timeout + " for " + open.stream().map(Target::name).collect(Collectors.joining(" and ")) + " ...");
-        var started = Instant.now();
-        var told = started;
-        for (var millis = firstPoll.toMillis(); ; millis = Math.min(2 * millis, slowestPoll.toMillis())) {
-            Map<String, VpcEndpoint> shown;
-            try {
-                shown = endpoints().stream().collect(Collectors.toMap(VpcEndpoint::vpcEndpointId, endpoint -> endpoint));
-            } catch (SdkException e) {
-                for (var target : open) target.failure = new Failure("waiting for it failed: " + reason(e) + "; the same command again waits on", e);
-                return;
-            }
-            var seconds = Duration.between(started, Instant.now()).toSeconds();
-            for (var target : List.copyOf(open)) {
-                if (!shown.containsKey(target.id())) continue; // a new one may not show yet
-                target.endpoint = shown.get(target.id());
-                if (isPending(target.endpoint)) continue;
-                open.remove(target);
-                if (isUsable(target.endpoint)) note(target.name() + " is " + state(target.endpoint) + " after " + seconds + " s");
-                else target.failure = new Failure(broken(target.endpoint));
-            }
-            if (open.isEmpty() || once) return;
-            if (seconds >= timeout.toSeconds()) {
-                for (var target : open)
-                    target.failure = new Failure("still " + state(target.endpoint) + " after " + waiting.timeout
-                            + "; the same command again waits on, and this deletes it: " + deletion(target.endpoint));
-                return;
-            }
-            if (Duration.between(told, Instant.now()).toSeconds() >= 30) {
-                told = Instant.now();
-                for (var target : open) note(target.name() + " is " + state(target.endpoint) + " after " + seconds + " s");
-            }
-            pause(millis);
+    /** Waits until EC2 has finished with all of them; with --no-wait only looks. */
+    List<Outcome> await(List<Outcome> outcomes) {
+        var names = outcomes.stream().filter(Outcome::isOpen).map(outcome -> outcome.target().name()).toList();
+        if (!names.isEmpty() && !waiting.none) {
+            note("waiting up to " + waiting.timeout + " for " + String.join(" and ", names) + " ...");
         }
+        var started = Instant.now();
+        var end = waiting.none ? started : started.plus(timeout());
+        var lastNote = started;
+        var wait = firstWait;
+        var latest = eachOpen(outcomes, outcome -> look(outcome, started));
+        while (latest.stream().anyMatch(Outcome::isOpen) && Instant.now().isBefore(end)) {
+            pause(wait);
+            wait = Collections.min(List.of(wait.multipliedBy(2), longestWait));
+            latest = eachOpen(latest, outcome -> look(outcome, started));
+            if (Instant.now().isAfter(lastNote.plusSeconds(30))) {
+                lastNote = Instant.now();
+                latest.stream().filter(Outcome::isOpen).forEach(outcome -> noteState(outcome, started));
+            }
+        }
+        return waiting.none ? latest : eachOpen(latest, outcome -> {
+            var endpoint = outcome.target().endpoint();
+            throw new Failure("still " + endpoint.stateAsString() + " after " + waiting.timeout
+                    + "; the same command again waits on, and this deletes it: " + deletion(endpoint));
+        });
     }
 
-    ObjectNode describe(Target target) {
-        var endpoint = target.endpoint;
-        var node = JSON.createObjectNode().put("service", target.service.name()).put("status", target.failure == null ? status(target.status) : "failed");
-        if (target.failure != null) node.put("error", reason(target.failure));
-        if (endpoint != null) node.put("vpcEndpointId", target.id());
-        node.put("serviceName", target.offer.serviceName()).put("vpcId", vpcId);
-        if (endpoint != null) node.put("state", state(endpoint));
-        node.put("privateDnsEnabled", endpoint == null ? wantsPrivateDns() : endpoint.privateDnsEnabled());
-        node.set("subnetIds", JSON.valueToTree(endpoint == null ? target.subnetIds : endpoint.subnetIds()));
-        node.set("securityGroupIds", JSON.valueToTree(endpoint == null ? securityGroupIds : groupIds(endpoint)));
-        if (endpoint != null)
-            for (var dns : endpoint.dnsEntries())
-                node.withArray("dnsEntries").addObject().put("dnsName", dns.dnsName()).put("hostedZoneId", dns.hostedZoneId());
-        if (dryRun) node.set("policy", target.policy);
-        return node;
+    List<Outcome> eachOpen(List<Outcome> outcomes, UnaryOperator<Outcome> step) {
+        return outcomes.stream()
+                .map(outcome -> outcome.isOpen() ? attempt(outcome.target(), () -> step.apply(outcome)) : outcome)
+                .toList();
     }
 
-    /** What a new endpoint gets. */
-    boolean wantsPrivateDns() {
-        return !Boolean.FALSE.equals(privateDns);
+    Outcome look(Outcome outcome, Instant started) {
+        var known = outcome.target().endpoint();
+        var endpoint = find(known.vpcEndpointId()).orElse(known); // a new one may not show yet
+        checkUsable(endpoint);
+        var latest = new Outcome(outcome.target().with(endpoint), outcome.status(), isPending(endpoint), null);
+        if (!latest.isOpen()) {
+            noteState(latest, started);
+        }
+        return latest;
+    }
+
+    void noteState(Outcome outcome, Instant started) {
+        note(outcome.target().name() + " is " + outcome.target().endpoint().stateAsString() + " after "
+                + Duration.between(started, Instant.now()).toSeconds() + " s");
+    }
+
+    Endpoint describe(Outcome outcome) {
+        var target = outcome.target();
+        var planned = VpcEndpoint.builder().privateDnsEnabled(wantsPrivateDns()).subnetIds(target.subnetIds())
+                .groups(securityGroupIds.stream().map(id -> SecurityGroupIdentifier.builder().groupId(id).build())
+                        .toList())
+                .build();
+        var endpoint = target.endpoint() == null ? planned : target.endpoint();
+        var dnsEntries = endpoint.dnsEntries().stream()
+                .map(entry -> new DnsName(entry.dnsName(), entry.hostedZoneId())).toList();
+        var failure = outcome.failure();
+        return new Endpoint(target.service().name(), failure == null ? printed(outcome.status()) : "failed",
+                failure == null ? null : reason(failure), endpoint.vpcEndpointId(), target.offer().serviceName(), vpcId,
+                endpoint.stateAsString(), endpoint.privateDnsEnabled(), endpoint.subnetIds(), groupIds(endpoint),
+                endpoint.hasDnsEntries() ? dnsEntries : null,
+                dryRun ? wantedPolicy(target.service(), target.endpoint()) : null);
     }
 
     static List<String> groupIds(VpcEndpoint endpoint) {
@@ -633,58 +816,37 @@ class CreateVpcEndpoint implements Callable<Integer> {
         return Stream.concat(one.stream(), other.stream()).toList();
     }
 
-    static List<Tag> awsTags(Map<String, String> tags) {
-        return tags.entrySet().stream().map(tag -> Tag.builder().key(tag.getKey()).value(tag.getValue()).build()).toList();
-    }
+    //region The same in every script: command line
 
-    /** As one word for the AWS CLI. */
-    static String json(Stream<Map<String, String>> items) {
-        return quote(JSON.valueToTree(items.toList()).toString());
-    }
-
-    static String code(AwsServiceException e) {
-        return String.valueOf(e.awsErrorDetails().errorCode());
-    }
-
-    // ---- The same in every script: options, clients, output, errors ----
-
-    static final ObjectMapper JSON = new ObjectMapper();
-
-    @Option(names = "--region", paramLabel = "REGION", description = "AWS Region. Default: AWS_REGION, else the profile's.")
+    @Option(names = "--region", paramLabel = "REGION",
+            description = "AWS Region. Default: AWS_REGION, else the profile's.")
     String region;
 
-    @Option(names = "--profile", paramLabel = "NAME", description = "Profile of the AWS configuration files. Goes before credentials in the environment.")
+    @Option(names = "--profile", paramLabel = "NAME",
+            description = "Profile of the AWS configuration files. Goes before credentials in the environment.")
     String profile;
 
-    @Option(names = "--print", paramLabel = "POINTER", description = "Prints only the value at this JSON Pointer of the result, without quotes, e.g. /status.")
+    @Option(names = "--print", paramLabel = "POINTER",
+            description = "Prints only the value at this JSON Pointer of the result, without quotes, e.g. /status.")
     JsonPointer print;
 
-    @Option(names = {"-v", "--verbose"}, description = "Prints every AWS call, and the stack trace of an error, to stderr.")
+    @Option(names = {"-v", "--verbose"},
+            description = "Prints every AWS call, and the stack trace of an error, to stderr.")
     boolean verbose;
 
     @Spec
     CommandSpec spec;
 
-    /** What is being worked on: stands in front of the message of an error. */
-    String subject = "";
-
-    private AwsCredentialsProvider credentials;
-    private Identity identity;
-
     CommandLine commandLine() {
         return new CommandLine(this)
-                .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8)) // JSON is UTF-8, whatever the terminal's encoding
+                // JSON is UTF-8, whatever the terminal's encoding.
+                .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8))
                 .setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8))
                 .setUsageHelpAutoWidth(true)
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
-                .registerConverter(JsonPointer.class, text -> {
-                    if (text.startsWith("/")) return JsonPointer.compile(text);
-                    throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
-                })
+                .registerConverter(JsonPointer.class, text -> jsonPointer(text))
                 .setParameterExceptionHandler((e, args) -> {
-                    var near = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.of();
-                    note(e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + (near.isEmpty() ? "" : "; did you mean " + near.get(0) + "?")
-                            + " (help: " + spec.name() + " --help)");
+                    note(usageError(e) + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -693,106 +855,273 @@ class CreateVpcEndpoint implements Callable<Integer> {
                 });
     }
 
-    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
-        return client(builder, AwsRetryStrategy.standardRetryStrategy());
-    }
-
-    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
-        useProxies(System.getenv());
-        // The JDK knows the proxies.
-        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false));
-        return builder.httpClientBuilder(http).region(Region.of(region())).credentialsProvider(credentials()).overrideConfiguration(o -> {
-            o.retryStrategy(retries);
-            if (profile != null) o.defaultProfileName(profile);
-            if (!verbose) return;
-            o.addExecutionInterceptor(new ExecutionInterceptor() {
-                @Override
-                public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
-                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME)
-                            + ": HTTP " + context.httpResponse().statusCode());
-                }
-            });
-        }).build();
-    }
-
-    /**
-     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY, for Git and for the STS client behind a profile too. Of itself the SDK takes HTTP_PROXY
-     * even for https, and no domains in NO_PROXY.
-     */
-    static void useProxies(Map<String, String> environment) {
-        UnaryOperator<String> variable = name -> environment.getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
-        for (var scheme : List.of("http", "https")) {
-            var proxy = variable.apply(scheme + "_proxy");
-            if (proxy.isEmpty()) continue;
-            var parts = Pattern.compile("(?:https?://)?(?:([^:@/]*):([^@/]*)@)?([\\w.-]+|\\[[\\da-fA-F:]+])(?::(\\d+))?/?").matcher(proxy);
-            if (!parts.matches()) throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY is not of the form http://HOST:PORT");
-            System.setProperty(scheme + ".proxyHost", parts.group(3));
-            System.setProperty(scheme + ".proxyPort", parts.group(4) == null ? "80" : parts.group(4));
-            if (parts.group(1) == null) continue;
-            UnaryOperator<String> decode = text -> URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
-            var signIn = new PasswordAuthentication(decode.apply(parts.group(1)), decode.apply(parts.group(2)).toCharArray());
-            System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // without this, no Basic for https
-            Authenticator.setDefault(new Authenticator() {
-                @Override
-                protected PasswordAuthentication getPasswordAuthentication() {
-                    return getRequestorType() == RequestorType.PROXY ? signIn : null;
-                }
-            });
+    static JsonPointer jsonPointer(String text) {
+        if (!text.startsWith("/")) {
+            throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
         }
-        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+")).map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty());
-        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct.map(host -> "|" + host + "|*." + host).collect(Collectors.joining()));
-        System.setProperty("software.amazon.awssdk.http.service.impl", "software.amazon.awssdk.http.urlconnection.UrlConnectionSdkHttpService");
+        return JsonPointer.compile(text);
     }
 
-    AwsCredentialsProvider credentials() {
-        if (credentials == null) credentials = profile != null ? ProfileCredentialsProvider.create(profile) : DefaultCredentialsProvider.builder().build();
-        return credentials;
-    }
-
-    String region() {
-        if (region != null) return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
-        try {
-            return region = DefaultAwsRegionProviderChain.builder().profileName(profile).build().getRegion().id();
-        } catch (SdkClientException e) {
-            throw new Failure("no Region: give --region or set AWS_REGION", e);
-        }
-    }
-
-    /** Whose credentials these are: decides account and partition. */
-    record Identity(String account, String partition) { }
-
-    /** Asks STS once, which needs no permission. */
-    Identity identity() {
-        if (identity != null) return identity;
-        try (var sts = client(StsClient.builder())) {
-            var caller = sts.getCallerIdentity();
-            return identity = new Identity(caller.account(), caller.arn().split(":")[1]);
-        }
+    String usageError(ParameterException e) {
+        var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
+        var similar = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.<String>of();
+        return message + (similar.isEmpty() ? "" : "; did you mean " + similar.get(0) + "?");
     }
 
     /** The value, if it has the form; else exit code 2 and what is right. */
-    String check(String what, String value, String form, String right) {
-        if (value.matches(form)) return value;
-        throw wrong(what + " '" + value + "': give " + right);
+    String check(String option, String value, String form, String right) {
+        if (value.matches(form)) {
+            return value;
+        }
+        throw wrong(option + " '" + value + "': must be " + right);
     }
 
     ParameterException wrong(String message) {
         return new ParameterException(spec.commandLine(), message);
     }
 
-    /** What every result begins with. */
-    ObjectNode result(String status) {
-        return JSON.createObjectNode().put("status", status).put("account", identity().account()).put("region", region());
+    //endregion
+
+    //region The same in every script: AWS clients
+
+    private AwsCredentialsProvider credentials;
+    /** Known once {@link #connect} has returned. */
+    Caller caller;
+
+    /** Whose credentials these are. */
+    record Caller(String account, String partition, String arn) {}
+
+    /**
+     * Finds the credentials and asks STS whose they are, which needs no permission. Comes after the options are checked
+     * and before anything else is read or changed, so that a missing sign-in is told by its own reason.
+     */
+    void connect() {
+        region();
+        checkConfigurationFiles();
+        if (profile != null) {
+            System.setProperty("aws.profile", profile); // for the clients that the SDK makes itself to sign in
+        }
+        credentials = profile != null ? ProfileCredentialsProvider.create(profile)
+                : DefaultCredentialsProvider.builder().build();
+        useProxies(System.getenv());
+        useCaBundle(System.getenv("AWS_CA_BUNDLE"));
+        System.setProperty("software.amazon.awssdk.http.service.impl", HttpService.class.getName());
+        try {
+            credentials.resolveCredentials();
+        } catch (SdkException e) {
+            throw new Failure(whyNotSignedIn(e), e);
+        }
+        try (var sts = client(StsClient.builder())) {
+            var identity = sts.getCallerIdentity();
+            caller = new Caller(identity.account(), identity.arn().split(":")[1], identity.arn());
+        }
     }
 
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
+        return client(builder, AwsRetryStrategy.standardRetryStrategy());
+    }
+
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
+        return builder.region(Region.of(region())).credentialsProvider(credentials).overrideConfiguration(o -> {
+            o.retryStrategy(retries);
+            if (profile != null) {
+                o.defaultProfileName(profile);
+            }
+            if (verbose) {
+                o.addExecutionInterceptor(new CallLog());
+            }
+        }).build();
+    }
+
+    class CallLog implements ExecutionInterceptor {
+        @Override
+        public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
+            note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " "
+                    + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME) + ": HTTP "
+                    + context.httpResponse().statusCode());
+        }
+    }
+
+    /**
+     * The HTTP client of all of the SDK's clients, those that it makes itself to assume a profile's role included. The
+     * JDK opens the connections, by the proxies and certificates that Git uses, too.
+     */
+    public static class HttpService implements SdkHttpService, SdkHttpClient.Builder<HttpService> {
+        @Override
+        public HttpService createHttpClientBuilder() {
+            return this;
+        }
+
+        @Override
+        public SdkHttpClient buildWithDefaults(AttributeMap defaults) {
+            return UrlConnectionHttpClient.create(HttpService::open);
+        }
+
+        private static HttpURLConnection open(URI uri) {
+            try {
+                return (HttpURLConnection) uri.toURL().openConnection();
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+    }
+
+    /**
+     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY. Of itself the SDK takes HTTP_PROXY even for https, and
+     * no domains in NO_PROXY.
+     */
+    static void useProxies(Map<String, String> environment) {
+        UnaryOperator<String> variable = name -> environment
+                .getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
+        for (var scheme : List.of("http", "https")) {
+            var proxy = variable.apply(scheme + "_proxy");
+            if (!proxy.isEmpty()) {
+                useProxy(scheme, proxy);
+            }
+        }
+        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+"))
+                .map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty())
+                .map(host -> "|" + host + "|*." + host).collect(Collectors.joining());
+        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct);
+    }
+
+    static void useProxy(String scheme, String proxy) {
+        var form = "(?:https?://)?(?:(?<user>[^:@/]*):(?<password>[^@/]*)@)?(?<host>[\\w.-]+|\\[[\\da-fA-F:]+])"
+                + "(?::(?<port>\\d+))?/?";
+        var parts = Pattern.compile(form).matcher(proxy);
+        if (!parts.matches()) {
+            throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY must be of the form http://HOST:PORT");
+        }
+        System.setProperty(scheme + ".proxyHost", parts.group("host"));
+        System.setProperty(scheme + ".proxyPort", Objects.requireNonNullElse(parts.group("port"), "80"));
+        if (parts.group("user") == null) {
+            return;
+        }
+        var signIn = new PasswordAuthentication(percentDecoded(parts.group("user")),
+                percentDecoded(parts.group("password")).toCharArray());
+        System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // the JDK's default has no Basic for https
+        Authenticator.setDefault(new Authenticator() {
+            @Override
+            protected PasswordAuthentication getPasswordAuthentication() {
+                return getRequestorType() == RequestorType.PROXY ? signIn : null;
+            }
+        });
+    }
+
+    static String percentDecoded(String text) {
+        return URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
+    }
+
+    /** Makes the JDK trust the certificates of a PEM file in the place of its own, as the AWS CLI does. */
+    static void useCaBundle(String file) {
+        if (file == null || file.isEmpty()) {
+            return;
+        }
+        try (var in = Files.newInputStream(Path.of(file))) {
+            var trusted = KeyStore.getInstance(KeyStore.getDefaultType());
+            trusted.load(null);
+            for (var certificate : CertificateFactory.getInstance("X.509").generateCertificates(in)) {
+                trusted.setCertificateEntry("certificate-" + trusted.size(), certificate);
+            }
+            var managers = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+            managers.init(trusted);
+            var context = SSLContext.getInstance("TLS");
+            context.init(null, managers.getTrustManagers(), null);
+            HttpsURLConnection.setDefaultSSLSocketFactory(context.getSocketFactory());
+        } catch (IOException | InvalidPathException | GeneralSecurityException e) {
+            throw new Failure("AWS_CA_BUNDLE " + file + " must be a PEM file of certificates: " + reason(e), e);
+        }
+    }
+
+    /** What the SDK cannot parse would show up as a missing Region or missing credentials. */
+    static void checkConfigurationFiles() {
+        ProfileFileLocation.configurationFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CONFIGURATION));
+        ProfileFileLocation.credentialsFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CREDENTIALS));
+    }
+
+    static void checkConfigurationFile(Path file, ProfileFile.Type type) {
+        try {
+            ProfileFile.builder().content(file).type(type).build();
+        } catch (IllegalArgumentException | IllegalStateException e) {
+            throw new Failure(file + ": " + reason(e), e);
+        }
+    }
+
+    String whyNotSignedIn(SdkException failure) {
+        var profiles = ProfileFile.defaultProfileFile().profiles();
+        var name = profile != null ? profile : ProfileFileSystemSetting.AWS_PROFILE.getStringValueOrThrow();
+        if (!profiles.containsKey(name)) {
+            if (name.equals("default")) {
+                return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in";
+            }
+            return "no profile " + name + " in the AWS configuration files; there are: "
+                    + String.join(", ", new TreeSet<>(profiles.keySet()));
+        }
+        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name))
+                + signInHint(name, profiles.get(name));
+    }
+
+    /** Why a profile gives no credentials; the SDK's chain has only that all of its members failed. */
+    static SdkException failureOf(String profile) {
+        try (var provider = ProfileCredentialsProvider.create(profile)) {
+            provider.resolveCredentials();
+            throw new IllegalStateException("profile " + profile + " has credentials now");
+        } catch (SdkException e) {
+            return e;
+        }
+    }
+
+    static String signInHint(String name, Profile profile) {
+        if (profile.property("login_session").isPresent()) {
+            return "; sign in with: aws login --profile " + name;
+        }
+        if (profile.property("sso_session").isPresent() || profile.property("sso_start_url").isPresent()) {
+            return "; sign in with: aws sso login --profile " + name;
+        }
+        if (profile.property("mfa_serial").isPresent()) {
+            return "; it asks for MFA, which only the AWS CLI can do: "
+                    + "eval \"$(aws configure export-credentials --profile " + name + " --format env)\"";
+        }
+        return "";
+    }
+
+    String region() {
+        if (region == null) {
+            region = configuredRegion();
+        }
+        return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+    }
+
+    private String configuredRegion() {
+        checkConfigurationFiles();
+        try {
+            return DefaultAwsRegionProviderChain.builder().profileName(profile).build().getRegion().id();
+        } catch (SdkClientException e) {
+            throw new Failure("no Region: use --region or set AWS_REGION", e);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: output and errors
+
+    /** What is not known yet, as in a dry run, is left out. */
+    static final ObjectMapper JSON = new ObjectMapper().setDefaultPropertyInclusion(JsonInclude.Include.NON_NULL);
+
     /** Prints the result, or the part of it that --print asks for. */
-    int finish(ObjectNode result, int exitCode) {
-        var part = print == null ? result : result.at(print);
-        var planned = result.path("status").asText().startsWith("would") ? " in a dry run" : "";
-        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + planned + ": " + result);
+    int print(Object result, int exitCode) {
+        JsonNode document = JSON.valueToTree(result);
+        var part = print == null ? document : document.at(print);
+        if (part.isMissingNode()) {
+            throw new Failure("the result has nothing at " + print + ": " + document);
+        }
         var out = spec.commandLine().getOut();
         out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
-        if (out.checkError()) throw new Failure("this result could not be written to stdout: " + result);
+        if (out.checkError()) {
+            throw new Failure("stdout cannot be written to; the result is: " + document);
+        }
         return exitCode;
     }
 
@@ -801,33 +1130,80 @@ class CreateVpcEndpoint implements Callable<Integer> {
     }
 
     void fail(Exception e) {
-        note((subject.isEmpty() ? "" : subject + ": ") + reason(e));
-        if (verbose) e.printStackTrace(spec.commandLine().getErr());
+        note(reason(e));
+        if (verbose) {
+            e.printStackTrace(spec.commandLine().getErr());
+        }
     }
 
     /** In one line: the error code and message of AWS, or what else went wrong. */
     static String reason(Throwable e) {
-        if (e instanceof AwsServiceException aws && aws.awsErrorDetails() != null) {
-            var code = aws.awsErrorDetails().errorCode() == null ? "HTTP " + aws.statusCode() : aws.awsErrorDetails().errorCode();
-            var message = aws.awsErrorDetails().errorMessage() == null ? "" : ": " + aws.awsErrorDetails().errorMessage().replaceAll("\\s+", " ");
-            return code + message + " (request id " + aws.requestId() + ")" + (code.contains("Expired") ? "; sign in again" : "");
+        if (e instanceof AwsServiceException answer && answer.awsErrorDetails() != null) {
+            return reason(answer);
         }
-        for (var cause = e; cause != null; cause = cause.getCause())
-            if (cause instanceof UnknownHostException) return "unknown host " + cause.getMessage() + "; see to --region, AWS_ENDPOINT_URL and the network";
-        var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage().lines().findFirst().orElse("");
-        if (text.startsWith("Unable to load credentials")) return "no AWS credentials: give --profile, set AWS_PROFILE, or sign in";
-        return text.length() > 2000 ? text.substring(0, 2000) + " ..." : text;
+        // A Failure says more than its cause does.
+        for (var cause = e; cause != null && !(cause instanceof Failure); cause = cause.getCause()) {
+            if (cause instanceof UnknownHostException) {
+                return "unknown host " + cause.getMessage() + "; check --region, AWS_ENDPOINT_URL and the network";
+            }
+            if (cause instanceof CertPathBuilderException) {
+                return "the certificate of the other side is not trusted: if a proxy inspects TLS, set AWS_CA_BUNDLE to"
+                        + " a PEM file of its CA";
+            }
+        }
+        var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
+        var line = text.lines().findFirst().orElse("");
+        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
     }
 
-    static void pause(long millis) {
+    private static String reason(AwsServiceException answer) {
+        var details = answer.awsErrorDetails();
+        var code = Objects.requireNonNullElse(details.errorCode(), "HTTP " + answer.statusCode());
+        var message = details.errorMessage() == null ? "" : ": " + details.errorMessage().replaceAll("\\s+", " ");
+        return code + message + " (request id " + answer.requestId() + ")"
+                + (code.contains("Expired") ? "; sign in again" : "");
+    }
+
+    /** Whether the same call may succeed later: a lost connection, an error of the service, throttling. */
+    static boolean isTemporary(Throwable e) {
+        for (var cause = e; cause != null; cause = cause.getCause()) {
+            if (cause instanceof AwsServiceException answer) {
+                return answer.statusCode() >= 500 || answer.isThrottlingException() || isCutShort(answer);
+            }
+            if (cause instanceof SdkClientException || cause instanceof IOException) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Whether the answer was cut: AWS names an error code in every refusal. */
+    static boolean isCutShort(AwsServiceException answer) {
+        return answer.awsErrorDetails() == null || answer.awsErrorDetails().errorCode() == null;
+    }
+
+    /** Repeats a look until it finds something or the time is over; the waits between grow from 250 ms to 5 s. */
+    static <T> Optional<T> poll(Duration patience, Supplier<Optional<T>> look) {
+        var end = Instant.now().plus(patience);
+        var wait = Duration.ofMillis(250);
+        var found = look.get();
+        while (found.isEmpty() && Instant.now().isBefore(end)) {
+            pause(wait);
+            wait = Collections.min(List.of(wait.multipliedBy(2), Duration.ofSeconds(5)));
+            found = look.get();
+        }
+        return found;
+    }
+
+    static void pause(Duration time) {
         try {
-            Thread.sleep(millis);
+            Thread.sleep(time.toMillis());
         } catch (InterruptedException e) {
             throw new Failure("interrupted", e);
         }
     }
 
-    /** A failure whose message says it all. */
+    /** A failure whose message says what went wrong and what to do. */
     static class Failure extends RuntimeException {
         Failure(String message, Throwable cause) {
             super(message, cause);
@@ -838,46 +1214,85 @@ class CreateVpcEndpoint implements Callable<Integer> {
         }
     }
 
-    // ----
+    //endregion
 
-    // ---- The same in every script that changes a resource: dry run, changes, undo, tags ----
+    //region The same in every script: changes
 
     @Option(names = "--dry-run", description = "Only reads, and prints what would change.")
     boolean dryRun;
 
-    /** By strength: that of several resources is the strongest. */
-    static final List<String> STATUSES = List.of("unchanged", "updated", "created", "deleted");
+    /** The weakest first; a run that changes several things reports the strongest. */
+    enum Status {
+        UNCHANGED, UPDATED, CREATED, DELETED
+    }
+
+    /** @param resource whose field this is */
+    record Change(String resource, String field, @JsonInclude Object from, @JsonInclude Object to,
+            @JsonIgnore Status status) {
+        static Change creation(String resource, String field, Object to) {
+            return new Change(resource, field, null, to, Status.CREATED);
+        }
+
+        static Change update(String resource, String field, Object from, Object to) {
+            return new Change(resource, field, from, to, Status.UPDATED);
+        }
+
+        static Change deletion(String resource, String field, Object from, Object to) {
+            return new Change(resource, field, from, to, Status.DELETED);
+        }
+    }
+
+    /** In the order in which they were made, or in a dry run would be. */
+    final List<Change> changes = new ArrayList<>();
+    /** Commands that take the changes back, the last change first. */
+    final Deque<String> undoCommands = new ArrayDeque<>();
+
+    /** Makes a change and records it; in a dry run only records it. */
+    void change(Change change, String undoCommand, Runnable step) {
+        if (!dryRun) {
+            step.run();
+        }
+        record(change, undoCommand);
+    }
+
+    /** Records a change that was made. */
+    void record(Change change, String undoCommand) {
+        changes.add(change);
+        if (undoCommand != null && !dryRun) {
+            undoCommands.push(undoCommand);
+        }
+    }
+
+    /** The command that takes all changes back; null if nothing was changed. */
+    String undo() {
+        return undoCommands.isEmpty() ? null : String.join(" && ", undoCommands);
+    }
+
+    static Status strongest(List<Change> changes) {
+        return changes.stream().map(Change::status).max(Comparator.naturalOrder()).orElse(Status.UNCHANGED);
+    }
 
     /** "created", in a dry run "would-create". */
-    String status(String done) {
-        return dryRun && !done.equals("unchanged") ? "would-" + done.substring(0, done.length() - 1) : done;
+    String printed(Status status) {
+        var done = status.name().toLowerCase(Locale.ROOT);
+        return dryRun && status != Status.UNCHANGED ? "would-" + done.substring(0, done.length() - 1) : done;
     }
 
-    final ArrayNode changes = JSON.createArrayNode();
-    /** Commands that take the changes back, the last change first. */
-    final List<String> undo = new ArrayList<>();
-
-    /** Records a change and, unless this is a dry run, makes it. With a failure it is said what was changed before. */
-    void change(String field, Object from, Object to, String undoCommand, Runnable step) {
-        if (!dryRun) {
-            try {
-                step.run();
-            } catch (RuntimeException e) {
-                var before = changes.valueStream().map(change -> change.path("resource").asText() + " " + change.path("field").asText()).toList();
-                if (before.isEmpty()) throw e;
-                throw new Failure(field + ": " + reason(e) + "; changed before that: " + String.join(", ", before)
-                        + "; the same command again does the rest", e);
-            }
-            if (undoCommand != null) undo.add(0, undoCommand);
+    /** Runs steps that change a resource. A failure gets its name, and says what they had changed before. */
+    <T> T naming(String resource, Supplier<T> steps) {
+        var before = changes.size();
+        try {
+            return steps.get();
+        } catch (RuntimeException e) {
+            var made = changes.stream().skip(before).map(Change::field).toList();
+            throw new Failure(resource + ": " + reason(e) + (made.isEmpty() || dryRun ? "" : "; changed before that: "
+                    + String.join(", ", made) + (isTemporary(e) ? "; the same command again does the rest" : "")), e);
         }
-        changes.addObject().put("resource", subject).put("field", field).<ObjectNode>set("from", JSON.valueToTree(from)).set("to", JSON.valueToTree(to));
     }
 
-    /** Adds changes and undo to a result. */
-    ObjectNode withChanges(ObjectNode result) {
-        result.set("changes", changes);
-        if (!undo.isEmpty()) result.put("undo", String.join(" && ", undo));
-        return result;
+    /** Whether a call may have had an effect although it failed: it was tried before, or the answer was lost. */
+    static boolean isDoubtful(SdkException e) {
+        return e.numAttempts() > 1 || isTemporary(e);
     }
 
     /** An AWS CLI command for the same Region and profile. */
@@ -885,79 +1300,176 @@ class CreateVpcEndpoint implements Callable<Integer> {
         return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
     }
 
+    /**
+     * The same with the operation's input as JSON, for free text, of which the AWS CLI would take file:// and a leading
+     * dash for its own syntax.
+     */
+    String aws(String operation, Map<String, ?> input) {
+        return aws(operation + " --cli-input-json " + quote(JSON.valueToTree(new TreeMap<>(input)).toString()));
+    }
+
     /** As one word of a shell command. */
     static String quote(String word) {
         return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
     }
 
+    //endregion
+
+    //region The same in every script: tags
+
     /** Key=Value options by key, within AWS's limits on tags. */
-    Map<String, String> tags(List<String> options) {
-        var tags = new TreeMap<String, String>();
+    Map<String, String> tagsByKey(List<String> options) {
+        var byKey = new TreeMap<String, String>();
         for (var option : options) {
             check("--tags", option, "(?!aws:)[\\p{L}\\p{N} +\\-._:/@]{1,128}=[\\p{L}\\p{N} +\\-=._:/@]{0,256}",
                     "Key=Value of letters, digits, spaces and + - = . _ : / @, such as Team=Payments");
             var equals = option.indexOf('=');
-            if (tags.put(option.substring(0, equals), option.substring(equals + 1)) != null)
-                throw wrong("--tags '" + option + "': give each key once, such as Team=Payments");
+            if (byKey.put(option.substring(0, equals), option.substring(equals + 1)) != null) {
+                throw wrong("--tags '" + option + "': its key is there twice; use each once, such as Team=Payments");
+            }
         }
-        if (tags.size() > 50) throw wrong("--tags: " + tags.size() + " tags; give 50 at most");
-        return tags;
+        if (byKey.size() > 50) {
+            throw wrong("--tags: " + byKey.size() + " tags; AWS takes 50 at most");
+        }
+        return byKey;
     }
 
     /** How a resource is tagged and untagged, and the AWS CLI commands for it. */
-    record Tagging(Consumer<Map<String, String>> put, Consumer<Set<String>> remove,
-            Function<Map<String, String>, String> putCommand, Function<Set<String>, String> removeCommand) { }
+    record Tagging(Consumer<Map<String, String>> tag, Consumer<Set<String>> untag,
+            Function<Map<String, String>, String> tagCommand, Function<Set<String>, String> untagCommand) {}
 
     /** Adds and changes tags; others go only if asked for. AWS's own tags (aws:) cannot be changed. */
-    void changeTags(Map<String, String> present, Map<String, String> wanted, boolean removeOthers, Tagging tagging) {
-        var put = new TreeMap<>(wanted);
-        put.entrySet().removeAll(present.entrySet());
-        var replaced = new TreeMap<>(present);
-        replaced.keySet().retainAll(put.keySet());
-        if (!put.isEmpty()) {
-            var added = new TreeSet<>(put.keySet());
-            added.removeAll(replaced.keySet());
-            var undo = new ArrayList<String>();
-            if (!replaced.isEmpty()) undo.add(tagging.putCommand().apply(replaced));
-            if (!added.isEmpty()) undo.add(tagging.removeCommand().apply(added));
-            change("tags", replaced, put, String.join(" && ", undo), () -> tagging.put().accept(put));
+    void changeTags(String resource, Map<String, String> present, Map<String, String> wanted, boolean removeOthers,
+            Tagging tagging) {
+        var added = new TreeMap<>(wanted);
+        added.entrySet().removeAll(present.entrySet());
+        if (!added.isEmpty()) {
+            var replaced = new TreeMap<>(present);
+            replaced.keySet().retainAll(added.keySet());
+            change(Change.update(resource, "tags", replaced, added), untagging(added, replaced, tagging),
+                    () -> tagging.tag().accept(added));
         }
         var others = new TreeMap<>(present);
         others.keySet().removeIf(key -> wanted.containsKey(key) || key.startsWith("aws:"));
-        if (removeOthers && !others.isEmpty())
-            change("tags", others, Map.of(), tagging.putCommand().apply(others), () -> tagging.remove().accept(others.keySet()));
+        if (removeOthers && !others.isEmpty()) {
+            change(Change.update(resource, "tags", others, Map.of()), tagging.tagCommand().apply(others),
+                    () -> tagging.untag().accept(others.keySet()));
+        }
     }
 
-    // ----
+    /** The commands that give replaced tags their values back and remove new ones. */
+    static String untagging(Map<String, String> added, Map<String, String> replaced, Tagging tagging) {
+        var fresh = new TreeSet<>(added.keySet());
+        fresh.removeAll(replaced.keySet());
+        var commands = new ArrayList<String>();
+        if (!replaced.isEmpty()) {
+            commands.add(tagging.tagCommand().apply(replaced));
+        }
+        if (!fresh.isEmpty()) {
+            commands.add(tagging.untagCommand().apply(fresh));
+        }
+        return String.join(" && ", commands);
+    }
 
-    // ---- The same in every script that renders a policy ----
+    //endregion
 
-    /** The policy template with its placeholders filled; a name that the template wants and nobody gives is an error. */
+    //region The same in every script: names of repositories
+
+    void checkRepositoryName(String option, String name) {
+        check(option, name, "(?!.*\\.git$)[\\w.-]{1,100}",
+                "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
+    }
+
+    //endregion
+
+    //region The same in every script: IAM principals
+
+    void checkPrincipalArn(String option, String arn) {
+        check(option, arn, "arn:aws[a-z-]*:iam::\\d{12}:(role|user)/[\\w+=,.@/-]+|arn:aws[a-z-]*:iam::\\d{12}:root",
+                "the ARN of a role, user or account, such as arn:aws:iam::111122223333:role/Developer");
+    }
+
+    /**
+     * Refuses users and roles of this account that IAM does not have under exactly this ARN: with another path it is
+     * another principal. Those of other accounts cannot be looked up.
+     */
+    void checkPrincipals(Collection<String> arns) {
+        var own = arns.stream().filter(arn -> arn.contains("::" + caller.account() + ":") && !arn.endsWith(":root"))
+                .toList();
+        if (own.isEmpty()) {
+            return;
+        }
+        try (var iam = client(IamClient.builder())) {
+            for (var arn : own) {
+                checkPrincipal(iam, arn);
+            }
+        }
+    }
+
+    private void checkPrincipal(IamClient iam, String arn) {
+        var name = arn.substring(arn.lastIndexOf('/') + 1);
+        try {
+            var found = arn.contains(":role/") ? iam.getRole(r -> r.roleName(name)).role().arn()
+                    : iam.getUser(r -> r.userName(name)).user().arn();
+            if (!found.equals(arn)) {
+                throw new Failure("IAM does not know " + arn + "; it has " + found);
+            }
+        } catch (NoSuchEntityException e) {
+            throw new Failure("IAM does not know " + arn, e);
+        } catch (IamException e) {
+            if (isTemporary(e)) {
+                throw e;
+            }
+            note("whether " + arn + " exists could not be checked: " + reason(e));
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: policies
+
+    /** A policy template with its placeholders filled; it is an error if one has no value. */
     static ObjectNode template(String name, Map<String, ?> values) {
         try (var file = MethodHandles.lookup().lookupClass().getResourceAsStream("/policies/" + name)) {
-            return (ObjectNode) fill(JSON.readTree(file), values);
+            return (ObjectNode) filled(JSON.readTree(file), values);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
     }
 
-    /** Replaces ${name} in every string of the tree, a string that is just that by the whole value; ${aws:...} policy variables stay. */
-    static JsonNode fill(JsonNode node, Map<String, ?> values) {
-        if (node.isObject()) node.properties().forEach(e -> e.setValue(fill(e.getValue(), values)));
-        if (node instanceof ArrayNode array) for (var i = 0; i < array.size(); i++) array.set(i, fill(array.get(i), values));
-        if (!node.isTextual()) return node;
-        var placeholders = Pattern.compile("\\$\\{(\\w+)}").matcher(node.textValue());
-        var text = placeholders.replaceAll(found -> {
-            if (!values.containsKey(found.group(1))) throw new IllegalArgumentException("the policy template wants " + found.group());
-            return Matcher.quoteReplacement(String.valueOf(values.get(found.group(1))));
-        });
-        var whole = node.textValue().matches("\\$\\{\\w+}");
-        return whole ? JSON.valueToTree(values.get(node.textValue().substring(2, node.textValue().length() - 1))) : JSON.getNodeFactory().textNode(text);
+    /** The tree with the placeholders filled in all of its strings; the policy variables of IAM (${aws:...}) stay. */
+    static JsonNode filled(JsonNode node, Map<String, ?> values) {
+        if (node.isObject()) {
+            node.properties().forEach(member -> member.setValue(filled(member.getValue(), values)));
+            return node;
+        }
+        if (node.isArray()) {
+            return JSON.createArrayNode().addAll(node.valueStream().map(item -> filled(item, values)).toList());
+        }
+        return node.isTextual() ? filled(node.textValue(), values) : node;
     }
 
-    static JsonNode parse(String json) {
+    /** A text that is just one placeholder becomes the whole value, such as a list. */
+    private static JsonNode filled(String text, Map<String, ?> values) {
+        var placeholder = Pattern.compile("\\$\\{(\\w+)}");
+        var whole = placeholder.matcher(text);
+        if (whole.matches()) {
+            return JSON.valueToTree(value(whole.group(1), values));
+        }
+        return JSON.getNodeFactory().textNode(placeholder.matcher(text).replaceAll(
+                found -> Matcher.quoteReplacement(String.valueOf(value(found.group(1), values)))));
+    }
+
+    private static Object value(String name, Map<String, ?> values) {
+        if (!values.containsKey(name)) {
+            throw new IllegalArgumentException("the policy template has ${" + name + "}, which has no value");
+        }
+        return values.get(name);
+    }
+
+    static ObjectNode parsedPolicy(String document) {
         try {
-            return JSON.readTree(json);
+            return (ObjectNode) JSON.readTree(document);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
@@ -968,29 +1480,121 @@ class CreateVpcEndpoint implements Callable<Integer> {
         return statements.isArray() ? statements.valueStream().toList() : List.of(statements);
     }
 
+    /** The statements of a policy that have none of our Sids. */
+    static List<JsonNode> foreignStatements(JsonNode policy, Collection<String> ownSids) {
+        return statements(policy).stream().filter(statement -> !ownSids.contains(sid(statement))).toList();
+    }
+
+    static String sid(JsonNode statement) {
+        return statement.path("Sid").asText("(no Sid)");
+    }
+
+    static String sids(List<JsonNode> statements) {
+        return statements.stream().map(statement -> sid(statement)).collect(Collectors.joining(", "));
+    }
+
     /** Whether two policies say the same, however AWS has rewritten one of them. */
     static boolean sameMeaning(JsonNode one, JsonNode other) {
-        Function<JsonNode, Set<Object>> meanings = policy -> statements(policy).stream().map(s -> meaning(s)).collect(Collectors.toSet());
-        return meanings.apply(one).equals(meanings.apply(other));
+        return meanings(one).equals(meanings(other));
     }
 
-    /** One form for all spellings: sets for lists and single values, text for numbers and booleans, account ids for root ARNs, {"AWS": "*"} for "*". */
+    private static Set<Object> meanings(JsonNode policy) {
+        return statements(policy).stream().map(statement -> meaning(statement)).collect(Collectors.toSet());
+    }
+
+    /**
+     * One form for all spellings: sets for lists and single values, text for numbers and booleans, account ids for root
+     * ARNs, {"AWS": "*"} for "*".
+     */
     static Object meaning(JsonNode node) {
-        if (node.isObject()) {
-            var members = new TreeMap<String, Object>();
-            node.properties().forEach(e -> {
-                var everybody = e.getKey().endsWith("Principal") && e.getValue().asText().equals("*");
-                members.put(e.getKey(), everybody ? Map.of("AWS", Set.of("*")) : meaning(e.getValue()));
-            });
-            return members;
+        if (!node.isObject()) {
+            var values = node.isArray() ? node.valueStream() : Stream.of(node);
+            return values.map(value -> value.asText().replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
+                    .collect(Collectors.toSet());
         }
-        var values = node.isArray() ? node.valueStream() : Stream.of(node);
-        return values.map(v -> v.asText().replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1")).collect(Collectors.toSet());
+        var members = new TreeMap<String, Object>();
+        node.properties().forEach(member -> {
+            var isEveryone = member.getKey().endsWith("Principal") && member.getValue().asText().equals("*");
+            members.put(member.getKey(), isEveryone ? Map.of("AWS", Set.of("*")) : meaning(member.getValue()));
+        });
+        return members;
     }
 
-    // ----
+    //endregion
 
-    public static void main(String[] args) {
-        System.exit(new CreateVpcEndpoint().commandLine().execute(args));
+    //region The same in every script: AWS structures as JSON
+
+    /** What AWS answered, with its own names for everything, as the AWS CLI prints and takes it. */
+    static JsonNode asJson(Object value) {
+        if (value instanceof SdkPojo structure) {
+            var node = JSON.createObjectNode();
+            for (var field : structure.sdkFields()) {
+                var member = field.getValueOrDefault(structure);
+                if (member != null && !(member instanceof SdkAutoConstructList<?>)
+                        && !(member instanceof SdkAutoConstructMap<?, ?>)) {
+                    node.set(field.memberName(), asJson(member));
+                }
+            }
+            return node;
+        }
+        if (value instanceof Collection<?> items) {
+            return JSON.createArrayNode().addAll(items.stream().map(item -> asJson(item)).toList());
+        }
+        if (value instanceof Map<?, ?> entries) {
+            var node = JSON.createObjectNode();
+            entries.forEach((key, entry) -> node.set(key.toString(), asJson(entry)));
+            return node;
+        }
+        if (value instanceof Long number && number == number.intValue()) {
+            return IntNode.valueOf(number.intValue()); // as Jackson reads it back, for comparisons
+        }
+        return JSON.valueToTree(value instanceof Instant time ? time.toString() : value);
     }
+
+    //endregion
+
+    //region The same in every script: EC2
+
+    void checkVpcId(String id) {
+        check("--vpc-id", id, "vpc-([0-9a-f]{8}|[0-9a-f]{17})", "the id of a VPC such as vpc-0123456789abcdef0");
+    }
+
+    static Filter filter(String name, String value) {
+        return Filter.builder().name(name).values(value).build();
+    }
+
+    static String errorCode(Ec2Exception e) {
+        return String.valueOf(e.awsErrorDetails().errorCode());
+    }
+
+    /** A VPC that EC2 does not know may be in another Region. */
+    RuntimeException explained(Ec2Exception e) {
+        return errorCode(e).equals("InvalidVpcID.NotFound")
+                ? new Failure(reason(e) + "; if it is in another Region than " + region() + ", use --region", e) : e;
+    }
+
+    static List<Tag> ec2Tags(Map<String, String> tags) {
+        return tags.entrySet().stream().map(tag -> Tag.builder().key(tag.getKey()).value(tag.getValue()).build())
+                .toList();
+    }
+
+    /** The tags for a new resource; null if there are none, as EC2 takes no empty list. */
+    static List<TagSpecification> tagSpecifications(ResourceType type, Map<String, String> tags) {
+        return tags.isEmpty() ? null
+                : List.of(TagSpecification.builder().resourceType(type).tags(ec2Tags(tags)).build());
+    }
+
+    void changeEc2Tags(Ec2Client ec2, String resource, String id, List<Tag> present, Map<String, String> wanted) {
+        var presentTags = present.stream().collect(Collectors.toMap(Tag::key, Tag::value));
+        changeTags(resource, presentTags, wanted, false, new Tagging(
+                tags -> ec2.createTags(r -> r.resources(id).tags(ec2Tags(tags))),
+                keys -> {
+                    throw new UnsupportedOperationException("tags in EC2 are added and changed only");
+                },
+                tags -> aws("ec2 create-tags", Map.of("Resources", List.of(id), "Tags", asJson(ec2Tags(tags)))),
+                keys -> aws("ec2 delete-tags", Map.of("Resources", List.of(id), "Tags",
+                        keys.stream().map(key -> Map.of("Key", key)).toList()))));
+    }
+
+    //endregion
 }

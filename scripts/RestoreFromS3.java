@@ -8,6 +8,7 @@
 //DEPS software.amazon.awssdk:sts
 //DEPS software.amazon.awssdk:sso
 //DEPS software.amazon.awssdk:ssooidc
+//DEPS software.amazon.awssdk:signin
 //DEPS software.amazon.awssdk:url-connection-client
 //DEPS org.eclipse.jgit:org.eclipse.jgit:7.8.1.202611041320-r
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
@@ -16,24 +17,27 @@
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:-UsePerfData -Djdk.console=java.base -Dsun.net.http.retryPost=false
 //RUNTIME_OPTIONS -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=10000 -XX:Tier4CompileThreshold=100000 -XX:Tier4BackEdgeThreshold=400000
 
+import com.fasterxml.jackson.annotation.*;
 import com.fasterxml.jackson.core.JsonPointer;
 import com.fasterxml.jackson.databind.*;
-import com.fasterxml.jackson.databind.node.*;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.*;
 import java.net.*;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.*;
 import java.security.*;
+import java.security.cert.*;
 import java.time.*;
 import java.time.format.*;
 import java.util.*;
 import java.util.concurrent.*;
 import java.util.function.*;
-import java.util.regex.*;
+import java.util.regex.Pattern;
 import java.util.stream.*;
 import java.util.zip.GZIPInputStream;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
+import javax.net.ssl.*;
 import javax.xml.stream.XMLStreamException;
 import org.eclipse.jgit.errors.*;
 import org.eclipse.jgit.internal.storage.dfs.*;
@@ -50,20 +54,23 @@ import picocli.CommandLine.*;
 import picocli.CommandLine.Model.CommandSpec;
 import software.amazon.awssdk.auth.credentials.*;
 import software.amazon.awssdk.awscore.client.builder.*;
+import software.amazon.awssdk.awscore.exception.AwsErrorDetails;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
 import software.amazon.awssdk.core.ResponseInputStream;
 import software.amazon.awssdk.core.checksums.ResponseChecksumValidation;
 import software.amazon.awssdk.core.exception.*;
 import software.amazon.awssdk.core.interceptor.*;
-import software.amazon.awssdk.http.SdkHttpRequest;
+import software.amazon.awssdk.http.*;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
+import software.amazon.awssdk.profiles.*;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.regions.providers.DefaultAwsRegionProviderChain;
 import software.amazon.awssdk.retries.api.RetryStrategy;
 import software.amazon.awssdk.services.codecommit.CodeCommitClient;
 import software.amazon.awssdk.services.codecommit.model.ApprovalRuleTemplateDoesNotExistException;
 import software.amazon.awssdk.services.codecommit.model.ApprovalRuleTemplateNameAlreadyExistsException;
+import software.amazon.awssdk.services.codecommit.model.CodeCommitException;
 import software.amazon.awssdk.services.codecommit.model.RepositoryDoesNotExistException;
 import software.amazon.awssdk.services.codecommit.model.RepositoryMetadata;
 import software.amazon.awssdk.services.codecommit.model.RepositoryNameExistsException;
@@ -82,219 +89,257 @@ import software.amazon.awssdk.services.s3.model.NoSuchKeyException;
 import software.amazon.awssdk.services.s3.model.S3Exception;
 import software.amazon.awssdk.services.s3.model.S3Object;
 import software.amazon.awssdk.services.sts.StsClient;
+import software.amazon.awssdk.utils.AttributeMap;
 
 /**
- * Restores what backup-to-s3 saved, ref by ref as a manifest has it: into a bare Git directory, into a CodeCommit repository, or both; and
- * lists what there is. A restore point is a manifest: all refs, HEAD, settings, and the chain of bundles that has the objects. Git indexes
- * the bundles when it is on the PATH, which is three times faster, else JGit does; the result is the same.
+ * Restores what backup-to-s3 saved, ref by ref as a manifest has it: into a bare Git directory, into a CodeCommit
+ * repository, or both; and lists what there is. A restore point is a manifest: all refs, HEAD, settings, and the chain
+ * of bundles that has the objects. Git indexes the bundles if it is on the PATH, which is three times faster, else JGit
+ * does; the result is the same.
  *
- * <p>What comes from S3 counts only if its SHA-256 is the manifest's. A restore point with a missing or damaged bundle is refused, and the
- * newest one before it that is whole is named. On its way the data lies in a temporary directory, in {@code --directory} or else in the
- * system's; the room for it is checked first, and it is always removed. A directory is a repository only when all is in it.
+ * <p>What comes from S3 counts only if its SHA-256 is the manifest's. A restore point with a missing or damaged bundle
+ * is refused, and the newest one before it that is whole is named. The objects are collected in a temporary directory,
+ * in {@code --directory} or else in the system's; the room for it is checked first, and it is always removed. A
+ * directory becomes a repository only when everything is in it.
  *
- * <p>Changes in AWS, with {@code --to-repository-name}: creates the repository, pushes branches and tags, sets its default branch,
- * description and tags, associates its approval rule templates (made if they are missing) and adds its triggers, last. A repository with
- * any ref that is not the restore point's is refused. Nothing is deleted, and the key of an existing repository stays. CodeCommit cuts long
- * pushes and refuses those of more than 4,000 refs: a push has at most 3,000 refs, and its pack at most 32 MiB if one commit on the way along
- * first parents, with what it merged, is not larger. For that a ref may stand at an older commit of its own history for a while; the
- * tag codecommit-toolkit:restoring on the repository says so, and goes when all refs are right. What CodeCommit does not take (refs that
- * are no branches or tags, a HEAD that is no branch, triggers of another Region) is named under leftOut, with exit code 3.
+ * <p>Changes in AWS, with {@code --to-repository-name}: creates the repository, pushes branches and tags, sets its
+ * default branch, description and tags, associates its approval rule templates (creates those that do not exist) and
+ * adds its triggers, last. A repository with any ref that is not the restore point's is refused. Nothing is deleted,
+ * and the key of an existing repository stays. CodeCommit cuts long pushes and refuses those of more than 4,000 refs:
+ * a push has at most 3,000 refs, and a pack of at most 32 MiB unless a single commit, with what it merged, is larger.
+ * For that a ref may stand at an older commit of its own history for a while; the tag codecommit-toolkit:restoring on
+ * the repository says so, and is removed when all refs are right. What CodeCommit does not take (refs that are no
+ * branches or tags, a HEAD that is no branch, triggers of another Region) is named under leftOut, with exit code 3.
  *
- * <p>A second run with the same arguments changes nothing; after an interruption it goes on with the refs that are missing.
+ * <p>A second run with the same arguments changes nothing; after an interruption it continues with the refs that are
+ * missing.
  *
  * <p>IAM actions:
  * <ul>
- * <li>s3:ListBucket, s3:GetObject on the bucket, and kms:Decrypt on the key of its objects: all that listing and --directory need
- * <li>codecommit:GetRepository, codecommit:GitPull, codecommit:GitPush, codecommit:CreateRepository, codecommit:UpdateDefaultBranch,
- * codecommit:UpdateRepositoryDescription, codecommit:ListTagsForResource, codecommit:TagResource, codecommit:UntagResource,
- * codecommit:ListAssociatedApprovalRuleTemplatesForRepository, codecommit:AssociateApprovalRuleTemplateWithRepository,
- * codecommit:GetApprovalRuleTemplate and codecommit:CreateApprovalRuleTemplate (these two on *), codecommit:GetRepositoryTriggers,
+ * <li>s3:ListBucket, s3:GetObject on the bucket, and kms:Decrypt on the key of its objects: all that listing and
+ * --directory need
+ * <li>codecommit:GetRepository, codecommit:GitPull, codecommit:GitPush, codecommit:CreateRepository,
+ * codecommit:UpdateDefaultBranch, codecommit:UpdateRepositoryDescription, codecommit:ListTagsForResource,
+ * codecommit:TagResource, codecommit:UntagResource, codecommit:ListAssociatedApprovalRuleTemplatesForRepository,
+ * codecommit:AssociateApprovalRuleTemplateWithRepository, codecommit:GetApprovalRuleTemplate and
+ * codecommit:CreateApprovalRuleTemplate (these two on *), codecommit:GetRepositoryTriggers,
  * codecommit:PutRepositoryTriggers for --to-repository-name
- * <li>kms:DescribeKey, kms:Encrypt, kms:Decrypt, kms:ReEncrypt*, kms:GenerateDataKey, kms:GenerateDataKeyWithoutPlaintext on the
- * repository's key
+ * <li>kms:DescribeKey, kms:Encrypt, kms:Decrypt, kms:ReEncryptFrom, kms:ReEncryptTo, kms:GenerateDataKey,
+ * kms:GenerateDataKeyWithoutPlaintext on the repository's key
  * </ul>
  */
-@Command(name = "restore-from-s3", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true, sortOptions = false,
-        description = "Lists backups of CodeCommit repositories, and restores one into a bare Git directory or a CodeCommit repository.",
+@Command(name = "restore-from-s3", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true,
+        sortOptions = false,
+        description = "Lists backups of CodeCommit repositories, and restores one into a bare Git directory or a"
+                + " CodeCommit repository.",
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage", "3:partly done: what CodeCommit did not take is named, all else is restored",
+        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage",
+                "3:partly done: what CodeCommit did not take is named, all else is restored",
                 "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
         footer = {"  restore-from-s3 --bucket my-backups --repository-name payments --list",
-                "  restore-from-s3 --bucket my-backups --repository-name payments \\", "      --at 2026-11-21 --directory payments.git"})
+                "  restore-from-s3 --bucket my-backups --repository-name payments \\",
+                "      --at 2026-11-21 --directory payments.git"})
 class RestoreFromS3 implements Callable<Integer> {
-    @Option(names = "--bucket", required = true, paramLabel = "NAME", description = "The bucket for the backups, in any Region and account.")
-    String bucket;
-
-    @Option(names = "--prefix", paramLabel = "PREFIX", defaultValue = "projects/codecommit-backup",
-            description = "What the objects' keys begin with. Default: ${DEFAULT-VALUE}.")
-    String prefix;
-
-    @Option(names = "--expected-bucket-owner", paramLabel = "ACCOUNT", description = "Account that the bucket must belong to.")
-    String expectedBucketOwner;
-
-    @Option(names = "--backup-account", paramLabel = "ACCOUNT", description = "Account whose repositories were backed up. Default: your own.")
+    @Option(names = "--backup-account", paramLabel = "ACCOUNT",
+            description = "Account whose repositories were backed up. Default: your own.")
     String backupAccount;
 
-    @Option(names = "--backup-region", paramLabel = "REGION", description = "Region of the repositories that were backed up. Default: that of --region.")
+    @Option(names = "--backup-region", paramLabel = "REGION",
+            description = "Region of the repositories that were backed up. Default: that of --region.")
     String backupRegion;
 
     @Option(names = "--repository-name", paramLabel = "NAME", description = "The repository that was backed up.")
     String repositoryName;
 
-    @Option(names = "--list", description = "Only lists restore points: of one repository or all, or with --at the one of each that would be restored.")
+    @Option(names = "--list", description = "Only lists restore points: of one repository or all, or with --at the one"
+            + " of each that would be restored.")
     boolean list;
 
-    @Option(names = "--at", paramLabel = "TIME", description = "Takes the newest restore point not after this instant (2026-11-21T04:00:00Z) "
-            + "or the end of this day in UTC (2026-11-21). Default: the newest.")
+    @Option(names = "--at", paramLabel = "TIME",
+            description = "Takes the newest restore point not after this instant (2026-11-21T04:00:00Z) or the end of"
+                    + " this day in UTC (2026-11-21). Default: the newest.")
     String at;
 
-    @Option(names = "--manifest", paramLabel = "KEY", description = "Takes this restore point: a manifest's key, as --list shows it.")
+    @Option(names = "--manifest", paramLabel = "KEY",
+            description = "Takes this restore point: a manifest's key, as --list shows it.")
     String manifest;
 
-    @Option(names = "--directory", paramLabel = "DIR", description = "Restores into this bare Git repository, a directory that does not exist yet or is empty.")
+    @Option(names = "--directory", paramLabel = "DIR",
+            description = "Restores into this bare Git repository, a directory that does not exist yet or is empty.")
     String directory;
 
     @Option(names = "--to-repository-name", paramLabel = "NAME",
             description = "Restores into this CodeCommit repository, which is created or has no other refs.")
     String toRepositoryName;
 
-    @Option(names = "--kms-key-id", paramLabel = "KEY", description = "The key: its id, ARN, alias (alias/NAME) or alias ARN.")
+    @Option(names = "--kms-key-id", paramLabel = "KEY",
+            description = "The key: its id, ARN, alias (alias/NAME) or alias ARN.")
     String kmsKeyId;
 
-    @Option(names = "--pull-requests", paramLabel = "FILE", description = "Writes the restore point's pull requests to this file, as JSON.")
+    @Option(names = "--pull-requests", paramLabel = "FILE",
+            description = "Writes the restore point's pull requests to this file, as JSON.")
     String pullRequests;
 
-    static final String AGAIN = "the same command again does the rest";
-    static final String KEY = ".+/\\d{8}T\\d{9}Z-[^/]+\\.manifest\\.json\\.gz";
-    /** On a repository in the making: which restore point its unfinished refs are on the way to. */
-    static final String MARK = "codecommit-toolkit:restoring";
-    /** Per push; CodeCommit takes 4,000. */
-    int mostRefs = 3_000;
-    /** Per push; CodeCommit says only that long ones are cut. */
-    long mostBytes = 32 << 20;
-    /** How long, in seconds, a Git server may be silent: it answers a push when it has indexed the pack. */
+    /** What --list prints. */
+    record Listing(String status, String account, String region, String bucket, String prefix,
+            List<SavedRepository> repositories) {}
+
+    record SavedRepository(String repositoryName, List<RestorePoint> restorePoints) {}
+
+    /**
+     * @param manifest the key, for --manifest
+     * @param head a branch or a commit id
+     * @param size of all bundles, in bytes
+     * @param kinds of the bundles, in order: full, incr
+     * @param error why it cannot be used; then only key and time are known
+     */
+    record RestorePoint(String manifest, String time, String repositoryId, String head, Integer refs, Long size,
+            List<String> kinds, Boolean settings, Boolean pullRequests, String error) {}
+
+    /** What a restore prints. */
+    record Result(String status, String account, String region, String directory, RestoredRepository repository,
+            int refs, RestorePoint restorePoint, String pullRequests, List<LeftOut> leftOut, List<Change> changes,
+            String undo) {}
+
+    record RestoredRepository(String repositoryName, String repositoryId, String arn, String kmsKeyId,
+            String defaultBranch, String cloneUrlHttp) {}
+
+    /** What CodeCommit did not take. */
+    record LeftOut(String what, String why) {}
+
+    static final String MANIFEST_KEY = ".+/\\d{8}T\\d{9}Z-[^/]+\\.manifest\\.json\\.gz";
+    /** The tag on a repository whose refs are on their way to a restore point; its value is the point's name. */
+    static final String RESTORING = "codecommit-toolkit:restoring";
+
+    /** Refs in a push; CodeCommit takes 4,000. */
+    int maxRefs = 3_000;
+    /** Bytes in the pack of a push; CodeCommit says only that long pushes are cut. */
+    long maxBytes = 32 << 20;
+    /** Seconds that a Git server may be silent: it answers a push after it has indexed the pack. */
     int gitTimeout = 300;
-    /** What the waits between attempts grow from. */
-    Duration backOff = Duration.ofSeconds(1);
+    /** How long a line to S3 or Git that breaks again and again is tried while it brings nothing new. */
+    Duration linePatience = Duration.ofMinutes(10);
     String git = "git";
 
     S3Client s3;
     CodeCommitClient codecommit;
-    final ArrayNode leftOut = JSON.createArrayNode();
-    /** What is wrong with a bundle, by its key; "" for nothing. */
-    final Map<String, String> problems = new ConcurrentHashMap<>();
-    /** What is removed at the end, whatever happens. */
-    Path temporary;
-    boolean madeDirectory;
-    volatile Process running;
     volatile boolean stopping;
 
-    /** A manifest. */
-    record Point(String key, JsonNode manifest, SortedMap<String, ObjectId> refs) {
-        JsonNode chain() {
-            return manifest.path("chain");
-        }
-
-        long sum(String member) {
-            return chain().valueStream().mapToLong(bundle -> bundle.path(member).asLong()).sum();
-        }
-
-        /** A branch, a commit id, or null. */
-        String head() {
-            return manifest.path("head").textValue();
-        }
-
-        JsonNode settings() {
-            return manifest.path("settings");
-        }
-
-        /** The name of the manifest without its ending: time and a random part. */
-        String name() {
-            return key.substring(key.lastIndexOf('/') + 1).replace(MANIFEST, "");
-        }
-
-        /** What CodeCommit takes. */
-        SortedMap<String, ObjectId> branchesAndTags() {
-            var some = new TreeMap<>(refs);
-            some.keySet().removeIf(ref -> !ref.matches("(?s)refs/(heads|tags)/.*"));
-            return some;
-        }
-    }
-
-    /** A restore point that cannot be used, and why. */
-    static class Finding extends Failure {
-        Finding(String message, Throwable cause) {
-            super(message, cause);
-        }
+    public static void main(String[] args) {
+        System.exit(new RestoreFromS3().commandLine().execute(args));
     }
 
     @Override
     public Integer call() throws Exception {
         checkOptions();
+        connect();
         s3 = s3();
-        if (list) return list();
-        subject = repositoryName == null ? "" : repositoryName;
-        var key = manifest != null ? manifest : newest();
-        var hook = new Thread(this::stop);
-        Runtime.getRuntime().addShutdownHook(hook);
+        if (list) {
+            return printList();
+        }
+        if (toRepositoryName != null) {
+            codecommit = client(CodeCommitClient.builder());
+        }
+        ignoreGitConfiguration();
+        var restore = new Restore(manifest != null ? manifest : newestKey());
+        var onInterrupt = new Thread(restore::stop);
+        Runtime.getRuntime().addShutdownHook(onInterrupt);
         try {
-            return restore(point(key));
-        } catch (Finding e) {
-            throw new Failure(e.getMessage() + "; " + wholeBefore(key), e);
+            return print(restore.run(), restore.leftOut.isEmpty() ? 0 : 3);
         } finally {
-            removeTemporary();
-            if (!stopping) Runtime.getRuntime().removeShutdownHook(hook);
+            if (!stopping) {
+                Runtime.getRuntime().removeShutdownHook(onInterrupt);
+            }
         }
     }
 
     void checkOptions() {
         checkBucket();
-        if (backupAccount != null) check("--backup-account", backupAccount, "\\d{12}", "an account id of 12 digits, such as 444455556666");
-        if (backupRegion != null) check("--backup-region", backupRegion, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
-        var names = "(?!.*\\.git$)[\\w.-]{1,100}";
-        var right = "up to 100 letters, digits and . _ -, not ending with .git, such as payments";
-        if (repositoryName != null) check("--repository-name", repositoryName, names, right);
-        if (toRepositoryName != null) check("--to-repository-name", toRepositoryName, names, right);
-        if (at != null) instant(at);
-        if (manifest != null) check("--manifest", manifest, KEY, "a key as --list shows it, without s3://BUCKET/, ending with " + MANIFEST);
-        if (manifest != null && (at != null || repositoryName != null || backupAccount != null || backupRegion != null))
-            throw wrong("--manifest: give it without --at, --repository-name, --backup-account and --backup-region; the key says all that");
-        if (list && (manifest != null || directory != null || toRepositoryName != null || pullRequests != null))
-            throw wrong("--list: give it without --manifest, --directory, --to-repository-name and --pull-requests");
-        if (!list && repositoryName == null && manifest == null)
-            throw wrong("which repository? give --repository-name, such as --repository-name payments, --manifest, or --list to see what there is");
-        if (!list && directory == null && toRepositoryName == null)
-            throw wrong("where to? give --directory, such as --directory payments.git, or --to-repository-name, or --list");
-        if (toRepositoryName == null && (kmsKeyId != null || gitEndpoint != null))
-            throw wrong((kmsKeyId != null ? "--kms-key-id" : "--git-endpoint") + ": give it with --to-repository-name");
-        var arn = "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:";
-        var keys = "(" + arn + "key/)?(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})|(" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}";
-        if (kmsKeyId != null) check("--kms-key-id", kmsKeyId, keys, "the id, ARN or alias of a key, such as alias/codecommit");
-        if (directory != null) checkDirectory();
-        if (pullRequests != null && (Files.isDirectory(path(pullRequests)) || !Files.isDirectory(path(pullRequests).getParent())))
-            throw wrong("--pull-requests '" + pullRequests + "': give a file in a directory that exists, such as pull-requests.json");
-        if (kmsKeyId != null && kmsKeyId.startsWith("arn:") && !kmsKeyId.split(":")[3].equals(region()))
-            throw wrong("--kms-key-id '" + kmsKeyId + "': give a key of the repository's Region, " + region() + ", or --region " + kmsKeyId.split(":")[3]);
-        checkGitEndpoint();
+        if (backupAccount != null) {
+            checkAccount("--backup-account", backupAccount);
+        }
+        if (backupRegion != null) {
+            check("--backup-region", backupRegion, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+        }
+        if (repositoryName != null) {
+            checkRepositoryName("--repository-name", repositoryName);
+        }
+        if (at != null) {
+            latest(at);
+        }
+        if (manifest != null) {
+            check("--manifest", manifest, MANIFEST_KEY,
+                    "a key as --list shows it, without s3://BUCKET/, ending with " + MANIFEST);
+        }
+        checkCombination();
+        checkDestination();
     }
 
-    void checkDirectory() {
-        var wrong = wrong("--directory '" + directory + "': give a directory that does not exist yet or is empty, in one that exists, such as payments.git");
-        var target = path(directory);
-        if (Files.exists(target) ? !Files.isDirectory(target) : !Files.isDirectory(target.getParent())) throw wrong;
-        var there = entries(target);
-        var left = there.stream().filter(name -> name.startsWith(".restoring-")).findFirst();
-        if (left.isPresent())
-            throw wrong("--directory '" + directory + "': a killed restore has left " + left.get() + " there, or one is under way: remove it if none is");
-        if (!there.isEmpty() && !there.contains("HEAD")) throw wrong;
+    void checkCombination() {
+        var choosesKey = at != null || repositoryName != null || backupAccount != null || backupRegion != null;
+        if (manifest != null && choosesKey) {
+            throw wrong("--manifest: use it without --at, --repository-name, --backup-account and --backup-region;"
+                    + " the key says all that");
+        }
+        var restores = manifest != null || directory != null || toRepositoryName != null || pullRequests != null;
+        if (list && restores) {
+            throw wrong("--list: use it without --manifest, --directory, --to-repository-name and --pull-requests");
+        }
+        if (!list && repositoryName == null && manifest == null) {
+            throw wrong("which repository? Use --repository-name, such as --repository-name payments, or --manifest;"
+                    + " --list shows what there is");
+        }
+        if (!list && directory == null && toRepositoryName == null) {
+            throw wrong("where to? Use --directory, such as --directory payments.git, or --to-repository-name; --list"
+                    + " shows what there is");
+        }
+        if (toRepositoryName == null && (kmsKeyId != null || gitEndpoint != null)) {
+            throw wrong((kmsKeyId != null ? "--kms-key-id" : "--git-endpoint") + ": use it with --to-repository-name");
+        }
+    }
+
+    void checkDestination() {
+        if (toRepositoryName != null) {
+            checkRepositoryName("--to-repository-name", toRepositoryName);
+        }
+        if (kmsKeyId != null) {
+            checkKeyId(kmsKeyId);
+        }
+        checkGitEndpoint();
+        if (directory != null) {
+            checkDirectory(path(directory));
+        }
+        if (pullRequests != null) {
+            var file = path(pullRequests);
+            if (Files.isDirectory(file) || !Files.isDirectory(file.getParent())) {
+                throw wrong("--pull-requests '" + pullRequests
+                        + "': must be a file in a directory that exists, such as pull-requests.json");
+            }
+        }
+    }
+
+    void checkDirectory(Path target) {
+        var exists = Files.exists(target);
+        var names = Files.isDirectory(target) ? entries(target) : List.<String>of();
+        var unfinished = names.stream().filter(name -> name.startsWith(".restoring-")).findFirst();
+        if (unfinished.isPresent()) {
+            throw wrong("--directory '" + directory + "': holds " + unfinished.get()
+                    + " of a restore that was killed or is running: remove it if none is running");
+        }
+        var isRepository = names.contains("HEAD");
+        var isFree = exists ? Files.isDirectory(target) && names.isEmpty() : Files.isDirectory(target.getParent());
+        if (!isRepository && !isFree) {
+            throw wrong("--directory '" + directory + "': must be a directory that does not exist yet or is empty, in"
+                    + " one that exists, such as payments.git");
+        }
     }
 
     Path path(String text) {
         try {
             return Path.of(text).toAbsolutePath().normalize();
         } catch (InvalidPathException e) {
-            throw wrong("'" + text.replace("\0", "\\0") + "' is not a path: give one such as payments.git");
+            throw wrong("'" + text.replace("\0", "\\0") + "' is not a path; use one such as payments.git");
         }
     }
 
@@ -309,275 +354,243 @@ class RestoreFromS3 implements Callable<Integer> {
         }
     }
 
-    /** A day means its end. */
-    Instant instant(String text) {
+    /** The last instant that --at means. */
+    Instant latest(String text) {
         try {
-            if (text.matches("\\d{4}-\\d\\d-\\d\\d")) return LocalDate.parse(text).plusDays(1).atStartOfDay(ZoneOffset.UTC).toInstant().minusMillis(1);
-            return OffsetDateTime.parse(text).toInstant();
+            return text.matches("\\d{4}-\\d\\d-\\d\\d")
+                    ? LocalDate.parse(text).plusDays(1).atStartOfDay(ZoneOffset.UTC).toInstant().minusMillis(1)
+                    : OffsetDateTime.parse(text).toInstant();
         } catch (DateTimeParseException e) {
-            throw wrong("--at '" + text + "': give an instant such as 2026-11-21T04:00:00Z, or a day such as 2026-11-21");
+            throw wrong("--at '" + text
+                    + "': must be an instant such as 2026-11-21T04:00:00Z, or a day such as 2026-11-21");
         }
     }
 
-    // 1. Restore points
-
     /** The folder of the repository, or of all. */
-    String root() {
-        return prefix + "/" + (backupAccount != null ? backupAccount : identity().account()) + "/" + (backupRegion != null ? backupRegion : region()) + "/"
+    String folder() {
+        return prefix + "/" + Objects.requireNonNullElse(backupAccount, caller.account()) + "/"
+                + Objects.requireNonNullElse(backupRegion, region()) + "/"
                 + (repositoryName == null ? "" : repositoryName + "/");
-    }
-
-    /** The keys of manifests below a folder, repository by repository, the oldest first. */
-    List<String> manifests(String folder) {
-        return s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(folder)).contents().stream().map(S3Object::key).filter(key -> key.matches(KEY)).toList();
-    }
-
-    /** The keys of the restore points that --repository-name and --at mean. */
-    List<String> wanted() {
-        var last = at == null ? null : TIME.format(instant(at));
-        return manifests(root()).stream().filter(key -> last == null || time(key).compareTo(last) <= 0).toList();
-    }
-
-    static String time(String key) {
-        return key.substring(key.lastIndexOf('/') + 1).substring(0, 19);
     }
 
     static String folder(String key) {
         return key.substring(0, key.lastIndexOf('/') + 1);
     }
 
-    String newest() {
-        var keys = wanted();
-        if (!keys.isEmpty()) return keys.get(keys.size() - 1);
-        var all = at == null ? List.<String>of() : manifests(root());
-        if (all.isEmpty()) throw none();
-        throw new Failure("no restore point below " + uri(root()) + " is that old: the oldest is of " + TIME.parse(time(all.get(0)), Instant::from));
+    /** When the refs were read, as the key has it. */
+    static String keyTime(String key) {
+        return key.substring(key.lastIndexOf('/') + 1).substring(0, 19);
     }
 
-    Failure none() {
-        return new Failure("no restore point" + (at == null ? "" : " not after " + at) + " below " + uri(root())
-                + "; see --list, --prefix, --backup-account and --backup-region");
-    }
-
-    int list() throws Exception {
-        var byRepository = wanted().stream().collect(Collectors.groupingBy(RestoreFromS3::folder, TreeMap::new, Collectors.toList()));
-        if (byRepository.isEmpty()) throw none();
-        var readers = Executors.newFixedThreadPool(8);
-        var result = result("unchanged").put("bucket", bucket).put("prefix", prefix);
-        var repositories = result.putArray("repositories");
-        var unreadable = 0;
-        try {
-            for (var folder : byRepository.entrySet()) {
-                var keys = folder.getValue();
-                var read = new ArrayList<Future<ObjectNode>>();
-                for (var key : at == null ? keys : keys.subList(keys.size() - 1, keys.size())) read.add(readers.submit(() -> shown(key)));
-                var points = repositories.addObject().put("repositoryName", folder.getKey().replaceFirst(".*/(.*)/", "$1")).putArray("restorePoints");
-                for (var each : read) points.add(each.get());
-                for (var point : points) if (point.has("error")) unreadable++;
-            }
-        } catch (java.util.concurrent.ExecutionException e) {
-            throw e.getCause() instanceof Exception cause ? cause : e;
-        } finally {
-            readers.shutdownNow();
-        }
-        return finish(result, unreadable > 0 ? 3 : 0);
-    }
-
-    ObjectNode shown(String key) throws IOException {
-        try {
-            return describe(point(key));
-        } catch (Finding e) {
-            note(e.getMessage());
-            return JSON.createObjectNode().put("manifest", key).put("time", TIME.parse(time(key), Instant::from).toString()).put("error", e.getMessage());
-        }
-    }
-
-    static ObjectNode describe(Point point) {
-        var node = JSON.createObjectNode().put("manifest", point.key()).put("time", point.manifest().path("time").asText());
-        node.put("repositoryId", point.manifest().at("/repository/repositoryId").asText()).put("head", point.head());
-        node.put("refs", point.refs().size()).put("size", point.sum("size"));
-        var kinds = node.putArray("kinds");
-        point.chain().forEach(bundle -> kinds.add(bundle.path("kind")));
-        return node.put("settings", point.settings().isObject()).put("pullRequests", !point.manifest().path("pullRequests").isEmpty());
-    }
-
-    Point point(String key) throws IOException {
-        var document = document(key, "");
-        var ids = document.path("objectFormat").asText("sha1");
-        if (!ids.equals("sha1")) throw new Finding(uri(key) + " is of a repository with " + ids + " ids, which this release cannot restore", null);
-        var refs = new TreeMap<String, ObjectId>(RestoreFromS3::byBytes);
-        for (var ref : document.path("refs").properties()) {
-            if (!ref.getKey().startsWith("refs/") || !Repository.isValidRefName(ref.getKey()) || !ObjectId.isId(ref.getValue().asText()))
-                throw new Finding(uri(key) + " is damaged: the ref " + ref, null);
-            refs.put(ref.getKey(), ObjectId.fromString(ref.getValue().asText()));
-        }
-        for (var bundle : document.path("chain"))
-            if (!bundle.hasNonNull("key") || !bundle.path("size").isIntegralNumber() || !bundle.hasNonNull("sha256"))
-                throw new Finding(uri(key) + " is damaged: the bundle " + bundle, null);
-        return new Point(key, document, refs);
-    }
-
-    /** Refs are sorted by the bytes of their names in Git. */
-    static int byBytes(String one, String other) {
-        return Arrays.compareUnsigned(one.getBytes(StandardCharsets.UTF_8), other.getBytes(StandardCharsets.UTF_8));
+    static Instant time(String key) {
+        return KEY_TIME.parse(keyTime(key), Instant::from);
     }
 
     String uri(String key) {
         return "s3://" + bucket + "/" + key;
     }
 
-    /** A gzipped JSON document of this format. Read twice if it is damaged: that may have happened on the way. */
-    JsonNode document(String key, String sha256) throws IOException {
-        for (var attempt = 1; ; attempt++)
-            try {
-                var bytes = s3.getObjectAsBytes(r -> r.bucket(bucket).key(key)).asByteArrayUnsafe();
-                if (!sha256.isEmpty() && !hex(sha("SHA-256").digest(bytes)).equals(sha256)) throw new IOException("its SHA-256 is not that of the manifest");
-                var document = json(new ByteArrayInputStream(bytes));
-                if (document.path("format").asInt() == FORMAT) return document;
-                throw new Finding(uri(key) + " has format " + document.path("format") + " and this release reads format " + FORMAT, null);
-            } catch (NoSuchKeyException e) {
-                throw new Finding(uri(key) + " is missing", e);
-            } catch (IOException | SdkClientException e) {
-                var damaged = e instanceof IOException || String.valueOf(e.getMessage()).contains("checksum");
-                if (attempt == 2) throw damaged ? new Finding(uri(key) + " is damaged: " + reason(e), e) : (SdkClientException) e;
-            }
+    /** The keys of the manifests below a folder, repository by repository, the oldest first. */
+    List<String> manifestKeys(String folder) {
+        return s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(folder)).contents().stream().map(S3Object::key)
+                .filter(key -> key.matches(MANIFEST_KEY)).toList();
     }
 
-    /** That every bundle is there, by its size and checksum in S3. */
-    void checkChain(Point point) {
-        for (var bundle : point.chain()) {
-            var problem = problems.computeIfAbsent(bundle.get("key").asText(), key -> problem(key, bundle));
-            if (!problem.isEmpty()) throw new Finding(uri(bundle.get("key").asText()) + " " + problem, null);
+    /** The keys of the manifests that --repository-name and --at leave. */
+    List<String> eligibleKeys() {
+        var last = at == null ? "99999999" : KEY_TIME.format(latest(at));
+        return manifestKeys(folder()).stream().filter(key -> keyTime(key).compareTo(last) <= 0).toList();
+    }
+
+    String newestKey() {
+        var keys = eligibleKeys();
+        if (!keys.isEmpty()) {
+            return keys.get(keys.size() - 1);
         }
+        var younger = at == null ? List.<String>of() : manifestKeys(folder());
+        if (younger.isEmpty()) {
+            throw noRestorePoint();
+        }
+        throw new Failure("no restore point below " + uri(folder()) + " is that old: the oldest is of "
+                + time(younger.get(0)));
     }
 
-    String problem(String key, JsonNode bundle) {
+    Failure noRestorePoint() {
+        return new Failure("no restore point" + (at == null ? "" : " not after " + at) + " below " + uri(folder())
+                + "; check --list, --prefix, --backup-account and --backup-region");
+    }
+
+    int printList() throws Exception {
+        var keys = eligibleKeys().stream()
+                .collect(Collectors.groupingBy(key -> folder(key), TreeMap::new, Collectors.toList()));
+        if (keys.isEmpty()) {
+            throw noRestorePoint();
+        }
+        if (at != null) {
+            keys.replaceAll((folder, all) -> all.subList(all.size() - 1, all.size()));
+        }
+        var repositories = new ArrayList<SavedRepository>();
+        var readers = Executors.newFixedThreadPool(8);
         try {
-            var head = s3.headObject(r -> r.bucket(bucket).key(key).checksumMode(ChecksumMode.ENABLED));
-            if (head.contentLength() != bundle.get("size").asLong()) return "has " + head.contentLength() + " bytes and should have " + bundle.get("size");
-            var crc = head.checksumCRC32();
-            var other = crc != null && !crc.contains("-") && bundle.hasNonNull("crc32") && !crc.equals(bundle.get("crc32").asText());
-            return other ? "is another object: its CRC32 is " + crc + " and should be " + bundle.get("crc32").asText() : "";
-        } catch (S3Exception e) {
-            if (e.statusCode() == 404) return "is missing";
-            throw e;
-        }
-    }
-
-    String wholeBefore(String key) throws IOException {
-        var older = new ArrayList<>(manifests(folder(key)));
-        older.removeIf(each -> each.compareTo(key) >= 0);
-        Collections.reverse(older);
-        for (var each : older)
-            try {
-                checkChain(point(each));
-                return "the newest restore point before it that is whole, by sizes and checksums: --manifest " + each;
-            } catch (Finding e) {
-                // an older one may do
+            var read = new TreeMap<String, List<Future<RestorePoint>>>();
+            keys.forEach((folder, some) -> read.put(folder,
+                    some.stream().map(key -> readers.submit(() -> describe(key))).toList()));
+            for (var folder : read.keySet()) {
+                var points = new ArrayList<RestorePoint>();
+                for (var point : read.get(folder)) {
+                    points.add(point.get());
+                }
+                repositories.add(new SavedRepository(Path.of(folder).getFileName().toString(), points));
             }
-        return "no restore point before it is whole";
+        } catch (java.util.concurrent.ExecutionException e) {
+            throw e.getCause() instanceof Exception cause ? cause : e;
+        } finally {
+            readers.shutdownNow();
+        }
+        var isComplete = repositories.stream().flatMap(repository -> repository.restorePoints().stream())
+                .allMatch(point -> point.error() == null);
+        return print(new Listing("unchanged", caller.account(), region(), bucket, prefix, repositories),
+                isComplete ? 0 : 3);
     }
 
-    // 2. The steps of a restore
+    RestorePoint describe(String key) throws IOException {
+        try {
+            return point(key).describe();
+        } catch (Finding e) {
+            note(e.getMessage());
+            return new RestorePoint(key, time(key).toString(), null, null, null, null, null, null, null,
+                    e.getMessage());
+        }
+    }
 
-    int restore(Point point) throws Exception {
-        checkChain(point);
-        identity(); // which the result needs: before anything is made
-        ignoreGitConfiguration();
-        var file = pullRequests(point);
-        Target target = null;
-        if (toRepositoryName != null) {
-            subject = toRepositoryName;
-            target = new Target(point);
+    /** What is wrong with a restore point, so that it cannot be used. */
+    static class Finding extends Failure {
+        Finding(String message, Throwable cause) {
+            super(message, cause);
         }
-        if (directory != null) {
-            subject = directory;
-            intoDirectory(point);
+
+        Finding(String message) {
+            this(message, null);
         }
-        if (target != null) {
-            subject = toRepositoryName;
-            try {
-                target.restore();
-            } catch (RuntimeException e) {
-                throw dryRun || reason(e).contains(AGAIN) ? e : new Failure(reason(e) + "; " + AGAIN, e);
+    }
+
+    /** A restore point: a manifest that was read. */
+    record Point(String key, JsonNode manifest, SortedMap<String, ObjectId> refs, List<Bundle> chain) {
+        /** The name of the manifest without its ending: time and a random part. */
+        String name() {
+            return key.substring(key.lastIndexOf('/') + 1).replace(MANIFEST, "");
+        }
+
+        /** A branch, a commit id, or null. */
+        String head() {
+            return manifest.path("head").textValue();
+        }
+
+        /** HEAD in a directory: of a repository without a default branch, what git init makes it. */
+        String headOfDirectory() {
+            return Objects.requireNonNullElse(head(), "refs/heads/main");
+        }
+
+        JsonNode settings() {
+            return manifest.path("settings");
+        }
+
+        JsonNode pullRequests() {
+            return manifest.path("pullRequests");
+        }
+
+        /** What CodeCommit takes of the refs. */
+        SortedMap<String, ObjectId> branchesAndTags() {
+            var some = new TreeMap<>(refs);
+            some.keySet().removeIf(ref -> !ref.matches("(?s)refs/(heads|tags)/.*"));
+            return some;
+        }
+
+        Set<ObjectId> ids() {
+            return new LinkedHashSet<>(refs.values());
+        }
+
+        long size() {
+            return chain.stream().mapToLong(Bundle::size).sum();
+        }
+
+        RestorePoint describe() {
+            return new RestorePoint(key, manifest.path("time").asText(),
+                    manifest.at("/repository/repositoryId").asText(), head(), refs.size(), size(),
+                    chain.stream().map(Bundle::kind).toList(), settings().isObject(), !pullRequests().isEmpty(), null);
+        }
+    }
+
+    /** @param crc32 null if the manifest does not have it */
+    record Bundle(String key, String kind, long size, long objects, String sha256, String crc32) {}
+
+    Point point(String key) throws IOException {
+        var document = document(key, null);
+        var objectFormat = document.path("objectFormat").asText("sha1");
+        if (!objectFormat.equals("sha1")) {
+            throw new Finding(uri(key) + " is of a repository with " + objectFormat
+                    + " ids, which this release cannot restore");
+        }
+        // Git sorts refs by the bytes of their names.
+        var refs = new TreeMap<String, ObjectId>(Comparator.comparing(
+                name -> name.getBytes(StandardCharsets.UTF_8), Arrays::compareUnsigned));
+        for (var ref : document.path("refs").properties()) {
+            var isRef = ref.getKey().startsWith("refs/")
+                    && org.eclipse.jgit.lib.Repository.isValidRefName(ref.getKey());
+            if (!isRef || !ObjectId.isId(ref.getValue().asText())) {
+                throw new Finding(uri(key) + " is damaged: the ref " + ref);
             }
+            refs.put(ref.getKey(), ObjectId.fromString(ref.getValue().asText()));
         }
-        if (file != null && !dryRun) Files.write(path(pullRequests), file);
-        var first = changes.path(0).path("field").asText();
-        var done = changes.isEmpty() ? "unchanged" : Set.of("directory", "repository").contains(first) ? "created" : "updated";
-        var result = result(status(done));
-        if (directory != null) result.put("directory", path(directory).toString());
-        if (target != null) result.set("repository", target.describe());
-        result.put("refs", target == null ? point.refs().size() : point.branchesAndTags().size()).set("restorePoint", describe(point));
-        if (pullRequests != null) result.put("pullRequests", !point.manifest().path("pullRequests").isEmpty() ? path(pullRequests).toString() : null);
-        if (!leftOut.isEmpty()) result.set("leftOut", leftOut);
-        return finish(withChanges(result), leftOut.isEmpty() ? 0 : 3);
+        var chain = new ArrayList<Bundle>();
+        for (var bundle : document.path("chain")) {
+            if (!bundle.hasNonNull("key") || !bundle.path("size").isIntegralNumber() || !bundle.hasNonNull("sha256")) {
+                throw new Finding(uri(key) + " is damaged: the bundle " + bundle);
+            }
+            chain.add(new Bundle(bundle.get("key").asText(), bundle.path("kind").asText(), bundle.get("size").asLong(),
+                    bundle.path("objects").asLong(), bundle.get("sha256").asText(),
+                    bundle.path("crc32").textValue()));
+        }
+        return new Point(key, document, refs, chain);
     }
 
-    /** The pull requests, as they are to stand in the file; null if there is nothing to write. */
-    byte[] pullRequests(Point point) throws IOException {
-        if (pullRequests == null) return null;
-        var saved = point.manifest().path("pullRequests");
-        if (saved.isEmpty()) {
-            note("no pull requests were saved with this restore point: " + pullRequests + " is not written");
-            return null;
-        }
-        // Of a pull request that changed while the chain grew, the last object has what counts.
-        var newest = new TreeMap<Long, JsonNode>();
-        var whole = JSON.createObjectNode();
-        for (var object : saved) {
-            whole = (ObjectNode) document(object.path("key").asText(), object.path("sha256").asText());
-            for (var each : whole.path("pullRequests")) newest.put(each.at("/pullRequest/pullRequestId").asLong(), each);
-        }
-        whole.putArray("pullRequests").addAll(newest.values());
-        var text = (whole.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8);
-        if (!Files.exists(path(pullRequests))) return text;
-        if (!Arrays.equals(text, Files.readAllBytes(path(pullRequests)))) throw new Failure(pullRequests + " exists and is something else: give another file");
-        return null;
-    }
-
-    // 3. A bare repository on disk
-
-    void intoDirectory(Point point) throws Exception {
-        var target = path(directory);
-        if (entries(target).contains("HEAD")) {
-            var different = differences(point, target);
-            if (different.isEmpty()) return;
-            throw new Failure("is a Git repository with other refs than " + point.name() + ": " + some(different)
-                    + "; give a directory that does not exist yet or is empty");
-        }
-        change("directory", null, target.toString(), "rm -rf " + quote(target.toString()), () -> {
+    /**
+     * A gzipped JSON document of this format. It is read twice if it is damaged, as that may have happened on the way.
+     *
+     * @param sha256 null if it is not known
+     */
+    JsonNode document(String key, String sha256) throws IOException {
+        try {
+            return readDocument(key, sha256);
+        } catch (IOException first) {
             try {
-                madeDirectory = !Files.exists(target);
-                if (madeDirectory) Files.createDirectory(target);
-                download(point, Files.createTempDirectory(target, ".restoring-"), "or choose another --directory");
-                moveUp();
+                return readDocument(key, sha256);
             } catch (IOException e) {
-                throw new Failure(reason(e), e);
+                e.addSuppressed(first);
+                throw new Finding(uri(key) + " is damaged: " + reason(e), e);
             }
-        });
-    }
-
-    /** Makes the repository appear in its directory: HEAD comes last, and without HEAD it is none. */
-    synchronized void moveUp() throws IOException {
-        if (stopping) throw new Failure("interrupted");
-        for (var name : entries(temporary)) if (!name.equals("HEAD")) Files.move(temporary.resolve(name), temporary.resolveSibling(name));
-        Files.move(temporary.resolve("HEAD"), temporary.resolveSibling("HEAD"));
-        madeDirectory = false;
-    }
-
-    /** What a repository's refs and HEAD have that the restore point has not, and the other way round. */
-    List<String> differences(Point point, Path repository) throws IOException {
-        try (var local = open(repository)) {
-            var present = new TreeMap<String, ObjectId>();
-            for (var ref : local.getRefDatabase().getRefsByPrefix("refs/")) present.put(ref.getName(), ref.getObjectId());
-            var different = differences(point.refs(), present);
-            var head = local.exactRef("HEAD");
-            if (!head(point).equals(head.isSymbolic() ? head.getTarget().getName() : head.getObjectId().name())) different.add("HEAD");
-            return different;
         }
     }
 
+    private JsonNode readDocument(String key, String sha256) throws IOException {
+        byte[] bytes;
+        try {
+            bytes = s3.getObjectAsBytes(r -> r.bucket(bucket).key(key)).asByteArrayUnsafe();
+        } catch (NoSuchKeyException e) {
+            throw new Finding(uri(key) + " is missing", e);
+        }
+        if (sha256 != null && !hex(digest("SHA-256").digest(bytes)).equals(sha256)) {
+            throw new IOException("its SHA-256 is not that of the manifest");
+        }
+        var document = gunzipped(new ByteArrayInputStream(bytes));
+        if (document.path("format").asInt() != FORMAT) {
+            throw new Finding(uri(key) + " has format " + document.path("format") + " and this release reads format "
+                    + FORMAT);
+        }
+        return document;
+    }
+
+    /** The refs that two repositories do not have in common. */
     static List<String> differences(Map<String, ObjectId> one, Map<String, ObjectId> other) {
         var names = new TreeSet<>(one.keySet());
         names.addAll(other.keySet());
@@ -585,161 +598,487 @@ class RestoreFromS3 implements Callable<Integer> {
         return new ArrayList<>(names);
     }
 
+    /** The first five names of a list. */
     static String some(List<String> names) {
-        return String.join(", ", names.subList(0, Math.min(5, names.size()))) + (names.size() > 5 ? " and " + (names.size() - 5) + " more" : "");
-    }
-
-    /** What HEAD is in a directory: of a repository without a default branch, what git init makes it. */
-    static String head(Point point) {
-        return point.head() == null ? "refs/heads/main" : point.head();
-    }
-
-    static org.eclipse.jgit.lib.Repository open(Path repository) throws IOException {
-        return new FileRepositoryBuilder().setGitDir(repository.toFile()).setBare().setMustExist(true).build();
-    }
-
-    /** Makes a bare repository in the temporary directory: its objects are checked, and its refs are those of the restore point. */
-    void download(Point point, Path into, String ifFull) throws IOException {
-        temporary = into;
-        // An object has some 50 bytes in the index; what an increment builds upon is added to its pack.
-        var needed = (point.sum("size") + 50 * point.sum("objects")) * 11 / 10 + (4 << 20);
-        var free = free(into);
-        if (free < needed) throw new Failure(into + " has room for " + megabytes(free) + " and needs " + megabytes(needed) + ": make room, " + ifFull);
-        note("restoring " + point.name() + ": " + point.refs().size() + " refs, " + megabytes(point.sum("size")) + " in " + point.chain().size()
-                + " bundles, through " + into + " ...");
-        for (var name : List.of("objects/info", "objects/pack", "refs")) Files.createDirectories(into.resolve(name));
-        Files.writeString(into.resolve("config"), "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n");
-        Files.writeString(into.resolve("HEAD"), (head(point).startsWith("refs/") ? "ref: " : "") + head(point) + "\n");
-        var byGit = hasGit();
-        for (var bundle : point.chain()) add(bundle, into, byGit);
-        try {
-            if (byGit) run(into, new ByteArrayInputStream(String.join("\n", ids(point)).getBytes()), "rev-list", "--objects", "--quiet", "--stdin");
-            else walk(point, into);
-        } catch (IOException e) {
-            throw new Finding(uri(point.key()) + ": its bundles lack objects of its refs: " + reason(e), e);
-        }
-        var packed = new StringBuilder("# pack-refs with: sorted \n");
-        point.refs().forEach((ref, id) -> packed.append(id.name()).append(' ').append(ref).append('\n'));
-        Files.writeString(into.resolve("packed-refs"), packed);
-        var different = differences(point, into);
-        if (!different.isEmpty()) throw new Failure("these refs did not become those of the restore point: " + some(different));
-    }
-
-    long free(Path directory) throws IOException {
-        return Files.getFileStore(directory).getUsableSpace();
+        return String.join(", ", names.subList(0, Math.min(5, names.size())))
+                + (names.size() > 5 ? " and " + (names.size() - 5) + " more" : "");
     }
 
     static String megabytes(long bytes) {
         return String.format(Locale.ROOT, bytes < 10_000_000 ? "%.1f MB" : "%.0f MB", bytes / 1e6);
     }
 
-    static Set<String> ids(Point point) {
-        return point.refs().values().stream().map(ObjectId::name).collect(Collectors.toCollection(LinkedHashSet::new));
+    static org.eclipse.jgit.lib.Repository open(Path repository) throws IOException {
+        return new FileRepositoryBuilder().setGitDir(repository.toFile()).setBare().setMustExist(true).build();
     }
 
-    boolean hasGit() throws IOException {
-        try {
-            return new ProcessBuilder(git, "--version").redirectErrorStream(true).redirectOutput(ProcessBuilder.Redirect.DISCARD).start().waitFor() == 0;
-        } catch (IOException e) {
-            return false;
-        } catch (InterruptedException e) {
-            throw new Failure("interrupted", e);
+    long freeSpace(Path directory) throws IOException {
+        return Files.getFileStore(directory).getUsableSpace();
+    }
+
+    /** One restore: a restore point into a directory, a repository, or both. */
+    class Restore {
+        final String key;
+        final List<LeftOut> leftOut = new ArrayList<>();
+        /** What is wrong with a bundle, by its key; empty if nothing is. */
+        final Map<String, String> problems = new HashMap<>();
+        final BareRepository bare = new BareRepository(this);
+        Point point;
+
+        Restore(String key) {
+            this.key = key;
+        }
+
+        Result run() throws Exception {
+            try {
+                point = point(key);
+                checkChain(point);
+                return restore();
+            } catch (Finding e) {
+                throw new Failure(e.getMessage() + "; " + wholeBefore(), e);
+            } finally {
+                bare.remove();
+            }
+        }
+
+        private Result restore() throws Exception {
+            var file = pullRequestsFile();
+            var destination = toRepositoryName == null ? null : naming(toRepositoryName, () -> destination());
+            var needsObjects = destination != null && !destination.missing().isEmpty();
+            if (directory != null) {
+                restoreDirectory(path(directory));
+            } else if (needsObjects && !dryRun) {
+                bare.create(null, "name another place with JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=DIR, or use --directory,"
+                        + " which is kept");
+            }
+            var repository = destination == null ? null : naming(toRepositoryName, () -> destination.restore());
+            if (file != null && !dryRun) {
+                Files.write(path(pullRequests), file);
+            }
+            var refs = destination == null ? point.refs() : point.branchesAndTags();
+            var written = pullRequests == null || point.pullRequests().isEmpty() ? null
+                    : path(pullRequests).toString();
+            return new Result(printed(strongest(changes)), caller.account(), region(),
+                    directory == null ? null : path(directory).toString(), repository, refs.size(), point.describe(),
+                    written, leftOut.isEmpty() ? null : leftOut, changes, undo());
+        }
+
+        /** Checks by size and checksum in S3 that every bundle is there. */
+        private void checkChain(Point point) {
+            for (var bundle : point.chain()) {
+                var problem = problems.computeIfAbsent(bundle.key(), key -> problem(bundle));
+                if (!problem.isEmpty()) {
+                    throw new Finding(uri(bundle.key()) + " " + problem);
+                }
+            }
+        }
+
+        private String problem(Bundle bundle) {
+            try {
+                var head = s3.headObject(r -> r.bucket(bucket).key(bundle.key()).checksumMode(ChecksumMode.ENABLED));
+                if (head.contentLength() != bundle.size()) {
+                    return "has " + head.contentLength() + " bytes and should have " + bundle.size();
+                }
+                var crc32 = head.checksumCRC32();
+                // One with a dash is of the parts, not of the object.
+                var isKnown = crc32 != null && !crc32.contains("-") && bundle.crc32() != null;
+                return !isKnown || crc32.equals(bundle.crc32()) ? ""
+                        : "is another object: its CRC32 is " + crc32 + " and should be " + bundle.crc32();
+            } catch (S3Exception e) {
+                if (e.statusCode() == 404) {
+                    return "is missing";
+                }
+                throw e;
+            }
+        }
+
+        private String wholeBefore() throws IOException {
+            var older = new ArrayList<>(manifestKeys(folder(key)));
+            older.removeIf(each -> each.compareTo(key) >= 0);
+            Collections.reverse(older);
+            for (var each : older) {
+                if (isWhole(each)) {
+                    return "the newest restore point before it that is whole, by sizes and checksums: --manifest "
+                            + each;
+                }
+            }
+            return "no restore point before it is whole";
+        }
+
+        private boolean isWhole(String key) throws IOException {
+            try {
+                checkChain(point(key));
+                return true;
+            } catch (Finding e) {
+                return false;
+            }
+        }
+
+        /** The pull requests, as the file is to have them; null if there is nothing to write. */
+        private byte[] pullRequestsFile() throws IOException {
+            if (pullRequests == null) {
+                return null;
+            }
+            if (point.pullRequests().isEmpty()) {
+                note("no pull requests were saved with this restore point: " + pullRequests + " is not written");
+                return null;
+            }
+            var document = JSON.createObjectNode();
+            // Of a pull request that changed while the chain grew, the last object has the newest state.
+            var newest = new TreeMap<Long, JsonNode>();
+            for (var object : point.pullRequests()) {
+                document = (ObjectNode) document(object.path("key").asText(), object.path("sha256").asText());
+                for (var each : document.path("pullRequests")) {
+                    newest.put(each.at("/pullRequest/pullRequestId").asLong(), each);
+                }
+            }
+            document.putArray("pullRequests").addAll(newest.values());
+            var bytes = (document.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8);
+            var file = path(pullRequests);
+            if (!Files.exists(file)) {
+                return bytes;
+            }
+            if (!Arrays.equals(bytes, Files.readAllBytes(file))) {
+                throw new Failure(pullRequests + " exists and is something else: use another file");
+            }
+            return null;
+        }
+
+        /** The repository to restore into; one with other refs is refused, before anything is downloaded. */
+        private Destination destination() {
+            var destination = new Destination(this);
+            destination.look();
+            return destination;
+        }
+
+        private void restoreDirectory(Path target) throws Exception {
+            if (entries(target).contains("HEAD")) {
+                var different = bare.differences(target);
+                if (different.isEmpty()) {
+                    return;
+                }
+                throw new Failure(directory + ": is a Git repository with other refs than " + point.name() + ": "
+                        + some(different) + "; use a directory that does not exist yet or is empty");
+            }
+            if (!dryRun) {
+                bare.create(target, "or choose another --directory");
+                bare.moveUp();
+            }
+            record(Change.creation(directory, "directory", target.toString()),
+                    "rm -rf " + quote(target.toString()));
+        }
+
+        void leaveOut(String what, String why) {
+            note(toRepositoryName + ": left out: " + what + ": " + why);
+            leftOut.add(new LeftOut(what, why));
+        }
+
+        /** On Ctrl-C: nothing stays behind. */
+        void stop() {
+            stopping = true;
+            bare.stop();
+            if (toRepositoryName != null && !changes.isEmpty()) {
+                note("interrupted: " + toRepositoryName + " is not finished; the same command again does the rest");
+            }
         }
     }
 
-    /** Adds a bundle's objects. It is used only if its SHA-256 is right; it is read twice if not, as that may have happened on the way. */
-    void add(JsonNode bundle, Path repository, boolean byGit) throws IOException {
-        var key = bundle.get("key").asText();
-        for (var attempt = 1; ; attempt++)
+    /** A bare repository that is made of a restore point, in a temporary directory until everything is in it. */
+    class BareRepository {
+        final Restore restore;
+        /** Removed at the end, whatever happens; null before it is created. */
+        Path place;
+        /** Whether the directory above was created for it. */
+        boolean createdDirectory;
+        volatile Process running;
+
+        BareRepository(Restore restore) {
+            this.restore = restore;
+        }
+
+        /**
+         * Makes the repository: its objects are checked, and its refs are those of the restore point.
+         *
+         * @param target directory that it will become; null for the system's temporary directory
+         * @param alternative to making room
+         */
+        void create(Path target, String alternative) throws Exception {
+            begin(target);
+            checkRoom(alternative);
+            var point = restore.point;
+            note("restoring " + point.name() + ": " + point.refs().size() + " refs, " + megabytes(point.size())
+                    + " in " + point.chain().size() + " bundles, through " + place + " ...");
+            for (var name : List.of("objects/info", "objects/pack", "refs")) {
+                Files.createDirectories(place.resolve(name));
+            }
+            Files.writeString(place.resolve("config"),
+                    "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n");
+            var head = point.headOfDirectory();
+            Files.writeString(place.resolve("HEAD"), (head.startsWith("refs/") ? "ref: " : "") + head + "\n");
+            var withGit = hasGit();
+            for (var bundle : point.chain()) {
+                add(bundle, withGit);
+            }
+            checkConnected(withGit);
+            writeRefs();
+        }
+
+        private synchronized void begin(Path target) throws IOException {
+            if (stopping) {
+                throw new Failure("interrupted");
+            }
+            if (target == null) {
+                place = Files.createTempDirectory("restore-from-s3-");
+                return;
+            }
+            createdDirectory = !Files.exists(target);
+            if (createdDirectory) {
+                Files.createDirectory(target);
+            }
+            place = Files.createTempDirectory(target, ".restoring-");
+        }
+
+        private void checkRoom(String alternative) throws IOException {
+            var objects = restore.point.chain().stream().mapToLong(Bundle::objects).sum();
+            // An object has some 50 bytes in the index; what an increment builds upon is added to its pack.
+            var needed = (restore.point.size() + 50 * objects) * 11 / 10 + (4 << 20);
+            var free = freeSpace(place);
+            if (free < needed) {
+                throw new Failure(place + " has room for " + megabytes(free) + " and needs " + megabytes(needed)
+                        + ": make room, " + alternative);
+            }
+        }
+
+        private boolean hasGit() {
+            try {
+                return new ProcessBuilder(git, "--version").redirectErrorStream(true)
+                        .redirectOutput(ProcessBuilder.Redirect.DISCARD).start().waitFor() == 0;
+            } catch (IOException e) {
+                return false;
+            } catch (InterruptedException e) {
+                throw new Failure("interrupted", e);
+            }
+        }
+
+        /** Adds a bundle's objects. It is read twice if its SHA-256 is wrong, as that may have happened on the way. */
+        private void add(Bundle bundle, boolean withGit) throws IOException {
+            if (added(bundle, withGit) || added(bundle, withGit)) {
+                return;
+            }
+            throw new Finding(uri(bundle.key()) + " " + restore.problems.get(bundle.key()));
+        }
+
+        /** Whether a bundle's objects were added: only if its SHA-256 is right. */
+        private boolean added(Bundle bundle, boolean withGit) throws IOException {
             try (var in = new Download(bundle)) {
                 IOException failure = null;
                 try {
-                    skipHeader(in);
-                    if (byGit) run(repository, in, "index-pack", "--stdin", "--fix-thin");
-                    else parse(in, repository);
+                    index(in, withGit);
                 } catch (IOException e) {
-                    if (e.getMessage() != null && e.getMessage().matches("(?si).*(no space left|quota exceeded|not enough space|file too large).*")) throw e;
+                    if (isDiskFull(e)) {
+                        throw new Failure(place + ": " + reason(e), e);
+                    }
                     failure = e;
                 }
-                in.transferTo(OutputStream.nullOutputStream()); // what a reader that failed has left: the hash is over all
+                in.transferTo(OutputStream.nullOutputStream()); // what a reader that failed has left
                 var found = hex(in.hash.digest());
-                if (found.equals(bundle.get("sha256").asText())) {
-                    if (failure == null) return;
-                    throw new Finding(uri(key) + " is what was saved, but cannot be added to the bundles before it: " + reason(failure), failure);
+                if (!found.equals(bundle.sha256())) {
+                    restore.problems.put(bundle.key(),
+                            "is damaged: its SHA-256 is " + found + " and should be " + bundle.sha256());
+                    return false;
                 }
-                if (attempt == 1) continue;
-                problems.put(key, "is damaged: its SHA-256 is " + found + " and should be " + bundle.get("sha256").asText());
-                throw new Finding(uri(key) + " " + problems.get(key), failure);
+                if (failure != null) {
+                    throw new Finding(uri(bundle.key())
+                            + " is what was saved, but cannot be added to the bundles before it: " + reason(failure),
+                            failure);
+                }
+                return true;
             }
-    }
+        }
 
-    /** A bundle's text: a signature, capabilities, prerequisites and refs, up to an empty line. The manifest knows better. */
-    static void skipHeader(InputStream in) throws IOException {
-        var first = line(in);
-        if (!first.matches("# v[23] git bundle")) throw new IOException("not a Git bundle");
-        for (var line = first; !line.isEmpty(); line = line(in))
-            if (line.startsWith("@") && !line.equals("@object-format=sha1")) throw new IOException("the bundle wants " + line);
-    }
+        private void index(InputStream in, boolean withGit) throws IOException {
+            skipHeader(in);
+            if (withGit) {
+                git(in, "index-pack", "--stdin", "--fix-thin");
+                return;
+            }
+            try (var local = open(place); var inserter = local.newObjectInserter()) {
+                var parser = inserter.newPackParser(in);
+                parser.setAllowThin(true);
+                parser.parse(NullProgressMonitor.INSTANCE);
+                inserter.flush();
+            }
+        }
 
-    static String line(InputStream in) throws IOException {
-        var line = new ByteArrayOutputStream();
-        for (int b; (b = in.read()) != '\n'; line.write(b)) if (b < 0 || line.size() > 10_000) throw new IOException("the bundle's header has no end");
-        return line.toString(StandardCharsets.UTF_8);
-    }
+        /**
+         * Reads a bundle's text, up to an empty line: signature, capabilities, and prerequisites and refs, for which
+         * the manifest is the truth.
+         */
+        private void skipHeader(InputStream in) throws IOException {
+            var line = line(in);
+            if (!line.matches("# v[23] git bundle")) {
+                throw new IOException("not a Git bundle");
+            }
+            while (!line.isEmpty()) {
+                if (line.startsWith("@") && !line.equals("@object-format=sha1")) {
+                    throw new IOException("the bundle wants " + line);
+                }
+                line = line(in);
+            }
+        }
 
-    /** Runs git on a repository, regardless of the environment's Git variables. */
-    void run(Path repository, InputStream in, String... command) throws IOException {
-        var builder = new ProcessBuilder(Stream.concat(Stream.of(git, "--git-dir=" + repository), Stream.of(command)).toList());
-        builder.redirectOutput(ProcessBuilder.Redirect.DISCARD);
-        builder.environment().keySet().removeIf(name -> name.startsWith("GIT_"));
-        builder.environment().put("LC_ALL", "C");
-        running = builder.start();
-        try {
+        private String line(InputStream in) throws IOException {
+            var line = new ByteArrayOutputStream();
+            var next = in.read();
+            while (next != '\n') {
+                if (next < 0 || line.size() > 10_000) {
+                    throw new IOException("the bundle's header has no end");
+                }
+                line.write(next);
+                next = in.read();
+            }
+            return line.toString(StandardCharsets.UTF_8);
+        }
+
+        /** Neither git nor Java tells by more than text that a disk is full, or a quota or limit reached. */
+        private boolean isDiskFull(IOException e) {
+            return e.getMessage() != null && e.getMessage()
+                    .matches("(?si).*(no space left|quota exceeded|not enough space|file too large).*");
+        }
+
+        private void checkConnected(boolean withGit) throws IOException {
+            try {
+                if (withGit) {
+                    var ids = restore.point.ids().stream().map(ObjectId::name).collect(Collectors.joining("\n"));
+                    git(new ByteArrayInputStream(ids.getBytes(StandardCharsets.UTF_8)), "rev-list", "--objects",
+                            "--quiet", "--stdin");
+                    return;
+                }
+                try (var local = open(place); var walk = new ObjectWalk(local)) {
+                    for (var id : restore.point.ids()) {
+                        walk.markStart(walk.parseAny(id));
+                    }
+                    walk.checkConnectivity();
+                }
+            } catch (IOException e) {
+                throw new Finding(uri(restore.key) + ": its bundles lack objects of its refs: " + reason(e), e);
+            }
+        }
+
+        /** Runs git on this repository, regardless of the environment's Git variables. */
+        private void git(InputStream in, String... command) throws IOException {
+            var words = Stream.concat(Stream.of(git, "--git-dir=" + place), Stream.of(command)).toList();
+            var builder = new ProcessBuilder(words).redirectOutput(ProcessBuilder.Redirect.DISCARD);
+            builder.environment().keySet().removeIf(name -> name.startsWith("GIT_"));
+            builder.environment().put("LC_ALL", "C");
+            running = builder.start();
+            try {
+                feed(in);
+                var said = new String(running.getErrorStream().readAllBytes(), StandardCharsets.UTF_8).strip();
+                var code = running.waitFor();
+                if (stopping) {
+                    throw new Failure("interrupted");
+                }
+                if (code > 128) {
+                    throw new Failure("git " + command[0] + " was ended by signal " + (code - 128));
+                }
+                if (code != 0) {
+                    throw new IOException("git " + command[0] + ": " + said.replaceAll("\\s+", " "));
+                }
+            } catch (InterruptedException e) {
+                throw new Failure("interrupted", e);
+            } finally {
+                running.destroyForcibly();
+            }
+        }
+
+        private void feed(InputStream in) {
             try (var out = running.getOutputStream()) {
                 in.transferTo(out);
             } catch (IOException e) {
-                // git has ended: it says why
+                // git has ended, and says why by its exit code and on stderr
             }
-            var said = new String(running.getErrorStream().readAllBytes(), StandardCharsets.UTF_8).strip().replaceAll("\\s+", " ");
-            var code = running.waitFor();
-            if (code > 128) throw new Failure(stopping ? "interrupted" : "git " + command[0] + " was ended by signal " + (code - 128)); // by this machine
-            if (code != 0) throw new IOException("git " + command[0] + ": " + said);
-        } catch (InterruptedException e) {
-            throw new Failure("interrupted", e);
-        } finally {
-            running.destroyForcibly();
+        }
+
+        private void writeRefs() throws IOException {
+            var packed = new StringBuilder("# pack-refs with: sorted \n");
+            restore.point.refs().forEach((ref, id) -> packed.append(id.name() + " " + ref + "\n"));
+            Files.writeString(place.resolve("packed-refs"), packed);
+            var different = differences(place);
+            if (!different.isEmpty()) {
+                throw new Failure("these refs did not become those of the restore point: " + some(different));
+            }
+        }
+
+        /** What of a repository's refs and HEAD is not as in the restore point. */
+        List<String> differences(Path repository) throws IOException {
+            try (var local = open(repository)) {
+                var present = new TreeMap<String, ObjectId>();
+                for (var ref : local.getRefDatabase().getRefsByPrefix("refs/")) {
+                    present.put(ref.getName(), ref.getObjectId());
+                }
+                var different = RestoreFromS3.differences(restore.point.refs(), present);
+                var head = local.exactRef("HEAD");
+                var target = head.isSymbolic() ? head.getTarget().getName() : head.getObjectId().name();
+                if (!target.equals(restore.point.headOfDirectory())) {
+                    different.add("HEAD");
+                }
+                return different;
+            }
+        }
+
+        /** Makes the repository appear in the directory above: HEAD comes last, and without HEAD it is none. */
+        synchronized void moveUp() throws IOException {
+            if (stopping) {
+                throw new Failure("interrupted");
+            }
+            for (var name : entries(place)) {
+                if (!name.equals("HEAD")) {
+                    Files.move(place.resolve(name), place.resolveSibling(name));
+                }
+            }
+            Files.move(place.resolve("HEAD"), place.resolveSibling("HEAD"));
+            createdDirectory = false;
+        }
+
+        void stop() {
+            var process = running;
+            if (process != null) {
+                process.destroyForcibly();
+            }
+            remove();
+        }
+
+        /** Several times if need be: on Ctrl-C something may still be written there. */
+        synchronized void remove() {
+            for (var attempt = 1; place != null && Files.exists(place); attempt++) {
+                try {
+                    FileUtils.delete(place.toFile(), FileUtils.RECURSIVE | FileUtils.SKIP_MISSING);
+                    if (createdDirectory) {
+                        Files.delete(place.getParent());
+                    }
+                } catch (IOException e) {
+                    if (attempt == 5) {
+                        note(place + " could not be removed: " + reason(e));
+                        return;
+                    }
+                    pause(Duration.ofMillis(100));
+                }
+            }
         }
     }
 
-    static void parse(InputStream in, Path repository) throws IOException {
-        try (var local = open(repository); var inserter = local.newObjectInserter()) {
-            var parser = inserter.newPackParser(in);
-            parser.setAllowThin(true);
-            parser.parse(NullProgressMonitor.INSTANCE);
-            inserter.flush();
-        }
-    }
-
-    static void walk(Point point, Path repository) throws IOException {
-        try (var local = open(repository); var walk = new ObjectWalk(local)) {
-            for (var id : ids(point)) walk.markStart(walk.parseAny(ObjectId.fromString(id)));
-            walk.checkConnectivity();
-        }
-    }
-
-    /** A bundle's bytes as they come from S3, hashed; a connection that was cut is taken up where that was. */
+    /** A bundle's bytes as they come from S3, hashed; a connection that was cut is continued where that was. */
     class Download extends InputStream {
-        final MessageDigest hash = sha("SHA-256");
-        private final String key;
-        private final long size;
-        private long at;
-        private int failures;
+        final MessageDigest hash = digest("SHA-256");
+        private final Bundle bundle;
+        private long position;
         private String version;
         private ResponseInputStream<GetObjectResponse> in;
+        private Exception lastFailure;
 
-        Download(JsonNode bundle) {
-            key = bundle.get("key").asText();
-            size = bundle.get("size").asLong();
+        Download(Bundle bundle) {
+            this.bundle = bundle;
         }
 
         @Override
@@ -750,93 +1089,91 @@ class RestoreFromS3 implements Callable<Integer> {
 
         @Override
         public int read(byte[] bytes, int from, int length) {
-            for (; at < size; pause(backOff.toMillis() * failures)) {
-                if (stopping) throw new Failure("interrupted");
-                try {
-                    if (in == null) open();
-                    var n = in.read(bytes, from, (int) Math.min(length, size - at));
-                    if (n < 0) throw new EOFException("the connection was cut");
-                    hash.update(bytes, from, n);
-                    at += n;
-                    failures = 0;
-                    return n;
-                } catch (IOException e) {
-                    close();
-                    if (++failures == 5) throw new Failure(uri(key) + ": " + reason(e) + " after " + at + " of " + size + " bytes", e);
-                }
+            if (position == bundle.size()) {
+                return -1;
             }
-            return -1;
+            return poll(linePatience, () -> readOnce(bytes, from, length)).orElseThrow(() -> new Failure(
+                    uri(bundle.key()) + ": " + reason(lastFailure) + " after " + position + " of " + bundle.size()
+                            + " bytes", lastFailure));
         }
 
-        private void open() {
+        private Optional<Integer> readOnce(byte[] bytes, int from, int length) {
+            if (stopping) {
+                throw new Failure("interrupted");
+            }
             try {
-                in = s3.getObject(r -> r.bucket(bucket).key(key).range(at == 0 ? null : "bytes=" + at + "-").ifMatch(version));
-                version = in.response().eTag();
+                if (in == null) {
+                    in = open();
+                }
+                var count = in.read(bytes, from, (int) Math.min(length, bundle.size() - position));
+                if (count < 0) {
+                    throw new EOFException("the connection was cut");
+                }
+                hash.update(bytes, from, count);
+                position += count;
+                return Optional.of(count);
+            } catch (IOException | SdkException e) {
+                if (!isTemporary(e)) {
+                    throw new Failure(uri(bundle.key()) + ": " + reason(e), e);
+                }
+                close();
+                lastFailure = e;
+                return Optional.empty();
+            }
+        }
+
+        private ResponseInputStream<GetObjectResponse> open() {
+            try {
+                var range = position == 0 ? null : "bytes=" + position + "-";
+                var opened = s3.getObject(r -> r.bucket(bucket).key(bundle.key()).range(range).ifMatch(version));
+                version = opened.response().eTag();
+                return opened;
             } catch (NoSuchKeyException e) {
-                problems.put(key, "is missing");
-                throw new Finding(uri(key) + " is missing", e);
+                throw new Finding(uri(bundle.key()) + " is missing", e);
             }
         }
 
         @Override
         public void close() {
-            if (in != null) in.abort();
+            if (in != null) {
+                in.abort();
+            }
             in = null;
         }
     }
 
-    /** On Ctrl-C: nothing stays behind. */
-    void stop() {
-        stopping = true;
-        if (running != null) running.destroyForcibly();
-        removeTemporary();
-        if (codecommit != null && !changes.isEmpty()) note("interrupted: " + toRepositoryName + " is not finished; the same command again does the rest");
-    }
-
-    /** Twice if need be: what writes there may be at it. */
-    synchronized void removeTemporary() {
-        if (temporary == null) return;
-        for (var attempt = 1; Files.exists(temporary); attempt++)
-            try {
-                FileUtils.delete(temporary.toFile(), FileUtils.RECURSIVE | FileUtils.SKIP_MISSING);
-                if (madeDirectory) Files.delete(temporary.getParent());
-            } catch (IOException e) {
-                if (attempt == 5) {
-                    note(temporary + " could not be removed: " + reason(e));
-                    return;
-                }
-                pause(100);
-            }
-    }
-
-    // 4. A CodeCommit repository
-
-    /** A ref on its way: to its place, or to a commit before that if the whole way is too long for one push. */
-    record Step(String ref, ObjectId to) { }
-
-    static class TooLarge extends IOException {
-    }
-
-    class Target {
+    /** The CodeCommit repository that is restored into. */
+    class Destination {
+        final Restore restore;
         final Point point;
+        /** The refs that it is to have. */
         final SortedMap<String, ObjectId> wanted;
+        /** Null while it does not exist. */
         RepositoryMetadata repository;
-        final String newKey;
+        /** The ARN for a new repository; null for one that exists, whose key stays. */
+        String newKey;
+        /** The refs that it has. */
         Map<String, ObjectId> present = Map.of();
         Map<String, String> tags = Map.of();
+        /** Whether this run has set the tag that refs are on their way. */
         boolean marked;
 
-        /** Looks at what is there, and refuses it if it is another repository: before anything is downloaded. */
-        Target(Point point) throws Exception {
-            this.point = point;
+        Destination(Restore restore) {
+            this.restore = restore;
+            point = restore.point;
             wanted = point.branchesAndTags();
-            codecommit = client(CodeCommitClient.builder());
-            repository = find();
-            newKey = newKey();
-            look();
         }
 
-        RepositoryMetadata find() {
+        /** Looks at what is there, and refuses it if it is another repository. */
+        void look() {
+            repository = find();
+            newKey = newKey();
+            if (repository != null) {
+                lookInside();
+            }
+        }
+
+        private RepositoryMetadata find() {
             try {
                 return codecommit.getRepository(r -> r.repositoryName(toRepositoryName)).repositoryMetadata();
             } catch (RepositoryDoesNotExistException e) {
@@ -844,527 +1181,647 @@ class RestoreFromS3 implements Callable<Integer> {
             }
         }
 
-        void look() throws Exception {
-            if (repository == null) return;
+        private void lookInside() {
             present = refs();
-            tags = tags(repository.arn());
+            tags = repositoryTags(codecommit, repository.arn());
             var other = differences(point.refs(), present);
             other.removeIf(ref -> !present.containsKey(ref) || isOnItsWay(ref));
-            if (!other.isEmpty())
-                throw new Failure("has other refs than " + point.name() + ": " + some(other) + "; nothing was changed: restore into another repository");
-        }
-
-        boolean isOnItsWay(String ref) {
-            return point.name().equals(tags.get(MARK)) && wanted.containsKey(ref);
-        }
-
-        /** The ARN of a new repository's key; null for a repository that exists, whose key stays. */
-        String newKey() {
-            var before = point.settings().path("kmsKeyId").asText("");
-            if (kmsKeyId == null && repository != null) return null;
-            if (kmsKeyId == null && before.isEmpty())
-                throw new Failure("does not exist, and the restore point names no key for it: give --kms-key-id, such as --kms-key-id alias/codecommit");
-            if (kmsKeyId == null && !before.contains(":kms:" + region() + ":" + identity().account() + ":"))
-                throw new Failure("does not exist, and its key was " + before + ", which is not of account " + identity().account() + " in " + region()
-                        + ": give --kms-key-id");
-            var id = kmsKeyId != null ? kmsKeyId : before;
-            KeyMetadata key;
-            try (var kms = client(KmsClient.builder())) {
-                key = kms.describeKey(r -> r.keyId(id)).keyMetadata();
-            } catch (NotFoundException e) {
-                throw new Failure("no key " + id + " in " + region() + ": give --kms-key-id of another, or make one with create-kms-key", e);
+            if (!other.isEmpty()) {
+                throw new Failure("has other refs than " + point.name() + ": " + some(other)
+                        + "; nothing was changed: restore into another repository");
             }
-            if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT || key.keyState() != KeyState.ENABLED)
-                throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString() + " and " + key.keyStateAsString()
-                        + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT that is Enabled: give --kms-key-id of such a key");
-            var managed = key.keyManager() == KeyManagerType.AWS;
-            if (kmsKeyId == null && managed)
-                throw new Failure("does not exist, and was under the AWS managed key before: give --kms-key-id; alias/aws/codecommit is that key");
-            if (repository == null) return key.arn();
-            var current = repository.kmsKeyId();
-            if (current == null ? !managed : !List.of(key.arn(), key.keyId()).contains(current))
-                throw new Failure("is under " + (current == null ? "the AWS managed key" : current) + ", not " + key.arn()
-                        + ": leave --kms-key-id out, or first run create-encrypted-repo");
-            return null;
         }
 
-        void restore() throws Exception {
-            for (var ref : point.refs().keySet())
-                if (!wanted.containsKey(ref) && !present.containsKey(ref)) leaveOut(ref, "CodeCommit takes branches and tags only");
-            var missing = missing();
-            if (!missing.isEmpty() && directory == null && !dryRun)
-                download(point, Files.createTempDirectory("restore-from-s3-"),
-                        "name another place with JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=DIR, or give --directory, which is kept");
-            if (repository == null) create();
-            if (!missing.isEmpty())
-                change("refs", wanted.size() - missing.size(), wanted.size(), null, () -> push(directory == null ? temporary : path(directory)));
-            unmark();
-            restoreSettings();
-            if (!dryRun && !changes.isEmpty()) repository = find();
+        private boolean isOnItsWay(String ref) {
+            return isMarked() && wanted.containsKey(ref);
+        }
+
+        boolean isMarked() {
+            return point.name().equals(tags.get(RESTORING));
+        }
+
+        private String newKey() {
+            if (kmsKeyId == null && repository != null) {
+                return null;
+            }
+            try (var kms = client(KmsClient.builder())) {
+                var key = kmsKeyId != null ? usableKey(kms, kmsKeyId) : savedKey(kms);
+                if (repository == null) {
+                    return key.arn();
+                }
+                checkKey(key);
+                return null;
+            }
+        }
+
+        /** The key that the repository was under when it was saved. */
+        private KeyMetadata savedKey(KmsClient kms) {
+            var saved = point.settings().path("kmsKeyId").asText("");
+            if (saved.isEmpty()) {
+                throw new Failure("does not exist, and the restore point names no key for it: use --kms-key-id, such as"
+                        + " --kms-key-id alias/codecommit");
+            }
+            if (!saved.contains(":kms:" + region() + ":" + caller.account() + ":")) {
+                throw new Failure("does not exist, and its key was " + saved + ", which is not of account "
+                        + caller.account() + " in " + region() + ": use --kms-key-id");
+            }
+            KeyMetadata key;
+            try {
+                key = usableKey(kms, saved);
+            } catch (Failure e) {
+                throw new Failure(reason(e) + "; or use --kms-key-id for another key than the repository had", e);
+            }
+            if (key.keyManager() == KeyManagerType.AWS) {
+                throw new Failure("does not exist, and was under the AWS managed key before: use --kms-key-id;"
+                        + " alias/aws/codecommit is that key");
+            }
+            return key;
+        }
+
+        /** Refuses a repository that is under another key. */
+        private void checkKey(KeyMetadata key) {
+            var current = repository.kmsKeyId();
+            var isSame = current == null ? key.keyManager() == KeyManagerType.AWS
+                    : List.of(key.arn(), key.keyId()).contains(current);
+            if (!isSame) {
+                throw new Failure("is under " + Objects.requireNonNullElse(current, "the AWS managed key") + ", not "
+                        + key.arn() + ": leave --kms-key-id out, or first run create-encrypted-repo");
+            }
+        }
+
+        private Map<String, ObjectId> refs() {
+            return patiently(() -> {
+                var refs = new TreeMap<String, ObjectId>();
+                try (var local = new InMemoryRepository(new DfsRepositoryDescription());
+                        var transport = transport(repository.cloneUrlHttp(), local);
+                        var connection = transport.openFetch()) {
+                    connection.getRefs().forEach(ref -> refs.put(ref.getName(), ref.getObjectId()));
+                }
+                refs.keySet().removeIf(name -> !name.startsWith("refs/"));
+                return refs;
+            });
         }
 
         List<String> missing() {
             return wanted.keySet().stream().filter(ref -> !wanted.get(ref).equals(present.get(ref))).toList();
         }
 
-        void create() throws Exception {
-            var description = point.settings().path("repositoryDescription").asText("");
-            var deletion = aws("codecommit delete-repository --repository-name " + toRepositoryName) + " # irreversible: deletes what was pushed since, too";
-            try {
-                change("repository", null, toRepositoryName, deletion, () -> {
-                    try {
-                        repository = codecommit.createRepository(r -> r.repositoryName(toRepositoryName).kmsKeyId(newKey)
-                                .repositoryDescription(description.isEmpty() ? null : description)).repositoryMetadata();
-                    } catch (RepositoryNameExistsException e) {
-                        if (e.numAttempts() == 1) throw e;
-                        repository = find(); // ours: the answer to an attempt before was lost
-                    }
-                });
-            } catch (RuntimeException e) {
-                var cause = e instanceof Failure ? e.getCause() : e;
-                var refused = cause instanceof AwsServiceException answer && answer.statusCode() < 500;
-                if (!refused) throw new Failure(reason(e) + "; it may have been made, empty: " + AGAIN, e);
-                if (!(cause instanceof RepositoryNameExistsException)) throw e;
-                note(subject + ": somebody else made it meanwhile");
+        RestoredRepository restore() {
+            for (var ref : point.refs().keySet()) {
+                if (!wanted.containsKey(ref) && !present.containsKey(ref)) {
+                    restore.leaveOut(ref, "CodeCommit takes branches and tags only");
+                }
+            }
+            if (repository == null) {
+                create();
+            }
+            if (!missing().isEmpty()) {
+                restoreRefs();
+            }
+            unmark();
+            new Settings(this).restore();
+            if (!dryRun && !changes.isEmpty()) {
                 repository = find();
             }
-            if (!dryRun) look();
+            return describe();
         }
 
-        Map<String, ObjectId> refs() throws Exception {
-            for (var failures = 1; ; failures++)
-                try (var local = new InMemoryRepository(new DfsRepositoryDescription()); var transport = transport(repository.cloneUrlHttp(), local);
-                        var connection = transport.openFetch()) {
-                    var refs = new TreeMap<String, ObjectId>();
-                    for (var ref : connection.getRefs()) if (ref.getName().startsWith("refs/")) refs.put(ref.getName(), ref.getObjectId());
-                    return refs;
-                } catch (TransportException e) {
-                    goOnAfter(e, failures);
+        private void create() {
+            var creation = Change.creation(toRepositoryName, "repository", toRepositoryName);
+            var undo = aws("codecommit delete-repository --repository-name " + toRepositoryName)
+                    + " # irreversible: deletes what was pushed since, too";
+            if (dryRun) {
+                record(creation, undo);
+                return;
+            }
+            var description = point.settings().path("repositoryDescription").asText("");
+            try {
+                repository = codecommit.createRepository(r -> r.repositoryName(toRepositoryName).kmsKeyId(newKey)
+                        .repositoryDescription(description.isEmpty() ? null : description)).repositoryMetadata();
+                record(creation, undo);
+            } catch (RepositoryNameExistsException e) {
+                if (isDoubtful(e)) {
+                    record(creation, undo);
+                } else {
+                    note(toRepositoryName + ": someone else created it in the meantime");
                 }
+                repository = find();
+            } catch (SdkException e) {
+                throw !isTemporary(e) ? e : new Failure(
+                        reason(e) + "; it may have been created, empty: the same command again does the rest", e);
+            }
+            lookInside();
         }
 
-        /** Waits after a failure that may pass. */
-        void goOnAfter(TransportException e, int failures) {
-            if (e.getMessage().matches("(?s).*(not permitted|not authorized|: 40[13] ).*"))
-                throw new Failure(reason(e) + "; the credentials have expired, or they lack codecommit:GitPull, codecommit:GitPush or the repository's key", e);
-            if (e instanceof NoRemoteRepositoryException || reason(e).startsWith("unknown host") || failures == 4 || stopping) throw new Failure(reason(e), e);
-            pause(backOff.toMillis() + ThreadLocalRandom.current().nextLong(1 + (backOff.toMillis() << failures)));
-        }
-
-        void push(Path from) {
-            try (var local = open(from)) {
-                checkWay(local);
-                var failures = 0;
-                while (!missing().isEmpty()) {
-                    var before = Map.copyOf(present);
-                    try {
-                        var steps = steps(local);
-                        for (var i = 0; i < steps.size(); i += mostRefs) push(local, steps.subList(i, Math.min(i + mostRefs, steps.size())));
-                    } catch (TransportException e) {
-                        note(toRepositoryName + ": a push failed: " + reason(e));
-                        goOnAfter(e, ++failures);
-                        present = refs();
-                        if (!present.equals(before)) failures = 0;
-                    }
+        /** Pushes what is missing. If that fails half-way, what was pushed is recorded all the same. */
+        private void restoreRefs() {
+            var before = right();
+            if (dryRun) {
+                record(Change.update(toRepositoryName, "refs", before, wanted.size()), null);
+                return;
+            }
+            try (var local = open(directory == null ? restore.bare.place : path(directory))) {
+                new Push(this, local).run();
+            } catch (IOException | RuntimeException e) {
+                throw new Failure(reason(e) + "; " + progress(), e);
+            } finally {
+                if (right() > before) {
+                    record(Change.update(toRepositoryName, "refs", before, right()), null);
                 }
-                present = refs();
-                var different = differences(point.refs(), present);
-                different.removeIf(ref -> !present.containsKey(ref) && !wanted.containsKey(ref));
-                if (!different.isEmpty()) throw new Failure("somebody else pushes there: " + some(different) + " changed meanwhile");
+            }
+        }
+
+        private int right() {
+            return wanted.size() - missing().size();
+        }
+
+        String progress() {
+            return right() + " of " + wanted.size() + " refs are right";
+        }
+
+        void mark() {
+            if (!marked && !isMarked()) {
+                codecommit.tagResource(r -> r.resourceArn(repository.arn()).tags(Map.of(RESTORING, point.name())));
+                marked = true;
+            }
+        }
+
+        private void unmark() {
+            if (marked) {
+                codecommit.untagResource(r -> r.resourceArn(repository.arn()).tagKeys(RESTORING));
+            } else if (tags.containsKey(RESTORING)) {
+                change(Change.update(toRepositoryName, "tags", Map.of(RESTORING, tags.get(RESTORING)), Map.of()), null,
+                        () -> codecommit.untagResource(r -> r.resourceArn(repository.arn()).tagKeys(RESTORING)));
+            }
+        }
+
+        private RestoredRepository describe() {
+            var arn = repositoryArn(toRepositoryName);
+            return repository == null ? new RestoredRepository(toRepositoryName, null, arn, newKey, null, null)
+                    : new RestoredRepository(toRepositoryName, repository.repositoryId(), arn, repository.kmsKeyId(),
+                            repository.defaultBranch(), repository.cloneUrlHttp());
+        }
+    }
+
+    interface GitCall<T> {
+        T run() throws Exception;
+    }
+
+    /** Repeats a call to Git while the line breaks. */
+    <T> T patiently(GitCall<T> call) {
+        var failures = new ArrayDeque<Exception>();
+        return poll(linePatience, () -> {
+            try {
+                return Optional.of(call.run());
+            } catch (TransportException e) {
+                checkRetry(e);
+                failures.push(e);
+                return Optional.empty();
             } catch (Exception e) {
-                throw new Failure(reason(e) + "; " + (wanted.size() - missing().size()) + " of " + wanted.size() + " refs are right", e);
+                throw new Failure(reason(e), e);
             }
+        }).orElseThrow(() -> new Failure(reason(failures.peek()), failures.peek()));
+    }
+
+    /** Throws what the same call would meet again. */
+    void checkRetry(TransportException e) {
+        if (isRefusal(e)) {
+            throw new Failure(reason(e) + "; the credentials have expired, or they lack codecommit:GitPull,"
+                    + " codecommit:GitPush or the repository's key", e);
+        }
+        if (stopping || e instanceof NoRemoteRepositoryException || hasCause(e, UnknownHostException.class)) {
+            throw new Failure(reason(e), e);
+        }
+    }
+
+    /** Whether the answer was HTTP 401 or 403, of which JGit has nothing but text. */
+    static boolean isRefusal(TransportException e) {
+        return e.getMessage().matches("(?s).*(not permitted|not authorized|: 40[13] ).*");
+    }
+
+    static boolean hasCause(Throwable e, Class<? extends Throwable> type) {
+        return e != null && (type.isInstance(e) || hasCause(e.getCause(), type));
+    }
+
+    /** Brings the refs of a repository to where they are wanted, in as many pushes as it takes. */
+    class Push {
+        final Destination destination;
+        /** Where the objects come from. */
+        final org.eclipse.jgit.lib.Repository local;
+        private TransportException lastFailure;
+
+        /** A ref on its way: to its place, or to a commit before that if the whole way is too long for one push. */
+        record Step(String ref, ObjectId to) {}
+
+        Push(Destination destination, org.eclipse.jgit.lib.Repository local) {
+            this.destination = destination;
+            this.local = local;
         }
 
-        /** What an interrupted restore has left on its way must lead to where it is to go: nobody else's push is undone. */
-        void checkWay(Repository local) throws IOException {
-            try (var walk = new RevWalk(local)) {
-                for (var ref : missing()) {
-                    if (!present.containsKey(ref)) continue;
-                    if (!(local.getObjectDatabase().has(present.get(ref)) && walk.parseAny(present.get(ref)) instanceof RevCommit base
-                            && walk.peel(walk.parseAny(wanted.get(ref))) instanceof RevCommit tip && walk.isMergedInto(base, tip)))
-                        throw new Failure("somebody else pushes there: " + ref + " is not on its way to the restore point");
+        void run() throws IOException {
+            checkWay();
+            while (!destination.missing().isEmpty()) {
+                poll(linePatience, () -> pushSome())
+                        .orElseThrow(() -> new Failure(reason(lastFailure), lastFailure));
+            }
+            compare();
+        }
+
+        /**
+         * Refuses a ref whose commit does not lead to where it is wanted: not an earlier restore has left it there but
+         * someone else's push, which is not undone.
+         */
+        private void checkWay() throws IOException {
+            for (var ref : destination.missing()) {
+                var from = destination.present.get(ref);
+                if (from != null && !leadsTo(from, destination.wanted.get(ref))) {
+                    throw new Failure("someone else pushes there: " + ref + " is not on its way to the restore point");
                 }
             }
         }
 
-        /** What is missing, the oldest commits first: so the packs of neighbours are parts of history. */
-        List<Step> steps(Repository local) throws IOException {
-            var times = new HashMap<String, Integer>();
-            try (var walk = new RevWalk(local)) {
-                for (var ref : missing())
-                    times.put(ref, walk.peel(walk.parseAny(wanted.get(ref))) instanceof RevCommit commit ? commit.getCommitTime() : Integer.MAX_VALUE);
+        private boolean leadsTo(ObjectId from, ObjectId to) throws IOException {
+            if (!local.getObjectDatabase().has(from)) {
+                return false;
             }
-            return missing().stream().sorted(Comparator.comparing(times::get)).map(ref -> new Step(ref, wanted.get(ref))).toList();
+            try (var walk = new RevWalk(local)) {
+                return walk.parseAny(from) instanceof RevCommit base
+                        && walk.peel(walk.parseAny(to)) instanceof RevCommit tip && walk.isMergedInto(base, tip);
+            }
+        }
+
+        /** Pushes until all is done or the line breaks; finds something if that brought any ref further. */
+        private Optional<Boolean> pushSome() {
+            var before = Map.copyOf(destination.present);
+            try {
+                var steps = steps();
+                for (var from = 0; from < steps.size(); from += maxRefs) {
+                    push(steps.subList(from, Math.min(from + maxRefs, steps.size())));
+                }
+            } catch (TransportException e) {
+                noteFailure(e);
+                checkRetry(e);
+                destination.present = destination.refs();
+            } catch (Exception e) {
+                throw new Failure(reason(e), e);
+            }
+            return destination.present.equals(before) ? Optional.empty() : Optional.of(true);
+        }
+
+        private void noteFailure(TransportException e) {
+            if (lastFailure == null || !reason(lastFailure).equals(reason(e))) {
+                note(toRepositoryName + ": a push failed: " + reason(e));
+            }
+            lastFailure = e;
+        }
+
+        /** The way of what is missing, the oldest commits first: so the packs of neighbours are parts of history. */
+        private List<Step> steps() throws IOException {
+            var times = new HashMap<Step, Integer>();
+            try (var walk = new RevWalk(local)) {
+                for (var ref : destination.missing()) {
+                    var step = new Step(ref, destination.wanted.get(ref));
+                    times.put(step, walk.peel(walk.parseAny(step.to())) instanceof RevCommit commit
+                            ? commit.getCommitTime() : Integer.MAX_VALUE);
+                }
+            }
+            return times.keySet().stream().sorted(Comparator.<Step>comparingInt(times::get).thenComparing(Step::ref))
+                    .toList();
         }
 
         /** Pushes in as many parts as it takes: halves of the refs, and of one ref's history. */
-        void push(Repository local, List<Step> steps) throws Exception {
+        private void push(List<Step> steps) throws Exception {
+            if (fits(steps)) {
+                send(steps);
+                return;
+            }
             var half = steps.size() / 2;
-            ObjectId middle;
-            if (fits(local, steps)) send(local, steps);
-            else if (half > 0) {
-                push(local, steps.subList(0, half));
-                push(local, steps.subList(half, steps.size()));
-            } else if ((middle = middle(local, steps.get(0))) != null) {
-                mark();
-                push(local, List.of(new Step(steps.get(0).ref(), middle)));
-                push(local, steps);
-            } else send(local, steps);
+            if (half > 0) {
+                push(steps.subList(0, half));
+                push(steps.subList(half, steps.size()));
+                return;
+            }
+            var middle = middle(steps.get(0));
+            if (middle.isEmpty()) {
+                send(steps);
+                return;
+            }
+            destination.mark();
+            push(List.of(new Step(steps.get(0).ref(), middle.get())));
+            push(steps);
         }
 
-        boolean fits(Repository local, List<Step> steps) throws IOException {
-            if (point.sum("size") <= mostBytes) return true;
+        /** Whether a pack of what the server lacks is small enough; it is written to find out. */
+        private boolean fits(List<Step> steps) throws IOException {
+            if (destination.point.size() <= maxBytes) {
+                return true;
+            }
             var known = new HashSet<ObjectId>();
-            for (var id : present.values()) if (local.getObjectDatabase().has(id)) known.add(id);
+            for (var id : destination.present.values()) {
+                if (local.getObjectDatabase().has(id)) {
+                    known.add(id);
+                }
+            }
+            var ids = steps.stream().map(Step::to).collect(Collectors.toSet());
             try (var writer = new PackWriter(local)) {
                 writer.setDeltaBaseAsOffset(true);
-                writer.preparePack(NullProgressMonitor.INSTANCE, steps.stream().map(Step::to).collect(Collectors.toSet()), known);
-                writer.writePack(NullProgressMonitor.INSTANCE, NullProgressMonitor.INSTANCE, new OutputStream() {
-                    private long size;
-
-                    @Override
-                    public void write(int b) throws IOException {
-                        if (++size > mostBytes) throw new TooLarge();
-                    }
-
-                    @Override
-                    public void write(byte[] bytes, int from, int length) throws IOException {
-                        if ((size += length) > mostBytes) throw new TooLarge();
-                    }
-                });
+                writer.preparePack(NullProgressMonitor.INSTANCE, ids, known);
+                writer.writePack(NullProgressMonitor.INSTANCE, NullProgressMonitor.INSTANCE, new Limit());
                 return true;
             } catch (TooLarge e) {
                 return false;
             }
         }
 
-        /** The commit in the middle of the way along first parents; null if there is none. */
-        ObjectId middle(Repository local, Step step) throws IOException {
+        /** The commit in the middle of the way along first parents; empty if there is none. */
+        private Optional<ObjectId> middle(Step step) throws IOException {
+            var from = destination.present.get(step.ref());
             var way = new ArrayList<ObjectId>();
             try (var walk = new RevWalk(local)) {
                 var next = walk.peel(walk.parseAny(step.to()));
-                while (next instanceof RevCommit commit && !commit.equals(present.get(step.ref()))) {
+                while (next instanceof RevCommit commit && !commit.equals(from)) {
                     way.add(commit.copy());
                     next = commit.getParentCount() == 0 ? null : walk.parseCommit(commit.getParent(0));
                 }
             }
-            return way.size() < 2 ? null : way.get(way.size() / 2);
+            return way.size() < 2 ? Optional.empty() : Optional.of(way.get(way.size() / 2));
         }
 
-        void send(Repository local, List<Step> steps) throws Exception {
+        private void send(List<Step> steps) throws Exception {
             var updates = new ArrayList<RemoteRefUpdate>();
-            for (var step : steps) // by force is what a tag needs to leave its way; what is there now must be what was seen
-                updates.add(new RemoteRefUpdate(local, null, step.to(), step.ref(), true, null, present.getOrDefault(step.ref(), ObjectId.zeroId())));
-            try (var transport = transport(repository.cloneUrlHttp(), local)) {
+            for (var step : steps) {
+                // Only by force does a tag leave its way. What is there now must be what was seen.
+                var expected = destination.present.getOrDefault(step.ref(), ObjectId.zeroId());
+                updates.add(new RemoteRefUpdate(local, null, step.to(), step.ref(), true, null, expected));
+            }
+            try (var transport = transport(destination.repository.cloneUrlHttp(), local)) {
                 transport.push(NullProgressMonitor.INSTANCE, updates);
             }
             var refused = new ArrayList<String>();
-            for (var update : updates)
+            for (var update : updates) {
                 switch (update.getStatus()) {
-                    case OK, UP_TO_DATE -> present.put(update.getRemoteName(), update.getNewObjectId());
-                    case AWAITING_REPORT, NOT_ATTEMPTED -> throw new TransportException("no answer for " + update.getRemoteName());
-                    default -> refused.add(update.getRemoteName() + " (" + (update.getMessage() == null ? update.getStatus() : update.getMessage()) + ")");
+                    case OK, UP_TO_DATE ->
+                        destination.present.put(update.getRemoteName(), update.getNewObjectId());
+                    case AWAITING_REPORT, NOT_ATTEMPTED ->
+                        throw new TransportException("no answer for " + update.getRemoteName());
+                    default -> refused.add(update.getRemoteName() + " ("
+                            + Objects.requireNonNullElse(update.getMessage(), update.getStatus().name()) + ")");
                 }
-            if (!refused.isEmpty()) throw new Failure("refused: " + some(refused));
-            var left = missing().size();
-            if (left > 0) note(toRepositoryName + ": " + (wanted.size() - left) + " of " + wanted.size() + " refs are right");
-        }
-
-        void mark() {
-            if (marked || point.name().equals(tags.get(MARK))) return;
-            codecommit.tagResource(r -> r.resourceArn(repository.arn()).tags(Map.of(MARK, point.name())));
-            marked = true;
-        }
-
-        void unmark() {
-            Runnable untag = () -> codecommit.untagResource(r -> r.resourceArn(repository.arn()).tagKeys(MARK));
-            if (marked) untag.run();
-            else if (tags.containsKey(MARK)) change("tags", Map.of(MARK, tags.get(MARK)), Map.of(), null, untag);
-        }
-
-        Map<String, String> tags(String arn) {
-            var all = new TreeMap<String, String>();
-            for (var token = new String[1]; ; ) {
-                var page = codecommit.listTagsForResource(r -> r.resourceArn(arn).nextToken(token[0]));
-                all.putAll(page.tags());
-                if ((token[0] = page.nextToken()) == null) return all;
+            }
+            if (!refused.isEmpty()) {
+                throw new Failure("refused: " + some(refused));
+            }
+            if (!destination.missing().isEmpty()) {
+                note(toRepositoryName + ": " + destination.progress());
             }
         }
 
-        void restoreSettings() {
-            var settings = point.settings();
-            if (repository != null) repository = dryRun ? repository : find();
-            part("HEAD", this::restoreHead);
+        /** Reads the refs again: what is there now must be the restore point's. */
+        private void compare() {
+            destination.present = destination.refs();
+            var different = differences(destination.point.refs(), destination.present);
+            different.removeIf(ref -> !destination.present.containsKey(ref) && !destination.wanted.containsKey(ref));
+            if (!different.isEmpty()) {
+                throw new Failure("someone else pushes there: " + some(different) + " changed in the meantime");
+            }
+        }
+
+        /** A pack that has more bytes than a push may have. */
+        static class TooLarge extends IOException {}
+
+        /** Takes as many bytes as a push may have. */
+        class Limit extends OutputStream {
+            private long size;
+
+            @Override
+            public void write(int b) throws IOException {
+                count(1);
+            }
+
+            @Override
+            public void write(byte[] bytes, int from, int length) throws IOException {
+                count(length);
+            }
+
+            private void count(int length) throws IOException {
+                size += length;
+                if (size > maxBytes) {
+                    throw new TooLarge();
+                }
+            }
+        }
+    }
+
+    /** What a repository has besides refs. What CodeCommit refuses of it is left out, and stops nothing else. */
+    class Settings {
+        final Destination destination;
+
+        Settings(Destination destination) {
+            this.destination = destination;
+        }
+
+        void restore() {
+            if (destination.repository != null && !dryRun) {
+                destination.repository = destination.find(); // as the push made the default branch
+            }
+            part("HEAD", () -> restoreHead());
+            var settings = destination.point.settings();
             if (!settings.isObject()) {
-                note("no settings were saved with this restore point: description, tags, approval rule templates and triggers stay as they are");
+                note("no settings were saved with this restore point: description, tags, approval rule templates and"
+                        + " triggers stay as they are");
                 return;
             }
             part("description", () -> restoreDescription(settings.path("repositoryDescription").asText("")));
             part("tags", () -> restoreTags(settings.path("tags")));
-            var associated = new HashSet<String>();
-            if (repository != null)
-                for (var page : codecommit.listAssociatedApprovalRuleTemplatesForRepositoryPaginator(r -> r.repositoryName(toRepositoryName)))
-                    associated.addAll(page.approvalRuleTemplateNames());
-            for (var template : settings.path("approvalRuleTemplates")) {
-                var name = template.path("approvalRuleTemplateName").asText();
-                if (!associated.contains(name)) part("approval rule template " + name, () -> restoreTemplate(name, template));
-            }
+            part("approval rule templates", () -> restoreTemplates(settings.path("approvalRuleTemplates")));
             part("triggers", () -> restoreTriggers(settings.path("triggers")));
         }
 
-        void restoreHead() {
-            var head = point.head();
-            if (head == null) return;
-            if (!wanted.containsKey(head)) {
-                leaveOut("HEAD", head + " is no branch that the repository has");
+        private void part(String what, Runnable step) {
+            try {
+                step.run();
+            } catch (CodeCommitException e) {
+                var isExpired = !isCutShort(e) && e.awsErrorDetails().errorCode().startsWith("ExpiredToken");
+                if (isExpired || isTemporary(e)) {
+                    throw e;
+                }
+                destination.restore.leaveOut(what, reason(e));
+            }
+        }
+
+        private void restoreHead() {
+            var head = destination.point.head();
+            if (head == null) {
+                return;
+            }
+            if (!destination.wanted.containsKey(head)) {
+                destination.restore.leaveOut("HEAD", head + " is no branch that the repository has");
                 return;
             }
             var branch = head.replaceFirst("^refs/heads/", "");
-            var before = repository == null ? null : repository.defaultBranch();
-            if (branch.equals(before)) return;
-            var back = before == null ? null
-                    : aws("codecommit update-default-branch --repository-name " + toRepositoryName + " --default-branch-name " + quote(before));
-            change("defaultBranch", before, branch, back,
-                    () -> codecommit.updateDefaultBranch(r -> r.repositoryName(toRepositoryName).defaultBranchName(branch)));
+            var before = destination.repository == null ? null : destination.repository.defaultBranch();
+            if (branch.equals(before)) {
+                return;
+            }
+            var undo = before == null ? null : aws("codecommit update-default-branch",
+                    Map.of("repositoryName", toRepositoryName, "defaultBranchName", before));
+            change(Change.update(toRepositoryName, "defaultBranch", before, branch), undo,
+                    () -> codecommit.updateDefaultBranch(
+                            r -> r.repositoryName(toRepositoryName).defaultBranchName(branch)));
         }
 
-        void restoreDescription(String description) {
-            if (repository == null || description.isEmpty()) return;
-            var before = repository.repositoryDescription() == null ? "" : repository.repositoryDescription();
-            if (description.equals(before)) return;
-            var back = aws("codecommit update-repository-description --repository-name " + toRepositoryName + " --repository-description " + quote(before));
-            change("repositoryDescription", before, description, back,
-                    () -> codecommit.updateRepositoryDescription(r -> r.repositoryName(toRepositoryName).repositoryDescription(description)));
+        private void restoreDescription(String description) {
+            if (destination.repository == null || description.isEmpty()) {
+                return;
+            }
+            var before = Objects.requireNonNullElse(destination.repository.repositoryDescription(), "");
+            if (description.equals(before)) {
+                return;
+            }
+            change(Change.update(toRepositoryName, "repositoryDescription", before, description),
+                    aws("codecommit update-repository-description",
+                            Map.of("repositoryName", toRepositoryName, "repositoryDescription", before)),
+                    () -> codecommit.updateRepositoryDescription(
+                            r -> r.repositoryName(toRepositoryName).repositoryDescription(description)));
         }
 
-        void restoreTags(JsonNode saved) {
-            var wantedTags = new TreeMap<String, String>();
-            saved.properties().forEach(tag -> wantedTags.put(tag.getKey(), tag.getValue().asText()));
-            wantedTags.keySet().removeIf(tag -> tag.startsWith("aws:") || tag.equals(MARK));
-            var arn = repository == null ? "" : repository.arn();
-            changeTags(tags, wantedTags, false, new Tagging(
-                    put -> codecommit.tagResource(r -> r.resourceArn(arn).tags(put)),
-                    remove -> codecommit.untagResource(r -> r.resourceArn(arn).tagKeys(remove)),
-                    put -> aws("codecommit tag-resource --resource-arn " + arn + " --tags " + quote(JSON.valueToTree(put).toString())),
-                    remove -> aws("codecommit untag-resource --resource-arn " + arn + " --tag-keys " + quote(JSON.valueToTree(remove).toString()))));
+        private void restoreTags(JsonNode saved) {
+            var tags = new TreeMap<String, String>();
+            saved.properties().forEach(tag -> tags.put(tag.getKey(), tag.getValue().asText()));
+            tags.keySet().removeIf(tag -> tag.startsWith("aws:") || tag.equals(RESTORING));
+            changeTags(toRepositoryName, destination.tags, tags, false,
+                    repositoryTagging(codecommit, repositoryArn(toRepositoryName)));
         }
 
-        /** Templates are the account's: one that is there stays as it is. */
-        void restoreTemplate(String name, JsonNode template) {
+        private void restoreTemplates(JsonNode saved) {
+            var associated = new HashSet<String>();
+            if (destination.repository != null) {
+                codecommit.listAssociatedApprovalRuleTemplatesForRepositoryPaginator(
+                        r -> r.repositoryName(toRepositoryName)).stream()
+                        .forEach(page -> associated.addAll(page.approvalRuleTemplateNames()));
+            }
+            for (var template : saved) {
+                var name = template.path("approvalRuleTemplateName").asText();
+                if (!associated.contains(name)) {
+                    part("approval rule template " + name, () -> restoreTemplate(name, template));
+                }
+            }
+        }
+
+        private void restoreTemplate(String name, JsonNode template) {
             var content = template.path("approvalRuleTemplateContent").asText();
-            var description = template.path("approvalRuleTemplateDescription").asText("");
             try {
-                var today = codecommit.getApprovalRuleTemplate(r -> r.approvalRuleTemplateName(name)).approvalRuleTemplate().approvalRuleTemplateContent();
-                if (!today.equals(content)) note(subject + ": the approval rule template " + name + " is another one today, and is associated as it is");
-            } catch (ApprovalRuleTemplateDoesNotExistException absent) {
-                change("approvalRuleTemplate", null, name, aws("codecommit delete-approval-rule-template --approval-rule-template-name " + quote(name)), () -> {
-                    try {
-                        codecommit.createApprovalRuleTemplate(r -> r.approvalRuleTemplateName(name).approvalRuleTemplateContent(content)
+                var current = codecommit.getApprovalRuleTemplate(r -> r.approvalRuleTemplateName(name))
+                        .approvalRuleTemplate().approvalRuleTemplateContent();
+                // It is the account's, and may hold for other repositories.
+                if (!current.equals(content)) {
+                    note(toRepositoryName + ": the approval rule template " + name
+                            + " is another one today, and is associated as it is");
+                }
+            } catch (ApprovalRuleTemplateDoesNotExistException e) {
+                var description = template.path("approvalRuleTemplateDescription").asText("");
+                change(Change.update(toRepositoryName, "approvalRuleTemplate", null, name),
+                        aws("codecommit delete-approval-rule-template", Map.of("approvalRuleTemplateName", name)),
+                        () -> createTemplate(name, description, content));
+            }
+            change(Change.update(toRepositoryName, "approvalRuleTemplates", null, name),
+                    aws("codecommit disassociate-approval-rule-template-from-repository",
+                            Map.of("repositoryName", toRepositoryName, "approvalRuleTemplateName", name)),
+                    () -> codecommit.associateApprovalRuleTemplateWithRepository(
+                            r -> r.repositoryName(toRepositoryName).approvalRuleTemplateName(name)));
+        }
+
+        private void createTemplate(String name, String description, String content) {
+            try {
+                codecommit.createApprovalRuleTemplate(
+                        r -> r.approvalRuleTemplateName(name).approvalRuleTemplateContent(content)
                                 .approvalRuleTemplateDescription(description.isEmpty() ? null : description));
-                    } catch (ApprovalRuleTemplateNameAlreadyExistsException made) {
-                        // by somebody meanwhile, or by this call, whose first answer was lost
-                    }
-                });
+            } catch (ApprovalRuleTemplateNameAlreadyExistsException e) {
+                note(toRepositoryName + ": the approval rule template " + name + " was created in the meantime");
             }
-            var back = "codecommit disassociate-approval-rule-template-from-repository --repository-name " + toRepositoryName;
-            change("approvalRuleTemplates", null, name, aws(back + " --approval-rule-template-name " + quote(name)),
-                    () -> codecommit.associateApprovalRuleTemplateWithRepository(r -> r.repositoryName(toRepositoryName).approvalRuleTemplateName(name)));
         }
 
-        /** Adds the saved triggers to those that are there, which only a trigger of the same name replaces. */
-        void restoreTriggers(JsonNode saved) {
-            var present = new ArrayList<RepositoryTrigger>();
-            if (repository != null) present.addAll(codecommit.getRepositoryTriggers(r -> r.repositoryName(toRepositoryName)).triggers());
-            var all = new LinkedHashMap<String, RepositoryTrigger>();
-            for (var trigger : present) all.put(trigger.name(), trigger);
-            for (var each : saved) {
-                var trigger = trigger(each);
-                if (trigger.destinationArn().contains(":" + region() + ":")) all.put(trigger.name(), trigger);
-                else leaveOut("trigger " + trigger.name(), trigger.destinationArn() + " is not in " + region());
+        /** Adds the saved triggers to those that are there, of which only one of the same name is replaced. */
+        private void restoreTriggers(JsonNode saved) {
+            var present = new ArrayList<Trigger>();
+            if (destination.repository != null) {
+                codecommit.getRepositoryTriggers(r -> r.repositoryName(toRepositoryName)).triggers()
+                        .forEach(trigger -> present.add(Trigger.of(trigger)));
             }
-            var before = shown(present);
-            var after = shown(all.values());
-            if (before.equals(after)) return;
-            var back = aws("codecommit put-repository-triggers --repository-name " + toRepositoryName + " --triggers " + quote(before.toString()));
-            change("triggers", before, after, back, () -> codecommit.putRepositoryTriggers(r -> r.repositoryName(toRepositoryName).triggers(all.values())));
+            var byName = new LinkedHashMap<String, Trigger>();
+            present.forEach(trigger -> byName.put(trigger.name(), trigger));
+            for (var node : saved) {
+                var trigger = JSON.convertValue(node, Trigger.class);
+                if (trigger.destinationArn().contains(":" + region() + ":")) {
+                    byName.put(trigger.name(), trigger);
+                } else {
+                    destination.restore.leaveOut("trigger " + trigger.name(),
+                            trigger.destinationArn() + " is not in " + region());
+                }
+            }
+            var all = List.copyOf(byName.values());
+            if (all.equals(present)) {
+                return;
+            }
+            change(Change.update(toRepositoryName, "triggers", present, all),
+                    aws("codecommit put-repository-triggers",
+                            Map.of("repositoryName", toRepositoryName, "triggers", present)),
+                    () -> codecommit.putRepositoryTriggers(r -> r.repositoryName(toRepositoryName)
+                            .triggers(all.stream().map(Trigger::toAws).toList())));
         }
 
-        ObjectNode describe() {
-            var node = JSON.createObjectNode().put("repositoryName", toRepositoryName);
-            if (repository != null) node.put("repositoryId", repository.repositoryId());
-            node.put("arn", "arn:" + identity().partition() + ":codecommit:" + region() + ":" + identity().account() + ":" + toRepositoryName);
-            node.put("kmsKeyId", repository == null ? newKey : repository.kmsKeyId());
-            return repository == null ? node : node.put("defaultBranch", repository.defaultBranch()).put("cloneUrlHttp", repository.cloneUrlHttp());
-        }
-    }
+        /** With CodeCommit's names for everything, as manifests and the AWS CLI have it. */
+        @JsonIgnoreProperties(ignoreUnknown = true)
+        record Trigger(String name, String destinationArn, String customData, List<String> branches,
+                List<String> events) {
+            Trigger {
+                customData = Objects.requireNonNullElse(customData, "");
+                branches = Objects.requireNonNullElse(branches, List.of());
+            }
 
-    static RepositoryTrigger trigger(JsonNode saved) {
-        Function<String, List<String>> texts = member -> saved.path(member).valueStream().map(JsonNode::asText).toList();
-        return RepositoryTrigger.builder().name(saved.path("name").asText()).destinationArn(saved.path("destinationArn").asText())
-                .customData(saved.path("customData").asText("")).branches(texts.apply("branches")).eventsWithStrings(texts.apply("events")).build();
-    }
+            static Trigger of(RepositoryTrigger trigger) {
+                return new Trigger(trigger.name(), trigger.destinationArn(), trigger.customData(), trigger.branches(),
+                        trigger.eventsAsStrings());
+            }
 
-    /** Triggers as the AWS CLI takes them. */
-    static ArrayNode shown(Collection<RepositoryTrigger> triggers) {
-        var all = JSON.createArrayNode();
-        for (var trigger : triggers) {
-            var node = all.addObject().put("name", trigger.name()).put("destinationArn", trigger.destinationArn());
-            node.put("customData", trigger.customData() == null ? "" : trigger.customData());
-            node.set("branches", JSON.valueToTree(trigger.branches()));
-            node.set("events", JSON.valueToTree(trigger.eventsAsStrings()));
-        }
-        return all;
-    }
-
-    void leaveOut(String what, String why) {
-        note(toRepositoryName + ": left out: " + what + ": " + why);
-        leftOut.addObject().put("what", what).put("why", why);
-    }
-
-    /** What CodeCommit refuses of the settings is named, and stops nothing else. */
-    void part(String what, Runnable step) {
-        try {
-            step.run();
-        } catch (RuntimeException e) {
-            var cause = e instanceof Failure ? e.getCause() : e;
-            if (!(cause instanceof AwsServiceException refused) || refused.statusCode() >= 500 || refused.isThrottlingException()) throw e;
-            if (reason(refused).matches("(?s)HTTP.*|.*Expired.*")) throw e; // without a code the answer was cut
-            leaveOut(what, reason(refused));
+            RepositoryTrigger toAws() {
+                return RepositoryTrigger.builder().name(name).destinationArn(destinationArn).customData(customData)
+                        .branches(branches).eventsWithStrings(events).build();
+            }
         }
     }
 
-    // ---- The same in every script that works on backups: bucket, documents, times ----
+    //region The same in every script: command line
 
-    /** Of manifests, pull requests and run records; what has another one is left alone. */
-    static final int FORMAT = 1;
-    /** In keys: when the refs were read. */
-    static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmssSSS'Z'").withZone(ZoneOffset.UTC);
-    static final String MANIFEST = ".manifest.json.gz";
-
-    void checkBucket() {
-        check("--bucket", bucket, "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, such as my-backups");
-        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*",
-                "letters, digits and !_.*'()=- between single slashes, such as projects/codecommit-backup");
-        if (expectedBucketOwner != null) check("--expected-bucket-owner", expectedBucketOwner, "\\d{12}", "an account id of 12 digits, such as 444455556666");
-    }
-
-    /**
-     * S3, in the bucket's Region. On every call: whose bucket it must be. On none: the Expect header, which costs a round trip a part and makes
-     * the JDK's client drop the message of an error that answers it. What is read is compared with checksums here and not by the SDK, so that a
-     * damaged object is told from a bad line; and of itself the SDK does not try again when a listing was cut off.
-     */
-    S3Client s3(ExecutionInterceptor... more) {
-        var interceptors = Stream.concat(Stream.of(more), Stream.of(new ExecutionInterceptor() {
-            @Override
-            public SdkHttpRequest modifyHttpRequest(Context.ModifyHttpRequest context, ExecutionAttributes call) {
-                return context.httpRequest().copy(r -> {
-                    r.removeHeader("Expect");
-                    if (expectedBucketOwner != null) r.putHeader("x-amz-expected-bucket-owner", expectedBucketOwner);
-                });
-            }
-        })).toList();
-        var builder = S3Client.builder().crossRegionAccessEnabled(true).responseChecksumValidation(ResponseChecksumValidation.WHEN_REQUIRED)
-                .addPlugin(c -> c.overrideConfiguration(c.overrideConfiguration().copy(o -> interceptors.forEach(o::addExecutionInterceptor))));
-        return client(builder, AwsRetryStrategy.standardRetryStrategy().toBuilder().retryOnExceptionOrCauseInstanceOf(XMLStreamException.class).build());
-    }
-
-    /** A gzipped document, read to its end, where gzip's own checksum is. */
-    static JsonNode json(InputStream in) throws IOException {
-        return JSON.readTree(new GZIPInputStream(in).readAllBytes());
-    }
-
-    /**
-     * JGit reads no configuration of this user and machine, on which nothing here may depend. Without one it would find out how exact the times of
-     * a file system are, in some seconds and with files of its own.
-     */
-    static void ignoreGitConfiguration() {
-        class Nothing extends SystemReader.Delegate {
-            Nothing() {
-                super(SystemReader.getInstance());
-            }
-
-            static FileBasedConfig nothing(Config parent) {
-                return new FileBasedConfig(parent, null, FS.DETECTED) {
-                    @Override
-                    public void load() {
-                    }
-
-                    @Override
-                    public void save() {
-                    }
-
-                    @Override
-                    public boolean isOutdated() {
-                        return false;
-                    }
-
-                    @Override
-                    public long getTimeUnit(String section, String subsection, String name, long otherwise, TimeUnit unit) {
-                        return section.equals("filesystem") ? unit.convert(2, TimeUnit.SECONDS) : otherwise;
-                    }
-                };
-            }
-
-            @Override
-            public FileBasedConfig openSystemConfig(Config parent, FS fs) {
-                return nothing(parent);
-            }
-
-            @Override
-            public FileBasedConfig openUserConfig(Config parent, FS fs) {
-                return nothing(parent);
-            }
-
-            @Override
-            public FileBasedConfig openJGitConfig(Config parent, FS fs) {
-                return nothing(parent);
-            }
-        }
-        if (!(SystemReader.getInstance() instanceof SystemReader.Delegate)) SystemReader.setInstance(new Nothing());
-    }
-
-    // ----
-
-    // ---- The same in every script: options, clients, output, errors ----
-
-    static final ObjectMapper JSON = new ObjectMapper();
-
-    @Option(names = "--region", paramLabel = "REGION", description = "AWS Region. Default: AWS_REGION, else the profile's.")
+    @Option(names = "--region", paramLabel = "REGION",
+            description = "AWS Region. Default: AWS_REGION, else the profile's.")
     String region;
 
-    @Option(names = "--profile", paramLabel = "NAME", description = "Profile of the AWS configuration files. Goes before credentials in the environment.")
+    @Option(names = "--profile", paramLabel = "NAME",
+            description = "Profile of the AWS configuration files. Goes before credentials in the environment.")
     String profile;
 
-    @Option(names = "--print", paramLabel = "POINTER", description = "Prints only the value at this JSON Pointer of the result, without quotes, e.g. /status.")
+    @Option(names = "--print", paramLabel = "POINTER",
+            description = "Prints only the value at this JSON Pointer of the result, without quotes, e.g. /status.")
     JsonPointer print;
 
-    @Option(names = {"-v", "--verbose"}, description = "Prints every AWS call, and the stack trace of an error, to stderr.")
+    @Option(names = {"-v", "--verbose"},
+            description = "Prints every AWS call, and the stack trace of an error, to stderr.")
     boolean verbose;
 
     @Spec
     CommandSpec spec;
 
-    /** What is being worked on: stands in front of the message of an error. */
-    String subject = "";
-
-    private AwsCredentialsProvider credentials;
-    private Identity identity;
-
     CommandLine commandLine() {
         return new CommandLine(this)
-                .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8)) // JSON is UTF-8, whatever the terminal's encoding
+                // JSON is UTF-8, whatever the terminal's encoding.
+                .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8))
                 .setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8))
                 .setUsageHelpAutoWidth(true)
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
-                .registerConverter(JsonPointer.class, text -> {
-                    if (text.startsWith("/")) return JsonPointer.compile(text);
-                    throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
-                })
+                .registerConverter(JsonPointer.class, text -> jsonPointer(text))
                 .setParameterExceptionHandler((e, args) -> {
-                    var near = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.of();
-                    note(e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ") + (near.isEmpty() ? "" : "; did you mean " + near.get(0) + "?")
-                            + " (help: " + spec.name() + " --help)");
+                    note(usageError(e) + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -1373,106 +1830,273 @@ class RestoreFromS3 implements Callable<Integer> {
                 });
     }
 
-    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
-        return client(builder, AwsRetryStrategy.standardRetryStrategy());
-    }
-
-    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
-        useProxies(System.getenv());
-        // The JDK knows the proxies.
-        var http = UrlConnectionHttpClient.builder().proxyConfiguration(p -> p.useSystemPropertyValues(false).useEnvironmentVariablesValues(false));
-        return builder.httpClientBuilder(http).region(Region.of(region())).credentialsProvider(credentials()).overrideConfiguration(o -> {
-            o.retryStrategy(retries);
-            if (profile != null) o.defaultProfileName(profile);
-            if (!verbose) return;
-            o.addExecutionInterceptor(new ExecutionInterceptor() {
-                @Override
-                public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
-                    note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " " + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME)
-                            + ": HTTP " + context.httpResponse().statusCode());
-                }
-            });
-        }).build();
-    }
-
-    /**
-     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY, for Git and for the STS client behind a profile too. Of itself the SDK takes HTTP_PROXY
-     * even for https, and no domains in NO_PROXY.
-     */
-    static void useProxies(Map<String, String> environment) {
-        UnaryOperator<String> variable = name -> environment.getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
-        for (var scheme : List.of("http", "https")) {
-            var proxy = variable.apply(scheme + "_proxy");
-            if (proxy.isEmpty()) continue;
-            var parts = Pattern.compile("(?:https?://)?(?:([^:@/]*):([^@/]*)@)?([\\w.-]+|\\[[\\da-fA-F:]+])(?::(\\d+))?/?").matcher(proxy);
-            if (!parts.matches()) throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY is not of the form http://HOST:PORT");
-            System.setProperty(scheme + ".proxyHost", parts.group(3));
-            System.setProperty(scheme + ".proxyPort", parts.group(4) == null ? "80" : parts.group(4));
-            if (parts.group(1) == null) continue;
-            UnaryOperator<String> decode = text -> URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
-            var signIn = new PasswordAuthentication(decode.apply(parts.group(1)), decode.apply(parts.group(2)).toCharArray());
-            System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // without this, no Basic for https
-            Authenticator.setDefault(new Authenticator() {
-                @Override
-                protected PasswordAuthentication getPasswordAuthentication() {
-                    return getRequestorType() == RequestorType.PROXY ? signIn : null;
-                }
-            });
+    static JsonPointer jsonPointer(String text) {
+        if (!text.startsWith("/")) {
+            throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
         }
-        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+")).map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty());
-        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct.map(host -> "|" + host + "|*." + host).collect(Collectors.joining()));
-        System.setProperty("software.amazon.awssdk.http.service.impl", "software.amazon.awssdk.http.urlconnection.UrlConnectionSdkHttpService");
+        return JsonPointer.compile(text);
     }
 
-    AwsCredentialsProvider credentials() {
-        if (credentials == null) credentials = profile != null ? ProfileCredentialsProvider.create(profile) : DefaultCredentialsProvider.builder().build();
-        return credentials;
-    }
-
-    String region() {
-        if (region != null) return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
-        try {
-            return region = DefaultAwsRegionProviderChain.builder().profileName(profile).build().getRegion().id();
-        } catch (SdkClientException e) {
-            throw new Failure("no Region: give --region or set AWS_REGION", e);
-        }
-    }
-
-    /** Whose credentials these are: decides account and partition. */
-    record Identity(String account, String partition) { }
-
-    /** Asks STS once, which needs no permission. */
-    Identity identity() {
-        if (identity != null) return identity;
-        try (var sts = client(StsClient.builder())) {
-            var caller = sts.getCallerIdentity();
-            return identity = new Identity(caller.account(), caller.arn().split(":")[1]);
-        }
+    String usageError(ParameterException e) {
+        var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
+        var similar = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.<String>of();
+        return message + (similar.isEmpty() ? "" : "; did you mean " + similar.get(0) + "?");
     }
 
     /** The value, if it has the form; else exit code 2 and what is right. */
-    String check(String what, String value, String form, String right) {
-        if (value.matches(form)) return value;
-        throw wrong(what + " '" + value + "': give " + right);
+    String check(String option, String value, String form, String right) {
+        if (value.matches(form)) {
+            return value;
+        }
+        throw wrong(option + " '" + value + "': must be " + right);
     }
 
     ParameterException wrong(String message) {
         return new ParameterException(spec.commandLine(), message);
     }
 
-    /** What every result begins with. */
-    ObjectNode result(String status) {
-        return JSON.createObjectNode().put("status", status).put("account", identity().account()).put("region", region());
+    //endregion
+
+    //region The same in every script: AWS clients
+
+    private AwsCredentialsProvider credentials;
+    /** Known once {@link #connect} has returned. */
+    Caller caller;
+
+    /** Whose credentials these are. */
+    record Caller(String account, String partition, String arn) {}
+
+    /**
+     * Finds the credentials and asks STS whose they are, which needs no permission. Comes after the options are checked
+     * and before anything else is read or changed, so that a missing sign-in is told by its own reason.
+     */
+    void connect() {
+        region();
+        checkConfigurationFiles();
+        if (profile != null) {
+            System.setProperty("aws.profile", profile); // for the clients that the SDK makes itself to sign in
+        }
+        credentials = profile != null ? ProfileCredentialsProvider.create(profile)
+                : DefaultCredentialsProvider.builder().build();
+        useProxies(System.getenv());
+        useCaBundle(System.getenv("AWS_CA_BUNDLE"));
+        System.setProperty("software.amazon.awssdk.http.service.impl", HttpService.class.getName());
+        try {
+            credentials.resolveCredentials();
+        } catch (SdkException e) {
+            throw new Failure(whyNotSignedIn(e), e);
+        }
+        try (var sts = client(StsClient.builder())) {
+            var identity = sts.getCallerIdentity();
+            caller = new Caller(identity.account(), identity.arn().split(":")[1], identity.arn());
+        }
     }
 
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
+        return client(builder, AwsRetryStrategy.standardRetryStrategy());
+    }
+
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
+        return builder.region(Region.of(region())).credentialsProvider(credentials).overrideConfiguration(o -> {
+            o.retryStrategy(retries);
+            if (profile != null) {
+                o.defaultProfileName(profile);
+            }
+            if (verbose) {
+                o.addExecutionInterceptor(new CallLog());
+            }
+        }).build();
+    }
+
+    class CallLog implements ExecutionInterceptor {
+        @Override
+        public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
+            note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " "
+                    + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME) + ": HTTP "
+                    + context.httpResponse().statusCode());
+        }
+    }
+
+    /**
+     * The HTTP client of all of the SDK's clients, those that it makes itself to assume a profile's role included. The
+     * JDK opens the connections, by the proxies and certificates that Git uses, too.
+     */
+    public static class HttpService implements SdkHttpService, SdkHttpClient.Builder<HttpService> {
+        @Override
+        public HttpService createHttpClientBuilder() {
+            return this;
+        }
+
+        @Override
+        public SdkHttpClient buildWithDefaults(AttributeMap defaults) {
+            return UrlConnectionHttpClient.create(HttpService::open);
+        }
+
+        private static HttpURLConnection open(URI uri) {
+            try {
+                return (HttpURLConnection) uri.toURL().openConnection();
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+    }
+
+    /**
+     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY. Of itself the SDK takes HTTP_PROXY even for https, and
+     * no domains in NO_PROXY.
+     */
+    static void useProxies(Map<String, String> environment) {
+        UnaryOperator<String> variable = name -> environment
+                .getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
+        for (var scheme : List.of("http", "https")) {
+            var proxy = variable.apply(scheme + "_proxy");
+            if (!proxy.isEmpty()) {
+                useProxy(scheme, proxy);
+            }
+        }
+        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+"))
+                .map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty())
+                .map(host -> "|" + host + "|*." + host).collect(Collectors.joining());
+        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct);
+    }
+
+    static void useProxy(String scheme, String proxy) {
+        var form = "(?:https?://)?(?:(?<user>[^:@/]*):(?<password>[^@/]*)@)?(?<host>[\\w.-]+|\\[[\\da-fA-F:]+])"
+                + "(?::(?<port>\\d+))?/?";
+        var parts = Pattern.compile(form).matcher(proxy);
+        if (!parts.matches()) {
+            throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY must be of the form http://HOST:PORT");
+        }
+        System.setProperty(scheme + ".proxyHost", parts.group("host"));
+        System.setProperty(scheme + ".proxyPort", Objects.requireNonNullElse(parts.group("port"), "80"));
+        if (parts.group("user") == null) {
+            return;
+        }
+        var signIn = new PasswordAuthentication(percentDecoded(parts.group("user")),
+                percentDecoded(parts.group("password")).toCharArray());
+        System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // the JDK's default has no Basic for https
+        Authenticator.setDefault(new Authenticator() {
+            @Override
+            protected PasswordAuthentication getPasswordAuthentication() {
+                return getRequestorType() == RequestorType.PROXY ? signIn : null;
+            }
+        });
+    }
+
+    static String percentDecoded(String text) {
+        return URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
+    }
+
+    /** Makes the JDK trust the certificates of a PEM file in the place of its own, as the AWS CLI does. */
+    static void useCaBundle(String file) {
+        if (file == null || file.isEmpty()) {
+            return;
+        }
+        try (var in = Files.newInputStream(Path.of(file))) {
+            var trusted = KeyStore.getInstance(KeyStore.getDefaultType());
+            trusted.load(null);
+            for (var certificate : CertificateFactory.getInstance("X.509").generateCertificates(in)) {
+                trusted.setCertificateEntry("certificate-" + trusted.size(), certificate);
+            }
+            var managers = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+            managers.init(trusted);
+            var context = SSLContext.getInstance("TLS");
+            context.init(null, managers.getTrustManagers(), null);
+            HttpsURLConnection.setDefaultSSLSocketFactory(context.getSocketFactory());
+        } catch (IOException | InvalidPathException | GeneralSecurityException e) {
+            throw new Failure("AWS_CA_BUNDLE " + file + " must be a PEM file of certificates: " + reason(e), e);
+        }
+    }
+
+    /** What the SDK cannot parse would show up as a missing Region or missing credentials. */
+    static void checkConfigurationFiles() {
+        ProfileFileLocation.configurationFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CONFIGURATION));
+        ProfileFileLocation.credentialsFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CREDENTIALS));
+    }
+
+    static void checkConfigurationFile(Path file, ProfileFile.Type type) {
+        try {
+            ProfileFile.builder().content(file).type(type).build();
+        } catch (IllegalArgumentException | IllegalStateException e) {
+            throw new Failure(file + ": " + reason(e), e);
+        }
+    }
+
+    String whyNotSignedIn(SdkException failure) {
+        var profiles = ProfileFile.defaultProfileFile().profiles();
+        var name = profile != null ? profile : ProfileFileSystemSetting.AWS_PROFILE.getStringValueOrThrow();
+        if (!profiles.containsKey(name)) {
+            if (name.equals("default")) {
+                return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in";
+            }
+            return "no profile " + name + " in the AWS configuration files; there are: "
+                    + String.join(", ", new TreeSet<>(profiles.keySet()));
+        }
+        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name))
+                + signInHint(name, profiles.get(name));
+    }
+
+    /** Why a profile gives no credentials; the SDK's chain has only that all of its members failed. */
+    static SdkException failureOf(String profile) {
+        try (var provider = ProfileCredentialsProvider.create(profile)) {
+            provider.resolveCredentials();
+            throw new IllegalStateException("profile " + profile + " has credentials now");
+        } catch (SdkException e) {
+            return e;
+        }
+    }
+
+    static String signInHint(String name, Profile profile) {
+        if (profile.property("login_session").isPresent()) {
+            return "; sign in with: aws login --profile " + name;
+        }
+        if (profile.property("sso_session").isPresent() || profile.property("sso_start_url").isPresent()) {
+            return "; sign in with: aws sso login --profile " + name;
+        }
+        if (profile.property("mfa_serial").isPresent()) {
+            return "; it asks for MFA, which only the AWS CLI can do: "
+                    + "eval \"$(aws configure export-credentials --profile " + name + " --format env)\"";
+        }
+        return "";
+    }
+
+    String region() {
+        if (region == null) {
+            region = configuredRegion();
+        }
+        return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+    }
+
+    private String configuredRegion() {
+        checkConfigurationFiles();
+        try {
+            return DefaultAwsRegionProviderChain.builder().profileName(profile).build().getRegion().id();
+        } catch (SdkClientException e) {
+            throw new Failure("no Region: use --region or set AWS_REGION", e);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: output and errors
+
+    /** What is not known yet, as in a dry run, is left out. */
+    static final ObjectMapper JSON = new ObjectMapper().setDefaultPropertyInclusion(JsonInclude.Include.NON_NULL);
+
     /** Prints the result, or the part of it that --print asks for. */
-    int finish(ObjectNode result, int exitCode) {
-        var part = print == null ? result : result.at(print);
-        var planned = result.path("status").asText().startsWith("would") ? " in a dry run" : "";
-        if (part.isMissingNode()) throw new Failure("the result has nothing at " + print + planned + ": " + result);
+    int print(Object result, int exitCode) {
+        JsonNode document = JSON.valueToTree(result);
+        var part = print == null ? document : document.at(print);
+        if (part.isMissingNode()) {
+            throw new Failure("the result has nothing at " + print + ": " + document);
+        }
         var out = spec.commandLine().getOut();
         out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
-        if (out.checkError()) throw new Failure("this result could not be written to stdout: " + result);
+        if (out.checkError()) {
+            throw new Failure("stdout cannot be written to; the result is: " + document);
+        }
         return exitCode;
     }
 
@@ -1481,33 +2105,80 @@ class RestoreFromS3 implements Callable<Integer> {
     }
 
     void fail(Exception e) {
-        note((subject.isEmpty() ? "" : subject + ": ") + reason(e));
-        if (verbose) e.printStackTrace(spec.commandLine().getErr());
+        note(reason(e));
+        if (verbose) {
+            e.printStackTrace(spec.commandLine().getErr());
+        }
     }
 
     /** In one line: the error code and message of AWS, or what else went wrong. */
     static String reason(Throwable e) {
-        if (e instanceof AwsServiceException aws && aws.awsErrorDetails() != null) {
-            var code = aws.awsErrorDetails().errorCode() == null ? "HTTP " + aws.statusCode() : aws.awsErrorDetails().errorCode();
-            var message = aws.awsErrorDetails().errorMessage() == null ? "" : ": " + aws.awsErrorDetails().errorMessage().replaceAll("\\s+", " ");
-            return code + message + " (request id " + aws.requestId() + ")" + (code.contains("Expired") ? "; sign in again" : "");
+        if (e instanceof AwsServiceException answer && answer.awsErrorDetails() != null) {
+            return reason(answer);
         }
-        for (var cause = e; cause != null; cause = cause.getCause())
-            if (cause instanceof UnknownHostException) return "unknown host " + cause.getMessage() + "; see to --region, AWS_ENDPOINT_URL and the network";
-        var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage().lines().findFirst().orElse("");
-        if (text.startsWith("Unable to load credentials")) return "no AWS credentials: give --profile, set AWS_PROFILE, or sign in";
-        return text.length() > 2000 ? text.substring(0, 2000) + " ..." : text;
+        // A Failure says more than its cause does.
+        for (var cause = e; cause != null && !(cause instanceof Failure); cause = cause.getCause()) {
+            if (cause instanceof UnknownHostException) {
+                return "unknown host " + cause.getMessage() + "; check --region, AWS_ENDPOINT_URL and the network";
+            }
+            if (cause instanceof CertPathBuilderException) {
+                return "the certificate of the other side is not trusted: if a proxy inspects TLS, set AWS_CA_BUNDLE to"
+                        + " a PEM file of its CA";
+            }
+        }
+        var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
+        var line = text.lines().findFirst().orElse("");
+        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
     }
 
-    static void pause(long millis) {
+    private static String reason(AwsServiceException answer) {
+        var details = answer.awsErrorDetails();
+        var code = Objects.requireNonNullElse(details.errorCode(), "HTTP " + answer.statusCode());
+        var message = details.errorMessage() == null ? "" : ": " + details.errorMessage().replaceAll("\\s+", " ");
+        return code + message + " (request id " + answer.requestId() + ")"
+                + (code.contains("Expired") ? "; sign in again" : "");
+    }
+
+    /** Whether the same call may succeed later: a lost connection, an error of the service, throttling. */
+    static boolean isTemporary(Throwable e) {
+        for (var cause = e; cause != null; cause = cause.getCause()) {
+            if (cause instanceof AwsServiceException answer) {
+                return answer.statusCode() >= 500 || answer.isThrottlingException() || isCutShort(answer);
+            }
+            if (cause instanceof SdkClientException || cause instanceof IOException) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Whether the answer was cut: AWS names an error code in every refusal. */
+    static boolean isCutShort(AwsServiceException answer) {
+        return answer.awsErrorDetails() == null || answer.awsErrorDetails().errorCode() == null;
+    }
+
+    /** Repeats a look until it finds something or the time is over; the waits between grow from 250 ms to 5 s. */
+    static <T> Optional<T> poll(Duration patience, Supplier<Optional<T>> look) {
+        var end = Instant.now().plus(patience);
+        var wait = Duration.ofMillis(250);
+        var found = look.get();
+        while (found.isEmpty() && Instant.now().isBefore(end)) {
+            pause(wait);
+            wait = Collections.min(List.of(wait.multipliedBy(2), Duration.ofSeconds(5)));
+            found = look.get();
+        }
+        return found;
+    }
+
+    static void pause(Duration time) {
         try {
-            Thread.sleep(millis);
+            Thread.sleep(time.toMillis());
         } catch (InterruptedException e) {
             throw new Failure("interrupted", e);
         }
     }
 
-    /** A failure whose message says it all. */
+    /** A failure whose message says what went wrong and what to do. */
     static class Failure extends RuntimeException {
         Failure(String message, Throwable cause) {
             super(message, cause);
@@ -1518,46 +2189,85 @@ class RestoreFromS3 implements Callable<Integer> {
         }
     }
 
-    // ----
+    //endregion
 
-    // ---- The same in every script that changes a resource: dry run, changes, undo, tags ----
+    //region The same in every script: changes
 
     @Option(names = "--dry-run", description = "Only reads, and prints what would change.")
     boolean dryRun;
 
-    /** By strength: that of several resources is the strongest. */
-    static final List<String> STATUSES = List.of("unchanged", "updated", "created", "deleted");
+    /** The weakest first; a run that changes several things reports the strongest. */
+    enum Status {
+        UNCHANGED, UPDATED, CREATED, DELETED
+    }
+
+    /** @param resource whose field this is */
+    record Change(String resource, String field, @JsonInclude Object from, @JsonInclude Object to,
+            @JsonIgnore Status status) {
+        static Change creation(String resource, String field, Object to) {
+            return new Change(resource, field, null, to, Status.CREATED);
+        }
+
+        static Change update(String resource, String field, Object from, Object to) {
+            return new Change(resource, field, from, to, Status.UPDATED);
+        }
+
+        static Change deletion(String resource, String field, Object from, Object to) {
+            return new Change(resource, field, from, to, Status.DELETED);
+        }
+    }
+
+    /** In the order in which they were made, or in a dry run would be. */
+    final List<Change> changes = new ArrayList<>();
+    /** Commands that take the changes back, the last change first. */
+    final Deque<String> undoCommands = new ArrayDeque<>();
+
+    /** Makes a change and records it; in a dry run only records it. */
+    void change(Change change, String undoCommand, Runnable step) {
+        if (!dryRun) {
+            step.run();
+        }
+        record(change, undoCommand);
+    }
+
+    /** Records a change that was made. */
+    void record(Change change, String undoCommand) {
+        changes.add(change);
+        if (undoCommand != null && !dryRun) {
+            undoCommands.push(undoCommand);
+        }
+    }
+
+    /** The command that takes all changes back; null if nothing was changed. */
+    String undo() {
+        return undoCommands.isEmpty() ? null : String.join(" && ", undoCommands);
+    }
+
+    static Status strongest(List<Change> changes) {
+        return changes.stream().map(Change::status).max(Comparator.naturalOrder()).orElse(Status.UNCHANGED);
+    }
 
     /** "created", in a dry run "would-create". */
-    String status(String done) {
-        return dryRun && !done.equals("unchanged") ? "would-" + done.substring(0, done.length() - 1) : done;
+    String printed(Status status) {
+        var done = status.name().toLowerCase(Locale.ROOT);
+        return dryRun && status != Status.UNCHANGED ? "would-" + done.substring(0, done.length() - 1) : done;
     }
 
-    final ArrayNode changes = JSON.createArrayNode();
-    /** Commands that take the changes back, the last change first. */
-    final List<String> undo = new ArrayList<>();
-
-    /** Records a change and, unless this is a dry run, makes it. With a failure it is said what was changed before. */
-    void change(String field, Object from, Object to, String undoCommand, Runnable step) {
-        if (!dryRun) {
-            try {
-                step.run();
-            } catch (RuntimeException e) {
-                var before = changes.valueStream().map(change -> change.path("resource").asText() + " " + change.path("field").asText()).toList();
-                if (before.isEmpty()) throw e;
-                throw new Failure(field + ": " + reason(e) + "; changed before that: " + String.join(", ", before)
-                        + "; the same command again does the rest", e);
-            }
-            if (undoCommand != null) undo.add(0, undoCommand);
+    /** Runs steps that change a resource. A failure gets its name, and says what they had changed before. */
+    <T> T naming(String resource, Supplier<T> steps) {
+        var before = changes.size();
+        try {
+            return steps.get();
+        } catch (RuntimeException e) {
+            var made = changes.stream().skip(before).map(Change::field).toList();
+            throw new Failure(resource + ": " + reason(e) + (made.isEmpty() || dryRun ? "" : "; changed before that: "
+                    + String.join(", ", made) + (isTemporary(e) ? "; the same command again does the rest" : "")), e);
         }
-        changes.addObject().put("resource", subject).put("field", field).<ObjectNode>set("from", JSON.valueToTree(from)).set("to", JSON.valueToTree(to));
     }
 
-    /** Adds changes and undo to a result. */
-    ObjectNode withChanges(ObjectNode result) {
-        result.set("changes", changes);
-        if (!undo.isEmpty()) result.put("undo", String.join(" && ", undo));
-        return result;
+    /** Whether a call may have had an effect although it failed: it was tried before, or the answer was lost. */
+    static boolean isDoubtful(SdkException e) {
+        return e.numAttempts() > 1 || isTemporary(e);
     }
 
     /** An AWS CLI command for the same Region and profile. */
@@ -1565,91 +2275,416 @@ class RestoreFromS3 implements Callable<Integer> {
         return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
     }
 
+    /**
+     * The same with the operation's input as JSON, for free text, of which the AWS CLI would take file:// and a leading
+     * dash for its own syntax.
+     */
+    String aws(String operation, Map<String, ?> input) {
+        return aws(operation + " --cli-input-json " + quote(JSON.valueToTree(new TreeMap<>(input)).toString()));
+    }
+
     /** As one word of a shell command. */
     static String quote(String word) {
         return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
     }
 
+    //endregion
+
+    //region The same in every script: tags
+
     /** Key=Value options by key, within AWS's limits on tags. */
-    Map<String, String> tags(List<String> options) {
-        var tags = new TreeMap<String, String>();
+    Map<String, String> tagsByKey(List<String> options) {
+        var byKey = new TreeMap<String, String>();
         for (var option : options) {
             check("--tags", option, "(?!aws:)[\\p{L}\\p{N} +\\-._:/@]{1,128}=[\\p{L}\\p{N} +\\-=._:/@]{0,256}",
                     "Key=Value of letters, digits, spaces and + - = . _ : / @, such as Team=Payments");
             var equals = option.indexOf('=');
-            if (tags.put(option.substring(0, equals), option.substring(equals + 1)) != null)
-                throw wrong("--tags '" + option + "': give each key once, such as Team=Payments");
+            if (byKey.put(option.substring(0, equals), option.substring(equals + 1)) != null) {
+                throw wrong("--tags '" + option + "': its key is there twice; use each once, such as Team=Payments");
+            }
         }
-        if (tags.size() > 50) throw wrong("--tags: " + tags.size() + " tags; give 50 at most");
-        return tags;
+        if (byKey.size() > 50) {
+            throw wrong("--tags: " + byKey.size() + " tags; AWS takes 50 at most");
+        }
+        return byKey;
     }
 
     /** How a resource is tagged and untagged, and the AWS CLI commands for it. */
-    record Tagging(Consumer<Map<String, String>> put, Consumer<Set<String>> remove,
-            Function<Map<String, String>, String> putCommand, Function<Set<String>, String> removeCommand) { }
+    record Tagging(Consumer<Map<String, String>> tag, Consumer<Set<String>> untag,
+            Function<Map<String, String>, String> tagCommand, Function<Set<String>, String> untagCommand) {}
 
     /** Adds and changes tags; others go only if asked for. AWS's own tags (aws:) cannot be changed. */
-    void changeTags(Map<String, String> present, Map<String, String> wanted, boolean removeOthers, Tagging tagging) {
-        var put = new TreeMap<>(wanted);
-        put.entrySet().removeAll(present.entrySet());
-        var replaced = new TreeMap<>(present);
-        replaced.keySet().retainAll(put.keySet());
-        if (!put.isEmpty()) {
-            var added = new TreeSet<>(put.keySet());
-            added.removeAll(replaced.keySet());
-            var undo = new ArrayList<String>();
-            if (!replaced.isEmpty()) undo.add(tagging.putCommand().apply(replaced));
-            if (!added.isEmpty()) undo.add(tagging.removeCommand().apply(added));
-            change("tags", replaced, put, String.join(" && ", undo), () -> tagging.put().accept(put));
+    void changeTags(String resource, Map<String, String> present, Map<String, String> wanted, boolean removeOthers,
+            Tagging tagging) {
+        var added = new TreeMap<>(wanted);
+        added.entrySet().removeAll(present.entrySet());
+        if (!added.isEmpty()) {
+            var replaced = new TreeMap<>(present);
+            replaced.keySet().retainAll(added.keySet());
+            change(Change.update(resource, "tags", replaced, added), untagging(added, replaced, tagging),
+                    () -> tagging.tag().accept(added));
         }
         var others = new TreeMap<>(present);
         others.keySet().removeIf(key -> wanted.containsKey(key) || key.startsWith("aws:"));
-        if (removeOthers && !others.isEmpty())
-            change("tags", others, Map.of(), tagging.putCommand().apply(others), () -> tagging.remove().accept(others.keySet()));
+        if (removeOthers && !others.isEmpty()) {
+            change(Change.update(resource, "tags", others, Map.of()), tagging.tagCommand().apply(others),
+                    () -> tagging.untag().accept(others.keySet()));
+        }
     }
 
-    // ----
+    /** The commands that give replaced tags their values back and remove new ones. */
+    static String untagging(Map<String, String> added, Map<String, String> replaced, Tagging tagging) {
+        var fresh = new TreeSet<>(added.keySet());
+        fresh.removeAll(replaced.keySet());
+        var commands = new ArrayList<String>();
+        if (!replaced.isEmpty()) {
+            commands.add(tagging.tagCommand().apply(replaced));
+        }
+        if (!fresh.isEmpty()) {
+            commands.add(tagging.untagCommand().apply(fresh));
+        }
+        return String.join(" && ", commands);
+    }
 
-    // ---- The same in every script that speaks Git: endpoint, sign-in ----
+    //endregion
 
-    @Option(names = "--git-endpoint", paramLabel = "HOST", description = "Git host to use, such as a VPC endpoint's name. Default: that of the clone URL.")
+    //region The same in every script: names of repositories
+
+    void checkRepositoryName(String option, String name) {
+        check(option, name, "(?!.*\\.git$)[\\w.-]{1,100}",
+                "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
+    }
+
+    //endregion
+
+    //region The same in every script: ARNs of repositories
+
+    String repositoryArn(String name) {
+        return "arn:" + caller.partition() + ":codecommit:" + region() + ":" + caller.account() + ":" + name;
+    }
+
+    //endregion
+
+    //region The same in every script: tags of repositories
+
+    static Map<String, String> repositoryTags(CodeCommitClient codecommit, String arn) {
+        var tags = new TreeMap<String, String>();
+        var page = codecommit.listTagsForResource(r -> r.resourceArn(arn));
+        tags.putAll(page.tags());
+        while (page.nextToken() != null) {
+            var token = page.nextToken();
+            page = codecommit.listTagsForResource(r -> r.resourceArn(arn).nextToken(token));
+            tags.putAll(page.tags());
+        }
+        return tags;
+    }
+
+    //endregion
+
+    //region The same in every script: tagging of repositories
+
+    Tagging repositoryTagging(CodeCommitClient codecommit, String arn) {
+        return new Tagging(tags -> codecommit.tagResource(r -> r.resourceArn(arn).tags(tags)),
+                keys -> codecommit.untagResource(r -> r.resourceArn(arn).tagKeys(keys)),
+                tags -> aws("codecommit tag-resource", Map.of("resourceArn", arn, "tags", tags)),
+                keys -> aws("codecommit untag-resource", Map.of("resourceArn", arn, "tagKeys", keys)));
+    }
+
+    //endregion
+
+    //region The same in every script: usable keys
+
+    /**
+     * Refuses a key that CodeCommit cannot encrypt under.
+     *
+     * @param remedy what to do about a key of the wrong kind
+     */
+    void checkUsable(KeyMetadata key, String remedy) {
+        if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
+            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
+                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
+        }
+        var enable = aws("kms enable-key --key-id " + key.keyId());
+        if (key.keyState() == KeyState.PENDING_DELETION) {
+            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
+                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
+        }
+        if (key.keyState() != KeyState.ENABLED) {
+            throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: keys of repositories
+
+    void checkKeyId(String id) {
+        var arn = "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:";
+        var keyId = "mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
+        check("--kms-key-id", id, "(" + arn + "key/)?(" + keyId + ")|(" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}",
+                "the id, ARN or alias of a key, such as alias/codecommit");
+        if (id.startsWith("arn:") && !id.split(":")[3].equals(region())) {
+            throw wrong("--kms-key-id '" + id + "': must be a key of the repository's Region, " + region()
+                    + ", or use --region " + id.split(":")[3]);
+        }
+    }
+
+    /** The key, if CodeCommit can encrypt under it. */
+    KeyMetadata usableKey(KmsClient kms, String id) {
+        if (id.startsWith("arn:") && !id.split(":")[4].equals(caller.account())) {
+            throw new Failure(id + " is of another account than the repository's, " + caller.account()
+                    + ", which CodeCommit is not known to support; use a key of this account");
+        }
+        KeyMetadata key;
+        try {
+            key = kms.describeKey(r -> r.keyId(id)).keyMetadata();
+        } catch (NotFoundException e) {
+            var alias = id.startsWith("alias/") ? id : "alias/codecommit";
+            throw new Failure("no key " + id + " in " + region() + "; create one with: create-kms-key --alias " + alias
+                    + " --region " + region(), e);
+        }
+        checkUsable(key, "use another key, or create one with create-kms-key");
+        return key;
+    }
+
+    //endregion
+
+    //region The same in every script: backups
+
+    @Option(names = "--bucket", required = true, paramLabel = "NAME",
+            description = "The bucket for the backups, in any Region and account.")
+    String bucket;
+
+    @Option(names = "--prefix", paramLabel = "PREFIX", defaultValue = "projects/codecommit-backup",
+            description = "What the objects' keys begin with. Default: ${DEFAULT-VALUE}.")
+    String prefix;
+
+    @Option(names = "--expected-bucket-owner", paramLabel = "ACCOUNT",
+            description = "Account that the bucket must belong to.")
+    String expectedBucketOwner;
+
+    /** Of manifests, pull requests and run records; a document of another format is not used. */
+    static final int FORMAT = 1;
+    /** In keys: when the refs were read. */
+    static final DateTimeFormatter KEY_TIME = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmssSSS'Z'")
+            .withZone(ZoneOffset.UTC);
+    /** How the key of a manifest ends. */
+    static final String MANIFEST = ".manifest.json.gz";
+
+    void checkBucket() {
+        check("--bucket", bucket, "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, such as my-backups");
+        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*",
+                "letters, digits and !_.*'()=- between single slashes, such as projects/codecommit-backup");
+        if (expectedBucketOwner != null) {
+            checkAccount("--expected-bucket-owner", expectedBucketOwner);
+        }
+    }
+
+    void checkAccount(String option, String account) {
+        check(option, account, "\\d{12}", "an account id of 12 digits, such as 444455556666");
+    }
+
+    /**
+     * S3, in the bucket's Region. What is read is compared with checksums here and not by the SDK, so that a damaged
+     * object is told from a bad line. The SDK of itself does not retry a listing that was cut off.
+     */
+    S3Client s3(ExecutionInterceptor... more) {
+        var interceptors = Stream.concat(Stream.of(more), Stream.of(new S3Headers(), new S3Refusals())).toList();
+        var retries = AwsRetryStrategy.standardRetryStrategy().toBuilder()
+                .retryOnExceptionOrCauseInstanceOf(XMLStreamException.class).build();
+        var builder = S3Client.builder().crossRegionAccessEnabled(true)
+                .responseChecksumValidation(ResponseChecksumValidation.WHEN_REQUIRED)
+                .addPlugin(configuration -> configuration.overrideConfiguration(configuration.overrideConfiguration()
+                        .copy(o -> interceptors.forEach(o::addExecutionInterceptor))));
+        return client(builder, retries);
+    }
+
+    /**
+     * Says on every call whose bucket it must be. Leaves out the Expect header, which costs a round trip a part, and
+     * makes the JDK's client drop the message of an error that answers it.
+     */
+    class S3Headers implements ExecutionInterceptor {
+        @Override
+        public SdkHttpRequest modifyHttpRequest(Context.ModifyHttpRequest context, ExecutionAttributes call) {
+            return context.httpRequest().copy(request -> {
+                request.removeHeader("Expect");
+                if (expectedBucketOwner != null) {
+                    request.putHeader("x-amz-expected-bucket-owner", expectedBucketOwner);
+                }
+            });
+        }
+    }
+
+    /** Says what a refused call needs: S3 does not tell it to another account, nor in an answer to HEAD. */
+    class S3Refusals implements ExecutionInterceptor {
+        @Override
+        public Throwable modifyException(Context.FailedExecution context, ExecutionAttributes call) {
+            var operation = call.getAttribute(SdkExecutionAttribute.OPERATION_NAME);
+            if (!(context.exception() instanceof S3Exception answer) || answer.statusCode() != 403) {
+                return context.exception();
+            }
+            var details = answer.awsErrorDetails();
+            if (operation.startsWith("Head")) {
+                details = AwsErrorDetails.builder().errorCode("Forbidden").errorMessage("no message").build();
+            } else if (details == null || !"AccessDenied".equals(details.errorCode())) {
+                return answer;
+            }
+            var owner = expectedBucketOwner == null ? "" : ", and a bucket of account " + expectedBucketOwner;
+            var message = details.errorMessage() + "; this needs " + permission(operation) + owner;
+            return answer.toBuilder().cause(answer)
+                    .awsErrorDetails(details.toBuilder().errorMessage(message).build()).build();
+        }
+    }
+
+    private static String permission(String operation) {
+        return switch (operation) {
+            case "AbortMultipartUpload" -> "s3:AbortMultipartUpload";
+            case "GetBucketLifecycleConfiguration" -> "s3:GetLifecycleConfiguration";
+            case "GetObject", "HeadObject" -> "s3:GetObject, and kms:Decrypt on the bucket's key";
+            case "HeadBucket", "ListObjectsV2" -> "s3:ListBucket";
+            case "ListMultipartUploads" -> "s3:ListBucketMultipartUploads";
+            default -> "s3:PutObject, and kms:GenerateDataKey and kms:Decrypt on the bucket's key";
+        };
+    }
+
+    /** A gzipped JSON document, read to its end, where gzip's own checksum is. */
+    static JsonNode gunzipped(InputStream in) throws IOException {
+        return JSON.readTree(new GZIPInputStream(in).readAllBytes());
+    }
+
+    /**
+     * Lets JGit read no configuration of this user and machine, on which nothing here may depend. Without one it would
+     * measure how exact the times of a file system are, which takes seconds and leaves files.
+     */
+    static void ignoreGitConfiguration() {
+        if (!(SystemReader.getInstance() instanceof NoGitConfiguration)) {
+            SystemReader.setInstance(new NoGitConfiguration(SystemReader.getInstance()));
+        }
+    }
+
+    static class NoGitConfiguration extends SystemReader.Delegate {
+        NoGitConfiguration(SystemReader system) {
+            super(system);
+        }
+
+        @Override
+        public FileBasedConfig openSystemConfig(Config parent, FS fs) {
+            return new EmptyConfig(parent);
+        }
+
+        @Override
+        public FileBasedConfig openUserConfig(Config parent, FS fs) {
+            return new EmptyConfig(parent);
+        }
+
+        @Override
+        public FileBasedConfig openJGitConfig(Config parent, FS fs) {
+            return new EmptyConfig(parent);
+        }
+    }
+
+    static class EmptyConfig extends FileBasedConfig {
+        EmptyConfig(Config parent) {
+            super(parent, null, FS.DETECTED);
+        }
+
+        @Override
+        public void load() {
+        }
+
+        @Override
+        public void save() {
+        }
+
+        @Override
+        public boolean isOutdated() {
+            return false;
+        }
+
+        @Override
+        public long getTimeUnit(String section, String subsection, String name, long otherwise, TimeUnit unit) {
+            return section.equals("filesystem") ? unit.convert(2, TimeUnit.SECONDS) : otherwise;
+        }
+    }
+
+    static String hex(byte[] bytes) {
+        return HexFormat.of().formatHex(bytes);
+    }
+
+    static MessageDigest digest(String algorithm) {
+        try {
+            return MessageDigest.getInstance(algorithm);
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: Git
+
+    @Option(names = "--git-endpoint", paramLabel = "HOST",
+            description = "Git host to use, such as a VPC endpoint's name. Default: that of the clone URL.")
     String gitEndpoint;
 
     void checkGitEndpoint() {
-        if (gitEndpoint == null) return;
+        if (gitEndpoint == null) {
+            return;
+        }
         check("--git-endpoint", gitEndpoint, "[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+(:\\d{1,5})?",
                 "a host name without https:// and path, such as git-codecommit-fips.us-east-1.amazonaws.com");
         var itsRegion = gitEndpoint.replaceAll(".*git-codecommit(?:-fips)?\\.([a-z0-9-]+)\\..*", "$1");
-        if (!itsRegion.equals(gitEndpoint) && !itsRegion.equals(region()))
-            throw wrong("--git-endpoint '" + gitEndpoint + "': give a host of the Region " + region() + ", or --region " + itsRegion);
+        if (!itsRegion.equals(gitEndpoint) && !itsRegion.equals(region())) {
+            throw wrong("--git-endpoint '" + gitEndpoint + "': must be a host of the Region " + region()
+                    + ", or use --region " + itsRegion);
+        }
     }
 
     /** A connection to a repository at CodeCommit, good for about 15 minutes. */
     Transport transport(String cloneUrl, Repository local) throws Exception {
-        var clone = URI.create(cloneUrl);
-        var url = gitEndpoint == null ? clone
-                : new URI((gitEndpoint.matches("127\\.0\\.0\\.1(:\\d+)?") ? "http" : "https") + "://" + gitEndpoint + clone.getRawPath());
-        // The sign-in goes with every request, so it may go nowhere else: no redirects, no plain http but to this machine.
-        if (!url.getScheme().equals("https") && !url.getHost().matches("127\\.0\\.0\\.1|localhost|\\[::1]")) throw new Failure(url + " is not https");
+        var url = gitUrl(URI.create(cloneUrl));
         local.getConfig().setString("http", null, "followRedirects", "false");
-        local.getConfig().setString("protocol", null, "version", "0"); // one request for the refs, where version 2 takes two
+        local.getConfig().setString("protocol", null, "version", "0"); // one request for the refs; version 2 takes two
         var transport = (TransportHttp) Transport.open(local, new URIish(url.toString()));
-        var signIn = signIn(credentials().resolveCredentials(), region(), url.getHost(), url.getRawPath(), Instant.now());
-        transport.setAdditionalHeaders(Map.of("Authorization", "Basic " + Base64.getEncoder().encodeToString(signIn.getBytes(StandardCharsets.UTF_8))));
+        var signIn = gitSignIn(credentials.resolveCredentials(), region(), url.getHost(), url.getRawPath(),
+                Instant.now());
+        var encoded = Base64.getEncoder().encodeToString(signIn.getBytes(StandardCharsets.UTF_8));
+        transport.setAdditionalHeaders(Map.of("Authorization", "Basic " + encoded));
         transport.setTagOpt(TagOpt.NO_TAGS);
         transport.setTimeout(gitTimeout);
         return transport;
     }
 
-    /** User and password for Git: a request named GIT, signed as AWS signs requests (Signature Version 4); good for about 15 minutes, for this repository. */
-    static String signIn(AwsCredentials credentials, String region, String host, String path, Instant time) throws GeneralSecurityException {
+    /** The sign-in goes with every request, so it may go nowhere else: no plain http but to this machine. */
+    private URI gitUrl(URI cloneUrl) throws URISyntaxException {
+        var url = cloneUrl;
+        if (gitEndpoint != null) {
+            var scheme = gitEndpoint.matches("127\\.0\\.0\\.1(:\\d+)?") ? "http" : "https";
+            url = new URI(scheme + "://" + gitEndpoint + cloneUrl.getRawPath());
+        }
+        if (!url.getScheme().equals("https") && !url.getHost().matches("127\\.0\\.0\\.1|localhost|\\[::1]")) {
+            throw new Failure(url + " is not https");
+        }
+        return url;
+    }
+
+    /**
+     * User and password for Git: a request named GIT, signed as AWS signs requests (Signature Version 4); good for
+     * about 15 minutes, for this repository.
+     */
+    static String gitSignIn(AwsCredentials credentials, String region, String host, String path, Instant time)
+            throws GeneralSecurityException {
         var stamp = DateTimeFormatter.ofPattern("yyyyMMdd'T'HHmmss").withZone(ZoneOffset.UTC).format(time);
         var scope = stamp.substring(0, 8) + "/" + region + "/codecommit/aws4_request";
-        var request = hex(sha("SHA-256").digest(("GIT\n" + path + "\n\nhost:" + host + "\n\nhost\n").getBytes(StandardCharsets.UTF_8)));
+        var request = hex(digest("SHA-256")
+                .digest(("GIT\n" + path + "\n\nhost:" + host + "\n\nhost\n").getBytes(StandardCharsets.UTF_8)));
         var key = ("AWS4" + credentials.secretAccessKey()).getBytes(StandardCharsets.UTF_8);
-        for (var part : scope.split("/")) key = hmac(key, part);
+        for (var part : scope.split("/")) {
+            key = hmac(key, part);
+        }
+        var signature = hex(hmac(key, "AWS4-HMAC-SHA256\n" + stamp + "\n" + scope + "\n" + request));
         var token = credentials instanceof AwsSessionCredentials session ? "%" + session.sessionToken() : "";
-        return credentials.accessKeyId() + token + ":" + stamp + "Z" + hex(hmac(key, "AWS4-HMAC-SHA256\n" + stamp + "\n" + scope + "\n" + request));
+        return credentials.accessKeyId() + token + ":" + stamp + "Z" + signature;
     }
 
     static byte[] hmac(byte[] key, String text) throws GeneralSecurityException {
@@ -1658,21 +2693,5 @@ class RestoreFromS3 implements Callable<Integer> {
         return mac.doFinal(text.getBytes(StandardCharsets.UTF_8));
     }
 
-    static String hex(byte[] bytes) {
-        return HexFormat.of().formatHex(bytes);
-    }
-
-    static MessageDigest sha(String name) {
-        try {
-            return MessageDigest.getInstance(name);
-        } catch (NoSuchAlgorithmException e) {
-            throw new IllegalStateException(e);
-        }
-    }
-
-    // ----
-
-    public static void main(String[] args) {
-        System.exit(new RestoreFromS3().commandLine().execute(args));
-    }
+    //endregion
 }

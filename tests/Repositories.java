@@ -34,8 +34,9 @@ final class Repositories {
                     var place = "d" + random.nextInt(40) + "/e" + random.nextInt(20) + "/f" + random.nextInt(10);
                     file(out, place, HexFormat.of().formatHex(bytes).getBytes(StandardCharsets.US_ASCII));
                 }
-                if (i % Math.max(1, commits / tags) == 0)
+                if (i % Math.max(1, commits / tags) == 0) {
                     print(out, "reset refs/tags/v" + i + "\nfrom refs/heads/main\n\n");
+                }
             }
         });
         Git.run(made, "repack", "-q", "-a", "-d");
@@ -65,9 +66,10 @@ final class Repositories {
                 random.nextBytes(bytes);
                 file(out, "f" + i % 50, bytes);
             }
-            for (var i = 0; i < refs; i++)
+            for (var i = 0; i < refs; i++) {
                 print(out, "reset refs/" + (i % 2 == 0 ? "heads" : "tags") + "/r" + i + "\nfrom :" + (i % commits + 1)
                         + "\n\n");
+            }
         });
     }
 

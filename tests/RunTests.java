@@ -15,6 +15,7 @@
 //SOURCES Git.java
 //SOURCES Repositories.java
 //SOURCES Script.java
+//SOURCES SuppliedClock.java
 //SOURCES Wait.java
 //SOURCES scripts/*.java
 //SOURCES contract/*.java
@@ -61,6 +62,7 @@ import java.util.stream.Stream;
 import org.junit.platform.commons.annotation.Testable;
 import org.junit.platform.commons.support.AnnotationSupport;
 import org.junit.platform.commons.support.HierarchyTraversalMode;
+import org.junit.platform.commons.support.ReflectionSupport;
 import org.junit.platform.engine.DiscoverySelector;
 import org.junit.platform.engine.TestExecutionResult;
 import org.junit.platform.launcher.TestExecutionListener;
@@ -94,9 +96,9 @@ class RunTests implements Callable<Integer> {
      * These take longest: none of them is left for the end. The first two start no script as a process and need not
      * wait for {@link #build}.
      */
-    private static final List<String> FIRST = List.of("ConformanceTest", "BackupToS3Test", "ProcessTest", "SandboxTest",
-            "RestoreFromS3Test", "FaultCampaignTest", "VerifyBackupsTest", "RandomHistoriesTest",
-            "BackupToS3ProcessTest");
+    private static final List<String> FIRST = List.of("ConformanceTest", "BackupToS3Test", "SandboxTest",
+            "RestoreFromS3Test", "ProcessTest", "BootstrapTest", "FaultCampaignTest", "VerifyBackupsTest",
+            "RandomHistoriesTest", "BackupToS3ProcessTest");
     /** Begins what a JVM of the tests says to this one, in the last line about a class. */
     private static final String RESULT = "\u0001";
 
@@ -189,8 +191,11 @@ class RunTests implements Callable<Integer> {
         }
     }
 
+    /** Its tests, and those of the classes that are nested in it. */
     private static List<Method> methods(Class<?> type) {
-        return AnnotationSupport.findAnnotatedMethods(type, Testable.class, HierarchyTraversalMode.TOP_DOWN);
+        var nested = ReflectionSupport.streamNestedClasses(type, inner -> true);
+        return Stream.concat(Stream.of(type), nested).flatMap(each -> AnnotationSupport
+                .findAnnotatedMethods(each, Testable.class, HierarchyTraversalMode.TOP_DOWN).stream()).toList();
     }
 
     private ParameterException unknown(String what, String name, Collection<String> known) {
@@ -222,7 +227,7 @@ class RunTests implements Callable<Integer> {
         if (words.length == 1) return List.of(selectClass(type));
         var wanted = List.of(words[1].split(","));
         return methods(type).stream().filter(method -> wanted.contains(method.getName()))
-                .map(method -> selectMethod(type, method)).toList();
+                .map(method -> selectMethod(method.getDeclaringClass(), method)).toList();
     }
 
     private static Tally execute(String selection) {
@@ -281,7 +286,7 @@ class RunTests implements Callable<Integer> {
     /** Hands class after class to a JVM, and shows what it says when it is done with one: what two say never mixes. */
     private void share(int number, Thread build) {
         Process jvm = null;
-        for (var selection = selections.poll(); selection != null; selection = selections.poll())
+        for (var selection = selections.poll(); selection != null; selection = selections.poll()) {
             try {
                 if (!FIRST.subList(0, 2).contains(selection.split("#")[0])) build.join();
                 if (jvm == null) jvm = start(Files.createDirectories(temp.resolve(String.valueOf(number))));
@@ -290,8 +295,9 @@ class RunTests implements Callable<Integer> {
                 jvm.outputWriter().append(selection).append('\n').flush();
                 var said = new StringBuilder();
                 var line = jvm.inputReader().readLine();
-                for (; line != null && !line.contains(RESULT); line = jvm.inputReader().readLine())
+                for (; line != null && !line.contains(RESULT); line = jvm.inputReader().readLine()) {
                     said.append(line).append('\n');
+                }
                 watch.shutdownNow();
                 if (line == null) {
                     System.out.print(said);
@@ -305,6 +311,7 @@ class RunTests implements Callable<Integer> {
                 failed(selection, e.toString());
                 jvm = null;
             }
+        }
     }
 
     /** With this one's options, but a temporary directory of its own, as some tests look at what is left there. */
@@ -312,8 +319,9 @@ class RunTests implements Callable<Integer> {
         var command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString()));
         ManagementFactory.getRuntimeMXBean().getInputArguments().stream()
                 .filter(option -> !option.startsWith("-agentlib:")).forEach(command::add);
-        for (var name : List.of("tests.long", "tests.seed"))
+        for (var name : List.of("tests.long", "tests.seed")) {
             if (System.getProperty(name) != null) command.add("-D" + name + "=" + System.getProperty(name));
+        }
         command.addAll(List.of("-Djava.io.tmpdir=" + directory, "-cp", System.getProperty("java.class.path"),
                 "RunTests", "--serve"));
         var builder = new ProcessBuilder(command).redirectErrorStream(true);
@@ -326,12 +334,14 @@ class RunTests implements Callable<Integer> {
      * command.
      */
     private static void skipShims(Map<String, String> environment) throws IOException {
-        if (Stream.of(environment.getOrDefault("PATH", "").split(":")).noneMatch(folder -> folder.endsWith("/shims")))
+        if (Stream.of(environment.getOrDefault("PATH", "").split(":")).noneMatch(folder -> folder.endsWith("/shims"))) {
             return;
+        }
         var pyenv = new ProcessBuilder("pyenv", "prefix").redirectError(ProcessBuilder.Redirect.DISCARD).start();
         var prefix = new String(pyenv.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
-        if (!prefix.isEmpty())
+        if (!prefix.isEmpty()) {
             environment.merge("PATH", prefix.replace(":", "/bin:") + "/bin:", (path, first) -> first + path);
+        }
     }
 
     /** Ends a JVM that hangs, as no machine is so slow, after it has printed what its threads do. */
@@ -371,12 +381,13 @@ class RunTests implements Callable<Integer> {
         selections.clear(); // no more of them are begun
         var children = ProcessHandle.current().descendants().toList();
         children.forEach(ProcessHandle::destroy);
-        for (var child : children)
+        for (var child : children) {
             try {
                 child.onExit().get(5, TimeUnit.SECONDS);
             } catch (Exception e) {
                 child.destroyForcibly();
             }
+        }
         try (var files = Files.walk(temp)) {
             files.sorted(Comparator.reverseOrder()).forEach(file -> file.toFile().delete());
         } catch (IOException e) {
@@ -438,8 +449,9 @@ class RunTests implements Callable<Integer> {
         @Override
         public void executionFinished(TestIdentifier test, TestExecutionResult result) {
             var seconds = (System.nanoTime() - started.remove(test)) / 1e9;
-            if (test.isTest() && seconds > 2)
+            if (test.isTest() && seconds > 2) {
                 tally.slow.add("%.1f %s".formatted(seconds, name(test)).replaceAll("\\s", " "));
+            }
             switch (result.getStatus()) {
                 case SUCCESSFUL -> tally.passed += test.isTest() ? 1 : 0;
                 case ABORTED -> skipped(test, result.getThrowable().map(Throwable::getMessage).orElse(""));
@@ -469,8 +481,9 @@ class RunTests implements Callable<Integer> {
         private static String name(TestIdentifier test) {
             var parts = new ArrayList<String>();
             for (var segment : test.getUniqueIdObject().getSegments().subList(1,
-                    test.getUniqueIdObject().getSegments().size()))
+                    test.getUniqueIdObject().getSegments().size())) {
                 parts.add(segment.getValue());
+            }
             return String.join(" ", parts)
                     + (parts.get(parts.size() - 1).startsWith("#") ? " " + test.getDisplayName() : "");
         }

@@ -1,4 +1,5 @@
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -8,6 +9,8 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
@@ -67,6 +70,15 @@ final class Script {
         assertEquals(1, run.err().lines().count(), run.err());
         assertTrue(run.err().contains(right), run.err());
         assertEquals(List.of(), aws.calls());
+    }
+
+    /** That a second run found all as it should be, and so called nothing that changes anything. */
+    static void assertUnchanged(Run second, LocalAws aws) {
+        assertEquals(0, second.exitCode(), second.err());
+        assertEquals("unchanged", second.status());
+        assertEquals(0, second.json().path("changes").size());
+        assertFalse(second.json().has("undo"));
+        assertReadsOnly(aws);
     }
 
     /** That nothing was called that changes anything. */
@@ -134,6 +146,15 @@ final class Script {
                 .removeIf(name -> name.matches("(?i)AWS_.*|.*_PROXY|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS"));
         process.environment().putAll(environment(aws));
         return process;
+    }
+
+    /** The command of a script's process that Java starts without JBang, which takes as long as the script itself. */
+    static List<String> java(List<String> options, String script, String... arguments) {
+        var command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString()));
+        command.addAll(options);
+        command.addAll(List.of("-XX:+UseSerialGC", "-cp", System.getProperty("java.class.path"), script));
+        command.addAll(List.of(arguments));
+        return command;
     }
 
     /**

@@ -54,8 +54,9 @@ final class Results {
         }
 
         void measured(double... values) {
-            if (values.length == 0 || !Arrays.stream(values).allMatch(Double::isFinite))
+            if (values.length == 0 || !Arrays.stream(values).allMatch(Double::isFinite)) {
                 throw new IllegalArgumentException(figure + ": " + Arrays.toString(values));
+            }
             sorted = Arrays.stream(values).sorted().toArray();
         }
 
@@ -126,11 +127,13 @@ final class Results {
         var text = new StringBuilder();
         for (var subject : subjects()) {
             text.append('\n').append(subject).append('\n');
-            for (var row : rows)
-                if (row.subject.equals(subject))
+            for (var row : rows) {
+                if (row.subject.equals(subject)) {
                     text.append(String
                             .format("  %-75s %-19s %-34s %s", row.figure, row.target(), row.measure(), row.verdict())
                             .stripTrailing()).append('\n');
+                }
+            }
         }
         var targets = rows.stream().filter(row -> row.bound != null).toList();
         var met = targets.stream().filter(Row::met).count();
@@ -151,9 +154,12 @@ final class Results {
         for (var row : rows) {
             var node = figures.addObject().put("subject", row.subject).put("figure", row.figure).put("unit", row.unit);
             if (row.bound != null) node.putObject("target").put("bound", row.bound.words).put("limit", row.limit);
-            if (!row.isMeasured()) node.put("skipped", row.missing);
-            else node.put("median", median(row.sorted)).put("min", row.sorted[0]).put("max",
-                    row.sorted[row.sorted.length - 1]);
+            if (!row.isMeasured()) {
+                node.put("skipped", row.missing);
+            } else {
+                node.put("median", median(row.sorted)).put("min", row.sorted[0]).put("max",
+                        row.sorted[row.sorted.length - 1]);
+            }
             if (row.isMeasured() && row.bound != null) node.put("met", row.met());
         }
         var times = json.putObject("runs");
@@ -188,7 +194,7 @@ final class Results {
                         number(wall) + " s" + (wall == first ? "" : ", " + number(wall / first) + " x")));
             }
             if (!contestants.isEmpty()) y += 4;
-            for (var row : rows)
+            for (var row : rows) {
                 if (row.subject.equals(subject)) {
                     var verdict = row.bound == null ? row.verdict()
                             : row.verdict().replace("MISSED", "missed") + ", target " + row.target();
@@ -197,6 +203,7 @@ final class Results {
                                     row.figure + ": " + row.measure()
                                             + (verdict.isEmpty() ? "" : (row.isMeasured() ? ": " : "") + verdict)));
                 }
+            }
             y += 12;
         }
         return """

@@ -9,7 +9,6 @@ import java.nio.file.Files;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
-import java.time.ZoneId;
 import java.time.ZoneOffset;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -131,10 +130,10 @@ class RandomHistoriesTest {
     static String restored(S3.Bucket bucket, String manifest, boolean hasHead, int turn) throws Exception {
         var directory = Files.createTempDirectory("history-");
         var repository = directory.resolve("r.git");
-        if (turn % 4 == 0) Backups.restore(bucket, Backups.document(bucket, manifest), repository);
-        else {
+        if (turn % 4 == 0) {
+            Backups.restore(bucket, Backups.document(bucket, manifest), repository);
+        } else {
             var script = new RestoreFromS3();
-            script.backOff = Duration.ofMillis(1);
             script.git = turn % 4 == 1 ? "git" : "no git here";
             var run = Script.run(script.commandLine(), "--bucket", "backups", "--manifest", manifest, "--directory",
                     repository.toString());
@@ -169,25 +168,7 @@ class RandomHistoriesTest {
         final Map<String, String> then = new LinkedHashMap<>();
         /** Goes on by a little with every look at it, so that no machine is too slow for what is due, and when. */
         Instant now = Instant.now();
-        final Clock clock = new Clock() {
-            @Override
-            public Instant instant() {
-                synchronized (Life.this) {
-                    now = now.plusMillis(1);
-                    return now;
-                }
-            }
-
-            @Override
-            public ZoneId getZone() {
-                return ZoneOffset.UTC;
-            }
-
-            @Override
-            public Clock withZone(ZoneId zone) {
-                throw new UnsupportedOperationException();
-            }
-        };
+        final Clock clock = new SuppliedClock(this::nextInstant);
         /** When the newest full bundle, or what stands for it, was made. */
         Instant full;
         int seconds;
@@ -205,6 +186,11 @@ class RandomHistoriesTest {
             aws.close();
         }
 
+        private synchronized Instant nextInstant() {
+            now = now.plusMillis(1);
+            return now;
+        }
+
         void live(List<Step> steps) throws Exception {
             for (var step : steps) {
                 random = new Random(step.dice);
@@ -220,8 +206,10 @@ class RandomHistoriesTest {
             assertEquals(List.copyOf(then.keySet()),
                     bucket.keys().stream().filter(key -> key.endsWith(".manifest.json.gz")).toList());
             var turn = 0;
-            for (var point : then.entrySet()) assertEquals(point.getValue(),
-                    restore.state(bucket, point.getKey(), hasHead(point.getValue()), turn++), point.getKey());
+            for (var point : then.entrySet()) {
+                assertEquals(point.getValue(),
+                        restore.state(bucket, point.getKey(), hasHead(point.getValue()), turn++), point.getKey());
+            }
             var verify = new VerifyBackups();
             verify.now = now;
             verify.withoutGit = true; // each restore point has been through git fsck
@@ -239,8 +227,9 @@ class RandomHistoriesTest {
                 case BACKUP -> backUp();
                 case COMMIT -> {
                     var tip = chance(8) ? null : ref("heads/");
-                    if (tip == null) put(name("heads/"), commit(commits.isEmpty() ? List.of() : List.of(any(commits))));
-                    else {
+                    if (tip == null) {
+                        put(name("heads/"), commit(commits.isEmpty() ? List.of() : List.of(any(commits))));
+                    } else {
                         var commit = tip.getObjectId();
                         for (var i = random.nextInt(3); i >= 0; i--) commit = commit(List.of(commit));
                         put(tip.getName(), commit);
@@ -292,17 +281,19 @@ class RandomHistoriesTest {
                 }
                 case MOVE -> {
                     var ref = ref("");
-                    if (ref != null && !commits.isEmpty())
+                    if (ref != null && !commits.isEmpty()) {
                         put(ref.getName(), ref.getName().startsWith("refs/heads/") ? any(commits) : target());
+                    }
                 }
                 case REWRITE -> {
                     var tip = ref("heads/");
                     if (tip == null) return;
                     var kept = tip.getObjectId();
                     try (var walk = new RevWalk(git)) {
-                        for (var i = random.nextInt(4); i >= 0 && kept != null; i--)
+                        for (var i = random.nextInt(4); i >= 0 && kept != null; i--) {
                             kept = walk.parseCommit(kept).getParentCount() == 0 ? null
                                     : walk.parseCommit(kept).getParent(0).copy();
+                        }
                     }
                     var commit = kept == null ? commit(List.of()) : commit(List.of(kept));
                     for (var i = random.nextInt(3); i > 0; i--) commit = commit(List.of(commit));
@@ -358,9 +349,11 @@ class RandomHistoriesTest {
             var age = full == null ? null : Duration.between(full, now);
             var limit = BackupToS3.duration(every);
             var changed = !state.equals(last);
-            if (changed || age.compareTo(limit) >= 0) assertEquals(1, fresh.size(), run.err());
-            else if (age.compareTo(limit.multipliedBy(2).dividedBy(3).minusMinutes(10)) < 0)
+            if (changed || age.compareTo(limit) >= 0) {
+                assertEquals(1, fresh.size(), run.err());
+            } else if (age.compareTo(limit.multipliedBy(2).dividedBy(3).minusMinutes(10)) < 0) {
                 assertEquals(List.of(), fresh, run.err());
+            }
             assertEquals(fresh.isEmpty() ? "unchanged" : "created", shown.path("status").asText());
             for (var key : fresh) {
                 then.put(key, state);
@@ -410,9 +403,11 @@ class RandomHistoriesTest {
                         return walk.parseCommit(commit).getTree().copy();
                     case 1:
                         var files = DirCache.read(git.newObjectReader(), walk.parseCommit(commit).getTree());
-                        for (var i = 0; i < files.getEntryCount(); i++)
-                            if (files.getEntry(i).getFileMode().getObjectType() == Constants.OBJ_BLOB)
+                        for (var i = 0; i < files.getEntryCount(); i++) {
+                            if (files.getEntry(i).getFileMode().getObjectType() == Constants.OBJ_BLOB) {
                                 return files.getEntry(i).getObjectId();
+                            }
+                        }
                         return commit;
                     case 2:
                         var blob = inserter.insert(Constants.OBJ_BLOB, text().getBytes(StandardCharsets.UTF_8));
@@ -452,19 +447,29 @@ class RandomHistoriesTest {
                         : DirCache.read(git.newObjectReader(), walk.parseCommit(parents.get(0)).getTree());
                 var editor = index.editor();
                 var paths = new TreeSet<String>();
-                for (var i = random.nextInt(4); i > 0; i--) paths.add(any(
-                        List.of("a", "b", "dir/b", "dir/sub/c", "ümläut", "with space", "x/" + random.nextInt(50))));
-                if (bulk > 0) edit(editor, "bulk", FileMode.REGULAR_FILE, inserter.insert(Constants.OBJ_BLOB,
-                        SampleRepositories.bulk(bulk + random.nextInt(1000)).getBytes(StandardCharsets.UTF_8)));
-                for (var path : paths) {
-                    if (chance(6)) editor.add(new DirCacheEditor.DeletePath(path));
-                    else edit(editor, path, chance(5) ? FileMode.EXECUTABLE_FILE : FileMode.REGULAR_FILE,
-                            inserter.insert(Constants.OBJ_BLOB, text().getBytes(StandardCharsets.UTF_8)));
+                for (var i = random.nextInt(4); i > 0; i--) {
+                    var fresh = "x/" + random.nextInt(50);
+                    paths.add(any(List.of("a", "b", "dir/b", "dir/sub/c", "ümläut", "with space", fresh)));
                 }
-                if (chance(10))
+                if (bulk > 0) {
+                    edit(editor, "bulk", FileMode.REGULAR_FILE, inserter.insert(Constants.OBJ_BLOB,
+                            SampleRepositories.bulk(bulk + random.nextInt(1000)).getBytes(StandardCharsets.UTF_8)));
+                }
+                for (var path : paths) {
+                    if (chance(6)) {
+                        editor.add(new DirCacheEditor.DeletePath(path));
+                    } else {
+                        edit(editor, path, chance(5) ? FileMode.EXECUTABLE_FILE : FileMode.REGULAR_FILE,
+                                inserter.insert(Constants.OBJ_BLOB, text().getBytes(StandardCharsets.UTF_8)));
+                    }
+                }
+                if (chance(10)) {
                     edit(editor, "link", FileMode.SYMLINK, inserter.insert(Constants.OBJ_BLOB, "dir/b".getBytes()));
-                if (chance(10)) edit(editor, "module", FileMode.GITLINK,
-                        ObjectId.fromString(String.format("%040x", 1 + random.nextInt(1000))));
+                }
+                if (chance(10)) {
+                    edit(editor, "module", FileMode.GITLINK,
+                            ObjectId.fromString(String.format("%040x", 1 + random.nextInt(1000))));
+                }
                 editor.finish();
                 var commit = new CommitBuilder();
                 commit.setTreeId(index.writeTree(inserter));
@@ -505,16 +510,18 @@ class RandomHistoriesTest {
         /** Makes or moves a ref, as a forced push would; not where Git has no place for its name. */
         void put(String name, ObjectId id) throws IOException {
             if (git.getRefDatabase().isNameConflicting(name)) return;
-            if (repo.defaultBranch() == null && name.startsWith("refs/heads/"))
+            if (repo.defaultBranch() == null && name.startsWith("refs/heads/")) {
                 repo.defaultBranch(name.substring("refs/heads/".length()));
+            }
             var update = git.updateRef(name, true);
             update.setNewObjectId(id);
             update.setForceUpdate(true);
             update.disableRefLog();
             var result = update.update();
             if (!List.of(RefUpdate.Result.NEW, RefUpdate.Result.FORCED, RefUpdate.Result.FAST_FORWARD,
-                    RefUpdate.Result.NO_CHANGE).contains(result))
+                    RefUpdate.Result.NO_CHANGE).contains(result)) {
                 fail(name + ": " + result);
+            }
         }
 
         void delete(Ref ref) throws IOException {
@@ -567,7 +574,9 @@ class RandomHistoriesTest {
                 && least.size() <= 4, error.getMessage());
         assertTrue(error.getCause() != null && failure(least, RandomHistoriesTest::restored) == null,
                 "it is the restore that fails");
-        for (var step : least) assertEquals(null,
-                failure(least.stream().filter(other -> other != step).toList(), forgetful), "none can be left out");
+        for (var step : least) {
+            assertEquals(null,
+                    failure(least.stream().filter(other -> other != step).toList(), forgetful), "none can be left out");
+        }
     }
 }

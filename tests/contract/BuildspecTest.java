@@ -98,19 +98,22 @@ class BuildspecTest {
         try (var in = shell.outputWriter(); var out = shell.inputReader()) {
             for (var name : PHASES) {
                 var phase = buildspec.path("phases").path(name);
-                if (phase.has("on-failure"))
+                if (phase.has("on-failure")) {
                     throw new IllegalArgumentException(name + ": what on-failure leads to is not known here");
+                }
                 if (!succeeding && !name.equals("post_build")
-                        || commands.stream().anyMatch(c -> c.exitCode != 0 && !c.phase.equals("build")))
+                        || commands.stream().anyMatch(c -> c.exitCode != 0 && !c.phase.equals("build"))) {
                     break;
+                }
                 in.write("export CODEBUILD_BUILD_SUCCEEDING=" + (succeeding ? 1 : 0) + "\n");
-                for (var block : List.of("commands", "finally"))
+                for (var block : List.of("commands", "finally")) {
                     for (var command : phase.path(block)) {
                         commands.add(run(name, command.asText(), shell, in, out));
                         if (commands.get(commands.size() - 1).exitCode == 0) continue;
                         succeeding = false;
                         break;
                     }
+                }
             }
         } finally {
             shell.descendants().forEach(ProcessHandle::destroy);
@@ -125,9 +128,13 @@ class BuildspecTest {
         in.write(". '" + file + "' </dev/null; printf '\\n%s %d\\n' " + end + " $?\n");
         in.flush();
         var lines = new ArrayList<String>();
-        for (String line; (line = out.readLine()) != null; lines.add(line))
-            if (line.startsWith(end)) return new Command(phase, Integer.parseInt(line.substring(end.length() + 1)),
-                    String.join("\n", lines).stripTrailing());
+        for (var line = out.readLine(); line != null; line = out.readLine()) {
+            if (line.startsWith(end)) {
+                return new Command(phase, Integer.parseInt(line.substring(end.length() + 1)),
+                        String.join("\n", lines).stripTrailing());
+            }
+            lines.add(line);
+        }
         return new Command(phase, shell.waitFor(), String.join("\n", lines)); // it has ended the shell
     }
 
@@ -309,15 +316,18 @@ class BuildspecTest {
             var known = new TreeSet<>(Set.of("run-as", "on-failure", "commands", "finally"));
             if (name.equals("install")) known.add("runtime-versions");
             unknown(phase, known, "phases/" + name + "/", unknown);
-            for (var block : List.of("commands", "finally"))
-                for (var command : phase.path(block))
+            for (var block : List.of("commands", "finally")) {
+                for (var command : phase.path(block)) {
                     assertTrue(command.isTextual(), name + ": YAML makes this no text: " + command);
+                }
+            }
         }
         assertEquals(Set.of(), unknown);
         assertEquals(Set.of("java"), names(buildspec.at("/phases/install/runtime-versions")));
         assertTrue(JAVA.contains(buildspec.at("/phases/install/runtime-versions/java").asText()));
-        for (var variable : buildspec.at("/env/variables"))
+        for (var variable : buildspec.at("/env/variables")) {
             assertTrue(variable.isTextual(), "YAML makes this no text: " + variable);
+        }
     }
 
     private static Set<String> names(JsonNode node) {
@@ -339,9 +349,10 @@ class BuildspecTest {
                 assertFalse(
                         command.asText().matches("(?s).*(\\|\\| *(true|:)|[^|]\\|[^|]* tee |exit 0|set \\+e|&\\s*$).*"),
                         command.asText());
-                if (command.asText().contains("./jbang")) // and its exit code is the command's
+                if (command.asText().contains("./jbang")) { // and its exit code is the command's
                     assertTrue(command.asText().strip().matches("(?s)if [^\n]*; then\n *\\./jbang [^\n]*\nfi"),
                             command.asText());
+                }
             }
         }
     }

@@ -84,14 +84,16 @@ class ContractTest {
         var dependencies = Toolkit.directives(script, "DEPS");
         assertTrue(dependencies.get(0).matches("software\\.amazon\\.awssdk:bom:[\\d.]+@pom"),
                 "the AWS BOM is not the first: " + dependencies.get(0));
-        for (var dependency : dependencies.subList(1, dependencies.size()))
+        for (var dependency : dependencies.subList(1, dependencies.size())) {
             assertTrue(
                     dependency.matches("software\\.amazon\\.awssdk:[a-z0-9-]+")
                             || dependency.matches("(?!software\\.amazon)[\\w.-]+:[\\w.-]+:\\d[\\w.-]*\\d[\\w-]*"),
                     "one pinned dependency a line: " + dependency);
+        }
         assertEquals(dependencies.size(), new HashSet<>(dependencies).size(), "named twice: " + dependencies);
-        for (var needed : List.of("sts", "sso", "ssooidc", "url-connection-client"))
+        for (var needed : List.of("sts", "sso", "ssooidc", "signin", "url-connection-client")) {
             assertTrue(dependencies.contains("software.amazon.awssdk:" + needed), needed + " is missing");
+        }
     }
 
     @Test
@@ -142,8 +144,6 @@ class ContractTest {
                 "helpers are nested: top-level ones clash in the tests");
         assertEquals(List.of(),
                 lines.stream().filter(line -> line.matches("import static .*\\*;|package .*")).toList());
-        assertEquals(List.of(), Toolkit.source(script).lines().filter(line -> line.length() > 160).toList(),
-                "longer than 160 characters (.editorconfig)");
     }
 
     @Test
@@ -152,68 +152,29 @@ class ContractTest {
         assertEquals(List.of(), files.filter(file -> !Files.exists(Path.of(file))).toList());
     }
 
-    static final Pattern BLOCK = Pattern
-            .compile("(?ms)^ *// ---- (The same in every script.*?) ----$\n(.*?)^ *// ----$");
-
-    static Map<String, String> blocks(String script) {
-        return BLOCK.matcher(Toolkit.source(script)).results()
-                .collect(Collectors.toMap(block -> block.group(1), block -> block.group(2)));
-    }
-
-    @Test
-    void theCopiesAreTheSame() {
-        var copies = new TreeMap<String, Map<String, List<String>>>();
-        for (var script : Toolkit.scripts()) {
-            assertEquals(Toolkit.source(script).lines().filter(line -> line.contains("// ---- The same")).count(),
-                    blocks(script).size(),
-                    script + " has a block that does not end with // ----");
-            assertEquals(Toolkit.source(script).lines().filter(line -> line.contains("// ----")).count(),
-                    2L * blocks(script).size(),
-                    script + " has a // ---- that belongs to no block");
-            assertTrue(
-                    blocks(script).keySet().stream().anyMatch(
-                            name -> name.equals("The same in every script: options, clients, output, errors")),
-                    script + " lacks the block that every script has");
-            blocks(script).forEach((name, text) ->
-            copies.computeIfAbsent(name, n -> new TreeMap<>()).computeIfAbsent(text, t -> new ArrayList<>())
-                    .add(script));
-        }
-        copies.forEach((name, texts) -> {
-            var common = texts.entrySet().stream().max(Map.Entry.comparingByValue((a, b) -> a.size() - b.size()))
-                    .orElseThrow();
-            texts.forEach((text, scripts) -> assertEquals("", difference(common.getKey(), text),
-                    "'" + name + "' in " + scripts + " differs from that in " + common.getValue()));
-        });
-    }
-
-    /** The first lines in which two texts differ. */
-    static String difference(String one, String other) {
-        var lines = (one + "(end)").lines().toList();
-        var others = (other + "(end)").lines().toList();
-        for (var i = 0; i < Math.min(lines.size(), others.size()); i++)
-            if (!lines.get(i).equals(others.get(i))) return "\n" + lines.get(i) + "\n" + others.get(i);
-        return "";
-    }
-
     @ParameterizedTest
     @MethodSource("Toolkit#scripts")
     void hasTheOptionsThatAllHave(String script) {
         var spec = Toolkit.command(script).getCommandSpec();
         for (var name : List.of("--region", "--profile", "--print", "-v", "--verbose", "-h", "--help", "-V",
-                "--version"))
+                "--version")) {
             assertNotNull(spec.findOption(name), name);
+        }
         assertEquals(!Toolkit.READING.contains(script), spec.findOption("--dry-run") != null, "--dry-run");
         for (var option : spec.options()) {
-            for (var name : option.names())
+            for (var name : option.names()) {
                 assertTrue(name.matches("--[a-z]+(-[a-z0-9]+)*|-[vhV]"), name + " is not kebab-case");
+            }
             assertTrue(option.description().length > 0 && option.description()[0].matches("(?s)[A-Z].*\\."),
                     option.longestName() + ": the description is not a sentence");
-            if (option.arity().max() > 0)
+            if (option.arity().max() > 0) {
                 assertTrue(option.paramLabel().matches("[A-Z][A-Za-z_=/.-]*|[a-z]+/[A-Z]+"),
                         option.longestName() + ": " + option.paramLabel());
-            if (option.isMultiValue())
+            }
+            if (option.isMultiValue()) {
                 assertTrue(option.arity().isVariable() && option.arity().min() == 1,
                         option.longestName() + " takes several values after one option and repeats of it: arity 1..*");
+            }
         }
         assertEquals(List.of(), spec.positionalParameters(), "everything has a name");
     }
@@ -221,11 +182,14 @@ class ContractTest {
     @Test
     void theSameOptionIsTheSameEverywhere() {
         var texts = new TreeMap<String, Map<String, Set<String>>>();
-        for (var script : Toolkit.scripts())
-            for (var option : Toolkit.command(script).getCommandSpec().options())
-                if (!OWN_MEANING.contains(Toolkit.kebab(script) + " " + option.longestName()))
+        for (var script : Toolkit.scripts()) {
+            for (var option : Toolkit.command(script).getCommandSpec().options()) {
+                if (!OWN_MEANING.contains(Toolkit.kebab(script) + " " + option.longestName())) {
                     texts.computeIfAbsent(option.longestName(), name -> new TreeMap<>())
                             .computeIfAbsent(says(option), text -> new TreeSet<>()).add(script);
+                }
+            }
+        }
         texts.forEach((name, found) -> assertEquals(1, found.size(), name + " is not the same everywhere: " + found));
     }
 
@@ -263,8 +227,9 @@ class ContractTest {
         assertEquals(List.of(), lines.stream().filter(line -> line.length() > 80).toList());
         assertTrue(lines.stream().noneMatch(line -> line.contains("${") || line.contains("@|")),
                 "a variable that nobody filled");
-        for (var line : Toolkit.command(script).getCommandSpec().usageMessage().footer())
+        for (var line : Toolkit.command(script).getCommandSpec().usageMessage().footer()) {
             assertTrue(lines.contains(line), "the example is wrapped: " + line);
+        }
         assertEquals(String.join(" ", Toolkit.command(script).getCommandSpec().usageMessage().description()),
                 Toolkit.directives(script, "DESCRIPTION").get(0));
     }
@@ -350,6 +315,20 @@ class ContractTest {
     }
 
     @Test
+    void noLineOfJavaIsWiderThanTheEditorsLimit() throws Exception {
+        var found = new ArrayList<String>();
+        var files = files().stream().map(Path::toString).filter(file -> file.endsWith(".java"))
+                .toList();
+        for (var file : files) {
+            var lines = Toolkit.read(file).lines().toList();
+            for (var i = 0; i < lines.size(); i++) {
+                if (lines.get(i).length() > 120) found.add(file + ":" + (i + 1));
+            }
+        }
+        assertEquals(List.of(), found, "more than 120 columns (.editorconfig)");
+    }
+
+    @Test
     void nothingIsLeftInTheFilesThatDoesNotBelongThere() throws Exception {
         var examples = Set.of("AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE", "AKIAI44QH8DHBEXAMPLE",
                 "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
@@ -376,14 +355,17 @@ class ContractTest {
             if (!text.isEmpty() && !text.endsWith("\n")) found.add(file + ": no line feed at the end");
             if (text.contains("\r")) found.add(file + ": carriage returns");
             var lines = text.split("\n");
-            for (var i = 0; i < lines.length; i++)
+            for (var i = 0; i < lines.length; i++) {
                 for (var rule : rules.entrySet()) {
                     var match = rule.getValue().matcher(lines[i]);
-                    while (match.find())
+                    while (match.find()) {
                         if (!examples.contains(match.group())
-                                && (match.groupCount() == 0 || !examples.contains(match.group(1))))
+                                && (match.groupCount() == 0 || !examples.contains(match.group(1)))) {
                             found.add(file + ":" + (i + 1) + ": " + rule.getKey());
+                        }
+                    }
                 }
+            }
         }
         assertEquals("", String.join("\n", found));
     }

@@ -72,17 +72,21 @@ class PortableShellTest {
     static List<String> findings(String shell) {
         var findings = new ArrayList<String>();
         var lines = shell.lines().filter(line -> !line.strip().startsWith("#") || line.startsWith("#!")).toList();
-        for (var line : lines)
-            for (var missing : MISSING)
+        for (var line : lines) {
+            for (var missing : MISSING) {
                 if (missing.isIn(line)) findings.add(missing.what() + ": " + line.strip());
-        if (shell.contains("sha256sum") && !shell.contains("shasum -a 256"))
+            }
+        }
+        if (shell.contains("sha256sum") && !shell.contains("shasum -a 256")) {
             findings.add("sha256sum, without shasum where it is missing");
+        }
         // with set -u, before bash 4.4
         for (var array : Pattern.compile("\\b(\\w+)=\\((\"\\$@\")?\\)").matcher(shell).results().toList()) {
             var name = array.group(1);
             var guarded = "${" + name + "[@]+\"${" + name + "[@]}\"}";
-            if (shell.replace(guarded, "").contains("${" + name + "[@]}") && !shell.contains("${#" + name + "[@]}"))
+            if (shell.replace(guarded, "").contains("${" + name + "[@]}") && !shell.contains("${#" + name + "[@]}")) {
                 findings.add("an array that may be empty, other than as " + guarded);
+            }
         }
         return findings;
     }

@@ -76,17 +76,24 @@ class ReadmeTest {
     void theJobsRoleMayDoWhatItsScriptsCallAndNothingElse() throws IOException {
         var policy = document("permissions.json");
         var allowed = new TreeSet<String>();
-        for (var action : Actions.CODECOMMIT)
-            for (var resource : List.of("*", "arn:aws:codecommit:eu-west-1:111122223333:payments"))
-                if (decide(policy, JOB, "codecommit:" + action, resource) == Decision.allowed)
+        for (var action : Actions.CODECOMMIT) {
+            for (var resource : List.of("*", "arn:aws:codecommit:eu-west-1:111122223333:payments")) {
+                if (decide(policy, JOB, "codecommit:" + action, resource) == Decision.allowed) {
                     allowed.add("codecommit:" + action);
-        for (var action : Actions.S3)
-            for (var resource : List.of("arn:aws:s3:::my-backups", OBJECT))
+                }
+            }
+        }
+        for (var action : Actions.S3) {
+            for (var resource : List.of("arn:aws:s3:::my-backups", OBJECT)) {
                 if (decide(policy, JOB, "s3:" + action, resource) == Decision.allowed) allowed.add("s3:" + action);
-        for (var action : Actions.KMS)
+            }
+        }
+        for (var action : Actions.KMS) {
             if (decide(policy, JOB, "kms:" + action, KEY, "kms:ViaService", "s3.eu-west-1.amazonaws.com")
-                    == Decision.allowed)
+                    == Decision.allowed) {
                 allowed.add("kms:" + action);
+            }
+        }
         var called = Stream.of("BackupToS3", "VerifyBackups").flatMap(script -> Script.iamActions(script).stream())
                 .collect(Collectors.toCollection(TreeSet::new));
         assertEquals(String.join("\n", called), String.join("\n", allowed));
@@ -160,9 +167,10 @@ class ReadmeTest {
                 deadline.matches("\\d+m")
                         && Integer.parseInt(deadline.replace("m", "")) <= project.path("timeoutInMinutes").asInt() - 15,
                 deadline);
-        for (var variable : Toolkit.buildspec().at("/env/variables").properties())
+        for (var variable : Toolkit.buildspec().at("/env/variables").properties()) {
             assertTrue(README.lines().anyMatch(line -> line.startsWith("| `" + variable.getKey() + "` |")
                     && line.contains("Default: `" + variable.getValue().asText() + "`")), variable.toString());
+        }
     }
 
     /**
@@ -241,8 +249,9 @@ class ReadmeTest {
         try (var aws = LocalAws.start()) {
             Script.use(aws);
             aws.s3.createBucket("backups", "eu-west-1");
-            for (var i = 0; i < REPOSITORIES; i++)
+            for (var i = 0; i < REPOSITORIES; i++) {
                 aws.codecommit.createRepository("r" + i).commit("refs/heads/main", "a.txt", "a".repeat(1000) + i);
+            }
             var rows = new ArrayList<String>();
             backup(Duration.ZERO);
             rows.add(row("saved for the first time", aws));
@@ -250,8 +259,9 @@ class ReadmeTest {
             rows.add(row("unchanged", aws));
             backup(Duration.ofDays(8));
             rows.add(row("unchanged, and its settings are read (once a week)", aws));
-            for (var i = 0; i < REPOSITORIES; i++)
+            for (var i = 0; i < REPOSITORIES; i++) {
                 aws.codecommit.repository("r" + i).commit("refs/heads/main", "b.txt", "b" + i);
+            }
             backup(Duration.ofDays(9));
             rows.add(row("changed", aws));
             var verify = Script.run(new VerifyBackups().commandLine(), "--bucket", "backups");

@@ -20,6 +20,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import localaws.LocalAws;
 import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -41,6 +42,11 @@ class TemplatesTest {
     static final ObjectMapper JSON = new ObjectMapper();
     static final Path ENDPOINTS = Path.of("templates/codecommit-endpoints.yaml");
     static final LocalAws aws = LocalAws.start();
+
+    @BeforeAll
+    static void createPrincipals() {
+        aws.iam.createRole("Developer");
+    }
 
     @BeforeEach
     void use() {
@@ -79,18 +85,21 @@ class TemplatesTest {
                 // an empty list has one item, which is empty: a loop over it goes round once
                 values.put(parameter.getKey(), isList ? JSON.valueToTree(items) : text(given));
             });
-            for (var name : parameters.keySet())
+            for (var name : parameters.keySet()) {
                 if (!values.containsKey(name)) throw new IllegalArgumentException("there is no parameter " + name);
+            }
         }
 
         static void check(String name, JsonNode parameter, String value) {
-            if (parameter.has("AllowedPattern") && !value.matches(parameter.get("AllowedPattern").asText()))
+            if (parameter.has("AllowedPattern") && !value.matches(parameter.get("AllowedPattern").asText())) {
                 throw new IllegalArgumentException(
                         name + " '" + value + "': " + parameter.path("ConstraintDescription").asText());
+            }
             if (parameter.has("AllowedValues") && parameter.get("AllowedValues").valueStream()
-                    .noneMatch(allowed -> allowed.asText().equals(value)))
+                    .noneMatch(allowed -> allowed.asText().equals(value))) {
                 throw new IllegalArgumentException(
                         name + " '" + value + "' is none of " + parameter.get("AllowedValues"));
+            }
         }
 
         /** A YAML node with the short forms of functions written out. */
@@ -133,10 +142,12 @@ class TemplatesTest {
                         var name = made.getKey()
                                 .replace("&{" + identifier + "}", item.asText().replaceAll("[^A-Za-z0-9]", ""))
                                 .replace("${" + identifier + "}", item.asText());
-                        if (!name.matches("[A-Za-z0-9]+"))
+                        if (!name.matches("[A-Za-z0-9]+")) {
                             throw new IllegalArgumentException(name + " is not a logical id");
-                        if (all.put(name, withItem(made.getValue(), identifier, item)) != null)
+                        }
+                        if (all.put(name, withItem(made.getValue(), identifier, item)) != null) {
                             throw new IllegalArgumentException(name + " is there twice");
+                        }
                     });
                 }
             });
@@ -145,8 +156,10 @@ class TemplatesTest {
 
         static JsonNode withItem(JsonNode node, String identifier, JsonNode item) {
             if (node.path("Ref").asText().equals(identifier)) return item;
-            if (node instanceof ArrayNode array) return JSON.createArrayNode()
-                    .addAll(array.valueStream().map(element -> withItem(element, identifier, item)).toList());
+            if (node instanceof ArrayNode array) {
+                return JSON.createArrayNode()
+                        .addAll(array.valueStream().map(element -> withItem(element, identifier, item)).toList());
+            }
             if (!(node instanceof ObjectNode)) return node;
             var copy = JSON.createObjectNode();
             node.properties()
@@ -171,9 +184,10 @@ class TemplatesTest {
 
         /** The value; null for AWS::NoValue. */
         JsonNode resolve(JsonNode node) {
-            if (node instanceof ArrayNode array)
+            if (node instanceof ArrayNode array) {
                 return JSON.createArrayNode()
                         .addAll(array.valueStream().map(this::resolve).filter(value -> value != null).toList());
+            }
             if (!(node instanceof ObjectNode object)) return node;
             var first = object.isEmpty() ? "" : object.fieldNames().next();
             if (object.size() > 1 || !(first.equals("Ref") || first.startsWith("Fn::"))) {
@@ -219,8 +233,9 @@ class TemplatesTest {
             var all = new LinkedHashMap<String, JsonNode>();
             unrolled("Resources").forEach((name, resource) -> {
                 if (resource.path("Type").asText().equals(type)
-                        && (!resource.has("Condition") || condition(resource.get("Condition").asText())))
+                        && (!resource.has("Condition") || condition(resource.get("Condition").asText()))) {
                     all.put(name, resolve(resource.get("Properties")));
+                }
             });
             return all;
         }
@@ -243,8 +258,9 @@ class TemplatesTest {
                     var rule = IpPermission.builder().ipProtocol(p.path("IpProtocol").asText())
                             .fromPort(p.path("FromPort").asInt()).toPort(p.path("ToPort").asInt());
                     if (p.has("CidrIp")) rule.ipRanges(IpRange.builder().cidrIp(p.get("CidrIp").asText()).build());
-                    if (p.has("CidrIpv6"))
+                    if (p.has("CidrIpv6")) {
                         rule.ipv6Ranges(Ipv6Range.builder().cidrIpv6(p.get("CidrIpv6").asText()).build());
+                    }
                     ec2.authorizeSecurityGroupIngress(
                             r -> r.groupId(p.path("GroupId").asText()).ipPermissions(rule.build()));
                 });
@@ -281,8 +297,10 @@ class TemplatesTest {
         Stack stack(String region, String... parameters) throws IOException {
             var all = new TreeMap<>(
                     Map.of("VpcId", vpc, "SubnetIds", String.join(",", subnets), "Ipv4Cidrs", "10.20.0.0/16"));
-            for (var parameter : parameters) all.put(parameter.substring(0, parameter.indexOf('=')),
-                    parameter.substring(parameter.indexOf('=') + 1));
+            for (var parameter : parameters) {
+                all.put(parameter.substring(0, parameter.indexOf('=')),
+                        parameter.substring(parameter.indexOf('=') + 1));
+            }
             return new Stack(ENDPOINTS, region, all);
         }
     }
@@ -303,12 +321,13 @@ class TemplatesTest {
                     List.of("Ipv4Cidrs=10.20.0.0/16,198.51.100.0/24", "Ipv6Cidrs=2001:db8:1234:1a00::/56,fd00::/8"));
             var options = new ArrayList<>(List.of("--region", region, "--vpc-id", network.vpc));
             if (parameter != null) parameters.add(parameter);
-            if (restricted)
+            if (restricted) {
                 parameters.addAll(List.of(
                         "Principals=arn:" + partition + ":iam::111122223333:role/Developer,arn:" + partition
                                 + ":iam::444455556666:user/alice",
                         "RepositoryArns=arn:" + partition + ":codecommit:" + region + ":111122223333:payments,arn:"
                                 + partition + ":codecommit:" + region + ":111122223333:orders"));
+            }
             var stack = network.stack(region, parameters.toArray(String[]::new));
             stack.deploy();
             var group = Script.run(new CreateEndpointSecurityGroup().commandLine(), Stream.concat(options.stream(),
@@ -322,7 +341,7 @@ class TemplatesTest {
             if (restricted) Arrays.stream(RESTRICTED).map(word -> word.formatted(partition)).forEach(options::add);
             else options.addAll(List.of("--policy", "default"));
             var script = new CreateVpcEndpoint();
-            script.firstPoll = java.time.Duration.ofMillis(10);
+            script.firstWait = java.time.Duration.ofMillis(10);
             var endpoints = Script.run(script.commandLine(), options.toArray(String[]::new));
             assertEquals("unchanged", endpoints.status(), endpoints.out() + endpoints.err());
             assertFalse(endpoints.err().contains("kept"), endpoints.err());
@@ -360,8 +379,10 @@ class TemplatesTest {
                         options.stream()).toArray(String[]::new));
         assertEquals("would-create", run.status(), run.err());
         var policies = new TreeMap<String, String>();
-        for (var endpoint : run.json().path("endpoints")) policies.put(endpoint.path("serviceName").asText(),
-                Meaning.of(endpoint.required("policy")).toPrettyString());
+        for (var endpoint : run.json().path("endpoints")) {
+            policies.put(endpoint.path("serviceName").asText(),
+                    Meaning.of(endpoint.required("policy")).toPrettyString());
+        }
         return policies;
     }
 
@@ -369,9 +390,10 @@ class TemplatesTest {
         var stack = Network.in("eu-west-1").stack("eu-west-1", parameters);
         stack.values.put("SecurityGroup.GroupId", Stack.text("sg-1"));
         var policies = new TreeMap<String, String>();
-        for (var endpoint : stack.resources("AWS::EC2::VPCEndpoint").values())
+        for (var endpoint : stack.resources("AWS::EC2::VPCEndpoint").values()) {
             policies.put(endpoint.path("ServiceName").asText(),
                     Meaning.of(endpoint.required("PolicyDocument")).toPrettyString());
+        }
         return policies;
     }
 

@@ -1,9 +1,9 @@
 package localaws;
 
 import java.time.temporal.ChronoUnit;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
 import java.util.function.Consumer;
 import localaws.PolicyEvaluator.Decision;
 import localaws.PolicyEvaluator.Policies;
@@ -19,9 +19,9 @@ import localaws.PolicyEvaluator.Result;
  * <p>Requests come over HTTP from this machine; policies see them as TLS requests from 127.0.0.1, or, through an
  * endpoint, from an address in its VPC.
  */
-final class Authorizer {
+public final class Authorizer {
     /** A decision and everything that led to it, for tests. */
-    record Decided(Request request, Policies policies, String owner, Result result) { }
+    public record Decided(Request request, Policies policies, String owner, Result result) { }
 
     private final LocalAws aws;
     private volatile Consumer<Decided> listener = decided -> { };
@@ -39,7 +39,7 @@ final class Authorizer {
     Result decide(Caller caller, Need need) {
         var owner = owner(need, caller.account());
         var identity = aws.account(caller.account()).iam.identity(caller);
-        var context = new TreeMap<>(need.keys());
+        var context = new HashMap<>(need.keys());
         context.put("aws:PrincipalArn", List.of(identity.arn()));
         context.put("aws:PrincipalAccount", List.of(caller.account()));
         context.put("aws:PrincipalType", List.of(identity.type()));
@@ -52,7 +52,7 @@ final class Authorizer {
         if (caller.via() == null) network(context, caller.endpoint());
         everyRequest(context, caller.region(), owner);
         var endpoint = caller.endpoint() == null ? null : caller.endpoint().policy();
-        return decided(new Request(caller.arn(), need.action(), need.resource(), context),
+        return decided(new Request(caller.arn(), need.action(), need.resource(), context, need.lists()),
                 new Policies(identity.policies(), need.policy(), identity.boundaries(), caller.sessionPolicies(),
                         endpoint), owner);
     }
@@ -66,13 +66,13 @@ final class Authorizer {
      */
     Result decideForService(String service, String sourceArn, String sourceAccount, String region, Need need) {
         var owner = owner(need, sourceAccount);
-        var context = new TreeMap<>(need.keys());
+        var context = new HashMap<>(need.keys());
         if (sourceArn != null) context.put("aws:SourceArn", List.of(sourceArn));
         if (sourceAccount != null) context.put("aws:SourceAccount", List.of(sourceAccount));
         context.put("aws:PrincipalIsAWSService", List.of("true"));
         context.put("aws:PrincipalServiceName", List.of(service));
         everyRequest(context, region, owner);
-        return decided(new Request(service, need.action(), need.resource(), context),
+        return decided(new Request(service, need.action(), need.resource(), context, need.lists()),
                 new Policies(List.of(), need.policy(), List.of(), List.of(), null), owner);
     }
 

@@ -62,7 +62,8 @@ final class Branches {
                     if (!ObjectId.isId(input.get("commitId").asText()))
                         throw new AwsError("InvalidCommitIdException",
                                 "The commit id is not valid: " + input.get("commitId").asText());
-                    yield node("commit", shown(commit(input.get("commitId").asText(), "CommitIdDoesNotExistException")));
+                    var id = input.get("commitId").asText();
+                    yield node("commit", shown(commit(id, "CommitIdDoesNotExistException")));
                 }
                 case "CreateBranch" -> createBranch();
                 case "DeleteBranch" -> deleteBranch();
@@ -177,7 +178,8 @@ final class Branches {
                 var builder = all.builder();
                 builder.addTree(new byte[0], 0, walk.getObjectReader(), walk.parseCommit(parent).getTree());
                 builder.finish();
-                for (var i = 0; i < all.getEntryCount(); i++) files.put(all.getEntry(i).getPathString(), all.getEntry(i));
+                for (var i = 0; i < all.getEntryCount(); i++)
+                    files.put(all.getEntry(i).getPathString(), all.getEntry(i));
             }
         }
 

@@ -1,6 +1,8 @@
 package localaws;
 
 import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import software.amazon.awssdk.regions.PartitionMetadata;
 import software.amazon.awssdk.regions.Region;
 
@@ -27,19 +29,26 @@ public record Caller(String arn, String account, String region, List<PolicyEvalu
         this(arn, account, region, List.of(), null, null);
     }
 
-    /** The same caller when a service calls another one for it (forward access); the value is AWS's in each partition. */
+    /** The same caller when a service calls another one for it (forward access); so it is in each partition. */
     Caller via(String service) {
         return new Caller(arn, account, region, sessionPolicies, null, service + "." + region + ".amazonaws.com");
     }
 
+    /** By Region: the SDK tries the pattern of one partition after the other, which takes longer than a decision. */
+    private static final Map<String, PartitionMetadata> PARTITIONS = new ConcurrentHashMap<>();
+
+    private PartitionMetadata metadata() {
+        return PARTITIONS.computeIfAbsent(region, r -> PartitionMetadata.of(Region.of(r)));
+    }
+
     /** aws, aws-cn or aws-us-gov, by the Region. */
     public String partition() {
-        return PartitionMetadata.of(Region.of(region)).id();
+        return metadata().id();
     }
 
     /** amazonaws.com or amazonaws.com.cn, by the Region. */
     public String dnsSuffix() {
-        return PartitionMetadata.of(Region.of(region)).dnsSuffix();
+        return metadata().dnsSuffix();
     }
 
     /** The ARN of one of this account's resources in this Region. */

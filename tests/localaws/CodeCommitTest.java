@@ -384,7 +384,9 @@ class CodeCommitTest {
         aws.codecommit.createApprovalRuleTemplate("all", 2);
         var template = codecommit
                 .createApprovalRuleTemplate(r -> r.approvalRuleTemplateName("releases").approvalRuleTemplateContent(
-                        "{\"Version\":\"2018-11-08\",\"DestinationReferences\":[\"refs/heads/trunk\",\"refs/heads/release/*\"],\"Statements\":[{\"Type\":\"Approvers\",\"NumberOfApprovalsNeeded\":1}]}"))
+                        "{\"Version\":\"2018-11-08\",\"DestinationReferences\":[\"refs/heads/trunk\","
+                                + "\"refs/heads/release/*\"],\"Statements\":[{\"Type\":\"Approvers\","
+                                + "\"NumberOfApprovalsNeeded\":1}]}"))
                 .approvalRuleTemplate();
         repo.approvalRuleTemplate("all").approvalRuleTemplate("releases");
         var toMain = repo.pullRequest("a", "feature", "main");

@@ -1,6 +1,5 @@
 package localaws;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -11,7 +10,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Base64;
 import java.util.Collection;
-import java.util.Collections;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -189,8 +187,8 @@ public final class Ec2 implements LocalAws.Service {
     public synchronized String createEndpoint(String vpcId, String service, boolean privateDns, List<String> subnetIds,
             List<String> groupIds) {
         var region = regionOf.get(vpcId);
-        return newEndpoint(thing(vpcId), service(region, service), FULL_ACCESS, privateDns, subnetIds, groupIds,
-                node().arrayNode()).get("VpcEndpointId");
+        return newEndpoint(thing(vpcId), service(region, service), EndpointPolicy.FULL_ACCESS, privateDns, subnetIds,
+                groupIds, node().arrayNode()).get("VpcEndpointId");
     }
 
     /** Gives an endpoint this state, policy or other member; what AWS itself does not make known is null. */
@@ -275,15 +273,15 @@ public final class Ec2 implements LocalAws.Service {
                 "You are not authorized to perform this operation. " + shown + encoded);
     }
 
-    /** On everything that a call makes, changes or uses; Describe calls have no resource. */
+    /** On everything that a call makes, changes or uses; Describe calls have no resource, but for one. */
     @Override
     public synchronized List<Need> needs(String operation, ObjectNode input, Caller caller) {
         var action = "ec2:" + operation;
         return switch (operation) {
-            case "DescribeVpcs", "DescribeVpcAttribute", "DescribeSubnets", "DescribeSecurityGroups",
-                    "DescribeSecurityGroupRules", "DescribeTags", "DescribeVpcEndpointServices",
-                    "DescribeVpcEndpoints" ->
+            case "DescribeVpcs", "DescribeSubnets", "DescribeSecurityGroups", "DescribeSecurityGroupRules",
+                    "DescribeTags", "DescribeVpcEndpointServices", "DescribeVpcEndpoints" ->
                 List.of(new Need(action, "*").key("ec2:Region", caller.region()));
+            case "DescribeVpcAttribute" -> List.of(on(action, input.path("VpcId").asText(), caller));
             case "CreateSecurityGroup" -> {
                 var tags = requestTags(input, "security-group");
                 var needs = new ArrayList<>(List.of(made(action, "security-group", tags, caller),
@@ -366,11 +364,10 @@ public final class Ec2 implements LocalAws.Service {
         var tags = Need.tags(thing.get().data.path("Tags"), "Key", "Value");
         need = need.resourceTags(tags);
         for (var tag : tags.entrySet()) need = need.key("ec2:ResourceTag/" + tag.getKey(), tag.getValue());
+        var vpc = caller.arn("ec2", "vpc/" + thing.get().get("VpcId"));
         return switch (type) {
-            case "security-group" ->
-                need.key("ec2:SecurityGroupID", id).key("ec2:Vpc", caller.arn("ec2", "vpc/" + thing.get().get("VpcId")));
-            case "subnet" ->
-                need.key("ec2:SubnetID", id).key("ec2:Vpc", caller.arn("ec2", "vpc/" + thing.get().get("VpcId")));
+            case "security-group" -> need.key("ec2:SecurityGroupID", id).key("ec2:Vpc", vpc);
+            case "subnet" -> need.key("ec2:SubnetID", id).key("ec2:Vpc", vpc);
             case "vpc" -> need.key("ec2:VpcID", id).key("ec2:Tenancy", thing.get().get("InstanceTenancy"));
             default -> need;
         };
@@ -1011,8 +1008,7 @@ public final class Ec2 implements LocalAws.Service {
             groups = state.groups.values().stream()
                     .filter(g -> g.get("VpcId").equals(vpc.get("VpcId")) && g.get("GroupName").equals("default"))
                     .map(g -> g.get("GroupId")).toList();
-        var policy = input.has("PolicyDocument") ? rewritten(input.get("PolicyDocument").asText(), caller.partition())
-                : FULL_ACCESS;
+        var policy = policy(input, caller, EndpointPolicy.FULL_ACCESS);
         var endpoint = newEndpoint(vpc, service, policy, privateDns, subnets, groups, tags(input, "vpc-endpoint"));
         endpoint.data.put("State", "pending");
         endpoint.hidden = callsUntilVisible;
@@ -1028,6 +1024,11 @@ public final class Ec2 implements LocalAws.Service {
         var answer = node();
         if (!token.isEmpty()) answer.put("ClientToken", token);
         return answer.set("VpcEndpoint", endpoint.data.deepCopy());
+    }
+
+    private static String policy(ObjectNode input, Caller caller, String otherwise) {
+        return input.has("PolicyDocument")
+                ? EndpointPolicy.rewritten(input.get("PolicyDocument").asText(), caller.partition()) : otherwise;
     }
 
     private Thing newEndpoint(Thing vpc, ObjectNode service, String policy, boolean privateDns, List<String> subnets,
@@ -1151,8 +1152,7 @@ public final class Ec2 implements LocalAws.Service {
         checkGroups(state, vpc, texts(input.path("AddSecurityGroupIds")));
         var privateDns = input.path("PrivateDnsEnabled").asBoolean(endpoint.data.path("PrivateDnsEnabled").asBoolean());
         if (privateDns) checkPrivateDns(state, vpc, service, endpoint);
-        var policy = input.has("PolicyDocument") ? rewritten(input.get("PolicyDocument").asText(), caller.partition())
-                : endpoint.get("PolicyDocument");
+        var policy = policy(input, caller, endpoint.get("PolicyDocument"));
         subnets.removeAll(texts(input.path("RemoveSubnetIds")));
         texts(input.path("AddSubnetIds")).stream().filter(id -> !subnets.contains(id)).forEach(subnets::add);
         groups.removeAll(texts(input.path("RemoveSecurityGroupIds")));
@@ -1193,128 +1193,6 @@ public final class Ec2 implements LocalAws.Service {
         return answer;
     }
 
-    // ---- Endpoint policies
-
-    private static final String FULL_ACCESS = "{\n  \"Statement\": [\n    {\n      \"Action\": \"*\", \n      "
-            + "\"Effect\": \"Allow\", \n"
-            + "      \"Principal\": \"*\", \n      \"Resource\": \"*\"\n    }\n  ]\n}";
-    private static final Set<String> STATEMENT = Set.of("Sid", "Effect", "Principal", "NotPrincipal", "Action",
-            "NotAction", "Resource", "NotResource",
-            "Condition");
-    private static final Pattern OPERATOR = Pattern
-            .compile("((ForAllValues|ForAnyValue):)?((String(Not)?(Equals|EqualsIgnoreCase|Like)|Arn(Not)?(Equals|Like)"
-                    + "|Numeric(Not)?Equals|Numeric(Less|Greater)Than(Equals)?|Date(Not)?Equals|Date(Less|Greater)Than(Equals)?|Bool|(Not)?IpAddress)(IfExists)?|Null)");
-    private static final Pattern ARN = Pattern.compile("arn:[^:]*:[^:]*:[^:]*:([^:]*):.+");
-    private static final Set<String> SYSTEM_IDS = Set.of("aws:principalaccount", "aws:resourceaccount",
-            "aws:sourceaccount", "aws:sourcevpc",
-            "aws:sourcevpce", "aws:vpceaccount");
-
-    /**
-     * A policy as EC2 gives it back: checked, members in another order, statements and lists turned round, lists of one
-     * unwrapped.
-     */
-    private static String rewritten(String text, String partition) {
-        if (text.length() > 20480)
-            throw new AwsError("InvalidPolicyDocument", "The policy document is larger than 20480 characters");
-        JsonNode policy;
-        try {
-            policy = Models.JSON.readTree(text);
-        } catch (JsonProcessingException e) {
-            throw new AwsError("InvalidPolicyDocument", "The policy document is not valid JSON");
-        }
-        check(policy.isObject(), "a policy is an object");
-        policy.fieldNames().forEachRemaining(
-                name -> check(Set.of("Version", "Id", "Statement").contains(name), "unknown element " + name));
-        check(!policy.has("Version") || Set.of("2012-10-17", "2008-10-17").contains(policy.get("Version").asText()),
-                "wrong Version");
-        var statements = stream(listed(policy.path("Statement"))).toList();
-        check(!statements.isEmpty(), "no Statement");
-        var sids = stream(listed(policy.path("Statement"))).filter(s -> s.has("Sid")).map(s -> s.get("Sid").asText())
-                .toList();
-        check(new HashSet<>(sids).size() == sids.size(), "Sids are not unique");
-        var answer = node();
-        if (policy.has("Id")) answer.set("Id", policy.get("Id"));
-        var rewritten = new ArrayList<JsonNode>();
-        for (var statement : statements) rewritten.add(rewritten(statement, partition));
-        Collections.reverse(rewritten);
-        answer.putArray("Statement").addAll(rewritten);
-        if (policy.has("Version")) answer.set("Version", policy.get("Version"));
-        return answer.toString();
-    }
-
-    private static ObjectNode rewritten(JsonNode statement, String partition) {
-        check(statement.isObject(), "a statement is an object");
-        statement.fieldNames().forEachRemaining(name -> check(STATEMENT.contains(name), "unknown element " + name));
-        check(statement.path("Sid").asText("").matches("[A-Za-z0-9 ]*"), "wrong Sid");
-        check(Set.of("Allow", "Deny").contains(statement.path("Effect").asText()), "wrong Effect");
-        for (var name : List.of("Principal", "Action", "Resource"))
-            check(statement.has(name) != statement.has("Not" + name),
-                    "one of " + name + " and Not" + name + " is needed");
-        for (var name : List.of("Action", "NotAction"))
-            stream(listed(statement.path(name))).forEach(
-                    a -> check(a.asText().matches("\\*|[a-z0-9-]+:[A-Za-z0-9*?]+"), "wrong action " + a.asText()));
-        for (var name : List.of("Resource", "NotResource"))
-            stream(listed(statement.path(name)))
-                    .forEach(r -> check(r.asText().equals("*") || arn(r.asText()), "wrong resource " + r.asText()));
-        statement.path("Condition").properties().forEach(operator -> {
-            check(OPERATOR.matcher(operator.getKey()).matches(), "unknown operator " + operator.getKey());
-            check(operator.getValue().isObject() && !operator.getValue().isEmpty(), "an operator needs a key");
-            operator.getValue().properties().forEach(key -> stream(listed(key.getValue())).forEach(value -> {
-                check(value.isValueNode(), "wrong value for " + key.getKey());
-                check(!SYSTEM_IDS.contains(key.getKey().toLowerCase()) || !value.asText().matches(".*[*?].*"),
-                        "wildcards cannot be used with " + key.getKey());
-            }));
-        });
-        var answer = node();
-        new TreeMap<>(fields(statement)).forEach((name, value) -> answer.set(name,
-                name.endsWith("Principal") ? principal(value, partition) : turned(value)));
-        return answer;
-    }
-
-    private static JsonNode principal(JsonNode principal, String partition) {
-        if (principal.isTextual()) {
-            check(principal.asText().equals("*"), "a Principal is * or an object");
-            return node().put("AWS", "*");
-        }
-        check(principal.isObject() && !principal.isEmpty(), "a Principal is * or an object");
-        var answer = node();
-        principal.properties().forEach(type -> {
-            check(Set.of("AWS", "Service", "Federated", "CanonicalUser").contains(type.getKey()),
-                    "unknown principal type " + type.getKey());
-            var values = node().arrayNode();
-            stream(listed(type.getValue())).forEach(p -> {
-                check(!type.getKey().equals("AWS") || p.asText().matches("\\*|\\d{12}") || arn(p.asText()),
-                        "wrong principal " + p.asText());
-                values.add(p.asText().matches("\\d{12}") ? "arn:" + partition + ":iam::" + p.asText() + ":root"
-                        : p.asText());
-            });
-            answer.set(type.getKey(), turned(values));
-        });
-        return answer;
-    }
-
-    /** The account part of an ARN is an id or a wildcard, not both. */
-    private static boolean arn(String text) {
-        var matcher = ARN.matcher(text);
-        return matcher.matches() && matcher.group(1).matches("\\d{12}|[*]|aws|");
-    }
-
-    private static JsonNode turned(JsonNode value) {
-        if (value.isArray()) {
-            var items = new ArrayList<>(stream(value).toList());
-            Collections.reverse(items);
-            return items.size() == 1 ? items.get(0) : node().arrayNode().addAll(items);
-        }
-        if (!value.isObject()) return value;
-        var answer = node();
-        new TreeMap<>(fields(value)).forEach((name, member) -> answer.set(name, turned(member)));
-        return answer;
-    }
-
-    private static void check(boolean right, String wrong) {
-        if (!right) throw new AwsError("InvalidPolicyDocument", "Policy document is malformed: " + wrong);
-    }
-
     // ----
 
     private static AwsError invalidValue(String text) {
@@ -1323,16 +1201,6 @@ public final class Ec2 implements LocalAws.Service {
 
     private static AwsError invalidParameter(String text) {
         return new AwsError("InvalidParameter", text);
-    }
-
-    private static JsonNode listed(JsonNode value) {
-        return value.isArray() || value.isMissingNode() ? value : node().arrayNode().add(value);
-    }
-
-    private static Map<String, JsonNode> fields(JsonNode object) {
-        var fields = new LinkedHashMap<String, JsonNode>();
-        object.properties().forEach(field -> fields.put(field.getKey(), field.getValue()));
-        return fields;
     }
 
     private static List<String> texts(JsonNode list) {

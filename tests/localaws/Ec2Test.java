@@ -8,8 +8,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -22,6 +24,7 @@ import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.ec2.Ec2Client;
 import software.amazon.awssdk.services.ec2.model.CreateVpcEndpointRequest;
+import software.amazon.awssdk.services.ec2.model.DescribeSecurityGroupRulesRequest;
 import software.amazon.awssdk.services.ec2.model.Ec2Exception;
 import software.amazon.awssdk.services.ec2.model.Filter;
 import software.amazon.awssdk.services.ec2.model.IpPermission;
@@ -460,15 +463,23 @@ class Ec2Test {
     @Test
     void policiesComeBackRewritten() {
         var id = ec2.createVpcEndpoint(endpoint(r -> r.policyDocument(policy(
-                "{\"Sid\":\"One\",\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":[\"codecommit:GitPull\",\"codecommit:GitPush\"],"
-                        + "\"Resource\":[\"*\"],\"Condition\":{\"StringEquals\":{\"aws:PrincipalAccount\":[\"111122223333\"]}}},"
-                        + "{\"Sid\":\"Two\",\"Effect\":\"Deny\",\"Principal\":{\"AWS\":\"111122223333\"},\"Action\":\"*\",\"Resource\":\"*\"}"))))
+                "{\"Sid\":\"One\",\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":[\"codecommit:GitPull\","
+                        + "\"codecommit:GitPush\"],"
+                        + "\"Resource\":[\"*\"],"
+                        + "\"Condition\":{\"StringEquals\":{\"aws:PrincipalAccount\":[\"111122223333\"]}}},"
+                        + "{\"Sid\":\"Two\",\"Effect\":\"Deny\",\"Principal\":{\"AWS\":\"111122223333\"},"
+                        + "\"Action\":\"*\",\"Resource\":\"*\"}"))))
                 .vpcEndpoint()
                 .vpcEndpointId();
         assertEquals(
-                "{\"Statement\":[{\"Action\":\"*\",\"Effect\":\"Deny\",\"Principal\":{\"AWS\":\"arn:aws:iam::111122223333:root\"},\"Resource\":\"*\",\"Sid\":\"Two\"},"
-                        + "{\"Action\":[\"codecommit:GitPush\",\"codecommit:GitPull\"],\"Condition\":{\"StringEquals\":{\"aws:PrincipalAccount\":\"111122223333\"}},\"Effect\":\"Allow\","
-                        + "\"Principal\":{\"AWS\":\"*\"},\"Resource\":\"*\",\"Sid\":\"One\"}],\"Version\":\"2012-10-17\"}",
+                "{\"Statement\":[{\"Action\":\"*\",\"Effect\":\"Deny\","
+                        + "\"Principal\":{\"AWS\":\"arn:aws:iam::111122223333:root\"},\"Resource\":\"*\","
+                        + "\"Sid\":\"Two\"},"
+                        + "{\"Action\":[\"codecommit:GitPush\",\"codecommit:GitPull\"],"
+                        + "\"Condition\":{\"StringEquals\":{\"aws:PrincipalAccount\":\"111122223333\"}},"
+                        + "\"Effect\":\"Allow\","
+                        + "\"Principal\":{\"AWS\":\"*\"},\"Resource\":\"*\",\"Sid\":\"One\"}],"
+                        + "\"Version\":\"2012-10-17\"}",
                 aws.ec2.endpoint(id).get("PolicyDocument")
                 .asText());
         var open = aws.ec2.createEndpoint(vpc, "git-codecommit", true, List.of(a), List.of(group));
@@ -493,9 +504,12 @@ class Ec2Test {
             "{'Effect':'Allow','Principal':'*','Action':'*','Resource':'arn:aws:codecommit:eu-west-1:1111*:x'}",
             "{'Effect':'Allow','Principal':'*','Action':'*','Resource':'*','Sid':'with-hyphen'}",
             "{'Effect':'Allow','Principal':'*','Action':'*','Resource':'*','Conditions':{}}",
-            "{'Effect':'Allow','Principal':'*','Action':'*','Resource':'*','Condition':{'Equals':{'aws:PrincipalAccount':'111122223333'}}}",
-            "{'Effect':'Allow','Principal':'*','Action':'*','Resource':'*','Condition':{'StringLike':{'aws:PrincipalAccount':'1111*'}}}",
-            "{'Sid':'a','Effect':'Allow','Principal':'*','Action':'*','Resource':'*'},{'Sid':'a','Effect':'Allow','Principal':'*','Action':'*','Resource':'*'}",
+            "{'Effect':'Allow','Principal':'*','Action':'*','Resource':'*',"
+                    + "'Condition':{'Equals':{'aws:PrincipalAccount':'111122223333'}}}",
+            "{'Effect':'Allow','Principal':'*','Action':'*','Resource':'*',"
+                    + "'Condition':{'StringLike':{'aws:PrincipalAccount':'1111*'}}}",
+            "{'Sid':'a','Effect':'Allow','Principal':'*','Action':'*','Resource':'*'},{'Sid':'a','Effect':'Allow',"
+                    + "'Principal':'*','Action':'*','Resource':'*'}",
             "", "{", "'text'"})
     void refusesPolicies(String statement) {
         refused("InvalidPolicyDocument", "olicy", r -> r.policyDocument(policy(statement.replace('\'', '"'))));
@@ -504,5 +518,27 @@ class Ec2Test {
                         policy("{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"*\",\"Resource\":\"*\"}")
                                 + " ".repeat(20480)));
         assertEquals(List.of(), aws.ec2.endpoints(vpc));
+    }
+
+    @Test
+    void listsRulesAndTags() {
+        var made = aws.ec2.createSecurityGroup(vpc, "listed");
+        aws.ec2.authorizeIngress(made, "tcp", 443, 443, "10.0.0.0/16");
+        Consumer<DescribeSecurityGroupRulesRequest.Builder> ofGroup = r -> r
+                .filters(f -> f.name("group-id").values(made));
+        var rules = ec2.describeSecurityGroupRulesPaginator(ofGroup).securityGroupRules().stream().toList();
+        assertEquals(Set.of("false 10.0.0.0/16 null", "true 0.0.0.0/0 null", "true null ::/0"),
+                rules.stream().map(r -> r.isEgress() + " " + r.cidrIpv4() + " " + r.cidrIpv6())
+                        .collect(Collectors.toSet()));
+        var first = rules.get(0).securityGroupRuleId();
+        assertEquals(List.of(rules.get(0)),
+                ec2.describeSecurityGroupRules(r -> r.securityGroupRuleIds(first)).securityGroupRules());
+        assertError("InvalidSecurityGroupRuleId.NotFound", "does not exist",
+                () -> ec2.describeSecurityGroupRules(r -> r.securityGroupRuleIds("sgr-1")));
+        ec2.createTags(r -> r.resources(made).tags(t -> t.key("Team").value("a")));
+        var tags = ec2.describeTagsPaginator(r -> r.filters(f -> f.name("resource-id").values(made))).tags().stream()
+                .toList();
+        assertEquals(List.of("security-group Team=a"),
+                tags.stream().map(t -> t.resourceTypeAsString() + " " + t.key() + "=" + t.value()).toList());
     }
 }

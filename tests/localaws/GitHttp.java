@@ -125,7 +125,8 @@ final class GitHttp {
         var token = percent < 0 ? null : user.substring(percent + 1);
         if (key == null || !java.util.Objects.equals(key.token(), token) || aws.now().isAfter(key.expiry()))
             throw denied;
-        // clients that take the host from a URL leave the port out, git-remote-codecommit signs CODE_COMMIT_ENDPOINT whole
+        // clients that take the host from a URL leave the port out; git-remote-codecommit signs CODE_COMMIT_ENDPOINT
+        // with it
         var host = request.header("Host").replaceFirst(":\\d+$", "");
         var hosts = List.of(host, request.header("Host"));
         return regions(host, name, key.account()).stream()
@@ -143,7 +144,8 @@ final class GitHttp {
         var matcher = HOST.matcher(host);
         if (matcher.matches()) return List.of(matcher.group(1));
         var all = Region.regions().stream().map(Region::id).toList();
-        var having = all.stream().filter(region -> aws.account(account).codecommit.repository(region, name) != null).toList();
+        var codecommit = aws.account(account).codecommit;
+        var having = all.stream().filter(region -> codecommit.repository(region, name) != null).toList();
         return having.isEmpty() ? all : having;
     }
 
@@ -226,9 +228,10 @@ final class GitHttp {
         var body = new PushbackBody(body(request));
         var references = body.references();
         try {
+            var key = "codecommit:References";
             if (references.isEmpty()) authorize(request, need);
-            else if (codecommit.referencesAsList) authorize(request, need.keys("codecommit:References", references));
-            else for (var reference : references) authorize(request, need.key("codecommit:References", reference));
+            else if (codecommit.referencesAsList) authorize(request, need.list(key, references));
+            else authorize(request, references.stream().map(ref -> need.key(key, ref)).toArray(Need[]::new));
         } catch (AwsError e) {
             body.transferTo(OutputStream.nullOutputStream()); // git reads the answer only when it has sent all
             throw e;

@@ -106,6 +106,43 @@ class GitHttpTest {
     }
 
     @Test
+    void authorisesAPushRefByRefOrWithTheListOfThem() throws Exception {
+        var denying = "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"*\","
+                + "\"Resource\":\"*\"},{\"Effect\":\"Deny\",\"Action\":\"codecommit:GitPush\",\"Resource\":\"*\","
+                + "\"Condition\":{\"%s\":{\"codecommit:References\":\"refs/heads/main\"}}}]}";
+        var pusher = aws.iam.createUser("pusher");
+        var login = aws.as("arn:aws:iam::111122223333:user/pusher");
+        // operator | whether AWS asks for the list | whether main alone is refused | main beside another
+        for (var expected : List.of("StringEquals false true true", "StringEquals true false false",
+                "ForAnyValue:StringEquals false true true", "ForAnyValue:StringEquals true true true")) {
+            var words = expected.split(" ");
+            var name = "refs" + expected.hashCode();
+            pusher.inline.put("p", denying.formatted(words[0]));
+            aws.codecommit.referencesAsList = Boolean.parseBoolean(words[1]);
+            aws.codecommit.createRepository(name).commit("refs/heads/main", "a", "a\n");
+            done(temp, "clone", "-q", "--bare", url(name), name);
+            assertEquals(words[2], refused(login, name, "main"), expected);
+            assertEquals(words[3], refused(login, name, "main", "main:refs/heads/other"), expected);
+            assertEquals("false", refused(login, name, "main:refs/heads/free"), expected);
+        }
+        aws.codecommit.referencesAsList = false;
+    }
+
+    /** Pushes one more commit. */
+    private String refused(LocalAws.Login login, String name, String... refs) throws Exception {
+        var clone = temp.resolve(name);
+        done(clone, "update-ref", "refs/heads/main",
+                done(clone, "commit-tree", "-p", "main", "-m", "more", "main^{tree}").strip());
+        var arguments = new ArrayList<>(List.of("-c",
+                "http.extraHeader=Authorization: " + aws.gitAuthorization(login, name), "push", "-q",
+                aws.endpoint() + "/v1/repos/" + name));
+        arguments.addAll(List.of(refs));
+        var git = git(clone, arguments.toArray(String[]::new));
+        assertEquals(git.exitCode() != 0, git.out().contains("403"), git.out());
+        return String.valueOf(git.exitCode() != 0);
+    }
+
+    @Test
     void takesAHostThatWasSignedWithItsPort() throws Exception {
         aws.codecommit.createRepository("port").commit("refs/heads/main", "a", "a\n");
         var host = "127.0.0.1:" + aws.endpoint().getPort();

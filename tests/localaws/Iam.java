@@ -260,8 +260,10 @@ public final class Iam implements LocalAws.Service {
     public synchronized List<Need> needs(String operation, ObjectNode input, Caller caller) {
         var action = "iam:" + operation;
         return switch (operation) {
-            case "GetUser" -> List.of(on(action, "user", input.hasNonNull("UserName") || !caller.arn().contains(":user/")
-                    ? input : named(input, caller), caller));
+            case "GetUser" -> {
+                var isNamed = input.hasNonNull("UserName") || !caller.arn().contains(":user/");
+                yield List.of(on(action, "user", isNamed ? input : named(input, caller), caller));
+            }
             case "GetGroup", "GetRole", "PutRolePolicy", "PutUserPolicy", "PutGroupPolicy", "GetRolePolicy",
                     "GetUserPolicy", "GetGroupPolicy", "DeleteRolePolicy", "DeleteUserPolicy", "DeleteGroupPolicy",
                     "ListRolePolicies", "ListUserPolicies", "ListGroupPolicies", "ListAttachedRolePolicies",
@@ -406,7 +408,8 @@ public final class Iam implements LocalAws.Service {
             case "ListEntitiesForPolicy" -> entities(managed(input, caller), input);
             case "SimulatePrincipalPolicy" -> simulatePrincipal(input, caller);
             case "SimulateCustomPolicy" -> simulate(input, caller.iamArn("user/simulated"),
-                    given(input, "PolicyInputList", caller), given(input, "PermissionsBoundaryPolicyInputList", caller));
+                    given(input, "PolicyInputList", caller),
+                    given(input, "PermissionsBoundaryPolicyInputList", caller));
             case "ListRoles", "ListUsers" -> page(capital(kind) + "s", principals.values().stream()
                     .filter(p -> p.kind.equals(kind)).map(p -> describe(p, caller)).toList(), input, pageSize);
             default -> throw new AwsError("InvalidAction", operation);
@@ -782,9 +785,7 @@ public final class Iam implements LocalAws.Service {
         if (condition.isMissingNode()) return;
         if (!condition.isObject()) throw malformed("Syntax errors in policy.");
         for (var operator : condition.properties()) {
-            if (!operator.getKey().matches(
-                    "(For(All|Any)Values?:)?((String(Not)?(Equals(IgnoreCase)?|Like)|Arn(Not)?(Equals|Like)|(Numeric|Date)(NotEquals|Equals|(LessThan|GreaterThan)(Equals)?)"
-                            + "|Bool|BinaryEquals|(Not)?IpAddress)(IfExists)?|Null)"))
+            if (!PolicyEvaluator.OPERATOR.matcher(operator.getKey()).matches())
                 throw malformed("Invalid Condition type : " + operator.getKey() + ".");
             if (!operator.getValue().isObject()) throw malformed("Syntax errors in policy.");
             for (var key : operator.getValue().properties()) {

@@ -11,6 +11,7 @@ import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Set;
+import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
@@ -28,17 +29,21 @@ import software.amazon.awssdk.services.iam.model.AttachedPolicy;
 import software.amazon.awssdk.services.iam.model.ContextEntry;
 import software.amazon.awssdk.services.iam.model.EvaluationResult;
 import software.amazon.awssdk.services.iam.model.PolicyEvaluationDecisionType;
+import software.amazon.awssdk.services.iam.model.Role;
 import software.amazon.awssdk.services.iam.model.SimulatePrincipalPolicyRequest;
 import software.amazon.awssdk.services.iam.model.Statement;
 import software.amazon.awssdk.services.iam.model.Tag;
+import software.amazon.awssdk.services.iam.model.User;
 
 /** IAM by AWS's own client: what it keeps, what it refuses and with which code, and what its simulator says. */
 class IamTest {
     static final String ALLOW_ALL = "{\"Version\": \"2012-10-17\", \"Statement\": {\"Effect\": \"Allow\", "
             + "\"Action\": \"*\", \"Resource\": \"*\"}}";
     static final String DENY_MAIN = """
-            {"Version": "2012-10-17", "Statement": [{"Sid": "Main", "Effect": "Deny", "Action": ["codecommit:GitPush", "codecommit:CreateCommit"],
-              "Resource": "arn:aws:codecommit:eu-west-1:111122223333:orders", "Condition": {"StringLikeIfExists": {"codecommit:References": "refs/heads/main"},
+            {"Version": "2012-10-17", "Statement": [{"Sid": "Main", "Effect": "Deny",
+              "Action": ["codecommit:GitPush", "codecommit:CreateCommit"],
+              "Resource": "arn:aws:codecommit:eu-west-1:111122223333:orders",
+              "Condition": {"StringLikeIfExists": {"codecommit:References": "refs/heads/main"},
               "Null": {"codecommit:References": "false"}}}]}""";
     static final String ROLE = "arn:aws:iam::111122223333:role/Developer";
 
@@ -445,5 +450,33 @@ class IamTest {
                         .contextKeyValues("a", "b").build())));
         aws.iam.unknownToSimulator.add("codecommit:GitPush");
         assertError("InvalidInput", () -> simulate(push(ROLE, null)));
+    }
+
+    @Test
+    void listsRolesAndUsers() {
+        aws.iam.createRole("team/Developer").maxSessionDuration = 7200;
+        aws.iam.createRole("Backup");
+        assertEquals(List.of("arn:aws:iam::111122223333:role/Backup", "arn:aws:iam::111122223333:role/team/Developer"),
+                iam.listRolesPaginator().roles().stream().map(Role::arn).toList());
+        assertEquals(List.of("operator"), iam.listUsersPaginator().users().stream().map(User::userName).toList());
+        var role = iam.getRole(r -> r.roleName("Developer")).role();
+        assertTrue(URLDecoder.decode(role.assumeRolePolicyDocument(), StandardCharsets.UTF_8)
+                .contains("\"Principal\":{\"AWS\":\"111122223333\"}"));
+        assertEquals(7200, role.maxSessionDuration());
+    }
+
+    @Test
+    void simulatesPoliciesThatNobodyHas() {
+        Function<List<String>, String> decision = references -> iam.simulateCustomPolicy(r -> r
+                .policyInputList(DENY_MAIN, ALLOW_ALL).actionNames("codecommit:GitPush")
+                .resourceArns("arn:aws:codecommit:eu-west-1:111122223333:orders")
+                .contextEntries(ContextEntry.builder().contextKeyName("codecommit:References")
+                        .contextKeyType(references.size() == 1 ? "string" : "stringList")
+                        .contextKeyValues(references).build()))
+                .evaluationResults().get(0).evalDecisionAsString();
+        assertEquals("explicitDeny", decision.apply(List.of("refs/heads/main")));
+        assertEquals("allowed", decision.apply(List.of("refs/heads/x")));
+        // an operator for one value does not hold for a list
+        assertEquals("allowed", decision.apply(List.of("refs/heads/main", "refs/heads/x")));
     }
 }

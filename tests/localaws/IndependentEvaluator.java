@@ -16,14 +16,16 @@ import java.util.List;
  */
 public final class IndependentEvaluator {
     private static final String SCRIPT = """
-            const { runSimulation } = require('module').createRequire(process.argv[2] + '/x.js')('@cloud-copilot/iam-simulate');
+            const fromModules = require('module').createRequire(process.argv[2] + '/x.js');
+            const { runSimulation } = fromModules('@cloud-copilot/iam-simulate');
             const names = { Allowed: 'allowed', ExplicitlyDenied: 'explicitDeny', ImplicitlyDenied: 'implicitDeny' };
             (async () => {
               const decisions = [];
               for (const simulation of JSON.parse(require('fs').readFileSync(process.argv[3]))) {
                 const response = await runSimulation(simulation, {});
                 const ignored = response.result?.ignoredContextKeys ?? [];
-                decisions.push(response.resultType === 'error' || ignored.length ? JSON.stringify(response) : names[response.overallResult]);
+                const wrong = response.resultType === 'error' || ignored.length;
+                decisions.push(wrong ? JSON.stringify(response) : names[response.overallResult]);
               }
               console.log(JSON.stringify(decisions));
             })();

@@ -37,6 +37,7 @@ import software.amazon.awssdk.auth.credentials.AwsCredentials;
 import software.amazon.awssdk.auth.credentials.AwsSessionCredentials;
 import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
+import software.amazon.awssdk.core.SdkBytes;
 import software.amazon.awssdk.core.exception.SdkClientException;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
 import software.amazon.awssdk.regions.Region;
@@ -105,8 +106,14 @@ class KmsTest {
     }
 
     /** A key policy of the account's statement and this one. */
+    /** A statement that lets a principal decrypt. */
+    static String decryptFor(String principal) {
+        return "{'Effect':'Allow','Principal':" + principal + ",'Action':'kms:Decrypt','Resource':'*'}";
+    }
+
     static String policy(String statement) {
-        return "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Sid\":\"Root\",\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\""
+        return "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Sid\":\"Root\",\"Effect\":\"Allow\","
+                + "\"Principal\":{\"AWS\":\""
                 + ROOT
                 + "\"},\"Action\":\"kms:*\",\"Resource\":\"*\"}," + statement.replace('\'', '"') + "]}";
     }
@@ -166,7 +173,7 @@ class KmsTest {
         assertEquals(List.of(), kms.listResourceTags(r -> r.keyId(managed.keyId())).tags());
         List<Runnable> changes = List.of(
                 () -> kms.putKeyPolicy(r -> r.keyId(managed.keyId())
-                        .policy(policy("{'Effect':'Allow','Principal':'*','Action':'kms:Decrypt','Resource':'*'}"))),
+                        .policy(policy(decryptFor("'*'")))),
                 () -> kms.scheduleKeyDeletion(r -> r.keyId(managed.keyId())),
                 () -> kms.disableKeyRotation(r -> r.keyId(managed.keyId())),
                 () -> kms.updateKeyDescription(r -> r.keyId(managed.keyId()).description("mine")),
@@ -320,8 +327,10 @@ class KmsTest {
     @Test
     void aPolicyComesBackInOtherWordsThatMeanTheSame() throws Exception {
         var put = policy(
-                "{'Sid':'Use','Effect':'Allow','Principal':{'AWS':['444455556666','arn:aws:iam::111122223333:role/Developer']},"
-                        + "'Action':['kms:Encrypt','kms:Decrypt'],'Resource':['*'],'Condition':{'StringEquals':{'kms:CallerAccount':['111122223333']}}}");
+                "{'Sid':'Use','Effect':'Allow','Principal':{'AWS':['444455556666',"
+                        + "'arn:aws:iam::111122223333:role/Developer']},"
+                        + "'Action':['kms:Encrypt','kms:Decrypt'],'Resource':['*'],"
+                        + "'Condition':{'StringEquals':{'kms:CallerAccount':['111122223333']}}}");
         kms.putKeyPolicy(r -> r.keyId(key.keyId).policyName("default").policy(put));
         var answer = kms.getKeyPolicy(r -> r.keyId(key.keyId).policyName("default"));
         assertEquals("default", answer.policyName());
@@ -348,14 +357,15 @@ class KmsTest {
 
     static List<String> rightStatements() {
         return List.of(
-                "{'Effect':'Allow','Principal':{'AWS':'arn:aws:iam::111122223333:role/Developer'},'Action':'kms:Decrypt','Resource':'*'}",
-                "{'Effect':'Allow','Principal':{'AWS':'arn:aws:iam::111122223333:user/alice'},'Action':'kms:Decrypt','Resource':'*'}",
-                "{'Effect':'Allow','Principal':{'AWS':'arn:aws:sts::111122223333:assumed-role/Developer/me'},'Action':'kms:Decrypt','Resource':'*'}",
-                "{'Effect':'Allow','Principal':{'AWS':['444455556666','arn:aws:iam::444455556666:role/Theirs']},'Action':'kms:Decrypt','Resource':'*'}",
-                "{'Effect':'Allow','Principal':{'Service':'logs.eu-west-1.amazonaws.com'},'Action':'kms:Decrypt','Resource':'*'}",
+                decryptFor("{'AWS':'arn:aws:iam::111122223333:role/Developer'}"),
+                decryptFor("{'AWS':'arn:aws:iam::111122223333:user/alice'}"),
+                decryptFor("{'AWS':'arn:aws:sts::111122223333:assumed-role/Developer/me'}"),
+                decryptFor("{'AWS':['444455556666','arn:aws:iam::444455556666:role/Theirs']}"),
+                decryptFor("{'Service':'logs.eu-west-1.amazonaws.com'}"),
                 "{'Effect':'Deny','NotPrincipal':{'AWS':'" + ROOT
                         + "'},'Action':'kms:ScheduleKeyDeletion','Resource':'*'}",
-                "{'Effect':'Allow','Principal':'*','Action':'kms:Decrypt','Resource':'*','Condition':{'StringEquals':{'kms:CallerAccount':'111122223333'}}}",
+                "{'Effect':'Allow','Principal':'*','Action':'kms:Decrypt','Resource':'*',"
+                        + "'Condition':{'StringEquals':{'kms:CallerAccount':'111122223333'}}}",
                 "{'Effect':'Deny','Principal':'*','NotAction':'kms:*','Resource':'*'}");
     }
 
@@ -371,19 +381,19 @@ class KmsTest {
     static List<String> wrongStatements() {
         return List.of(
                 "{'Effect':'Allow','Action':'kms:Decrypt','Resource':'*'}",
-                "{'Effect':'Allow','Principal':{},'Action':'kms:Decrypt','Resource':'*'}",
-                "{'Effect':'Allow','Principal':{'AWS':[]},'Action':'kms:Decrypt','Resource':'*'}",
-                "{'Effect':'Allow','Principal':{'User':'alice'},'Action':'kms:Decrypt','Resource':'*'}",
+                decryptFor("{}"),
+                decryptFor("{'AWS':[]}"),
+                decryptFor("{'User':'alice'}"),
                 "{'Effect':'Allow','Principal':'" + ROOT + "','Action':'kms:Decrypt','Resource':'*'}",
-                "{'Effect':'Allow','Principal':{'AWS':'arn:aws:iam::111122223333:role/Ghost'},'Action':'kms:Decrypt','Resource':'*'}",
-                "{'Effect':'Allow','Principal':{'AWS':'arn:aws:iam::111122223333:group/Developers'},'Action':'kms:Decrypt','Resource':'*'}",
-                "{'Effect':'Allow','Principal':{'AWS':'arn:aws:iam::111122223333:role/*'},'Action':'kms:Decrypt','Resource':'*'}",
-                "{'Effect':'Allow','Principal':{'AWS':'arn:aws:iam::444455556666:role/*'},'Action':'kms:Decrypt','Resource':'*'}",
-                "{'Effect':'Allow','Principal':{'AWS':'arn:aws-cn:iam::111122223333:role/Developer'},'Action':'kms:Decrypt','Resource':'*'}",
-                "{'Effect':'Allow','Principal':{'AWS':'arn:aws:sts::111122223333:assumed-role/Ghost/me'},'Action':'kms:Decrypt','Resource':'*'}",
-                "{'Effect':'Allow','Principal':{'AWS':'AROAIOSFODNN7EXAMPLE'},'Action':'kms:Decrypt','Resource':'*'}",
-                "{'Effect':'Allow','Principal':{'AWS':'Developer'},'Action':'kms:Decrypt','Resource':'*'}",
-                "{'Effect':'Allow','Principal':{'Service':'codecommit'},'Action':'kms:Decrypt','Resource':'*'}",
+                decryptFor("{'AWS':'arn:aws:iam::111122223333:role/Ghost'}"),
+                decryptFor("{'AWS':'arn:aws:iam::111122223333:group/Developers'}"),
+                decryptFor("{'AWS':'arn:aws:iam::111122223333:role/*'}"),
+                decryptFor("{'AWS':'arn:aws:iam::444455556666:role/*'}"),
+                decryptFor("{'AWS':'arn:aws-cn:iam::111122223333:role/Developer'}"),
+                decryptFor("{'AWS':'arn:aws:sts::111122223333:assumed-role/Ghost/me'}"),
+                decryptFor("{'AWS':'AROAIOSFODNN7EXAMPLE'}"),
+                decryptFor("{'AWS':'Developer'}"),
+                decryptFor("{'Service':'codecommit'}"),
                 "{'Effect':'Alow','Principal':'*','Action':'kms:Decrypt','Resource':'*'}",
                 "{'Effect':'Allow','Principal':'*','Acton':'kms:Decrypt','Resource':'*'}",
                 "{'Effect':'Allow','Principal':'*','Resource':'*'}",
@@ -392,8 +402,10 @@ class KmsTest {
                 "{'Effect':'Allow','Principal':'*','Action':'kms:Decrypt','NotAction':'kms:Encrypt','Resource':'*'}",
                 "{'Effect':'Allow','Principal':'*','Action':'kms:Decrypt'}",
                 "{'Effect':'Allow','Principal':'*','Action':'kms:Decrypt','Resource':'key'}",
-                "{'Effect':'Allow','Principal':'*','Action':'kms:Decrypt','Resource':'*','Condition':{'StringEqual':{'kms:CallerAccount':'111122223333'}}}",
-                "{'Effect':'Allow','Principal':'*','Action':'kms:Decrypt','Resource':'*','Condition':{'StringEquals':'111122223333'}}",
+                "{'Effect':'Allow','Principal':'*','Action':'kms:Decrypt','Resource':'*',"
+                        + "'Condition':{'StringEqual':{'kms:CallerAccount':'111122223333'}}}",
+                "{'Effect':'Allow','Principal':'*','Action':'kms:Decrypt','Resource':'*',"
+                        + "'Condition':{'StringEquals':'111122223333'}}",
                 "{'Effect':'Deny','Principal':'*','Action':'kms:*','Resource':'*'}",
                 "{'Effect':'Deny','Principal':{'AWS':'" + ROOT + "'},'Action':'kms:Put*','Resource':'*'}",
                 "'statement'");
@@ -455,10 +467,21 @@ class KmsTest {
     void aNewRoleIsNoPrincipalAtOnce() {
         aws.iam.createRoleVisibleAfter("Fresh", 2);
         var policy = policy(
-                "{'Effect':'Allow','Principal':{'AWS':'arn:aws:iam::111122223333:role/Fresh'},'Action':'kms:Decrypt','Resource':'*'}");
+                decryptFor("{'AWS':'arn:aws:iam::111122223333:role/Fresh'}"));
         for (var i = 0; i < 2; i++) assertError("MalformedPolicyDocumentException",
                 () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(policy)));
         kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(policy));
+    }
+
+    @Test
+    void encryptsWhatNobodyCanRead() {
+        var one = kms.encrypt(r -> r.keyId(key.keyId).plaintext(SdkBytes.fromUtf8String("text")));
+        assertEquals(key.arn, one.keyId());
+        assertEquals(156, one.ciphertextBlob().asByteArray().length);
+        key.state = "Disabled";
+        assertError("DisabledException",
+                () -> kms.encrypt(r -> r.keyId(key.keyId).plaintext(SdkBytes.fromUtf8String("text"))));
+        assertEquals(List.of(), kms.listGrants(r -> r.keyId(key.keyId)).grants());
     }
 
     @Test
@@ -522,7 +545,9 @@ class KmsTest {
     @Test
     void theAwsCliSeesTheSame() throws Exception {
         assumeTrue(runs("aws", "--version"), "the AWS CLI is missing");
-        var statement = "{'Sid':'Use','Effect':'Allow','Principal':{'AWS':'arn:aws:iam::111122223333:role/Developer'},'Action':'kms:Decrypt','Resource':'*'}";
+        var statement = "{'Sid':'Use','Effect':'Allow',"
+                + "'Principal':{'AWS':'arn:aws:iam::111122223333:role/Developer'},'Action':'kms:Decrypt',"
+                + "'Resource':'*'}";
         var made = cli("create-key", "--description", "by the CLI", "--policy", policy(statement), "--tags",
                 "TagKey=Team,TagValue=Payments");
         assertEquals(0, made.exitCode(), made.err());

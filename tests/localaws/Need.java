@@ -3,6 +3,7 @@ package localaws;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import localaws.PolicyEvaluator.Policy;
@@ -15,27 +16,29 @@ import localaws.PolicyEvaluator.Policy;
  * @param owner    the account that owns the resource; null for the one in the ARN, or the caller's
  * @param policy   the resource's own policy, or null
  * @param keys     the service's condition keys; the Authorizer adds those of every request
+ * @param lists    the keys among them that are lists, though AWS's definition or a single value does not say so
  * @param shown    how the service's messages name the resource; null for its ARN
  */
 record Need(String action, String resource, String owner, Policy policy, Map<String, List<String>> keys,
-        String shown) {
+        Set<String> lists, String shown) {
     private static final Policy NONE = Policy.of("none", "{\"Statement\":[]}");
 
     Need(String action, String resource) {
-        this(action, resource, null, null, Map.of(), null);
+        this(action, resource, null, null, Map.of(), Set.of(), null);
     }
 
     Need owner(String account) {
-        return new Need(action, resource, account, policy, keys, shown);
+        return new Need(action, resource, account, policy, keys, lists, shown);
     }
 
     /** A resource that could have a policy and has none: others' accounts have no way to it. */
     Need policy(String id, String document) {
-        return new Need(action, resource, owner, document == null ? NONE : Policy.of(id, document), keys, shown);
+        var parsed = document == null ? NONE : Policy.of(id, document);
+        return new Need(action, resource, owner, parsed, keys, lists, shown);
     }
 
     Need shown(String name) {
-        return new Need(action, resource, owner, policy, keys, name);
+        return new Need(action, resource, owner, policy, keys, lists, name);
     }
 
     /** With a value for a condition key; null is no value. */
@@ -46,7 +49,13 @@ record Need(String action, String resource, String owner, Policy policy, Map<Str
     Need keys(String name, List<String> values) {
         var more = new TreeMap<>(keys);
         more.put(name, values);
-        return new Need(action, resource, owner, policy, more, shown);
+        return new Need(action, resource, owner, policy, more, lists, shown);
+    }
+
+    /** With values that are a list, be it of one. */
+    Need list(String name, List<String> values) {
+        var need = keys(name, values);
+        return new Need(action, resource, owner, policy, need.keys, Set.of(name), shown);
     }
 
     /** With the tags that the resource has. */
@@ -64,7 +73,7 @@ record Need(String action, String resource, String owner, Policy policy, Map<Str
         if (tags.isEmpty()) return this;
         var more = new TreeMap<>(keys);
         tags.forEach((key, value) -> more.put(prefix + key, List.of(value)));
-        return new Need(action, resource, owner, policy, more, shown);
+        return new Need(action, resource, owner, policy, more, lists, shown);
     }
 
     /** The tags of a list of objects, by the members that hold key and value. */

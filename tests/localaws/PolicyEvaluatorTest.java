@@ -171,12 +171,12 @@ class PolicyEvaluatorTest {
     @ParameterizedTest(name = "{0} {1}: {2}")
     @CsvSource({
             "arn:aws:codecommit:eu-west-1:111122223333:orders,  arn:aws:codecommit:eu-west-1:111122223333:orders, true",
-            "arn:aws:codecommit:eu-west-1:111122223333:Orders,  arn:aws:codecommit:eu-west-1:111122223333:orders, false",
+            "arn:aws:codecommit:eu-west-1:111122223333:Orders, arn:aws:codecommit:eu-west-1:111122223333:orders, false",
             "arn:aws:codecommit:*:111122223333:ord*,            arn:aws:codecommit:eu-west-1:111122223333:orders, true",
             "arn:aws:codecommit:*,                              arn:aws:codecommit:eu-west-1:111122223333:orders, true",
             "arn:aws:codecommit,                                arn:aws:codecommit:eu-west-1:111122223333:orders, true",
             "arn:aws:codecommit:eu-*-1:111122223333:orders,     arn:aws:codecommit:eu-west-1:111122223333:orders, true",
-            "arn:aws:codecommit:e*1:orders,                     arn:aws:codecommit:eu-west-1:111122223333:orders, false",
+            "arn:aws:codecommit:e*1:orders,                    arn:aws:codecommit:eu-west-1:111122223333:orders, false",
             "arn:aws:s3:::backup/*,                             arn:aws:s3:::backup/a/b, true",
             "arn:aws:s3:::backup/*,                             arn:aws:s3:::backup, false",
             "arn:aws:codecommit:*:*:*,                          *, false",
@@ -198,8 +198,8 @@ class PolicyEvaluatorTest {
                 "{\"Statement\": {\"Sid\": \"All\", \"Effect\": \"Allow\", \"Action\": \"*\", \"Resource\": \"*\"}}");
         var deny = Policy.of("deny", """
                 {"Version": "2012-10-17", "Statement": [
-                  {"Sid": "Main", "Effect": "Deny", "NotAction": ["codecommit:Get*", "codecommit:GitPull"], "Resource": "*",
-                   "Condition": {"StringEquals": {"codecommit:References": "refs/heads/main"}}}]}""");
+                  {"Sid": "Main", "Effect": "Deny", "NotAction": ["codecommit:Get*", "codecommit:GitPull"],
+                   "Resource": "*", "Condition": {"StringEquals": {"codecommit:References": "refs/heads/main"}}}]}""");
         var main = PolicyEvaluator.evaluate(
                 new Request(USER, "codecommit:GitPush", REPOSITORY,
                         Map.of("codecommit:References", List.of("refs/heads/main"))),

@@ -430,7 +430,8 @@ public final class S3 {
         request.exchange.getRequestHeaders().forEach((name, values) -> {
             var lower = name.toLowerCase(Locale.ROOT);
             if (lower.matches(
-                    "(?!x-amz-(date|security-token|content-sha256|user-agent|trailer|decoded-content-length))x-amz-.*|if-.*|range|content-type|content-length"))
+                    "(?!x-amz-(date|security-token|content-sha256|user-agent|trailer|decoded-content-length))x-amz-.*"
+                            + "|if-.*|range|content-type|content-length"))
                 input.put(pascal(lower.replaceFirst("^x-amz-", "")), values.get(0));
         });
         return input;
@@ -496,9 +497,7 @@ public final class S3 {
     }
 
     private void answer(Ask ask) throws IOException {
-        authorize(ask, ask.operation.name.equals("GetObject") && ask.parameter("versionId") != null
-                || ask.operation.name.equals("HeadObject") && ask.parameter("versionId") != null
-                ? "s3:GetObjectVersion" : ask.operation.action);
+        authorize(ask, ask.parameter("versionId") == null ? ask.operation.action : "s3:GetObjectVersion");
         switch (ask.operation.name) {
             case "PutObject" -> putObject(ask);
             case "GetObject", "HeadObject" -> getObject(ask);

@@ -55,7 +55,6 @@ import software.amazon.awssdk.services.s3.model.CompleteMultipartUploadRequest;
 import software.amazon.awssdk.services.s3.model.CompletedPart;
 import software.amazon.awssdk.services.s3.model.EncodingType;
 import software.amazon.awssdk.services.s3.model.NoSuchKeyException;
-import software.amazon.awssdk.services.s3.model.PutObjectRequest;
 import software.amazon.awssdk.services.s3.model.S3Exception;
 import software.amazon.awssdk.services.s3.model.ServerSideEncryption;
 
@@ -426,13 +425,16 @@ class S3Test {
                 () -> s3.putObject(r -> r.bucket("theirs").key("in/k"), RequestBody.fromBytes(REST)));
         theirs.policy("""
                 {"Version": "2012-10-17", "Statement": [
-                  {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::111122223333:user/operator"}, "Action": ["s3:PutObject", "s3:GetObject"],
+                  {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::111122223333:user/operator"},
+                   "Action": ["s3:PutObject", "s3:GetObject"],
                           "Resource": "arn:aws:s3:::theirs/in/*"},
-                  {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::111122223333:user/operator"}, "Action": "s3:ListBucket",
+                  {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::111122223333:user/operator"},
+                   "Action": "s3:ListBucket",
                           "Resource": "arn:aws:s3:::theirs",
                    "Condition": {"StringLike": {"s3:prefix": "in/*"}}},
                   {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::theirs/*",
-                   "Condition": {"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}}}]}""");
+                   "Condition": {"Null": {"s3:if-none-match": "true"},
+                                 "Bool": {"s3:ObjectCreationOperation": "true"}}}]}""");
         assertError(403, "AccessDenied",
                 () -> s3.putObject(r -> r.bucket("theirs").key("in/k"), RequestBody.fromBytes(REST)));
         s3.putObject(r -> r.bucket("theirs").key("in/k").ifNoneMatch("*"), RequestBody.fromBytes(REST));
@@ -642,7 +644,8 @@ class S3Test {
         assertError(404, "NoSuchLifecycleConfiguration",
                 () -> s3.getBucketLifecycleConfiguration(r -> r.bucket("backups")));
         bucket.lifecycle(
-                "<Rule><ID>old</ID><Filter><Prefix>projects/</Prefix></Filter><Status>Enabled</Status><Expiration><Days>365</Days></Expiration></Rule>");
+                "<Rule><ID>old</ID><Filter><Prefix>projects/</Prefix></Filter><Status>Enabled</Status>"
+                        + "<Expiration><Days>365</Days></Expiration></Rule>");
         var rule = s3.getBucketLifecycleConfiguration(r -> r.bucket("backups")).rules().get(0);
         assertEquals("old projects/ Enabled 365", rule.id() + " " + rule.filter().prefix() + " " + rule.statusAsString()
                 + " " + rule.expiration().days());
@@ -653,7 +656,8 @@ class S3Test {
         assertError(403, "AccessDenied",
                 () -> s3.getBucketLifecycleConfiguration(r -> r.bucket("lifecycle-of-others")));
         foreign.policy(
-                "{\"Statement\":{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"s3:GetLifecycleConfiguration\",\"Resource\":\""
+                "{\"Statement\":{\"Effect\":\"Allow\",\"Principal\":\"*\","
+                        + "\"Action\":\"s3:GetLifecycleConfiguration\",\"Resource\":\""
                         + foreign.arn() + "\"}}")
                 .lifecycle("<Rule><ID>theirs</ID><Filter/><Status>Disabled</Status></Rule>");
         assertEquals("theirs",

@@ -5,7 +5,8 @@
 //DEPS info.picocli:picocli:4.7.7
 //SOURCES LocalAws.java
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn32m
-//RUNTIME_OPTIONS -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=10000 -XX:Tier4CompileThreshold=100000 -XX:Tier4BackEdgeThreshold=400000
+//RUNTIME_OPTIONS -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=10000
+//RUNTIME_OPTIONS -XX:Tier4CompileThreshold=100000 -XX:Tier4BackEdgeThreshold=400000
 
 package localaws;
 
@@ -41,8 +42,8 @@ import picocli.CommandLine.Spec;
 /**
  * Starts the embedded AWS, puts something into it, and runs the tour, or another command, in an environment in which
  * the AWS CLI, SDKs, git and the scripts see that AWS and no other: AWS_ENDPOINT_URL, credentials that are good for
- * nothing else, a configuration file with profiles of both accounts, and a credential helper for git. When the command ends, or at Ctrl-C, all of it
- * is gone.
+ * nothing else, a configuration file with profiles of both accounts, and a credential helper for git. When the command
+ * ends, or at Ctrl-C, all of it is gone.
  */
 @Command(name = "sandbox", mixinStandardHelpOptions = true, sortOptions = false,
         description = {
@@ -224,7 +225,8 @@ public final class Sandbox implements Callable<Integer> {
     /** Takes everything from an environment that could lead to a real account, and puts the way to this AWS in. */
     private void isolate(Map<String, String> environment) throws IOException {
         environment.keySet().removeIf(name -> name.startsWith("AWS_") || name.matches(
-                "GIT_(DIR|WORK_TREE|INDEX_FILE|PREFIX|COMMON_DIR|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|NAMESPACE)"));
+                "GIT_(DIR|WORK_TREE|INDEX_FILE|PREFIX|COMMON_DIR|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES"
+                        + "|NAMESPACE)"));
         environment.putAll(Map.of("AWS_ENDPOINT_URL", aws.endpoint().toString(), "AWS_ACCESS_KEY_ID",
                 LocalAws.ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY", LocalAws.SECRET_ACCESS_KEY,
                 "AWS_REGION", REGION, "AWS_DEFAULT_REGION", REGION, "AWS_EC2_METADATA_DISABLED", "true",

@@ -72,21 +72,18 @@ class SandboxTest {
         return repository;
     }
 
-    static boolean found(String program) throws Exception {
-        return new ProcessBuilder("sh", "-c", "command -v " + program).start().waitFor() == 0;
-    }
-
     @Test
     void theTourEndsWellAndShowsEachScriptCreatedThenUnchanged() throws Exception {
         var tour = run();
         assertEquals(0, tour.exitCode(), tour.out() + tour.err());
         assertTrue(tour.out().endsWith("are the same as those that were pushed.\n"), tour.out());
-        assertEquals(7, tour.out().lines().filter(line -> line.matches("  for real: +(created|updated)")).count(),
-                tour.out());
-        assertEquals(7,
-                tour.out().lines().filter(line -> line.matches("  with --dry-run: +would-(create|update)")).count(),
-                tour.out());
-        assertEquals(7, tour.out().lines().filter(line -> line.matches("  once more: +unchanged")).count(), tour.out());
+        for (var script : Toolkit.scripts()) {
+            assertTrue(tour.out().contains("\n$ ./jbang " + Toolkit.kebab(script) + " "), script + "\n" + tour.out());
+        }
+        var writing = Toolkit.scripts().size() - Toolkit.READING.size();
+        for (var line : List.of("with --dry-run: +would-(create|update)", "for real: +(created|updated)",
+                "once more: +unchanged"))
+            assertEquals(writing, tour.out().lines().filter(said -> said.matches("  " + line)).count(), tour.out());
         assertTrue(tour.out().contains("not AWS's"), tour.out());
     }
 
@@ -139,7 +136,7 @@ class SandboxTest {
 
     @Test
     void theAwsClisCredentialHelperSignsInToo() throws Exception {
-        assumeTrue(found("aws"), "the AWS CLI (aws) is not on PATH");
+        Program.needsAwsCli();
         environment.put("SHOP", repository().toString());
         var out = bash(
                 "url=$(aws codecommit create-repository --repository-name cli --query "
@@ -160,7 +157,7 @@ class SandboxTest {
     @Test
     void whatTheAwsCliSignedInForComesBackFromTheBackupByGitAlone() throws Exception {
         assumeTrue(Boolean.getBoolean("tests.long"), "takes long: ./jbang test --long");
-        assumeTrue(found("aws"), "the AWS CLI (aws) is not on PATH");
+        Program.needsAwsCli();
         environment.putAll(Map.of("OWN", ownHistory().toString(), "LARGE", large().toString()));
         var out = bash("""
                 for repo in "$OWN" "$LARGE"; do

@@ -48,8 +48,7 @@ class BackupToS3ProcessTest {
 
     private Process start(Map<String, String> environment, String... args) throws Exception {
         var command = new ArrayList<>(Script.withDefaultSignals());
-        command.addAll(List.of(Path.of("jbang").toAbsolutePath().toString(), "-R=-Xmx128m",
-                Path.of("scripts/BackupToS3.java").toAbsolutePath().toString(), "--bucket", "backups"));
+        command.addAll(Script.java(List.of("-Xmx128m"), "BackupToS3", "--bucket", "backups"));
         command.addAll(List.of(args));
         var builder = new ProcessBuilder(command).directory(directory.toFile())
                 .redirectOutput(directory.resolve("out").toFile()).redirectError(directory.resolve("err").toFile());
@@ -131,13 +130,10 @@ class BackupToS3ProcessTest {
                 + "/asked\"\nPATH=${PATH#*:} HOME=/nowhere exec git \"$@\"\n");
         assertTrue(git.toFile().setExecutable(true));
         var asked = Files.createFile(directory.resolve("asked"));
-        for (var words : List.of("BackupToS3", "VerifyBackups --deep",
-                "RestoreFromS3 --repository-name app --directory app.git")) {
-            var command = new ArrayList<>(
-                    List.of(Path.of("jbang").toAbsolutePath().toString(), "-R=-Duser.home=" + home,
-                            Path.of("scripts/" + words.split(" ")[0] + ".java").toAbsolutePath().toString(), "--bucket",
-                            "backups"));
-            command.addAll(List.of(words.split(" ")).subList(1, words.split(" ").length));
+        for (var words : List.of("BackupToS3 --bucket backups", "VerifyBackups --bucket backups --deep",
+                "RestoreFromS3 --bucket backups --repository-name app --directory app.git")) {
+            var script = words.split(" ", 2);
+            var command = Script.java(List.of("-Duser.home=" + home), script[0], script[1].split(" "));
             var builder = new ProcessBuilder(command).directory(directory.toFile()).redirectErrorStream(true)
                     .redirectOutput(directory.resolve("err").toFile());
             Script.within(aws, builder);
@@ -158,15 +154,17 @@ class BackupToS3ProcessTest {
         try (var proxy = new ServerSocket(0, 50, InetAddress.getByName("127.0.0.1"))) {
             var thread = new Thread(() -> {
                 try {
-                    while (true)
+                    while (true) {
                         try (var client = proxy.accept()) {
                             var in = new BufferedReader(new InputStreamReader(client.getInputStream()));
-                            for (var line = in.readLine(); line != null && !line.isEmpty(); line = in.readLine())
+                            for (var line = in.readLine(); line != null && !line.isEmpty(); line = in.readLine()) {
                                 asked.add(line);
+                            }
                             client.getOutputStream()
                                     .write("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
                                             .getBytes());
                         }
+                    }
                 } catch (IOException e) {
                     // closed
                 }

@@ -376,7 +376,7 @@ class BootstrapTest {
         var java = javaThatAnswers("");
         var start = start(java, "a");
         var process = start.start();
-        while (process.isAlive() && start.err().isEmpty()) Thread.sleep(50);
+        Wait.until(() -> !process.isAlive() || !start.err().isEmpty(), () -> "it says nothing");
         assertEquals(WAITING, start.err());
         assertFalse(Files.exists(java.resolve("log")), "asks JBang while the other one builds");
         builder.getOutputStream().close();

@@ -305,9 +305,10 @@ class BackupToS3Test {
         assertTrue(run.err().matches("backup-to-s3: app: created, full, 3 refs, \\d+ bytes, [\\d.]+ s\n"), run.err());
         var writes = aws.calls().stream().filter(c -> c.name().equals("s3:PutObject")).toList();
         assertEquals(3, writes.size());
-        for (var write : writes)
+        for (var write : writes) {
             assertTrue(write.input().path("IfNoneMatch").asText().equals("*") && write.input().has("ChecksumCrc32"),
                     write.toString());
+        }
         assertEquals(List.of("full.bundle", "json.gz", "manifest.json.gz"), writes.stream()
                 .map(w -> w.input().get("Key").asText().replaceAll(".*-[0-9a-f]{8}\\.", "")).sorted().toList());
         assertEquals("backup-to-s3: app: unchanged\n", run().err());
@@ -322,8 +323,9 @@ class BackupToS3Test {
         script.terminal = true;
         var said = new StringWriter();
         var err = Gate.inStep(aws, call -> {
-            if (call.name().equals("codecommit:GitPull"))
+            if (call.name().equals("codecommit:GitPull")) {
                 Wait.until(() -> said.toString().contains(" repositories, "), said::toString);
+            }
         }, () -> Script.run(script.commandLine(), said, "--bucket", "backups")).err();
         assertTrue(err.matches(
                 "(?s)(\\r\\033\\[K\\d/2 repositories, 0\\.0 MB, 0\\.0 MB/s)+.*\\033\\[Kbackup-to-s3: b: created, "
@@ -584,12 +586,14 @@ class BackupToS3Test {
     @Test
     void tellsTheServerFirstOfWhatDecides() throws Exception {
         var app = aws.codecommit.createRepository("app");
-        for (var i = 1; i <= 40; i++)
+        for (var i = 1; i <= 40; i++) {
             app.commit("refs/heads/main", "f", SampleRepositories.bulk(500 + i))
                     .annotatedTag("v" + i, "refs/heads/main");
-        for (var i = 1; i <= 10; i++)
+        }
+        for (var i = 1; i <= 10; i++) {
             app.commit("refs/heads/main", "g", SampleRepositories.bulk(500 + i))
                     .commit("refs/heads/feature", "h", SampleRepositories.bulk(600 + i));
+        }
         for (var i = 1; i <= 33; i++) app.commit("refs/heads/b" + i, "b", "b" + i);
         saved();
         for (var branch : List.of("main", "feature")) {
@@ -662,8 +666,9 @@ class BackupToS3Test {
     void everyKindOfRefComesBack() throws Exception {
         var odd = small("odd.repo_1-x");
         for (var name : List.of("heads/ümläut/日本", "heads/quote\"and'apostrophe", "heads/a$b`c;d&e|f", "heads/per%cent",
-                "heads/#hash", "heads/-dash", "tags/🚀", "notes/commits", "custom/deep/er/ref"))
+                "heads/#hash", "heads/-dash", "tags/🚀", "notes/commits", "custom/deep/er/ref")) {
             odd.ref("refs/" + name, "refs/heads/feature");
+        }
         odd.annotatedTag("of-a-tag", "refs/tags/v1").annotatedTag("of-a-tree", "refs/heads/main^{tree}")
                 .annotatedTag("of-a-blob", "refs/heads/main:a.txt");
         odd.ref("refs/tags/tree", "refs/heads/main^{tree}").ref("refs/tags/blob", "refs/heads/main:README.md");
@@ -743,8 +748,9 @@ class BackupToS3Test {
 
     @Test
     void picksRepositoriesByName() {
-        for (var name : List.of("team-a", "team-b", "team-sandbox", "other.x", "otherYx"))
+        for (var name : List.of("team-a", "team-b", "team-sandbox", "other.x", "otherYx")) {
             aws.codecommit.createRepository(name);
+        }
         var names = saved("--repository-names", "team-*", "other.?", "--exclude", "*sandbox", "--dry-run")
                 .path("repositories").findValuesAsText("repositoryName");
         assertEquals(List.of("other.x", "team-a", "team-b"), names);
@@ -846,7 +852,7 @@ class BackupToS3Test {
         var all = new CyclicBarrier(12);
         var runs = IntStream.range(0, 2).mapToObj(i -> CompletableFuture.supplyAsync(() -> {
             var main = Thread.currentThread();
-            return run(script -> script.clock = clock(() -> {
+            return run(script -> script.clock = new SuppliedClock(() -> {
                 if (Thread.currentThread() != main) await(all);
                 return Instant.now();
             }), "--jobs", "6");
@@ -1106,7 +1112,7 @@ class BackupToS3Test {
         }
         var script = new BackupToS3();
         var now = new AtomicReference<>(Instant.now());
-        script.clock = clock(now::get);
+        script.clock = new SuppliedClock(now::get);
         script.grace = Duration.ofHours(1);
         var run = Gate.inStep(aws, call -> {
             if (!call.name().equals("codecommit:ListPullRequests")) return;
@@ -1210,8 +1216,9 @@ class BackupToS3Test {
         for (var name : List.of("a", "b", "c", "d")) small(name);
         saved();
         saved("--repository-names", "a", "c");
-        for (var name : List.of("a", "b", "c", "d"))
+        for (var name : List.of("a", "b", "c", "d")) {
             aws.codecommit.repository(name).commit("refs/heads/main", "x", name);
+        }
         // the second pull of d, which comes after b, is never answered
         aws.inject(Fault.on("codecommit:GitPull").after(3).delay(Duration.ofHours(1)));
         var run = run(script -> {
@@ -1258,26 +1265,7 @@ class BackupToS3Test {
         aws.onCall(call -> {
             if (call.name().equals(name) && count.incrementAndGet() == n) now.set(now.get().plus(jump));
         });
-        return clock(now::get);
-    }
-
-    static Clock clock(Supplier<Instant> now) {
-        return new Clock() {
-            @Override
-            public Instant instant() {
-                return now.get();
-            }
-
-            @Override
-            public java.time.ZoneId getZone() {
-                return java.time.ZoneOffset.UTC;
-            }
-
-            @Override
-            public Clock withZone(java.time.ZoneId zone) {
-                return this;
-            }
-        };
+        return new SuppliedClock(now::get);
     }
 
     static void await(CyclicBarrier barrier) {
@@ -1368,9 +1356,11 @@ class BackupToS3Test {
             assertEquals(expected, run.status(), run.err());
             assertEquals(1, aws.calls().stream().filter(c -> c.name().startsWith("s3:") && !c.ok()).count(),
                     "one call finds out the Region");
-            for (var call : aws.calls())
-                if (call.name().startsWith("s3:"))
+            for (var call : aws.calls()) {
+                if (call.name().startsWith("s3:")) {
                     assertEquals("444455556666", call.input().path("ExpectedBucketOwner").asText(), call.toString());
+                }
+            }
         }
         assertRestores(app);
         assertRestores(aws.codecommit.repository("large"));
@@ -1721,8 +1711,10 @@ class BackupToS3Test {
         var server = HttpServer.create(new InetSocketAddress(InetAddress.getByName("127.0.0.1"), 0), 0);
         server.createContext("/", exchange -> {
             asked.add(exchange.getRequestMethod() + " " + exchange.getRequestURI());
-            if (location != null) exchange.getResponseHeaders().set("Location",
-                    location.replace("HERE", "http://127.0.0.1:" + server.getAddress().getPort()));
+            if (location != null) {
+                exchange.getResponseHeaders().set("Location",
+                        location.replace("HERE", "http://127.0.0.1:" + server.getAddress().getPort()));
+            }
             exchange.getResponseHeaders().set("Content-Type", "application/x-git-upload-pack-advertisement");
             exchange.sendResponseHeaders(status, body.length());
             exchange.getResponseBody().write(body.getBytes(StandardCharsets.UTF_8));
@@ -1917,11 +1909,13 @@ class BackupToS3Test {
         for (var key : keys(".bundle")) Backups.assertWhole(key, bucket.get(key));
         for (var key : keys(".manifest.json.gz")) Backups.assertVerified(bucket, document(key));
         old.forEach((key, hash) -> assertEquals(hash, Backups.sha("SHA-1", bucket.get(key)), key));
-        if (fault.exitCode == 3) assertEquals(1,
-                run.json().path("repositories").findValuesAsText("status").stream().filter("created"::equals).count(),
-                "the other one is complete");
-        if (fault.name.equals("S3 is busy"))
+        if (fault.exitCode == 3) {
+            var statuses = run.json().path("repositories").findValuesAsText("status");
+            assertEquals(1, statuses.stream().filter("created"::equals).count(), "the other one is complete");
+        }
+        if (fault.name.equals("S3 is busy")) {
             assertEquals(4, calls("codecommit:GitPull").size(), "parts are sent again from their buffers");
+        }
         if (fault.exitCode == 0) assertEquals("unchanged", run(settings).status());
         else assertEquals(0, run(settings).exitCode());
         assertRestores(a);
@@ -2027,7 +2021,7 @@ class BackupToS3Test {
                 assertThrows(IOException.class, () -> to.receive(new ByteArrayInputStream(flipped)));
             }
         }
-        for (var step : List.of(1, 7, 19, 20, 21, 100)) // however the bytes come in
+        for (var step : List.of(1, 7, 19, 20, 21, 100)) { // however the bytes come in
             try (var to = script.new BundleUpload("k")) {
                 to.receive(new FilterInputStream(new ByteArrayInputStream(pack)) {
                     @Override
@@ -2036,6 +2030,7 @@ class BackupToS3Test {
                     }
                 });
             }
+        }
     }
 
     @Test
@@ -2044,10 +2039,12 @@ class BackupToS3Test {
         aws.codecommit.repositoriesPerPage = 1000;
         var deleted = new AtomicInteger();
         var run = Gate.inStep(aws, call -> {
-            if (call.name().equals("codecommit:ListRepositories") && deleted.getAndIncrement() == 0)
+            if (call.name().equals("codecommit:ListRepositories") && deleted.getAndIncrement() == 0) {
                 aws.codecommit.deleteRepository("eu-west-1", "a");
-            if (call.name().equals("codecommit:BatchGetRepositories") && deleted.getAndIncrement() == 1)
+            }
+            if (call.name().equals("codecommit:BatchGetRepositories") && deleted.getAndIncrement() == 1) {
                 aws.codecommit.deleteRepository("eu-west-1", "b");
+            }
         }, () -> run("--jobs", "1"));
         assertEquals(3, run.exitCode());
         assertEquals(List.of("failed", "failed", "created", "created"),

@@ -125,9 +125,10 @@ final class Backups {
     static void restore(S3.Bucket bucket, JsonNode manifest, Path repository) throws IOException {
         Git.run(repository.getParent(), "init", "-q", "--bare", repository.toString());
         var n = 0;
-        for (var bundle : manifest.get("chain"))
+        for (var bundle : manifest.get("chain")) {
             Git.run(repository, "-c", "maintenance.auto=false", "fetch", "-q", "--no-tags",
                     bucket.file(bundle.get("key").asText()).toString(), "refs/*:refs/bundles/" + n++ + "/*");
+        }
         if (n > 0) Directories.delete(repository.resolve("refs/bundles"));
         var packed = new StringBuilder();
         manifest.get("refs").properties()

@@ -2,7 +2,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.time.Duration;
 import java.time.Instant;
@@ -116,12 +115,8 @@ class CreateEncryptedRepoTest {
         var id = repository().id;
         aws.clearCalls();
         var second = make(arguments);
-        assertEquals(0, second.exitCode(), second.err());
-        assertEquals("unchanged", second.status());
-        assertEquals(0, second.json().path("changes").size());
-        assertFalse(second.json().has("undo"));
+        Script.assertUnchanged(second, aws);
         assertEquals(id, second.json().at("/repository/repositoryId").asText());
-        Script.assertReadsOnly(aws);
         assertEquals("unchanged", make().status(), "what is not given stays as it is");
     }
 
@@ -223,32 +218,6 @@ class CreateEncryptedRepoTest {
         assertEquals("unchanged", make("--remove-other-tags", "--repository-description=").status());
     }
 
-    /** The undo, run by a shell with the AWS CLI, really takes the changes back. */
-    @Test
-    void itsUndoTakesTheChangesBack() throws Exception {
-        assumeTrue(new ProcessBuilder("sh", "-c", "command -v aws").start().waitFor() == 0,
-                "the AWS CLI (aws) is not on PATH");
-        aws.codecommit.createRepository(name).description("it's old").tag("A", "old").tag("Gone", "x").key(other.arn);
-        undo(make("--repository-description", "new", "--tags", "A=b", "C=d", "--remove-other-tags"));
-        assertEquals("it's old", repository().description());
-        assertEquals(Map.of("A", "old", "Gone", "x"), repository().tags());
-        assertEquals(other.arn, repository().key());
-        name += "-new";
-        undo(make());
-        assertNull(repository());
-    }
-
-    static void undo(Script.Run run) throws Exception {
-        assertEquals(0, run.exitCode(), run.err());
-        var shell = new ProcessBuilder("sh", "-c", run.json().path("undo").asText()).redirectErrorStream(true);
-        Script.within(aws, shell);
-        aws.onCall(call -> { });
-        var process = shell.start();
-        var said = new String(process.getInputStream().readAllBytes());
-        assertEquals(0, process.waitFor(), said);
-        aws.onCall(ALL::add);
-    }
-
     @Test
     void buildsArnsAndUrlsOfTheCallersPartition() {
         for (var region : List.of("cn-north-1", "us-gov-west-1")) {
@@ -276,7 +245,8 @@ class CreateEncryptedRepoTest {
         var bad = aws.kms.createKey(REGION);
         bad.keySpec = "RSA_2048";
         assertFails(bad.keyId,
-                "CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: use another key, or create one with create-kms-key");
+                "CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: use another key, "
+                        + "or create one with create-kms-key");
         bad.keySpec = "SYMMETRIC_DEFAULT";
         bad.usage = "GENERATE_VERIFY_MAC";
         assertFails(bad.keyId, "for GENERATE_VERIFY_MAC");
@@ -290,7 +260,8 @@ class CreateEncryptedRepoTest {
                 "will be deleted on 2027-01-02T03:04:05Z; keep it with: aws kms cancel-key-deletion --key-id "
                         + bad.keyId + " --region eu-west-1 && aws kms enable-key");
         assertFails("alias/absent",
-                "no key alias/absent in eu-west-1; create one with: create-kms-key --alias alias/absent --region eu-west-1");
+                "no key alias/absent in eu-west-1; create one with: create-kms-key --alias alias/absent "
+                        + "--region eu-west-1");
         assertFails("12345678-1234-1234-1234-123456789012", "create one with: create-kms-key --alias alias/codecommit");
         assertFails(key.arn.replace("111122223333", "444455556666"),
                 "of another account than the repository's, 111122223333");
@@ -342,8 +313,9 @@ class CreateEncryptedRepoTest {
     void goesOnWhenSomebodyElseMakesTheRepositoryMeanwhile() {
         var run = Gate.inStep(aws, call -> {
             ALL.add(call);
-            if (call.name().equals("codecommit:GetRepository") && repository() == null)
+            if (call.name().equals("codecommit:GetRepository") && repository() == null) {
                 aws.codecommit.createRepository(name).tag("Theirs", "stays");
+            }
         }, () -> make("--tags", "A=b"));
         aws.onCall(ALL::add);
         assertEquals(0, run.exitCode(), run.err());
@@ -526,15 +498,6 @@ class CreateEncryptedRepoTest {
         assertTrue(run.err().contains("someone else deleted the repository in the meantime"), run.err());
     }
 
-    @Test
-    void printsOneValueForTheShell() {
-        var url = make("--print", "/repository/cloneUrlHttp");
-        assertEquals(repository().cloneUrlHttp() + "\n", url.out());
-        var missing = make("--print", "/repository/nothing");
-        assertEquals(1, missing.exitCode());
-        assertEquals("", missing.out());
-    }
-
     /** Arguments, with | between them; then what the message has to show. */
     @ParameterizedTest
     @CsvSource(delimiter = ';', value = {
@@ -589,7 +552,7 @@ class CreateEncryptedRepoTest {
     @Test
     @Order(Integer.MAX_VALUE)
     void callsWhatItsJavadocNames() {
-        Script.assertIamActions("CreateEncryptedRepo", ALL, Set.of("kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo",
-                "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"));
+        Script.assertIamActions("CreateEncryptedRepo", ALL, Set.of("kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom",
+                "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"));
     }
 }

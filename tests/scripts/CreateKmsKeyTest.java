@@ -5,11 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.time.Duration;
 import java.time.Instant;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import localaws.Call;
 import localaws.Fault;
 import localaws.Kms;
@@ -100,11 +100,7 @@ class CreateKmsKeyTest {
         assertEquals("created", run(arguments).status());
         aws.clearCalls();
         var second = run(arguments);
-        assertEquals(0, second.exitCode(), second.err());
-        assertEquals("unchanged", second.status());
-        assertEquals(0, second.json().path("changes").size());
-        assertFalse(second.json().has("undo"));
-        Script.assertReadsOnly(aws);
+        Script.assertUnchanged(second, aws);
         assertEquals("unchanged", run("--alias", alias).status(), "what is not given stays as it is");
     }
 
@@ -316,12 +312,11 @@ class CreateKmsKeyTest {
         var script = new CreateKmsKey();
         script.newsPatience = Duration.ofDays(1);
         for (var option : List.of("--users", "--administrators")) {
-            for (var dryRun : List.of(List.of(), List.of("--dry-run"))) {
+            for (var dryRun : new String[][] {{}, {"--dry-run"}}) {
                 aws.clearCalls();
-                var arguments = new ArrayList<>(List.of("--alias", alias, option, DEVELOPER,
-                        "arn:aws:iam::111122223333:" + principal));
-                dryRun.forEach(word -> arguments.add(word.toString()));
-                var run = Script.run(script.commandLine(), arguments.toArray(String[]::new));
+                var arguments = Stream.concat(Stream.of("--alias", alias, option, DEVELOPER,
+                        "arn:aws:iam::111122223333:" + principal), Stream.of(dryRun)).toArray(String[]::new);
+                var run = Script.run(script.commandLine(), arguments);
                 assertEquals(1, run.exitCode());
                 assertEquals("create-kms-key: " + message + "\n", run.err());
                 assertEquals(List.of(), aws.calls().stream().map(Call::name).filter(name -> name.startsWith("kms:"))
@@ -358,7 +353,9 @@ class CreateKmsKeyTest {
         script.newsPatience = Duration.ofMillis(100);
         var run = Script.run(script.commandLine(), "--alias", alias, "--users", DEVELOPER);
         assertEquals(1, run.exitCode());
-        assertTrue(run.err().contains("; check these principals of the policy: AROAIOSFODNN7EXAMPLE, which was deleted\n"), run.err());
+        assertTrue(run.err()
+                .endsWith("; check these principals of the policy: AROAIOSFODNN7EXAMPLE, which was deleted\n"),
+                run.err());
         assertEquals(before, key().policy);
     }
 
@@ -455,9 +452,10 @@ class CreateKmsKeyTest {
         var run = run("--alias", alias);
         assertEquals(1, run.exitCode(), run.err());
         assertEquals("", run.out());
-        for (var left : aws.kms.keys(REGION).subList(before, aws.kms.keys(REGION).size()))
+        for (var left : aws.kms.keys(REGION).subList(before, aws.kms.keys(REGION).size())) {
             assertTrue(left.state.equals("PendingDeletion") || left == key() || run.err().contains("the policy Id"),
                     run.err());
+        }
     }
 
     @Test

@@ -12,7 +12,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
-import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import localaws.Call;
@@ -29,6 +29,9 @@ import org.junit.jupiter.api.TestMethodOrder;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import software.amazon.awssdk.awscore.exception.AwsErrorDetails;
+import software.amazon.awssdk.core.exception.SdkClientException;
+import software.amazon.awssdk.services.ec2.model.Ec2Exception;
 
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class CreateVpcEndpointTest {
@@ -41,7 +44,7 @@ class CreateVpcEndpointTest {
     final LocalAws aws = LocalAws.start();
     String region = REGION;
     /** How long the script waits for what is there, and does not show yet. */
-    Duration visibleDeadline = Duration.ofHours(1);
+    Duration showPatience = Duration.ofHours(1);
     String vpc;
     String group;
     /** Two subnets in zone a, one in b; c has none. */
@@ -52,6 +55,8 @@ class CreateVpcEndpointTest {
     void start() {
         Script.use(aws);
         aws.onCall(ALL::add);
+        aws.iam.createRole("teams/Developer");
+        aws.iam.createRole("x");
         makeVpc(REGION);
     }
 
@@ -72,9 +77,9 @@ class CreateVpcEndpointTest {
 
     CreateVpcEndpoint script() {
         var script = new CreateVpcEndpoint();
-        script.firstPoll = Duration.ofMillis(1);
-        script.slowestPoll = Duration.ofMillis(20);
-        script.visibleDeadline = visibleDeadline;
+        script.firstWait = Duration.ofMillis(1);
+        script.longestWait = Duration.ofMillis(20);
+        script.showPatience = showPatience;
         return script;
     }
 
@@ -169,12 +174,8 @@ class CreateVpcEndpointTest {
         assertEquals("created", run(args).status());
         aws.clearCalls();
         var second = run(args);
-        assertEquals(0, second.exitCode(), second.err());
-        assertEquals("unchanged", second.status());
+        Script.assertUnchanged(second, aws);
         assertEquals("", second.err());
-        assertEquals(0, second.json().path("changes").size());
-        assertFalse(second.json().has("undo"));
-        Script.assertReadsOnly(aws);
         assertEquals("unchanged",
                 run().json().at("/endpoints/" + (options.contains("git") ? 1 : 0) + "/status").asText(),
                 "what is not given stays as it is");
@@ -244,7 +245,7 @@ class CreateVpcEndpointTest {
 
     @Test
     void takesTheSubnetsAndZonesThatAreNamed() {
-        assertFails("are both in eu-west-1a: give one subnet per zone", "--subnet-ids", inA.get(0), inA.get(1));
+        assertFails("are both in eu-west-1a: use one subnet per zone", "--subnet-ids", inA.get(0), inA.get(1));
         assertEquals("created", run("--subnet-ids", inA.get(1)).status());
         assertEquals(Set.of(inA.get(1)), texts(endpoint("codecommit").path("SubnetIds")));
         assertEquals("unchanged", run("--subnet-ids", inA.get(1)).status());
@@ -282,11 +283,13 @@ class CreateVpcEndpointTest {
         run("--policy", "default", "--tags", "A=b", "Theirs=stays", "--availability-zones", "eu-west-1a");
         var git = id(endpoint("git-codecommit"));
         var api = id(endpoint("codecommit"));
-        aws.ec2.setEndpoint(git, "PolicyDocument", """
+        aws.ec2.setEndpoint(git, "PolicyDocument",
+                """
                 {"Version": "2012-10-17", "Statement": [
-                  {"Sid": "GitOnRepositories", "Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"},
-                  {"Sid": "Theirs", "Effect": "Deny", "Principal": "*", "Action": "codecommit:GitPush",
-                   "Resource": "*"}]}""");
+                    {"Sid": "GitOnRepositories", "Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"},
+                    {"Sid": "Theirs", "Effect": "Deny", "Principal": "*", "Action": "codecommit:GitPush",
+                        "Resource": "*"}]}
+                """);
         var second = aws.ec2.createSecurityGroup(vpc, "second");
         aws.clearCalls();
         var run = run("--policy", "default", "--tags", "A=c", "--security-group-ids", second);
@@ -305,9 +308,11 @@ class CreateVpcEndpointTest {
         assertEquals("[{\"Key\":\"A\",\"Value\":\"c\"},{\"Key\":\"Theirs\",\"Value\":\"stays\"}]",
                 aws.ec2.endpoint(git).path("Tags").toString());
         assertEquals("available", aws.ec2.endpoint(git).path("State").asText());
-        var undo = "aws ec2 modify-vpc-endpoint --vpc-endpoint-id " + git + " --remove-subnet-ids " + inB
-                + " --remove-security-group-ids " + second + " --policy-document '{";
+        var undo = "aws ec2 modify-vpc-endpoint --cli-input-json '{\"PolicyDocument\":\"{";
         assertTrue(run.json().path("undo").asText().contains(undo), run.out());
+        assertTrue(run.json().path("undo").asText().contains("}\",\"RemoveSecurityGroupIds\":[\"" + second
+                + "\"],\"RemoveSubnetIds\":[\"" + inB + "\"],\"VpcEndpointId\":\"" + git
+                + "\"}' --region eu-west-1"), run.out());
         assertEquals("unchanged", run("--policy", "default", "--tags", "A=c", "--security-group-ids", second).status());
         var only = Script.run(script().commandLine(), "--vpc-id", vpc, "--security-group-ids", second, "--subnet-ids",
                 inB);
@@ -421,7 +426,7 @@ class CreateVpcEndpointTest {
         aws.ec2.setDnsAttributes(vpc, true, true);
         assertEquals(List.of("privateDnsEnabled", "privateDnsEnabled"), fields(run("--private-dns")));
         assertTrue(endpoint("codecommit").path("PrivateDnsEnabled").asBoolean());
-        assertTrue(run("--no-private-dns").json().path("undo").asText().contains(" --private-dns-enabled"));
+        assertTrue(run("--no-private-dns").json().path("undo").asText().contains("{\"PrivateDnsEnabled\":true,"));
         assertFalse(endpoint("git-codecommit").path("PrivateDnsEnabled").asBoolean());
     }
 
@@ -466,7 +471,7 @@ class CreateVpcEndpointTest {
         var closed = aws.ec2.createSecurityGroup(vpc, "closed");
         var run = Script.run(script().commandLine(), "--vpc-id", vpc, "--security-group-ids", closed, "--dry-run");
         assertTrue(run.err().contains(closed
-                + " let nobody in on port 443; make one with: create-endpoint-security-group --vpc-id " + vpc + ""),
+                + " let no one in on port 443; create one with: create-endpoint-security-group --vpc-id " + vpc + ""),
                 run.err());
     }
 
@@ -503,11 +508,12 @@ class CreateVpcEndpointTest {
         var late = run("--timeout", "1s");
         assertEquals(1, late.exitCode(), late.err());
         assertEquals("", late.out());
-        for (var endpoint : aws.ec2.endpoints(vpc))
+        for (var endpoint : aws.ec2.endpoints(vpc)) {
             assertTrue(late.err().contains(id(endpoint)
                     + ": still pending after 1s; the same command again waits on, and this deletes it: aws ec2 "
                     + "delete-vpc-endpoints --vpc-endpoint-ids "
                     + id(endpoint)), late.err());
+        }
         aws.ec2.timesPending = 2;
         for (var endpoint : aws.ec2.endpoints(vpc)) aws.ec2.setTimesPending(id(endpoint), 3);
         var on = run();
@@ -527,16 +533,68 @@ class CreateVpcEndpointTest {
         assertEquals("pending", endpoint("codecommit").path("State").asText());
         assertEquals("pending", changed.json().at("/endpoints/0/state").asText());
         assertEquals(2, changed.json().at("/endpoints/0/subnetIds").size());
+        var planned = run("--dry-run");
+        assertEquals("unchanged", planned.json().at("/endpoints/0/status").asText());
+        assertFalse(planned.err().contains("waiting"), planned.err());
+    }
+
+    /** EC2 answers in lower case, its documentation has other spellings. */
+    @ParameterizedTest
+    @CsvSource({"available, true", "Available, true", "partial, true", "Pending, true", "rejected, false",
+            "Expired, false", "unheardOf, false"})
+    void knowsTheStatesInEverySpelling(String state, boolean isUsable) {
+        var api = aws.ec2.createEndpoint(vpc, "codecommit", true, List.of(inA.get(0), inB), List.of(group));
+        run("--services", "api");
+        aws.ec2.setEndpoint(api, "State", state);
+        var run = run("--services", "api", "--dry-run");
+        assertEquals(isUsable ? 0 : 1, run.exitCode(), run.err());
+        assertEquals(isUsable ? "" : "create-vpc-endpoint: api: " + api + " is " + state + "; delete it with: aws ec2 "
+                + "delete-vpc-endpoints --vpc-endpoint-ids " + api + " --region eu-west-1, then run the same command "
+                + "again\n", run.err());
+        assertEquals(isUsable ? state : "", isUsable ? run.json().at("/endpoints/0/state").asText() : run.out());
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+            "InvalidParameter | private-dns-enabled cannot be set because there is already a conflicting DNS domain "
+                    + "for codecommit.eu-west-1.amazonaws.com in the VPC vpc-1 | true",
+            "InvalidParameter | Subnet subnet-1 does not belong to VPC vpc-1 | false",
+            "UnauthorizedOperation | conflicting DNS domain | false"})
+    void tellsAConflictOfPrivateDnsFromOtherRefusals(String code, String message, boolean isConflict) {
+        var details = AwsErrorDetails.builder().errorCode(code).errorMessage(message).build();
+        assertEquals(isConflict, CreateVpcEndpoint.isDnsConflict(Ec2Exception.builder().awsErrorDetails(details)
+                .build()));
+        assertFalse(CreateVpcEndpoint.isDnsConflict(SdkClientException.create("conflicting DNS domain")));
+    }
+
+    /** Principals that IAM does not have, and what is said of them. */
+    @ParameterizedTest
+    @CsvSource({"role/Ghost, IAM does not know arn:aws:iam::111122223333:role/Ghost",
+            "role/Developer, IAM does not know arn:aws:iam::111122223333:role/Developer; it has "
+                    + "arn:aws:iam::111122223333:role/teams/Developer",
+            "user/staff/alice, IAM does not know arn:aws:iam::111122223333:user/staff/alice; it has "
+                    + "arn:aws:iam::111122223333:user/alice"})
+    void aPrincipalThatIamDoesNotHaveIsRefusedBeforeAnythingIsAsked(String principal, String message) {
+        aws.iam.createUser("alice");
+        for (var dryRun : new String[][] {{}, {"--dry-run"}}) {
+            aws.clearCalls();
+            var run = run(Stream.concat(Stream.of("--policy", "restricted", "--principals", DEVELOPER,
+                    "arn:aws:iam::111122223333:" + principal), Arrays.stream(dryRun)).toArray(String[]::new));
+            assertEquals(1, run.exitCode());
+            assertEquals("create-vpc-endpoint: " + message + "\n", run.err());
+            assertEquals(0, count("ec2:DescribeVpcAttribute"));
+            Script.assertReadsOnly(aws);
+        }
     }
 
     @Test
     void waitsForSomebodyElsesChangeToEnd() {
         var api = aws.ec2.createEndpoint(vpc, "codecommit", true, List.of(inA.get(0)), List.of(group));
-        var happened = new AtomicBoolean();
+        var looks = new AtomicInteger();
         var run = Gate.inStep(aws, call -> {
             ALL.add(call);
-            if (call.name().equals("ec2:DescribeVpcEndpoints") && aws.ec2.endpoint(api).path("SubnetIds").size() == 1
-                    && !happened.getAndSet(true)) {
+            // the first look is for the plan, the second comes just before the change
+            if (call.name().equals("ec2:DescribeVpcEndpoints") && looks.incrementAndGet() == 2) {
                 aws.ec2.setEndpoint(api, "State", "pending");
                 aws.ec2.setTimesPending(api, 3);
             }
@@ -554,7 +612,8 @@ class CreateVpcEndpointTest {
                 aws.ec2.createEndpoint(vpc, "codecommit", true, List.of(inA.get(1)), List.of(group));
         }, () -> run("--services", "api"));
         assertEquals("updated", run.status(), run.err());
-        assertTrue(run.err().contains("somebody else made " + id(endpoint("codecommit"))), run.err());
+        assertTrue(run.err().contains("someone else created " + id(endpoint("codecommit")) + " in the meantime"),
+                run.err());
         assertEquals(id(endpoint("codecommit")), run.json().at("/endpoints/0/vpcEndpointId").asText());
         assertEquals(Set.of(inA.get(1), inB), texts(endpoint("codecommit").path("SubnetIds")));
     }
@@ -571,7 +630,7 @@ class CreateVpcEndpointTest {
         var going = aws.ec2.createEndpoint(vpc, "codecommit", true, List.of(inA.get(0)), List.of(group));
         aws.ec2.setEndpoint(going, "State", "deleting");
         aws.ec2.setTimesPending(going, 1000);
-        visibleDeadline = Duration.ofMillis(100);
+        showPatience = Duration.ofMillis(100);
         var run = run("--services", "api");
         assertEquals(1, run.exitCode());
         assertTrue(
@@ -643,7 +702,7 @@ class CreateVpcEndpointTest {
             default -> Fault.on(call).always().error(403, "UnauthorizedOperation",
                     "You are not authorized to perform this operation.");
         });
-        if (fault.equals("500")) visibleDeadline = Duration.ofMillis(100);
+        if (fault.equals("500")) showPatience = Duration.ofMillis(100);
         var run = run("--services", "git", "--tags", "A=b");
         if (run.exitCode() == 0) { // an answer that could not be read, and the endpoint was found
             assertTrue(call.equals("ec2:CreateVpcEndpoint") && !fault.equals("500"), run.toString());
@@ -661,12 +720,12 @@ class CreateVpcEndpointTest {
 
     @Test
     void whenEc2DoesNotAnswerAnyMoreWhatWasMadeIsNamed() {
-        aws.inject(Fault.on("ec2:DescribeVpcEndpoints").after(1).always().serverError());
+        aws.inject(Fault.on("ec2:DescribeVpcEndpoints").after(2).always().serverError());
         var run = run();
         assertEquals(1, run.exitCode());
         assertEquals("", run.out());
         for (var endpoint : aws.ec2.endpoints(vpc))
-            assertTrue(run.err().contains(id(endpoint) + ": waiting for it failed: InternalFailure"), run.err());
+            assertTrue(run.err().contains(id(endpoint) + ": InternalFailure"), run.err());
         assertEquals(2, aws.ec2.endpoints(vpc).size());
         aws.clearFaults();
         assertEquals("unchanged", run().status());
@@ -681,11 +740,6 @@ class CreateVpcEndpointTest {
                 run.json().path("endpoints").valueStream().map(e -> e.path("status").asText()).toList());
         assertTrue(run.err().contains("create-vpc-endpoint: api: VpcEndpointLimitExceeded: too many"), run.err());
         assertEquals(1, aws.ec2.endpoints(vpc).size());
-    }
-
-    @Test
-    void printsOneValueForTheShell() {
-        assertEquals(run("--print", "/endpoints/0/vpcEndpointId").out(), id(endpoint("codecommit")) + "\n");
     }
 
     /**

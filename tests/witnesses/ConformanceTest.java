@@ -203,7 +203,7 @@ class ConformanceTest {
 
     static CommandLine endpointScript() {
         var script = new CreateVpcEndpoint();
-        script.firstPoll = Duration.ofMillis(10);
+        script.firstWait = Duration.ofMillis(10);
         return script.commandLine();
     }
 
@@ -267,9 +267,10 @@ class ConformanceTest {
                 Backups.ROOT + REGION + "/" + name + "/")
                 .path("Contents").findValuesAsText("Key");
         assertEquals(2, keys.size(), keys.toString());
-        for (var key : keys)
+        for (var key : keys) {
             cli("s3api", "get-object", "--bucket", name, "--key", key,
                     temp.resolve(key.replaceAll(".*/[^.]*\\.", "")).toString());
+        }
         restoresAs(repo, Files.readAllBytes(temp.resolve("manifest.json.gz")), temp.resolve("full.bundle"));
     }
 
@@ -303,9 +304,12 @@ class ConformanceTest {
     /** Keys that are of use, with all that the script changes, and the aliases. */
     static Object keys() {
         var state = new TreeMap<String, Object>(aws.kms.aliases(REGION));
-        for (var key : aws.kms.keys(REGION))
-            if (key.state.equals("Enabled")) state.put(key.keyId,
-                    List.of(key.description, Meaning.of(key.policy), key.rotationPeriod, new TreeMap<>(key.tags)));
+        for (var key : aws.kms.keys(REGION)) {
+            if (key.state.equals("Enabled")) {
+                state.put(key.keyId,
+                        List.of(key.description, Meaning.of(key.policy), key.rotationPeriod, new TreeMap<>(key.tags)));
+            }
+        }
         return state;
     }
 
@@ -562,8 +566,9 @@ class ConformanceTest {
                 .path("KeyMetadata");
         var id = made.path("KeyId").asText();
         assertTrue(made.path("CreationDate").asText().matches("20\\d\\d-.*"), made.toString());
-        for (var i = 0; i < 10 && botoSays("kms", "describe_key", "{'KeyId': '%s'}", id).has("error"); i++)
+        for (var i = 0; i < 10 && botoSays("kms", "describe_key", "{'KeyId': '%s'}", id).has("error"); i++) {
             assertTrue(i < 9, "does not show");
+        }
         boto("kms", "create_alias", "{'AliasName': 'alias/%s', 'TargetKeyId': '%s'}", name, id);
         boto("kms", "enable_key_rotation", "{'KeyId': '%s', 'RotationPeriodInDays': 100}", id);
         assertEquals(id, boto("kms", "describe_key", "{'KeyId': 'alias/%s'}", name).at("/KeyMetadata/KeyId").asText());
@@ -609,9 +614,10 @@ class ConformanceTest {
                 network.vpc, JSON.valueToTree(network.subnets), group, JSON.valueToTree(ALLOW)).path("VpcEndpoint");
         assertEquals("pending", made.path("State").asText(), made.toString());
         var shown = made;
-        for (var i = 0; i < 10 && !shown.path("State").asText().equals("available"); i++)
+        for (var i = 0; i < 10 && !shown.path("State").asText().equals("available"); i++) {
             shown = boto("ec2", "describe_vpc_endpoints", "{'Filters': [{'Name': 'vpc-id', 'Values': ['%s']}]}",
                     network.vpc).at("/VpcEndpoints/0");
+        }
         assertEquals("available", shown.path("State").asText());
         assertEquals(JSON.valueToTree(network.subnets), shown.path("SubnetIds"));
         assertEquals(group, shown.at("/Groups/0/GroupId").asText());
@@ -764,8 +770,9 @@ class ConformanceTest {
                         .replace("%101", "'r',".repeat(100) + "'r'"));
         assertEquals(code, answer.path("error").asText(), answer.toString());
         assertTrue(answer.path("status").asInt() >= 400 && answer.path("status").asInt() < 500, answer.toString());
-        if (List.of("kms", "codecommit", "iam").contains(service) && !code.startsWith("ValidationE"))
+        if (List.of("kms", "codecommit", "iam").contains(service) && !code.startsWith("ValidationE")) {
             assertTrue(answer.path("declared").asBoolean(), "not an error of this operation");
+        }
     }
 
     // ---- git with the AWS CLI's credential helper
@@ -902,7 +909,7 @@ class ConformanceTest {
         var arguments = new String[] {"--vpc-id", vpc, "--security-group-ids", group, "--tags", "Team=Payments"};
         var refused = Script.run(endpointScript(), arguments); // a new VPC has no DNS hostnames
         assertEquals(1, refused.exitCode(), refused.out());
-        advised(refused, "turn on what is off with: (.*), or give");
+        advised(refused, "turn on what is off with: (.*), or use");
         var first = Script.run(endpointScript(), arguments);
         assertEquals(0, first.exitCode(), first.err());
         assertEquals("created", first.status());
@@ -976,9 +983,10 @@ class ConformanceTest {
             assertEquals("unchanged", second.status(), second.out() + second.err());
             var objects = s3.listObjectsV2(r -> r.bucket(name).prefix(Backups.ROOT + REGION + "/")).contents();
             assertEquals(2, objects.size(), objects.toString());
-            for (var object : objects)
+            for (var object : objects) {
                 s3.getObject(r -> r.bucket(name).key(object.key()),
                         temp.resolve(object.key().replaceAll(".*/[^.]*\\.", "")));
+            }
             restoresAs(repo, Files.readAllBytes(temp.resolve("manifest.json.gz")), temp.resolve("full.bundle"));
             assertTrue(Files.size(temp.resolve("full.bundle")) > 5 << 20, "more than one part");
         } finally {

@@ -58,6 +58,7 @@ class PolicyDecisionsTest {
         Script.use(aws);
         aws.iam.createRole("Developer");
         aws.iam.createRole("KeyAdmin");
+        aws.iam.createUser("bob");
         aws.codecommit.createRepository("payments");
         aws.codecommit.createRepository("orders");
         vpc = aws.ec2.createVpc("eu-west-1", "10.0.0.0/16");
@@ -97,13 +98,9 @@ class PolicyDecisionsTest {
             var request = new Request(principal, action, resource, values, lists);
             var identities = identity == null ? List.<Policy>of()
                     : Stream.of(ALLOW_ALL, identity).distinct().map(p -> new Policy("identity", p)).toList();
-            var decision = PolicyEvaluator
-                    .decide(request, identities, resourcePolicy == null ? null : new Policy("resource", resourcePolicy),
-                            List.of())
-                    .decision();
-            if (endpointPolicy != null && decision == Decision.allowed)
-                decision = PolicyEvaluator.evaluate(request, List.of(new Policy("endpoint", endpointPolicy)))
-                        .decision();
+            var policies = new PolicyEvaluator.Policies(identities, named("resource", resourcePolicy), List.of(),
+                    List.of(), named("endpoint", endpointPolicy));
+            var decision = PolicyEvaluator.decide(request, policies).decision();
 
             var simulation = JSON.createObjectNode();
             var owner = (resource.equals("*") ? principal : resource).split(":")[4];
@@ -114,11 +111,14 @@ class PolicyDecisionsTest {
             identities.forEach(p -> simulation.withArray("identityPolicies").addObject()
                     .put("name", "p" + simulation.path("identityPolicies").size())
                     .set("policy", p.document()));
-            for (var list : List.of("identityPolicies", "serviceControlPolicies", "resourceControlPolicies"))
+            for (var list : List.of("identityPolicies", "serviceControlPolicies", "resourceControlPolicies")) {
                 simulation.withArray(list);
+            }
             if (resourcePolicy != null) simulation.set("resourcePolicy", resourcePolicy);
-            if (endpointPolicy != null) simulation.putArray("vpcEndpointPolicies").addObject().put("name", "endpoint")
-                    .set("policy", endpointPolicy);
+            if (endpointPolicy != null) {
+                simulation.putArray("vpcEndpointPolicies").addObject().put("name", "endpoint")
+                        .set("policy", endpointPolicy);
+            }
             SIMULATIONS.add(lists.isEmpty() ? simulation : withListKey(simulation));
             DECISIONS.add(decision);
             return decision;
@@ -135,6 +135,10 @@ class PolicyDecisionsTest {
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
+    }
+
+    static Policy named(String name, JsonNode document) {
+        return document == null ? null : new Policy(name, document);
     }
 
     /** The actions by what is decided for them in each column: "explicitDeny allowed ...". */
@@ -156,8 +160,9 @@ class PolicyDecisionsTest {
     // Branch deny
 
     static final String BRANCH_WRITES = """
-            CreateBranch CreateCommit CreateUnreferencedMergeCommit DeleteBranch DeleteFile GitPush MergeBranchesByFastForward MergeBranchesBySquash
-            MergeBranchesByThreeWay MergePullRequestByFastForward MergePullRequestBySquash MergePullRequestByThreeWay PutFile""";
+            CreateBranch CreateCommit CreateUnreferencedMergeCommit DeleteBranch DeleteFile GitPush
+            MergeBranchesByFastForward MergeBranchesBySquash MergeBranchesByThreeWay MergePullRequestByFastForward
+            MergePullRequestBySquash MergePullRequestByThreeWay PutFile""";
     static final String REPOSITORY_WRITES = """
             BatchDisassociateApprovalRuleTemplateFromRepositories DeletePullRequestApprovalRule DeleteRepository
             DisassociateApprovalRuleTemplateFromRepository OverridePullRequestApprovalRules UpdateDefaultBranch
@@ -273,9 +278,10 @@ class PolicyDecisionsTest {
                                 "eu-west-1:111122223333:new",
                         "eu-west-2:111122223333:payments")
                         .map(repository -> underBranchDeny(deny, action, "x/y", "arn:aws:codecommit:" + repository))));
-        for (var action : Actions.words(BRANCH_WRITES))
+        for (var action : Actions.words(BRANCH_WRITES)) {
             assertEquals(Decision.allowed, underBranchDeny(deny, action, null, REPOSITORY),
                     action + ": the handshake of every push");
+        }
     }
 
     @Test
@@ -388,12 +394,14 @@ class PolicyDecisionsTest {
         var git = endpointPolicy("git");
         assertEquals(Map.of(own, Actions.words(GIT), nobody, without(Actions.CODECOMMIT, GIT)),
                 table(Actions.CODECOMMIT, action -> throughEndpoint(git, action)));
-        for (var policy : List.of(api, git))
-            for (var action : without(Actions.CODECOMMIT, String.join(" ", Actions.WITHOUT_REPOSITORY)))
+        for (var policy : List.of(api, git)) {
+            for (var action : without(Actions.CODECOMMIT, String.join(" ", Actions.WITHOUT_REPOSITORY))) {
                 assertEquals(Decision.implicitDeny,
                         throughEndpoint(policy, action, DEVELOPER,
                                 "arn:aws:codecommit:eu-west-1:" + STRANGERS + ":theirs"),
                         action + " out of the account");
+            }
+        }
     }
 
     @Test
@@ -425,9 +433,11 @@ class PolicyDecisionsTest {
         assertTrue(SIMULATIONS.size() > 500, "the other tests come first");
         var decisions = IndependentEvaluator.decide(SIMULATIONS);
         var differences = new ArrayList<String>();
-        for (var i = 0; i < decisions.size(); i++)
-            if (!decisions.get(i).equals(DECISIONS.get(i).name()))
+        for (var i = 0; i < decisions.size(); i++) {
+            if (!decisions.get(i).equals(DECISIONS.get(i).name())) {
                 differences.add("here " + DECISIONS.get(i) + ", there " + decisions.get(i) + ": " + SIMULATIONS.get(i));
+            }
+        }
         assertEquals(List.of(), differences.subList(0, Math.min(3, differences.size())),
                 differences.size() + " differ of " + decisions.size());
     }
