@@ -286,7 +286,7 @@ class BackupToS3 implements Callable<Integer> {
         checkSelection();
         if (shard != null) {
             var right = "which part of how many, such as 1/4";
-            var parts = check("--shard", shard, "[1-9]\\d{0,2}/[1-9]\\d{0,2}", right).split("/");
+            var parts = check("--shard", shard, Selection.SHARD, right).split("/");
             if (Integer.parseInt(parts[0]) > Integer.parseInt(parts[1])) {
                 throw wrong("--shard '" + shard + "': must be " + right);
             }
@@ -319,6 +319,16 @@ class BackupToS3 implements Callable<Integer> {
 
     /** Which repositories a run is for. */
     record Selection(List<String> repositoryNames, List<String> exclude, @JsonInclude String shard) {
+        static final String SHARD = "[1-9]\\d{0,2}/[1-9]\\d{0,2}";
+
+        /** Refuses what no run can have had. */
+        Selection {
+            var globs = Stream.of(repositoryNames, exclude).flatMap(List::stream);
+            if (!globs.allMatch(glob -> glob.matches("[\\w.*?-]+")) || shard != null && !shard.matches(SHARD)) {
+                throw new IllegalArgumentException("no selection of repositories");
+            }
+        }
+
         boolean has(String name) {
             if (!matchesAny(repositoryNames, name) || matchesAny(exclude, name)) {
                 return false;
@@ -1304,13 +1314,15 @@ class BackupToS3 implements Callable<Integer> {
         /** A line begins with its length in four hexadecimal digits, these four included; 0000 ends a list of lines. */
         InputStream nextLine() throws IOException {
             var digits = in.readNBytes(4);
-            if (!new String(digits, StandardCharsets.ISO_8859_1).matches("[0-9a-fA-F]{4}")) {
+            var isLine = digits.length == 4
+                    && IntStream.range(0, 4).allMatch(i -> HexFormat.isHexDigit(digits[i]));
+            if (!isLine) {
                 return new SequenceInputStream(new ByteArrayInputStream(digits), in); // not Git's protocol, or the end
             }
-            var length = Integer.parseInt(new String(digits, StandardCharsets.ISO_8859_1), 16);
+            var length = HexFormat.fromHexDigits(new String(digits, StandardCharsets.US_ASCII));
             var text = in.readNBytes(Math.max(0, length - 4));
             var escaped = escaped(text);
-            var newDigits = String.format("%04x", length + escaped.length - text.length);
+            var newDigits = HexFormat.of().toHexDigits((short) (length + escaped.length - text.length));
             return new SequenceInputStream(new ByteArrayInputStream(newDigits.getBytes(StandardCharsets.US_ASCII)),
                     new ByteArrayInputStream(escaped));
         }

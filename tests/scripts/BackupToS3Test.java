@@ -202,6 +202,102 @@ class BackupToS3Test {
         assertEquals(keys.get(1), document(second.path("run").asText()).at("/repositories/app/manifest").asText());
     }
 
+    /** As every version has written them: backups of before are read, and found unchanged. */
+    @Test
+    void theFormatsAreThoseOfTheFirstVersion() throws Exception {
+        var app = small("app").description("Pays").tag("team", "payments");
+        var result = saved();
+        var written = manifest("app");
+        var bundle = written.at("/chain/0");
+        var manifest = """
+                {
+                  "format" : 1,
+                  "tool" : "codecommit-toolkit 0.1.0",
+                  "time" : "%s",
+                  "repository" : {
+                    "repositoryId" : "%s",
+                    "repositoryName" : "app",
+                    "arn" : "arn:aws:codecommit:eu-west-1:111122223333:app"
+                  },
+                  "objectFormat" : "sha1",
+                  "head" : "refs/heads/main",
+                  "refs" : {
+                    "refs/heads/feature" : "%s",
+                    "refs/heads/main" : "%s",
+                    "refs/tags/v1" : "%s"
+                  },
+                  "peeled" : {
+                    "refs/tags/v1" : "%4$s"
+                  },
+                  "settings" : {
+                    "repositoryDescription" : "Pays",
+                    "defaultBranch" : "main",
+                    "kmsKeyId" : null,
+                    "tags" : {
+                      "team" : "payments"
+                    },
+                    "triggers" : [ ],
+                    "approvalRuleTemplates" : [ ]
+                  },
+                  "chain" : [ {
+                    "key" : "%6$s",
+                    "kind" : "full",
+                    "size" : %7$s,
+                    "sha256" : "%8$s",
+                    "crc32" : "%9$s",
+                    "pack" : "%10$s",
+                    "objects" : 10
+                  } ]
+                }""".formatted(written.path("time").asText(), app.id, app.resolve("refs/heads/feature").name(),
+                app.resolve("refs/heads/main").name(), app.resolve("refs/tags/v1").name(),
+                bundle.path("key").asText(), bundle.path("size"), bundle.path("sha256").asText(),
+                bundle.path("crc32").asText(), bundle.path("pack").asText());
+        var manifestKey = repository(result, "app").at("/keys/1").asText();
+        assertEquals(manifest, text(manifestKey));
+        var refs = "HEAD refs/heads/main\n"
+                + Git.run(app.directory(), "for-each-ref", "--format=%(objectname) %(refname)")
+                + "key null\ndescription Pays\n";
+        var recordKey = result.path("run").asText();
+        var started = document(recordKey).at("/repositories/app/lastSuccess").asText();
+        var record = """
+                {
+                  "format" : 1,
+                  "tool" : "codecommit-toolkit 0.1.0",
+                  "time" : "%s",
+                  "account" : "111122223333",
+                  "region" : "eu-west-1",
+                  "selection" : {
+                    "repositoryNames" : [ "*" ],
+                    "exclude" : [ ],
+                    "shard" : null
+                  },
+                  "repositories" : {
+                    "app" : {
+                      "id" : "%s",
+                      "refs" : "%s",
+                      "settingsRead" : "%s",
+                      "full" : "%4$s",
+                      "manifest" : "%5$s",
+                      "outcome" : "saved",
+                      "lastSuccess" : "%6$s"
+                    }
+                  }
+                }""".formatted(document(recordKey).path("time").asText(), app.id,
+                Backups.sha("SHA-256", refs.getBytes(StandardCharsets.UTF_8)), written.path("time").asText(),
+                manifestKey, started);
+        assertEquals(record, text(recordKey));
+        bucket.put(manifestKey, Backups.gzip(JSON.readTree(manifest)));
+        bucket.put(recordKey, Backups.gzip(JSON.readTree(record)));
+        assertEquals("unchanged", saved().path("status").asText());
+        assertEquals("unchanged", after(Duration.ofDays(8)).path("status").asText(), "with its settings");
+    }
+
+    String text(String key) throws IOException {
+        try (var in = new GZIPInputStream(new ByteArrayInputStream(bucket.get(key)))) {
+            return new String(in.readAllBytes(), StandardCharsets.UTF_8);
+        }
+    }
+
     @Test
     void writesEverythingOnceWithItsChecksumAndOneLineARepository() {
         small("app");
@@ -554,12 +650,12 @@ class BackupToS3Test {
         assertRestores(app);
     }
 
-    /** The same ids, as many of each, under other names. */
+    /** The same ids, as many of each, in the same order. */
     @Test
     void aBranchThatIsRenamedIsAChange() throws Exception {
         var app = small("app");
         saved();
-        app.ref("refs/heads/renamed", "refs/heads/feature");
+        app.ref("refs/heads/features", "refs/heads/feature");
         SampleRepositories.deleteRefs(app, "refs/heads/feature");
         assertEquals("refs", repository(saved(), "app").path("kind").asText());
         assertRestores(app);
@@ -711,6 +807,9 @@ class BackupToS3Test {
             "run | /repositories/app/full | {\"time\": 1}",
             "run | /repositories/app/manifest | \"elsewhere\"",
             "run | /repositories/app/id | null",
+            "run | /selection | {\"shard\": \"1/4\"}",
+            "run | /selection/shard | \"half\"",
+            "run | /selection/exclude | [\"a[\"]",
             "manifest | /refs | null",
             "manifest | /refs | {\"refs/heads/main\": \"newest\"}",
             "manifest | /chain | [null]",
@@ -1501,8 +1600,9 @@ class BackupToS3Test {
         var ids = Git.run(source, "rev-list", "main").lines().toList();
         Git.run(source, "update-ref", "-d", "refs/tags/test");
         Git.run(source, "update-ref", "-d", "refs/heads/main");
-        var refs = new TreeMap<>(Map.of("heads/main", ids.get(0), "heads/b\u00c3\u00a4r", ids.get(1), "heads/b\u00e4r",
-                ids.get(2), "heads/b%e4r", ids.get(3), "heads/100%\u00fc", ids.get(1), "tags/\u0083e\u0083X\u0083g", tag));
+        var refs = new TreeMap<>(Map.of("heads/main", ids.get(0), "heads/b\u00c3\u00a4r", ids.get(1),
+                "heads/b\u00e4r", ids.get(2), "heads/b%e4r", ids.get(3), "heads/100%\u00fc", ids.get(1),
+                "tags/\u0083e\u0083X\u0083g", tag));
         writeRefs(source, refs);
         assertEquals(refs, rawRefs(source));
         aws.codecommit.createRepository("app").defaultBranch("main")

@@ -98,14 +98,9 @@ class PolicyDecisionsTest {
             var request = new Request(principal, action, resource, values, lists);
             var identities = identity == null ? List.<Policy>of()
                     : Stream.of(ALLOW_ALL, identity).distinct().map(p -> new Policy("identity", p)).toList();
-            var decision = PolicyEvaluator
-                    .decide(request, identities, resourcePolicy == null ? null : new Policy("resource", resourcePolicy),
-                            List.of())
-                    .decision();
-            if (endpointPolicy != null && decision == Decision.allowed) {
-                decision = PolicyEvaluator.evaluate(request, List.of(new Policy("endpoint", endpointPolicy)))
-                        .decision();
-            }
+            var policies = new PolicyEvaluator.Policies(identities, named("resource", resourcePolicy), List.of(),
+                    List.of(), named("endpoint", endpointPolicy));
+            var decision = PolicyEvaluator.decide(request, policies).decision();
 
             var simulation = JSON.createObjectNode();
             var owner = (resource.equals("*") ? principal : resource).split(":")[4];
@@ -140,6 +135,10 @@ class PolicyDecisionsTest {
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
+    }
+
+    static Policy named(String name, JsonNode document) {
+        return document == null ? null : new Policy(name, document);
     }
 
     /** The actions by what is decided for them in each column: "explicitDeny allowed ...". */
