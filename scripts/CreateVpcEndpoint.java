@@ -91,7 +91,7 @@ import software.amazon.awssdk.utils.AttributeMap;
  *
  * <p>IAM actions:
  * <ul>
- * <li>iam:GetRole, iam:GetUser to look the principals up
+ * <li>iam:GetRole, iam:GetUser to look the principals up; where it is denied that is said
  * <li>ec2:DescribeVpcAttribute, ec2:DescribeSubnets, ec2:DescribeSecurityGroups, ec2:DescribeVpcEndpointServices,
  * ec2:DescribeVpcEndpoints
  * <li>ec2:CreateVpcEndpoint, ec2:CreateTags

@@ -54,7 +54,6 @@ import picocli.CommandLine.*;
 import picocli.CommandLine.Model.CommandSpec;
 import software.amazon.awssdk.auth.credentials.*;
 import software.amazon.awssdk.awscore.client.builder.*;
-import software.amazon.awssdk.awscore.exception.AwsErrorDetails;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
 import software.amazon.awssdk.core.ResponseInputStream;
@@ -2515,35 +2514,36 @@ class RestoreFromS3 implements Callable<Integer> {
         }
     }
 
-    /** Says what a refused call needs: S3 does not tell it to another account, nor in an answer to HEAD. */
+    /** S3 does not tell other accounts what a denied call takes, and nobody in an answer to HEAD. */
     class S3Refusals implements ExecutionInterceptor {
         @Override
         public Throwable modifyException(Context.FailedExecution context, ExecutionAttributes call) {
             var operation = call.getAttribute(SdkExecutionAttribute.OPERATION_NAME);
-            if (!(context.exception() instanceof S3Exception answer) || answer.statusCode() != 403) {
+            var needs = permission(operation);
+            if (needs == null || !(context.exception() instanceof S3Exception e) || e.statusCode() != 403) {
                 return context.exception();
             }
-            var details = answer.awsErrorDetails();
-            if (operation.startsWith("Head")) {
-                details = AwsErrorDetails.builder().errorCode("Forbidden").errorMessage("no message").build();
-            } else if (details == null || !"AccessDenied".equals(details.errorCode())) {
-                return answer;
+            var details = e.awsErrorDetails();
+            var isHead = operation.startsWith("Head");
+            if (details == null || !isHead && !"AccessDenied".equals(details.errorCode())) {
+                return e;
             }
-            var owner = expectedBucketOwner == null ? "" : ", and a bucket of account " + expectedBucketOwner;
-            var message = details.errorMessage() + "; this needs " + permission(operation) + owner;
-            return answer.toBuilder().cause(answer)
-                    .awsErrorDetails(details.toBuilder().errorMessage(message).build()).build();
+            var message = (isHead ? "" : details.errorMessage() + "; ") + "it takes " + needs
+                    + (expectedBucketOwner == null ? "" : "; a bucket of " + expectedBucketOwner);
+            return e.toBuilder().awsErrorDetails(details.toBuilder()
+                    .errorCode(isHead ? "Forbidden" : details.errorCode()).errorMessage(message).build()).build();
         }
     }
 
+    /** What an operation takes that writes no object; null for others. */
     private static String permission(String operation) {
         return switch (operation) {
             case "AbortMultipartUpload" -> "s3:AbortMultipartUpload";
             case "GetBucketLifecycleConfiguration" -> "s3:GetLifecycleConfiguration";
-            case "GetObject", "HeadObject" -> "s3:GetObject, and kms:Decrypt on the bucket's key";
+            case "GetObject", "HeadObject" -> "s3:GetObject; kms:Decrypt on the object's key, if it has one";
             case "HeadBucket", "ListObjectsV2" -> "s3:ListBucket";
             case "ListMultipartUploads" -> "s3:ListBucketMultipartUploads";
-            default -> "s3:PutObject, and kms:GenerateDataKey and kms:Decrypt on the bucket's key";
+            default -> null;
         };
     }
 
