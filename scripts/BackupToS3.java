@@ -24,6 +24,7 @@ import com.fasterxml.jackson.databind.node.*;
 import java.io.*;
 import java.net.*;
 import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.*;
 import java.security.*;
@@ -47,6 +48,7 @@ import org.eclipse.jgit.lib.*;
 import org.eclipse.jgit.lib.ObjectReader;
 import org.eclipse.jgit.storage.file.FileBasedConfig;
 import org.eclipse.jgit.transport.*;
+import org.eclipse.jgit.transport.http.*;
 import org.eclipse.jgit.util.FS;
 import org.eclipse.jgit.util.SystemReader;
 import picocli.CommandLine;
@@ -57,6 +59,7 @@ import software.amazon.awssdk.awscore.client.builder.*;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
 import software.amazon.awssdk.core.SdkPojo;
+import software.amazon.awssdk.core.SdkRequest;
 import software.amazon.awssdk.core.checksums.ResponseChecksumValidation;
 import software.amazon.awssdk.core.exception.*;
 import software.amazon.awssdk.core.interceptor.*;
@@ -76,12 +79,15 @@ import software.amazon.awssdk.services.s3.S3Client;
 import software.amazon.awssdk.services.s3.model.ChecksumAlgorithm;
 import software.amazon.awssdk.services.s3.model.ChecksumMode;
 import software.amazon.awssdk.services.s3.model.ChecksumType;
+import software.amazon.awssdk.services.s3.model.CompleteMultipartUploadRequest;
 import software.amazon.awssdk.services.s3.model.CompletedPart;
 import software.amazon.awssdk.services.s3.model.CreateMultipartUploadRequest;
 import software.amazon.awssdk.services.s3.model.HeadObjectResponse;
+import software.amazon.awssdk.services.s3.model.PutObjectRequest;
 import software.amazon.awssdk.services.s3.model.S3Exception;
 import software.amazon.awssdk.services.s3.model.S3Object;
 import software.amazon.awssdk.services.s3.model.ServerSideEncryption;
+import software.amazon.awssdk.services.s3.model.UploadPartRequest;
 import software.amazon.awssdk.services.sts.StsClient;
 import software.amazon.awssdk.utils.AttributeMap;
 
@@ -103,8 +109,8 @@ import software.amazon.awssdk.utils.AttributeMap;
  *
  * <p>IAM actions:
  * <ul>
- * <li>codecommit:ListRepositories (on *), codecommit:BatchGetRepositories, codecommit:GitPull; for repositories under a
- * customer managed key also the key's six actions of create-kms-key
+ * <li>codecommit:ListRepositories (on *), codecommit:BatchGetRepositories, codecommit:GitPull, and kms:Decrypt on the
+ * keys of the repositories
  * <li>for the settings codecommit:ListTagsForResource, codecommit:GetRepositoryTriggers,
  * codecommit:ListAssociatedApprovalRuleTemplatesForRepository, codecommit:GetApprovalRuleTemplate (on *), and
  * codecommit:GetFile, which finds out whether Git LFS is in use
@@ -112,7 +118,7 @@ import software.amazon.awssdk.utils.AttributeMap;
  * codecommit:DescribePullRequestEvents, codecommit:GetCommentsForPullRequest, codecommit:GetPullRequestApprovalStates,
  * codecommit:GetPullRequestOverrideState
  * <li>s3:ListBucket, s3:GetObject, s3:PutObject, s3:AbortMultipartUpload, s3:ListBucketMultipartUploads
- * <li>with --sse-kms-key-id, on that key: kms:GenerateDataKey, kms:Decrypt
+ * <li>on the key that the objects are encrypted under, unless it is AWS's: kms:GenerateDataKey, kms:Decrypt
  * </ul>
  */
 @Command(name = "backup-to-s3", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true,
@@ -140,8 +146,8 @@ class BackupToS3 implements Callable<Integer> {
     String fullEvery = "30d";
 
     @Option(names = "--settings-every", paramLabel = "TIME", defaultValue = "7d",
-            description = "Longest time until the settings and pull requests of an unchanged repository are read"
-                    + " again. Default: ${DEFAULT-VALUE}.")
+            description = "Longest time between readings of the settings and pull requests of an unchanged"
+                    + " repository, such as 7d or 12h. Default: ${DEFAULT-VALUE}.")
     String settingsEvery = "7d";
 
     @Option(names = "--no-pull-requests", description = "Leaves the pull requests out.")
@@ -153,9 +159,14 @@ class BackupToS3 implements Callable<Integer> {
                     + " Default: none.")
     String deadline;
 
+    @Option(names = "--sse", paramLabel = "TYPE",
+            description = "Encryption header of every object: AES256 or aws:kms, for a bucket whose policy asks for"
+                    + " one. Default: none, as the bucket encrypts by itself.")
+    String sse;
+
     @Option(names = "--sse-kms-key-id", paramLabel = "ARN",
             description = "Encrypts under this KMS key of the bucket's Region, with a bucket key. Default: as the"
-                    + " bucket says.")
+                    + " bucket says; with --sse aws:kms the AWS managed key.")
     String sseKmsKeyId;
 
     @Option(names = "--dry-run", description = "Only reads, and prints what would change.")
@@ -257,7 +268,7 @@ class BackupToS3 implements Callable<Integer> {
         connect();
         ignoreGitConfiguration();
         codecommit = client(CodeCommitClient.builder());
-        s3 = s3(new UploadCount());
+        s3 = s3(new Writes());
         buffers = new Buffers(partSize, bufferCount());
         begin = clock.instant();
         selection = new Selection(repositoryNames, exclude, shard);
@@ -265,7 +276,9 @@ class BackupToS3 implements Callable<Integer> {
         reportUnknownNames();
         names = repositoryIds.keySet().stream().filter(selection::has).toList();
         var lastStates = naming("s3://" + bucket + "/" + runRecords.folder(), runRecords::lastStates);
-        names = names.stream().sorted(Comparator.comparing(name -> lastSuccess(lastStates.get(name)))).toList();
+        names = names.stream().sorted(Comparator.comparing(
+                name -> lastStates.getOrDefault(name, RecordedState.NONE).lastSuccess(),
+                Comparator.nullsFirst(Comparator.naturalOrder()))).toList();
         backUpAll(lastStates);
         return printResult(dryRun ? null : naming("run record", runRecords::write));
     }
@@ -275,7 +288,7 @@ class BackupToS3 implements Callable<Integer> {
         checkSelection();
         if (shard != null) {
             var right = "which part of how many, such as 1/4";
-            var parts = check("--shard", shard, "[1-9]\\d{0,2}/[1-9]\\d{0,2}", right).split("/");
+            var parts = check("--shard", shard, Selection.SHARD, right).split("/");
             if (Integer.parseInt(parts[0]) > Integer.parseInt(parts[1])) {
                 throw wrong("--shard '" + shard + "': must be " + right);
             }
@@ -287,7 +300,13 @@ class BackupToS3 implements Callable<Integer> {
             check("--deadline", deadline, "[1-9]\\d{0,4}[mh]",
                     "a number and m or h for minutes or hours, such as 50m");
         }
+        if (sse != null) {
+            check("--sse", sse, "AES256|aws:kms", "AES256 or aws:kms");
+        }
         if (sseKmsKeyId != null) {
+            if ("AES256".equals(sse)) {
+                throw wrong("--sse 'AES256': must be aws:kms with --sse-kms-key-id");
+            }
             check("--sse-kms-key-id", sseKmsKeyId, "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:key/[A-Za-z0-9-]+",
                     "the key's whole ARN, such as"
                             + " arn:aws:kms:eu-west-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab");
@@ -302,6 +321,16 @@ class BackupToS3 implements Callable<Integer> {
 
     /** Which repositories a run is for. */
     record Selection(List<String> repositoryNames, List<String> exclude, @JsonInclude String shard) {
+        static final String SHARD = "[1-9]\\d{0,2}/[1-9]\\d{0,2}";
+
+        /** Refuses what no run can have had. */
+        Selection {
+            var globs = Stream.of(repositoryNames, exclude).flatMap(List::stream);
+            if (!globs.allMatch(glob -> glob.matches("[\\w.*?-]+")) || shard != null && !shard.matches(SHARD)) {
+                throw new IllegalArgumentException("no selection of repositories");
+            }
+        }
+
         boolean has(String name) {
             if (!matchesAny(repositoryNames, name) || matchesAny(exclude, name)) {
                 return false;
@@ -352,9 +381,12 @@ class BackupToS3 implements Callable<Integer> {
             String lastSuccess) {
         static final RecordedState NONE = new RecordedState(null, null, null, null, null, null, null);
 
-        /** Refuses times that are none. */
+        /** Refuses times that are none, and a manifest without a key. */
         RecordedState {
             Stream.of(settingsRead, full, lastSuccess).filter(Objects::nonNull).forEach(Instant::parse);
+            if ("".equals(manifest)) {
+                throw new IllegalArgumentException("a manifest without a key");
+            }
         }
 
         RecordedState with(String newOutcome, String success) {
@@ -446,10 +478,6 @@ class BackupToS3 implements Callable<Integer> {
             return putDocument(folder() + newName(time) + ".json.gz", new RunRecord(FORMAT, TOOL, time.toString(),
                     caller.account(), region(), selection, states)).key();
         }
-    }
-
-    static String lastSuccess(RecordedState state) {
-        return state == null || state.lastSuccess() == null ? "" : state.lastSuccess();
     }
 
     /** A name for new objects, in the order of time. */
@@ -552,7 +580,7 @@ class BackupToS3 implements Callable<Integer> {
                     }
                     return;
                 }
-                if (refusal(cause) == Refusal.THROTTLED) {
+                if (cause instanceof GitRefusal refusal && refusal.isThrottling()) {
                     pause(Duration.ofMillis(ThreadLocalRandom.current().nextLong(backOff.toMillis() << attempt)));
                 }
                 attempt++;
@@ -572,22 +600,11 @@ class BackupToS3 implements Callable<Integer> {
 
     /** A branch may have moved between the advertisement and the fetch, or the connection was cut. */
     static boolean isWorthATry(Throwable cause, int attempt) {
-        return cause instanceof TransportException && !(cause instanceof NoRemoteRepositoryException)
-                && attempt < (refusal(cause) == Refusal.THROTTLED ? TRIES_IF_THROTTLED : TRIES);
-    }
-
-    enum Refusal {
-        NONE, DENIED, THROTTLED
-    }
-
-    /** How the Git server refused a request; JGit tells that by text alone. */
-    static Refusal refusal(Throwable e) {
-        var text = String.valueOf(e.getMessage());
-        if (!(e instanceof TransportException)) {
-            return Refusal.NONE;
+        if (cause instanceof GitRefusal refusal) {
+            return attempt < (refusal.isThrottling() ? TRIES_IF_THROTTLED : TRIES);
         }
-        return text.matches("(?s).*: (429|503) .*") ? Refusal.THROTTLED
-                : text.contains(" not permitted on ") ? Refusal.DENIED : Refusal.NONE;
+        return cause instanceof TransportException && !(cause instanceof NoRemoteRepositoryException)
+                && attempt < TRIES;
     }
 
     /** Whether it is no more than this long until the deadline. */
@@ -677,33 +694,36 @@ class BackupToS3 implements Callable<Integer> {
      * @param head a ref's name; of a detached HEAD the commit's id
      * @param refs ids by name
      * @param peeled ids of what annotated tags lead to, by name
+     * @param rawNames bytes of ref names that are not UTF-8, in hexadecimal, by the names that stand for them here
      * @param chain bundles: a full one and its increments
      * @param gitLfs patterns of the files that are not in Git
      */
     record Manifest(int format, String tool, String time, RepositoryId repository, String objectFormat,
             @JsonInclude String head, SortedMap<String, String> refs, SortedMap<String, String> peeled,
-            Settings settings, List<StoredObject> chain,
-            @JsonInclude(JsonInclude.Include.NON_EMPTY) List<String> gitLfs,
+            @JsonInclude(JsonInclude.Include.NON_EMPTY) SortedMap<String, String> rawNames, Settings settings,
+            List<StoredObject> chain, @JsonInclude(JsonInclude.Include.NON_EMPTY) List<String> gitLfs,
             @JsonInclude(JsonInclude.Include.NON_EMPTY) List<StoredObject> pullRequests) {
         static final Manifest NONE = new Manifest(FORMAT, TOOL, null, new RepositoryId(null, null, null), "sha1", null,
-                new TreeMap<>(), new TreeMap<>(), new Settings(null, null, null, null, null, null), List.of(),
+                new TreeMap<>(), new TreeMap<>(), null, new Settings(null, null, null, null, null, null), List.of(),
                 List.of(), List.of());
 
         /** Refuses a document of another shape. */
         Manifest {
+            rawNames = Objects.requireNonNullElse(rawNames, new TreeMap<>());
             gitLfs = Objects.requireNonNullElse(gitLfs, List.of());
             pullRequests = Objects.requireNonNullElse(pullRequests, List.of());
             Objects.requireNonNull(repository);
             Objects.requireNonNull(settings);
             refs.values().forEach(ObjectId::fromString);
-            Stream.concat(chain.stream(), pullRequests.stream()).map(StoredObject::key)
-                    .forEach(Objects::requireNonNull);
+            if (Stream.concat(chain.stream(), pullRequests.stream()).anyMatch(object -> object.key().isEmpty())) {
+                throw new IllegalArgumentException("an object without a key");
+            }
         }
 
         Manifest with(Settings newSettings, List<StoredObject> newChain, List<String> newGitLfs,
                 List<StoredObject> newPullRequests) {
-            return new Manifest(format, tool, time, repository, objectFormat, head, refs, peeled, newSettings, newChain,
-                    newGitLfs, newPullRequests);
+            return new Manifest(format, tool, time, repository, objectFormat, head, refs, peeled, rawNames, newSettings,
+                    newChain, newGitLfs, newPullRequests);
         }
 
         /** All that restoring needs besides the manifest. */
@@ -713,8 +733,8 @@ class BackupToS3 implements Callable<Integer> {
 
         /** Whether both would restore the same. */
         boolean isSameAs(Manifest other) {
-            return Objects.equals(head, other.head) && refs.equals(other.refs) && chain.equals(other.chain)
-                    && settings.equals(other.settings) && gitLfs.equals(other.gitLfs)
+            return Objects.equals(head, other.head) && refs.equals(other.refs) && rawNames.equals(other.rawNames)
+                    && chain.equals(other.chain) && settings.equals(other.settings) && gitLfs.equals(other.gitLfs)
                     && pullRequests.equals(other.pullRequests);
         }
     }
@@ -728,6 +748,7 @@ class BackupToS3 implements Callable<Integer> {
         Consumer<String> line = text -> digest.update((text + "\n").getBytes(StandardCharsets.UTF_8));
         line.accept("HEAD " + manifest.head());
         manifest.refs().forEach((name, id) -> line.accept(id + " " + name));
+        manifest.rawNames().forEach((name, bytes) -> line.accept(bytes + " " + name));
         line.accept("key " + manifest.settings().kmsKeyId());
         line.accept("description " + manifest.settings().repositoryDescription());
         return hex(digest.digest());
@@ -755,7 +776,7 @@ class BackupToS3 implements Callable<Integer> {
 
         Outcome save() throws Exception {
             var git = new StreamingRepository();
-            try (var transport = transport(repository.cloneUrlHttp(), git); var connection = transport.openFetch()) {
+            try (var transport = transport(repository.cloneUrlHttp(), git); var connection = openFetch(transport)) {
                 time = clock.instant();
                 var folder = folder(repository.repositoryName());
                 stem = folder + newName(time);
@@ -793,16 +814,28 @@ class BackupToS3 implements Callable<Integer> {
             }
         }
 
+        FetchConnection openFetch(Transport transport) throws NotSupportedException, TransportException {
+            ((TransportHttp) transport).setHttpConnectionFactory(new GitConnections());
+            return transport.openFetch();
+        }
+
         /** The refs, and of the settings what is known already. */
         Manifest advertised(FetchConnection connection) {
             var refs = new TreeMap<String, String>();
             var peeled = new TreeMap<String, String>();
-            for (var ref : connection.getRefs()) {
-                if (ref.getName().startsWith("refs/")) {
-                    refs.put(ref.getName(), ref.getObjectId().name());
-                    if (ref.getPeeledObjectId() != null) {
-                        peeled.put(ref.getName(), ref.getPeeledObjectId().name());
-                    }
+            var rawNames = new TreeMap<String, String>();
+            // Those whose names are UTF-8 come first, and keep them.
+            var advertised = connection.getRefs().stream().filter(ref -> ref.getName().startsWith("refs/"))
+                    .sorted(Comparator.comparing(ref -> EscapedLines.isEscaped(ref.getName()))).toList();
+            for (var ref : advertised) {
+                var name = ref.getName();
+                if (EscapedLines.isEscaped(name)) {
+                    name = EscapedLines.nameFor(ref.getName(), refs.keySet());
+                    rawNames.put(name, hex(EscapedLines.bytes(ref.getName())));
+                }
+                refs.put(name, ref.getObjectId().name());
+                if (ref.getPeeledObjectId() != null) {
+                    peeled.put(name, ref.getPeeledObjectId().name());
                 }
             }
             var branch = repository.defaultBranch();
@@ -812,8 +845,8 @@ class BackupToS3 implements Callable<Integer> {
             var settings = new Settings(Objects.requireNonNullElse(repository.repositoryDescription(), ""), branch,
                     repository.kmsKeyId(), null, null, null);
             var id = new RepositoryId(repository.repositoryId(), repository.repositoryName(), repository.arn());
-            return new Manifest(FORMAT, TOOL, time.toString(), id, "sha1", head, refs, peeled, settings, List.of(),
-                    List.of(), List.of());
+            return new Manifest(FORMAT, TOOL, time.toString(), id, "sha1", head, refs, peeled, rawNames, settings,
+                    List.of(), List.of(), List.of());
         }
 
         /** The new bundle; none if the wanted refs lead to nothing that the chain lacks. */
@@ -904,7 +937,18 @@ class BackupToS3 implements Callable<Integer> {
             var keys = created.isEmpty() || dryRun ? null : created.stream().map(StoredObject::key).toList();
             return new Outcome(new RepositoryResult(repository.repositoryName(), status, kind, manifest.refs().size(),
                     bytes, secondsSince(start), keys, manifest.gitLfs().isEmpty() ? null : manifest.gitLfs(),
-                    errors.isEmpty() ? null : String.join("; ", errors)), state);
+                    error(manifest.rawNames().keySet())), state);
+        }
+
+        /** What is not saved as it is; null if that is nothing. */
+        String error(Set<String> otherNames) {
+            var all = new ArrayList<>(errors);
+            if (!otherNames.isEmpty()) {
+                all.add("names of refs that are not UTF-8 are saved with % and two digits for a byte: "
+                        + otherNames.stream().limit(10).collect(Collectors.joining(", "))
+                        + (otherNames.size() > 10 ? " and " + (otherNames.size() - 10) + " more" : ""));
+            }
+            return all.isEmpty() ? null : String.join("; ", all);
         }
     }
 
@@ -1179,6 +1223,148 @@ class BackupToS3 implements Callable<Integer> {
         }
     }
 
+    static class GitConnections implements HttpConnectionFactory {
+        @Override
+        public HttpConnection create(URL url) throws IOException {
+            return create(url, Proxy.NO_PROXY);
+        }
+
+        @Override
+        public HttpConnection create(URL url, Proxy proxy) throws IOException {
+            return new GitConnection(url, proxy);
+        }
+    }
+
+    /** Tells a refusal by its status, of which JGit gives text alone, and reads refs by their bytes. */
+    static class GitConnection extends JDKHttpConnection {
+        final boolean givesRefs;
+
+        GitConnection(URL url, Proxy proxy) throws IOException {
+            super(url, proxy);
+            givesRefs = url.getPath().endsWith("/info/refs");
+        }
+
+        @Override
+        public int getResponseCode() throws IOException {
+            var status = super.getResponseCode();
+            if (Set.of(403, 429, 503).contains(status)) {
+                throw new GitRefusal(status, getResponseMessage());
+            }
+            return status;
+        }
+
+        @Override
+        public InputStream getInputStream() throws IOException {
+            var in = super.getInputStream();
+            if (!givesRefs) {
+                return in;
+            }
+            return new EscapedLines("gzip".equals(super.getHeaderField("Content-Encoding")) ? new GZIPInputStream(in)
+                    : in);
+        }
+
+        /** JGit need not know of the compression of refs. */
+        @Override
+        public String getHeaderField(String name) {
+            return givesRefs && name.equalsIgnoreCase("Content-Encoding") ? null : super.getHeaderField(name);
+        }
+    }
+
+    static class GitRefusal extends Failure {
+        final int status;
+
+        GitRefusal(int status, String message) {
+            super("the Git server answered " + status + " " + message + (status != 403 ? "" : "; it takes"
+                    + " codecommit:GitPull, the use of the repository's key, valid credentials and a right clock"));
+            this.status = status;
+        }
+
+        boolean isThrottling() {
+            return status != 403;
+        }
+    }
+
+    /**
+     * Lines of Git's protocol. JGit takes what is not UTF-8 for Latin-1, and so two names for the same; here such bytes
+     * are escaped, by a question mark, which no ref's name has.
+     */
+    static class EscapedLines extends InputStream {
+        final InputStream in;
+        InputStream line = InputStream.nullInputStream();
+
+        EscapedLines(InputStream in) {
+            this.in = in;
+        }
+
+        @Override
+        public int read() throws IOException {
+            var one = new byte[1];
+            return read(one, 0, 1) < 0 ? -1 : one[0] & 0xff;
+        }
+
+        @Override
+        public int read(byte[] bytes, int from, int count) throws IOException {
+            var read = line.read(bytes, from, count);
+            if (read < 0) {
+                line = nextLine();
+                read = line.read(bytes, from, count);
+            }
+            return read;
+        }
+
+        /** A line begins with its length in four hexadecimal digits, these four included; 0000 ends a list of lines. */
+        InputStream nextLine() throws IOException {
+            var digits = in.readNBytes(4);
+            var isLine = digits.length == 4
+                    && IntStream.range(0, 4).allMatch(i -> HexFormat.isHexDigit(digits[i]));
+            if (!isLine) {
+                return new SequenceInputStream(new ByteArrayInputStream(digits), in); // not Git's protocol, or the end
+            }
+            var length = HexFormat.fromHexDigits(new String(digits, StandardCharsets.US_ASCII));
+            var text = in.readNBytes(Math.max(0, length - 4));
+            var escaped = escaped(text);
+            var newDigits = HexFormat.of().toHexDigits((short) (length + escaped.length - text.length));
+            return new SequenceInputStream(new ByteArrayInputStream(newDigits.getBytes(StandardCharsets.US_ASCII)),
+                    new ByteArrayInputStream(escaped));
+        }
+
+        static byte[] escaped(byte[] text) {
+            try {
+                StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(text));
+                return text;
+            } catch (CharacterCodingException e) {
+                var latin1 = new String(text, StandardCharsets.ISO_8859_1);
+                return Pattern.compile("[\\x80-\\xff]").matcher(latin1)
+                        .replaceAll(character -> "?" + Integer.toHexString(character.group().charAt(0)))
+                        .getBytes(StandardCharsets.US_ASCII);
+            }
+        }
+
+        static boolean isEscaped(String name) {
+            return name.contains("?");
+        }
+
+        static byte[] bytes(String escapedName) {
+            return Pattern.compile("\\?([0-9a-f]{2})").matcher(escapedName)
+                    .replaceAll(escape -> String.valueOf((char) Integer.parseInt(escape.group(1), 16)))
+                    .getBytes(StandardCharsets.ISO_8859_1);
+        }
+
+        /** A name that is UTF-8 and not taken: such bytes, and percent signs, with a percent sign. */
+        static String nameFor(String escapedName, Set<String> taken) {
+            var name = escapedName.replace("%", "%25").replace('?', '%');
+            while (taken.contains(name)) {
+                name += "%00"; // which is no byte of a name
+            }
+            return name;
+        }
+
+        @Override
+        public void close() throws IOException {
+            in.close();
+        }
+    }
+
     /**
      * The ids of a restore point in the order in which the server is told of them. It is content with the first 32 of
      * which it knows enough to begin, so this order decides how much it sends: first what refs were before they moved
@@ -1235,14 +1421,58 @@ class BackupToS3 implements Callable<Integer> {
         }
     }
 
-    /** A second CreateMultipartUpload for a key means that the answer to the first one was lost. */
-    class UploadCount implements ExecutionInterceptor {
+    /** What of a write is seen only on its way. */
+    class Writes implements ExecutionInterceptor {
+        /** A second CreateMultipartUpload for a key means that the answer to the first one was lost. */
         @Override
         public void beforeTransmission(Context.BeforeTransmission context, ExecutionAttributes call) {
             if (context.request() instanceof CreateMultipartUploadRequest create) {
                 uploadsSent.merge(create.key(), 1, Integer::sum);
             }
         }
+
+        /** S3 does not say why it denies a write. */
+        @Override
+        public Throwable modifyException(Context.FailedExecution context, ExecutionAttributes call) {
+            var needs = needs(context.request());
+            if (needs.isEmpty() || !(context.exception() instanceof S3Exception e) || isCutShort(e)
+                    || !e.awsErrorDetails().errorCode().equals("AccessDenied")) {
+                return context.exception();
+            }
+            var details = e.awsErrorDetails();
+            var message = details.errorMessage() + "; it takes " + String.join("; ", needs);
+            return e.toBuilder().awsErrorDetails(details.toBuilder().errorMessage(message).build()).build();
+        }
+    }
+
+    /** What a write needs, by what is sent with it; nothing for other requests. */
+    List<String> needs(SdkRequest request) {
+        var isObject = request instanceof PutObjectRequest;
+        var isUpload = request instanceof CreateMultipartUploadRequest;
+        var isPart = request instanceof UploadPartRequest;
+        if (!isObject && !isUpload && !isPart && !(request instanceof CompleteMultipartUploadRequest)) {
+            return List.of();
+        }
+        var needs = new ArrayList<String>();
+        needs.add("s3:PutObject on " + bucket + "/" + prefix + "/*, in the bucket's policy too if it is another"
+                + " account's");
+        if (isObject || isUpload) {
+            needs.add(encryption() == null ? "a policy that asks for no encryption header, else --sse"
+                    : "a policy that takes x-amz-server-side-encryption " + encryption());
+        }
+        if (encryption() != ServerSideEncryption.AES256) {
+            needs.add("kms:GenerateDataKey and kms:Decrypt on " + Objects.requireNonNullElse(sseKmsKeyId,
+                    encryption() == null ? "the bucket's key, if it has one"
+                            : "aws/s3, which other accounts cannot use: else --sse-kms-key-id"));
+        }
+        if (isUpload || isPart) {
+            needs.add("a policy that asks for If-None-Match" + (isPart ? " and encryption headers" : "")
+                    + " only where s3:ObjectCreationOperation is true");
+        }
+        if (expectedBucketOwner != null) {
+            needs.add("a bucket of " + expectedBucketOwner);
+        }
+        return needs;
     }
 
     /**
@@ -1455,11 +1685,11 @@ class BackupToS3 implements Callable<Integer> {
     }
 
     ServerSideEncryption encryption() {
-        return sseKmsKeyId == null ? null : ServerSideEncryption.AWS_KMS;
+        return sseKmsKeyId != null ? ServerSideEncryption.AWS_KMS : ServerSideEncryption.fromValue(sse);
     }
 
     Boolean bucketKey() {
-        return sseKmsKeyId == null ? null : true;
+        return encryption() == ServerSideEncryption.AWS_KMS ? true : null;
     }
 
     /** Puts a document, gzipped; gives what a manifest says of it. */
@@ -1596,9 +1826,7 @@ class BackupToS3 implements Callable<Integer> {
         if (verbose) {
             e.printStackTrace(spec.commandLine().getErr());
         }
-        var hint = refusal(e) == Refusal.DENIED ? "; it takes codecommit:GitPull, the use of the repository's key,"
-                + " valid credentials and a right clock" : "";
-        return outcome(name, "failed", lastState, start, reason(e) + hint);
+        return outcome(name, "failed", lastState, start, reason(e));
     }
 
     Outcome notAttempted(String name, RecordedState lastState) {
@@ -1687,8 +1915,8 @@ class BackupToS3 implements Callable<Integer> {
                 .setUsageHelpAutoWidth(true)
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
                 .registerConverter(JsonPointer.class, text -> jsonPointer(text))
-                .setParameterExceptionHandler((e, args) -> {
-                    note(usageError(e) + " (help: " + spec.name() + " --help)");
+                .setParameterExceptionHandler((e, arguments) -> {
+                    note(usageError(e, arguments) + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -1704,10 +1932,26 @@ class BackupToS3 implements Callable<Integer> {
         return JsonPointer.compile(text);
     }
 
-    String usageError(ParameterException e) {
+    String usageError(ParameterException e, String[] arguments) {
         var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
-        var similar = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.<String>of();
-        return message + (similar.isEmpty() ? "" : "; did you mean " + similar.get(0) + "?");
+        if (e instanceof UnmatchedArgumentException unmatched) {
+            return message + didYouMean(unmatched);
+        }
+        var mistyped = e instanceof MissingParameterException ? unknownOption(arguments) : Optional.<String>empty();
+        return message + mistyped.map(name -> "; unknown option '" + name + "'"
+                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name)))).orElse("");
+    }
+
+    static String didYouMean(UnmatchedArgumentException e) {
+        return e.getSuggestions().isEmpty() ? "" : "; did you mean " + e.getSuggestions().get(0) + "?";
+    }
+
+    /** Of a required option with a typing error, picocli says only that the option is missing. */
+    Optional<String> unknownOption(String[] arguments) {
+        return Stream.of(arguments).map(argument -> argument.split("=", 2)[0])
+                .filter(name -> name.startsWith("--") && spec.findOption(name) == null
+                        && !spec.negatedOptionsMap().containsKey(name))
+                .findFirst();
     }
 
     /** The value, if it has the form; else exit code 2 and what is right. */
@@ -1734,8 +1978,8 @@ class BackupToS3 implements Callable<Integer> {
     record Caller(String account, String partition, String arn) {}
 
     /**
-     * Finds the credentials and asks STS whose they are, which needs no permission. Comes after the options are checked
-     * and before anything else is read or changed, so that a missing sign-in is told by its own reason.
+     * Finds the credentials and asks STS whose they are, which needs no permission. Scripts call this after they have
+     * checked their options and before they read or change anything, so that a missing sign-in is reported first.
      */
     void connect() {
         region();
@@ -1795,13 +2039,18 @@ class BackupToS3 implements Callable<Integer> {
         }
 
         @Override
-        public SdkHttpClient buildWithDefaults(AttributeMap defaults) {
-            return UrlConnectionHttpClient.create(HttpService::open);
+        public SdkHttpClient buildWithDefaults(AttributeMap ofService) {
+            var timeouts = ofService.merge(SdkHttpConfigurationOption.GLOBAL_HTTP_DEFAULTS);
+            return UrlConnectionHttpClient.create(uri -> open(uri, timeouts));
         }
 
-        private static HttpURLConnection open(URI uri) {
+        private static HttpURLConnection open(URI uri, AttributeMap timeouts) {
             try {
-                return (HttpURLConnection) uri.toURL().openConnection();
+                var connection = (HttpURLConnection) uri.toURL().openConnection();
+                connection.setConnectTimeout(
+                        (int) timeouts.get(SdkHttpConfigurationOption.CONNECTION_TIMEOUT).toMillis());
+                connection.setReadTimeout((int) timeouts.get(SdkHttpConfigurationOption.READ_TIMEOUT).toMillis());
+                return connection;
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             }
@@ -1891,25 +2140,27 @@ class BackupToS3 implements Callable<Integer> {
         }
     }
 
+    /** The SDK's chain says only that all of its members failed: the profile's own reason is told, if one is meant. */
     String whyNotSignedIn(SdkException failure) {
         var profiles = ProfileFile.defaultProfileFile().profiles();
         var name = profile != null ? profile : ProfileFileSystemSetting.AWS_PROFILE.getStringValueOrThrow();
-        if (!profiles.containsKey(name)) {
-            if (name.equals("default")) {
-                return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in";
-            }
+        var settings = profiles.get(name);
+        if (name.equals("default") && (settings == null || signInHint(name, settings).isEmpty())) {
+            return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in; --verbose shows what was tried";
+        }
+        if (settings == null) {
             return "no profile " + name + " in the AWS configuration files; there are: "
                     + String.join(", ", new TreeSet<>(profiles.keySet()));
         }
-        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name))
-                + signInHint(name, profiles.get(name));
+        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name, failure))
+                + signInHint(name, settings);
     }
 
-    /** Why a profile gives no credentials; the SDK's chain has only that all of its members failed. */
-    static SdkException failureOf(String profile) {
+    /** Why a profile gives no credentials; if it does by now, why the chain gave none. */
+    static SdkException failureOf(String profile, SdkException failureOfChain) {
         try (var provider = ProfileCredentialsProvider.create(profile)) {
             provider.resolveCredentials();
-            throw new IllegalStateException("profile " + profile + " has credentials now");
+            return failureOfChain;
         } catch (SdkException e) {
             return e;
         }
@@ -2008,7 +2259,8 @@ class BackupToS3 implements Callable<Integer> {
 
     /** Whether the same call may succeed later: a lost connection, an error of the service, throttling. */
     static boolean isTemporary(Throwable e) {
-        for (var cause = e; cause != null; cause = cause.getCause()) {
+        // A Failure says itself what to do.
+        for (var cause = e; cause != null && !(cause instanceof Failure); cause = cause.getCause()) {
             if (cause instanceof AwsServiceException answer) {
                 return answer.statusCode() >= 500 || answer.isThrottlingException() || isCutShort(answer);
             }
@@ -2058,16 +2310,29 @@ class BackupToS3 implements Callable<Integer> {
 
     //endregion
 
-    //region The same in every script: repositories
+    //region The same in every script: AWS CLI commands
 
-    void checkRepositoryName(String option, String name) {
-        check(option, name, "(?!.*\\.git$)[\\w.-]{1,100}",
-                "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
+    /** An AWS CLI command for the same Region and profile. */
+    String aws(String command) {
+        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
     }
 
-    String repositoryArn(String name) {
-        return "arn:" + caller.partition() + ":codecommit:" + region() + ":" + caller.account() + ":" + name;
+    /**
+     * The same with the operation's input as JSON, for free text, of which the AWS CLI would take file:// and a leading
+     * dash for its own syntax.
+     */
+    String aws(String operation, Map<String, ?> input) {
+        return aws(operation + " --cli-input-json " + quote(JSON.valueToTree(new TreeMap<>(input)).toString()));
     }
+
+    /** As one word of a shell command. */
+    static String quote(String word) {
+        return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
+    }
+
+    //endregion
+
+    //region The same in every script: tags of repositories
 
     static Map<String, String> repositoryTags(CodeCommitClient codecommit, String arn) {
         var tags = new TreeMap<String, String>();
@@ -2202,7 +2467,7 @@ class BackupToS3 implements Callable<Integer> {
      * object is told from a bad line. The SDK of itself does not retry a listing that was cut off.
      */
     S3Client s3(ExecutionInterceptor... more) {
-        var interceptors = Stream.concat(Stream.of(more), Stream.of(new S3Headers())).toList();
+        var interceptors = Stream.concat(Stream.of(more), Stream.of(new S3Headers(), new S3Refusals())).toList();
         var retries = AwsRetryStrategy.standardRetryStrategy().toBuilder()
                 .retryOnExceptionOrCauseInstanceOf(XMLStreamException.class).build();
         var builder = S3Client.builder().crossRegionAccessEnabled(true)
@@ -2226,6 +2491,39 @@ class BackupToS3 implements Callable<Integer> {
                 }
             });
         }
+    }
+
+    /** S3 does not tell other accounts what a denied call takes, and nobody in an answer to HEAD. */
+    class S3Refusals implements ExecutionInterceptor {
+        @Override
+        public Throwable modifyException(Context.FailedExecution context, ExecutionAttributes call) {
+            var operation = call.getAttribute(SdkExecutionAttribute.OPERATION_NAME);
+            var needs = permission(operation);
+            if (needs == null || !(context.exception() instanceof S3Exception e) || e.statusCode() != 403) {
+                return context.exception();
+            }
+            var details = e.awsErrorDetails();
+            var isHead = operation.startsWith("Head");
+            if (details == null || !isHead && !"AccessDenied".equals(details.errorCode())) {
+                return e;
+            }
+            var message = (isHead ? "" : details.errorMessage() + "; ") + "it takes " + needs
+                    + (expectedBucketOwner == null ? "" : "; a bucket of " + expectedBucketOwner);
+            return e.toBuilder().awsErrorDetails(details.toBuilder()
+                    .errorCode(isHead ? "Forbidden" : details.errorCode()).errorMessage(message).build()).build();
+        }
+    }
+
+    /** What an operation takes that writes no object; null for others. */
+    private static String permission(String operation) {
+        return switch (operation) {
+            case "AbortMultipartUpload" -> "s3:AbortMultipartUpload";
+            case "GetBucketLifecycleConfiguration" -> "s3:GetLifecycleConfiguration";
+            case "GetObject", "HeadObject" -> "s3:GetObject; kms:Decrypt on the object's key, if it has one";
+            case "HeadBucket", "ListObjectsV2" -> "s3:ListBucket";
+            case "ListMultipartUploads" -> "s3:ListBucketMultipartUploads";
+            default -> null;
+        };
     }
 
     /** A gzipped JSON document, read to its end, where gzip's own checksum is. */

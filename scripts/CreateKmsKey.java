@@ -82,7 +82,7 @@ import software.amazon.awssdk.utils.AttributeMap;
  *
  * <p>IAM actions:
  * <ul>
- * <li>iam:GetRole, iam:GetUser to look the principals up
+ * <li>iam:GetRole, iam:GetUser to look the principals up; where it is denied that is said
  * <li>kms:DescribeKey, kms:GetKeyPolicy, kms:GetKeyRotationStatus, kms:ListResourceTags
  * <li>kms:CreateKey, kms:CreateAlias, kms:TagResource, kms:EnableKeyRotation
  * <li>kms:PutKeyPolicy, kms:DisableKeyRotation, kms:UpdateKeyDescription, kms:UntagResource to change an existing key
@@ -164,9 +164,7 @@ class CreateKmsKey implements Callable<Integer> {
      *
      * @param rotationPeriod in days
      */
-    record Preset(String description, Map<String, String> tags, int rotationPeriod) {
-        static final Preset OF_ALIAS = new Preset(null, Map.of(), DEFAULT_ROTATION_PERIOD);
-    }
+    record Preset(String description, Map<String, String> tags, int rotationPeriod) {}
 
     /** @param tags of --tags */
     record WantedKey(String alias, Map<String, String> tags, Preset preset) {}
@@ -235,7 +233,7 @@ class CreateKmsKey implements Callable<Integer> {
     List<WantedKey> wantedKeys() {
         var givenTags = tagsByKey(tags);
         if (which.alias != null) {
-            return List.of(new WantedKey(which.alias, givenTags, Preset.OF_ALIAS));
+            return List.of(new WantedKey(which.alias, givenTags, new Preset(null, Map.of(), DEFAULT_ROTATION_PERIOD)));
         }
         return which.environments.stream().distinct()
                 .map(environment -> new WantedKey("alias/codecommit-" + environment, givenTags, environment.preset))
@@ -322,15 +320,20 @@ class CreateKmsKey implements Callable<Integer> {
     String discardCreated(Instant started, String policyId) {
         note("no answer to CreateKey: looking for the key that it may have created ...");
         var since = started.minus(Duration.ofMinutes(5)); // the clocks may differ
-        var created = kms.listKeysPaginator(r -> r.limit(1000)).keys().stream()
-                .flatMap(entry -> poll(newsPatience, () -> find(entry.keyId())).stream())
-                .filter(key -> key.keyManager() == KeyManagerType.CUSTOMER && key.keyState() == KeyState.ENABLED)
-                .filter(key -> key.creationDate().isAfter(since))
-                .filter(key -> currentPolicy(key).path("Id").asText().equals(policyId)).toList();
-        return created.isEmpty()
-                ? "no key was found that it created, but KMS may show it late: it has the policy Id " + policyId
-                        + " and no alias; run the same command again"
-                : created.stream().map(key -> discard(key)).collect(Collectors.joining("; "));
+        try {
+            var created = kms.listKeysPaginator(r -> r.limit(1000)).keys().stream()
+                    .flatMap(entry -> poll(newsPatience, () -> find(entry.keyId())).stream())
+                    .filter(key -> key.keyManager() == KeyManagerType.CUSTOMER && key.keyState() == KeyState.ENABLED)
+                    .filter(key -> key.creationDate().isAfter(since))
+                    .filter(key -> currentPolicy(key).path("Id").asText().equals(policyId)).toList();
+            return created.isEmpty()
+                    ? "no key was found that it created, but KMS may show it late: it has the policy Id " + policyId
+                            + " and no alias; run the same command again"
+                    : created.stream().map(key -> discard(key)).collect(Collectors.joining("; "));
+        } catch (SdkException e) {
+            return "whether it created a key is unknown (" + reason(e) + "): such a key has the policy Id " + policyId
+                    + " and no alias";
+        }
     }
 
     void startRotation(WantedKey wanted, KeyMetadata key) {
@@ -425,30 +428,15 @@ class CreateKmsKey implements Callable<Integer> {
 
     /** Returns the policy that the key has then, or in a dry run would have. */
     ObjectNode update(WantedKey wanted, KeyMetadata key) {
-        checkUsable(key);
+        if (key.keyManager() != KeyManagerType.CUSTOMER) {
+            throw new Failure(key.arn() + " is managed by AWS; use another alias");
+        }
+        checkUsable(key, "use another alias");
         var policy = updatePolicy(wanted, key);
         updateDescription(wanted, key);
         updateRotation(wanted, key);
         updateTags(wanted, key);
         return policy;
-    }
-
-    void checkUsable(KeyMetadata key) {
-        if (key.keyManager() != KeyManagerType.CUSTOMER) {
-            throw new Failure(key.arn() + " is managed by AWS; use another alias");
-        }
-        if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
-            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
-                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: use another alias");
-        }
-        var enable = aws("kms enable-key --key-id " + key.keyId());
-        if (key.keyState() == KeyState.PENDING_DELETION) {
-            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
-                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
-        }
-        if (key.keyState() != KeyState.ENABLED) {
-            throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable);
-        }
     }
 
     ObjectNode updatePolicy(WantedKey wanted, KeyMetadata key) {
@@ -504,7 +492,7 @@ class CreateKmsKey implements Callable<Integer> {
 
     void updateRotation(WantedKey wanted, KeyMetadata key) {
         var given = givenRotationPeriod();
-        if (given == null && wanted.preset() == Preset.OF_ALIAS) {
+        if (given == null && which.alias != null) {
             return;
         }
         var current = currentRotationPeriod(key);
@@ -585,8 +573,8 @@ class CreateKmsKey implements Callable<Integer> {
                 .setUsageHelpAutoWidth(true)
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
                 .registerConverter(JsonPointer.class, text -> jsonPointer(text))
-                .setParameterExceptionHandler((e, args) -> {
-                    note(usageError(e) + " (help: " + spec.name() + " --help)");
+                .setParameterExceptionHandler((e, arguments) -> {
+                    note(usageError(e, arguments) + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -602,10 +590,26 @@ class CreateKmsKey implements Callable<Integer> {
         return JsonPointer.compile(text);
     }
 
-    String usageError(ParameterException e) {
+    String usageError(ParameterException e, String[] arguments) {
         var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
-        var similar = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.<String>of();
-        return message + (similar.isEmpty() ? "" : "; did you mean " + similar.get(0) + "?");
+        if (e instanceof UnmatchedArgumentException unmatched) {
+            return message + didYouMean(unmatched);
+        }
+        var mistyped = e instanceof MissingParameterException ? unknownOption(arguments) : Optional.<String>empty();
+        return message + mistyped.map(name -> "; unknown option '" + name + "'"
+                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name)))).orElse("");
+    }
+
+    static String didYouMean(UnmatchedArgumentException e) {
+        return e.getSuggestions().isEmpty() ? "" : "; did you mean " + e.getSuggestions().get(0) + "?";
+    }
+
+    /** Of a required option with a typing error, picocli says only that the option is missing. */
+    Optional<String> unknownOption(String[] arguments) {
+        return Stream.of(arguments).map(argument -> argument.split("=", 2)[0])
+                .filter(name -> name.startsWith("--") && spec.findOption(name) == null
+                        && !spec.negatedOptionsMap().containsKey(name))
+                .findFirst();
     }
 
     /** The value, if it has the form; else exit code 2 and what is right. */
@@ -632,8 +636,8 @@ class CreateKmsKey implements Callable<Integer> {
     record Caller(String account, String partition, String arn) {}
 
     /**
-     * Finds the credentials and asks STS whose they are, which needs no permission. Comes after the options are checked
-     * and before anything else is read or changed, so that a missing sign-in is told by its own reason.
+     * Finds the credentials and asks STS whose they are, which needs no permission. Scripts call this after they have
+     * checked their options and before they read or change anything, so that a missing sign-in is reported first.
      */
     void connect() {
         region();
@@ -693,13 +697,18 @@ class CreateKmsKey implements Callable<Integer> {
         }
 
         @Override
-        public SdkHttpClient buildWithDefaults(AttributeMap defaults) {
-            return UrlConnectionHttpClient.create(HttpService::open);
+        public SdkHttpClient buildWithDefaults(AttributeMap ofService) {
+            var timeouts = ofService.merge(SdkHttpConfigurationOption.GLOBAL_HTTP_DEFAULTS);
+            return UrlConnectionHttpClient.create(uri -> open(uri, timeouts));
         }
 
-        private static HttpURLConnection open(URI uri) {
+        private static HttpURLConnection open(URI uri, AttributeMap timeouts) {
             try {
-                return (HttpURLConnection) uri.toURL().openConnection();
+                var connection = (HttpURLConnection) uri.toURL().openConnection();
+                connection.setConnectTimeout(
+                        (int) timeouts.get(SdkHttpConfigurationOption.CONNECTION_TIMEOUT).toMillis());
+                connection.setReadTimeout((int) timeouts.get(SdkHttpConfigurationOption.READ_TIMEOUT).toMillis());
+                return connection;
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             }
@@ -789,25 +798,27 @@ class CreateKmsKey implements Callable<Integer> {
         }
     }
 
+    /** The SDK's chain says only that all of its members failed: the profile's own reason is told, if one is meant. */
     String whyNotSignedIn(SdkException failure) {
         var profiles = ProfileFile.defaultProfileFile().profiles();
         var name = profile != null ? profile : ProfileFileSystemSetting.AWS_PROFILE.getStringValueOrThrow();
-        if (!profiles.containsKey(name)) {
-            if (name.equals("default")) {
-                return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in";
-            }
+        var settings = profiles.get(name);
+        if (name.equals("default") && (settings == null || signInHint(name, settings).isEmpty())) {
+            return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in; --verbose shows what was tried";
+        }
+        if (settings == null) {
             return "no profile " + name + " in the AWS configuration files; there are: "
                     + String.join(", ", new TreeSet<>(profiles.keySet()));
         }
-        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name))
-                + signInHint(name, profiles.get(name));
+        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name, failure))
+                + signInHint(name, settings);
     }
 
-    /** Why a profile gives no credentials; the SDK's chain has only that all of its members failed. */
-    static SdkException failureOf(String profile) {
+    /** Why a profile gives no credentials; if it does by now, why the chain gave none. */
+    static SdkException failureOf(String profile, SdkException failureOfChain) {
         try (var provider = ProfileCredentialsProvider.create(profile)) {
             provider.resolveCredentials();
-            throw new IllegalStateException("profile " + profile + " has credentials now");
+            return failureOfChain;
         } catch (SdkException e) {
             return e;
         }
@@ -906,7 +917,8 @@ class CreateKmsKey implements Callable<Integer> {
 
     /** Whether the same call may succeed later: a lost connection, an error of the service, throttling. */
     static boolean isTemporary(Throwable e) {
-        for (var cause = e; cause != null; cause = cause.getCause()) {
+        // A Failure says itself what to do.
+        for (var cause = e; cause != null && !(cause instanceof Failure); cause = cause.getCause()) {
             if (cause instanceof AwsServiceException answer) {
                 return answer.statusCode() >= 500 || answer.isThrottlingException() || isCutShort(answer);
             }
@@ -952,6 +964,28 @@ class CreateKmsKey implements Callable<Integer> {
         Failure(String message) {
             this(message, null);
         }
+    }
+
+    //endregion
+
+    //region The same in every script: AWS CLI commands
+
+    /** An AWS CLI command for the same Region and profile. */
+    String aws(String command) {
+        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+    }
+
+    /**
+     * The same with the operation's input as JSON, for free text, of which the AWS CLI would take file:// and a leading
+     * dash for its own syntax.
+     */
+    String aws(String operation, Map<String, ?> input) {
+        return aws(operation + " --cli-input-json " + quote(JSON.valueToTree(new TreeMap<>(input)).toString()));
+    }
+
+    /** As one word of a shell command. */
+    static String quote(String word) {
+        return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
     }
 
     //endregion
@@ -1035,24 +1069,6 @@ class CreateKmsKey implements Callable<Integer> {
         return e.numAttempts() > 1 || isTemporary(e);
     }
 
-    /** An AWS CLI command for the same Region and profile. */
-    String aws(String command) {
-        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
-    }
-
-    /**
-     * The same with the operation's input as JSON, for free text, of which the AWS CLI would take file:// and a leading
-     * dash for its own syntax.
-     */
-    String aws(String operation, Map<String, ?> input) {
-        return aws(operation + " --cli-input-json " + quote(JSON.valueToTree(new TreeMap<>(input)).toString()));
-    }
-
-    /** As one word of a shell command. */
-    static String quote(String word) {
-        return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
-    }
-
     //endregion
 
     //region The same in every script: tags
@@ -1109,6 +1125,30 @@ class CreateKmsKey implements Callable<Integer> {
             commands.add(tagging.untagCommand().apply(fresh));
         }
         return String.join(" && ", commands);
+    }
+
+    //endregion
+
+    //region The same in every script: usable keys
+
+    /**
+     * Refuses a key that CodeCommit cannot encrypt under.
+     *
+     * @param remedy what to do about a key of the wrong kind
+     */
+    void checkUsable(KeyMetadata key, String remedy) {
+        if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
+            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
+                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
+        }
+        var enable = aws("kms enable-key --key-id " + key.keyId());
+        if (key.keyState() == KeyState.PENDING_DELETION) {
+            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
+                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
+        }
+        if (key.keyState() != KeyState.ENABLED) {
+            throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable);
+        }
     }
 
     //endregion

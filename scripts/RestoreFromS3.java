@@ -1074,7 +1074,7 @@ class RestoreFromS3 implements Callable<Integer> {
             String said;
             int code;
             try {
-                running = onRepository(git, place, arguments).redirectOutput(ProcessBuilder.Redirect.DISCARD).start();
+                running = gitProcess(git, place, arguments).redirectOutput(ProcessBuilder.Redirect.DISCARD).start();
                 feed(in);
                 said = new String(running.getErrorStream().readAllBytes(), StandardCharsets.UTF_8);
                 code = running.waitFor();
@@ -1964,8 +1964,8 @@ class RestoreFromS3 implements Callable<Integer> {
                 .setUsageHelpAutoWidth(true)
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
                 .registerConverter(JsonPointer.class, text -> jsonPointer(text))
-                .setParameterExceptionHandler((e, args) -> {
-                    note(usageError(e) + " (help: " + spec.name() + " --help)");
+                .setParameterExceptionHandler((e, arguments) -> {
+                    note(usageError(e, arguments) + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -1981,10 +1981,26 @@ class RestoreFromS3 implements Callable<Integer> {
         return JsonPointer.compile(text);
     }
 
-    String usageError(ParameterException e) {
+    String usageError(ParameterException e, String[] arguments) {
         var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
-        var similar = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.<String>of();
-        return message + (similar.isEmpty() ? "" : "; did you mean " + similar.get(0) + "?");
+        if (e instanceof UnmatchedArgumentException unmatched) {
+            return message + didYouMean(unmatched);
+        }
+        var mistyped = e instanceof MissingParameterException ? unknownOption(arguments) : Optional.<String>empty();
+        return message + mistyped.map(name -> "; unknown option '" + name + "'"
+                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name)))).orElse("");
+    }
+
+    static String didYouMean(UnmatchedArgumentException e) {
+        return e.getSuggestions().isEmpty() ? "" : "; did you mean " + e.getSuggestions().get(0) + "?";
+    }
+
+    /** Of a required option with a typing error, picocli says only that the option is missing. */
+    Optional<String> unknownOption(String[] arguments) {
+        return Stream.of(arguments).map(argument -> argument.split("=", 2)[0])
+                .filter(name -> name.startsWith("--") && spec.findOption(name) == null
+                        && !spec.negatedOptionsMap().containsKey(name))
+                .findFirst();
     }
 
     /** The value, if it has the form; else exit code 2 and what is right. */
@@ -2011,8 +2027,8 @@ class RestoreFromS3 implements Callable<Integer> {
     record Caller(String account, String partition, String arn) {}
 
     /**
-     * Finds the credentials and asks STS whose they are, which needs no permission. Comes after the options are checked
-     * and before anything else is read or changed, so that a missing sign-in is told by its own reason.
+     * Finds the credentials and asks STS whose they are, which needs no permission. Scripts call this after they have
+     * checked their options and before they read or change anything, so that a missing sign-in is reported first.
      */
     void connect() {
         region();
@@ -2072,13 +2088,18 @@ class RestoreFromS3 implements Callable<Integer> {
         }
 
         @Override
-        public SdkHttpClient buildWithDefaults(AttributeMap defaults) {
-            return UrlConnectionHttpClient.create(HttpService::open);
+        public SdkHttpClient buildWithDefaults(AttributeMap ofService) {
+            var timeouts = ofService.merge(SdkHttpConfigurationOption.GLOBAL_HTTP_DEFAULTS);
+            return UrlConnectionHttpClient.create(uri -> open(uri, timeouts));
         }
 
-        private static HttpURLConnection open(URI uri) {
+        private static HttpURLConnection open(URI uri, AttributeMap timeouts) {
             try {
-                return (HttpURLConnection) uri.toURL().openConnection();
+                var connection = (HttpURLConnection) uri.toURL().openConnection();
+                connection.setConnectTimeout(
+                        (int) timeouts.get(SdkHttpConfigurationOption.CONNECTION_TIMEOUT).toMillis());
+                connection.setReadTimeout((int) timeouts.get(SdkHttpConfigurationOption.READ_TIMEOUT).toMillis());
+                return connection;
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             }
@@ -2168,25 +2189,27 @@ class RestoreFromS3 implements Callable<Integer> {
         }
     }
 
+    /** The SDK's chain says only that all of its members failed: the profile's own reason is told, if one is meant. */
     String whyNotSignedIn(SdkException failure) {
         var profiles = ProfileFile.defaultProfileFile().profiles();
         var name = profile != null ? profile : ProfileFileSystemSetting.AWS_PROFILE.getStringValueOrThrow();
-        if (!profiles.containsKey(name)) {
-            if (name.equals("default")) {
-                return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in";
-            }
+        var settings = profiles.get(name);
+        if (name.equals("default") && (settings == null || signInHint(name, settings).isEmpty())) {
+            return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in; --verbose shows what was tried";
+        }
+        if (settings == null) {
             return "no profile " + name + " in the AWS configuration files; there are: "
                     + String.join(", ", new TreeSet<>(profiles.keySet()));
         }
-        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name))
-                + signInHint(name, profiles.get(name));
+        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name, failure))
+                + signInHint(name, settings);
     }
 
-    /** Why a profile gives no credentials; the SDK's chain has only that all of its members failed. */
-    static SdkException failureOf(String profile) {
+    /** Why a profile gives no credentials; if it does by now, why the chain gave none. */
+    static SdkException failureOf(String profile, SdkException failureOfChain) {
         try (var provider = ProfileCredentialsProvider.create(profile)) {
             provider.resolveCredentials();
-            throw new IllegalStateException("profile " + profile + " has credentials now");
+            return failureOfChain;
         } catch (SdkException e) {
             return e;
         }
@@ -2285,7 +2308,8 @@ class RestoreFromS3 implements Callable<Integer> {
 
     /** Whether the same call may succeed later: a lost connection, an error of the service, throttling. */
     static boolean isTemporary(Throwable e) {
-        for (var cause = e; cause != null; cause = cause.getCause()) {
+        // A Failure says itself what to do.
+        for (var cause = e; cause != null && !(cause instanceof Failure); cause = cause.getCause()) {
             if (cause instanceof AwsServiceException answer) {
                 return answer.statusCode() >= 500 || answer.isThrottlingException() || isCutShort(answer);
             }
@@ -2331,6 +2355,28 @@ class RestoreFromS3 implements Callable<Integer> {
         Failure(String message) {
             this(message, null);
         }
+    }
+
+    //endregion
+
+    //region The same in every script: AWS CLI commands
+
+    /** An AWS CLI command for the same Region and profile. */
+    String aws(String command) {
+        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+    }
+
+    /**
+     * The same with the operation's input as JSON, for free text, of which the AWS CLI would take file:// and a leading
+     * dash for its own syntax.
+     */
+    String aws(String operation, Map<String, ?> input) {
+        return aws(operation + " --cli-input-json " + quote(JSON.valueToTree(new TreeMap<>(input)).toString()));
+    }
+
+    /** As one word of a shell command. */
+    static String quote(String word) {
+        return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
     }
 
     //endregion
@@ -2414,24 +2460,6 @@ class RestoreFromS3 implements Callable<Integer> {
         return e.numAttempts() > 1 || isTemporary(e);
     }
 
-    /** An AWS CLI command for the same Region and profile. */
-    String aws(String command) {
-        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
-    }
-
-    /**
-     * The same with the operation's input as JSON, for free text, of which the AWS CLI would take file:// and a leading
-     * dash for its own syntax.
-     */
-    String aws(String operation, Map<String, ?> input) {
-        return aws(operation + " --cli-input-json " + quote(JSON.valueToTree(new TreeMap<>(input)).toString()));
-    }
-
-    /** As one word of a shell command. */
-    static String quote(String word) {
-        return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
-    }
-
     //endregion
 
     //region The same in every script: tags
@@ -2492,16 +2520,24 @@ class RestoreFromS3 implements Callable<Integer> {
 
     //endregion
 
-    //region The same in every script: repositories
+    //region The same in every script: names of repositories
 
     void checkRepositoryName(String option, String name) {
         check(option, name, "(?!.*\\.git$)[\\w.-]{1,100}",
                 "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
     }
 
+    //endregion
+
+    //region The same in every script: ARNs of repositories
+
     String repositoryArn(String name) {
         return "arn:" + caller.partition() + ":codecommit:" + region() + ":" + caller.account() + ":" + name;
     }
+
+    //endregion
+
+    //region The same in every script: tags of repositories
 
     static Map<String, String> repositoryTags(CodeCommitClient codecommit, String arn) {
         var tags = new TreeMap<String, String>();
@@ -2524,6 +2560,30 @@ class RestoreFromS3 implements Callable<Integer> {
                 keys -> codecommit.untagResource(r -> r.resourceArn(arn).tagKeys(keys)),
                 tags -> aws("codecommit tag-resource", Map.of("resourceArn", arn, "tags", tags)),
                 keys -> aws("codecommit untag-resource", Map.of("resourceArn", arn, "tagKeys", keys)));
+    }
+
+    //endregion
+
+    //region The same in every script: usable keys
+
+    /**
+     * Refuses a key that CodeCommit cannot encrypt under.
+     *
+     * @param remedy what to do about a key of the wrong kind
+     */
+    void checkUsable(KeyMetadata key, String remedy) {
+        if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
+            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
+                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
+        }
+        var enable = aws("kms enable-key --key-id " + key.keyId());
+        if (key.keyState() == KeyState.PENDING_DELETION) {
+            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
+                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
+        }
+        if (key.keyState() != KeyState.ENABLED) {
+            throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable);
+        }
     }
 
     //endregion
@@ -2555,25 +2615,8 @@ class RestoreFromS3 implements Callable<Integer> {
             throw new Failure("no key " + id + " in " + region() + "; create one with: create-kms-key --alias " + alias
                     + " --region " + region(), e);
         }
-        checkUsable(key);
+        checkUsable(key, "use another key, or create one with create-kms-key");
         return key;
-    }
-
-    /** Refuses a key that CodeCommit cannot encrypt under. */
-    void checkUsable(KeyMetadata key) {
-        if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
-            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
-                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: use another key, or create one with"
-                    + " create-kms-key");
-        }
-        var enable = aws("kms enable-key --key-id " + key.keyId());
-        if (key.keyState() == KeyState.PENDING_DELETION) {
-            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
-                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
-        }
-        if (key.keyState() != KeyState.ENABLED) {
-            throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable);
-        }
     }
 
     //endregion
@@ -2618,7 +2661,7 @@ class RestoreFromS3 implements Callable<Integer> {
      * object is told from a bad line. The SDK of itself does not retry a listing that was cut off.
      */
     S3Client s3(ExecutionInterceptor... more) {
-        var interceptors = Stream.concat(Stream.of(more), Stream.of(new S3Headers())).toList();
+        var interceptors = Stream.concat(Stream.of(more), Stream.of(new S3Headers(), new S3Refusals())).toList();
         var retries = AwsRetryStrategy.standardRetryStrategy().toBuilder()
                 .retryOnExceptionOrCauseInstanceOf(XMLStreamException.class).build();
         var builder = S3Client.builder().crossRegionAccessEnabled(true)
@@ -2644,35 +2687,37 @@ class RestoreFromS3 implements Callable<Integer> {
         }
     }
 
-    /** What S3 says of an object, its checksums included; null if it is not there. */
-    HeadObjectResponse head(String key) {
-        try {
-            return s3.headObject(r -> r.bucket(bucket).key(key).checksumMode(ChecksumMode.ENABLED));
-        } catch (NoSuchKeyException e) {
-            return null;
-        } catch (S3Exception e) { // to HEAD, S3 answers without a message
-            var needs = e.statusCode() == 403 ? ": needs s3:GetObject, and kms:Decrypt on the bucket's key" : "";
-            throw new Failure(key + ": HTTP " + e.statusCode() + needs + " (request id " + e.requestId() + ")", e);
+    /** S3 does not tell other accounts what a denied call takes, and nobody in an answer to HEAD. */
+    class S3Refusals implements ExecutionInterceptor {
+        @Override
+        public Throwable modifyException(Context.FailedExecution context, ExecutionAttributes call) {
+            var operation = call.getAttribute(SdkExecutionAttribute.OPERATION_NAME);
+            var needs = permission(operation);
+            if (needs == null || !(context.exception() instanceof S3Exception e) || e.statusCode() != 403) {
+                return context.exception();
+            }
+            var details = e.awsErrorDetails();
+            var isHead = operation.startsWith("Head");
+            if (details == null || !isHead && !"AccessDenied".equals(details.errorCode())) {
+                return e;
+            }
+            var message = (isHead ? "" : details.errorMessage() + "; ") + "it takes " + needs
+                    + (expectedBucketOwner == null ? "" : "; a bucket of " + expectedBucketOwner);
+            return e.toBuilder().awsErrorDetails(details.toBuilder()
+                    .errorCode(isHead ? "Forbidden" : details.errorCode()).errorMessage(message).build()).build();
         }
     }
 
-    /** Why an object cannot be read, and the command that helps, if it is in an archive; else null. */
-    String archived(String key, HeadObjectResponse head) {
-        var isTiered = head.archiveStatus() != null;
-        var isStored = head.storageClass() == StorageClass.GLACIER || head.storageClass() == StorageClass.DEEP_ARCHIVE;
-        var restore = Objects.requireNonNullElse(head.restore(), "");
-        if (!isTiered && !isStored || restore.startsWith("ongoing-request=\"false\"")) {
-            return null;
-        }
-        var archive = isTiered ? head.archiveStatusAsString() : head.storageClassAsString();
-        if (restore.startsWith("ongoing-request=\"true\"")) {
-            return "is archived (" + archive + "), and is being restored, which takes hours: wait until it is";
-        }
-        // From an archive of its storage class comes a copy for some days; from one of a tier, the object itself.
-        return "is archived (" + archive + "), and must be restored before it can be read: aws s3api restore-object"
-                + " --bucket " + bucket + " --key '" + key.replace("'", "'\\''") + "' --restore-request '"
-                + (isTiered ? "GlacierJobParameters={Tier=Standard}" : "Days=7") + "'"
-                + (profile == null ? "" : " --profile '" + profile.replace("'", "'\\''") + "'");
+    /** What an operation takes that writes no object; null for others. */
+    private static String permission(String operation) {
+        return switch (operation) {
+            case "AbortMultipartUpload" -> "s3:AbortMultipartUpload";
+            case "GetBucketLifecycleConfiguration" -> "s3:GetLifecycleConfiguration";
+            case "GetObject", "HeadObject" -> "s3:GetObject; kms:Decrypt on the object's key, if it has one";
+            case "HeadBucket", "ListObjectsV2" -> "s3:ListBucket";
+            case "ListMultipartUploads" -> "s3:ListBucketMultipartUploads";
+            default -> null;
+        };
     }
 
     /** A gzipped JSON document, read to its end, where gzip's own checksum is. */
@@ -2685,7 +2730,7 @@ class RestoreFromS3 implements Callable<Integer> {
      * measure how exact the times of a file system are, which takes seconds and leaves files.
      */
     static void ignoreGitConfiguration() {
-        if (!(SystemReader.getInstance() instanceof SystemReader.Delegate)) {
+        if (!(SystemReader.getInstance() instanceof NoGitConfiguration)) {
             SystemReader.setInstance(new NoGitConfiguration(SystemReader.getInstance()));
         }
     }
@@ -2735,21 +2780,6 @@ class RestoreFromS3 implements Callable<Integer> {
         }
     }
 
-    /**
-     * Runs git on a repository, on which no configuration of this user and machine has an effect. Older versions know
-     * only some of the variables.
-     */
-    static ProcessBuilder onRepository(String git, Path repository, String... arguments) {
-        var builder = new ProcessBuilder(git, "--git-dir=" + repository);
-        builder.command().addAll(List.of(arguments));
-        var environment = builder.environment();
-        environment.keySet().removeIf(name -> name.startsWith("GIT_"));
-        environment.putAll(Map.of("GIT_CONFIG_NOSYSTEM", "1", "GIT_CONFIG_SYSTEM", "/dev/null",
-                "GIT_CONFIG_GLOBAL", "/dev/null", "HOME", repository.toString(), "XDG_CONFIG_HOME",
-                repository.toString(), "GIT_NO_REPLACE_OBJECTS", "1", "LC_ALL", "C"));
-        return builder;
-    }
-
     static String hex(byte[] bytes) {
         return HexFormat.of().formatHex(bytes);
     }
@@ -2760,6 +2790,55 @@ class RestoreFromS3 implements Callable<Integer> {
         } catch (NoSuchAlgorithmException e) {
             throw new IllegalStateException(e);
         }
+    }
+
+    //endregion
+
+    //region The same in every script: reading of backups
+
+    /** What S3 says of an object; null if it is not there. */
+    HeadObjectResponse head(String key) {
+        try {
+            return s3.headObject(r -> r.bucket(bucket).key(key).checksumMode(ChecksumMode.ENABLED));
+        } catch (NoSuchKeyException e) {
+            return null;
+        } catch (S3Exception e) {
+            throw new Failure(key + ": " + reason(e), e);
+        }
+    }
+
+    /** Why an object cannot be read, and what can be done, if it is in an archive; else null. */
+    String archived(String key, HeadObjectResponse head) {
+        var isTiered = head.archiveStatus() != null;
+        var isStored = head.storageClass() == StorageClass.GLACIER || head.storageClass() == StorageClass.DEEP_ARCHIVE;
+        var restore = Objects.requireNonNullElse(head.restore(), "");
+        if (!isTiered && !isStored || restore.startsWith("ongoing-request=\"false\"")) {
+            return null;
+        }
+        var archive = isTiered ? head.archiveStatusAsString() : head.storageClassAsString();
+        if (restore.startsWith("ongoing-request=\"true\"")) {
+            return "is archived (" + archive + "), and is being restored, which takes hours: run this again then";
+        }
+        // From an archive of its storage class comes a copy for some days; from one of a tier, the object itself.
+        return "is archived (" + archive + "), and must be restored before it can be read: aws s3api restore-object"
+                + " --bucket " + bucket + " --key '" + key.replace("'", "'\\''") + "' --restore-request '"
+                + (isTiered ? "GlacierJobParameters={Tier=Standard}" : "Days=7") + "'"
+                + (profile == null ? "" : " --profile '" + profile.replace("'", "'\\''") + "'");
+    }
+
+    /**
+     * A git command for a repository, on which no configuration of this user and machine has an effect. Older versions
+     * know only some of the variables.
+     */
+    static ProcessBuilder gitProcess(String git, Path repository, String... arguments) {
+        var process = new ProcessBuilder(git, "--git-dir", repository.toString());
+        process.command().addAll(List.of(arguments));
+        var environment = process.environment();
+        environment.keySet().removeIf(name -> name.startsWith("GIT_"));
+        environment.putAll(Map.of("GIT_CONFIG_NOSYSTEM", "1", "GIT_CONFIG_SYSTEM", "/dev/null",
+                "GIT_CONFIG_GLOBAL", "/dev/null", "HOME", repository.toString(), "XDG_CONFIG_HOME",
+                repository.toString(), "GIT_NO_REPLACE_OBJECTS", "1", "LC_ALL", "C"));
+        return process;
     }
 
     //endregion

@@ -68,12 +68,14 @@ import software.amazon.awssdk.services.s3.model.ChecksumMode;
 import software.amazon.awssdk.services.s3.model.ChecksumType;
 import software.amazon.awssdk.services.s3.model.ExpirationStatus;
 import software.amazon.awssdk.services.s3.model.HeadObjectResponse;
+import software.amazon.awssdk.services.s3.model.InvalidObjectStateException;
 import software.amazon.awssdk.services.s3.model.LifecycleRule;
 import software.amazon.awssdk.services.s3.model.LifecycleRuleAndOperator;
 import software.amazon.awssdk.services.s3.model.LifecycleRuleFilter;
 import software.amazon.awssdk.services.s3.model.NoSuchKeyException;
 import software.amazon.awssdk.services.s3.model.S3Exception;
 import software.amazon.awssdk.services.s3.model.S3Object;
+import software.amazon.awssdk.services.s3.model.StorageClass;
 import software.amazon.awssdk.services.sts.StsClient;
 import software.amazon.awssdk.utils.AttributeMap;
 
@@ -82,9 +84,11 @@ import software.amazon.awssdk.utils.AttributeMap;
  * of them, and that there are backups of every repository. Needs only a reader's access to the bucket.
  *
  * <p>Always: each manifest is read, and each object that it names must have the size and the CRC32 that were written,
- * by what S3 keeps, without a download. With {@code --deep} every bundle is downloaded, compared with its SHA-256 and
- * indexed, and every object is reached from every ref, so that nothing is missing and nothing is damaged; {@code git
- * fsck --strict} is asked too if git is there. What is wrong is a finding of one of the kinds that {@link Kind} lists.
+ * by what S3 keeps, without a download, and must not be archived. With {@code --deep} every bundle is downloaded,
+ * compared with its SHA-256 and indexed, and every object is reached from every ref, so that nothing is missing and
+ * nothing is damaged; {@code git fsck --strict} is asked too if git is there. What is wrong with a backup is a finding
+ * of one of the kinds that {@link Kind} lists. What this machine, JGit or git cannot check is never one: it is said to
+ * be unchecked.
  *
  * <p>Changes nothing in AWS. A second run does the same again. Local disk is used by {@code --deep} only, for as many
  * repositories as {@code --jobs} says, and given back also when interrupted.
@@ -153,10 +157,11 @@ class VerifyBackups implements Callable<Integer> {
             Collection<Finding> findings) {}
 
     /** @param downloaded in bytes, as are the bytes that S3 has */
-    record Totals(long verified, long findings, long failed, long restorePoints, long objects, long bytes,
-            long downloaded, double seconds) {}
+    record Totals(long verified, long findings, long unchecked, long failed, long restorePoints, long objects,
+            long bytes, long downloaded, double seconds) {}
 
     /**
+     * @param error why it was not checked, or not all of it
      * @param newest the time of the newest restore point that can be used
      * @param restorePoints how many were verified
      * @param damaged how many restore points cannot be restored
@@ -174,8 +179,9 @@ class VerifyBackups implements Callable<Integer> {
         }
     }
 
+    /** Unchecked: something could not be checked, and the rest was. Failed: not even that. */
     enum Outcome {
-        VERIFIED, FINDINGS, FAILED;
+        VERIFIED, FINDINGS, UNCHECKED, FAILED;
 
         @JsonValue
         @Override
@@ -201,6 +207,8 @@ class VerifyBackups implements Callable<Integer> {
         SIZE,
         /** An object has another checksum than was written. */
         CHECKSUM,
+        /** An object that a restore point needs must be restored from an archive before it can be read. */
+        ARCHIVED,
         /** A document or bundle is what was written, as far as that is known, and cannot be read. */
         UNREADABLE,
         /** A document is of a later version. */
@@ -239,14 +247,17 @@ class VerifyBackups implements Callable<Integer> {
             "(No space left on device|Disk quota exceeded|File too large|Input/output error|Read-only file system).*");
     /** Lines of git fsck about an object that breaks Git's rules, and is as it was pushed. */
     static final Pattern MALFORMED = Pattern.compile("(error|warning) in (commit|tree|blob|tag) [0-9a-f]{40}: .*");
+    /** Lines of git fsck about an object that is not there. */
+    static final Pattern LOST = Pattern.compile("missing \\w+ [0-9a-f]{40}|(broken link from| +to) +\\w+ [0-9a-f]{40}"
+            + "|error: .*: invalid sha1 pointer [0-9a-f]{40}");
     /** A younger object may belong to a run that has not written its manifest yet. */
     static final Duration ORPHAN_AGE = Duration.ofDays(1);
 
-    /** How long files may come up again in the temporary directory when interrupted. */
+    /** How long workers may go on writing when interrupted. */
     Duration removalPatience = Duration.ofSeconds(30);
     Instant now = Instant.now();
     String gitCommand = "git";
-    /** Whether git is left out, or was found to be missing. */
+    /** Whether git is left out, or cannot be started. */
     volatile boolean withoutGit;
 
     S3Client s3;
@@ -261,6 +272,7 @@ class VerifyBackups implements Callable<Integer> {
     final AtomicLong downloaded = new AtomicLong();
     final long started = System.nanoTime();
 
+    /** Also the lock under which processes are started and scratch repositories created, so that none escapes. */
     final Set<Process> children = ConcurrentHashMap.newKeySet();
     /** Holds the scratch repositories; null if there was none yet. */
     Path temporary;
@@ -322,9 +334,12 @@ class VerifyBackups implements Callable<Integer> {
             return client.listRepositoriesPaginator().repositories().stream()
                     .collect(Collectors.toMap(r -> r.repositoryName(), r -> r.repositoryId(), (a, b) -> b,
                             TreeMap::new));
-        } catch (CodeCommitException e) {
-            if (isCutShort(e) || !e.awsErrorDetails().errorCode().equals("AccessDeniedException")) {
-                throw new Failure("list of repositories: " + reason(e), e);
+        } catch (SdkException e) {
+            var isDenied = e instanceof CodeCommitException answer && !isCutShort(answer)
+                    && answer.awsErrorDetails().errorCode().equals("AccessDeniedException");
+            if (!isDenied) {
+                throw new Failure("CodeCommit cannot list the repositories: " + reason(e)
+                        + "; --no-codecommit verifies the backups without it", e);
             }
             return notCompared(reason(e));
         }
@@ -349,6 +364,8 @@ class VerifyBackups implements Callable<Integer> {
         private final Deque<String> unread = new ArrayDeque<>();
         private final Map<String, RunEntry> lastEntries = new HashMap<>();
         private final Map<String, RunEntry> lastGoodEntries = new HashMap<>();
+        /** Whether there is a record of which it is not known what it says. */
+        private boolean hasUnreadable;
 
         void list() {
             var directory = prefix + "/" + account + "/runs/" + region() + "/";
@@ -362,6 +379,7 @@ class VerifyBackups implements Callable<Integer> {
                 try {
                     read(unread.peek());
                 } catch (Damage e) {
+                    hasUnreadable = true;
                     find("", e.kind, e.key, e.getMessage());
                 }
                 unread.remove();
@@ -378,6 +396,11 @@ class VerifyBackups implements Callable<Integer> {
                     lastGoodEntries.putIfAbsent(repository.getKey(), entry);
                 }
             }
+        }
+
+        /** Whether a repository without an entry was in none of the runs. */
+        synchronized boolean isComplete() {
+            return !hasUnreadable;
         }
 
         /** What a finding adds about a repository of which the last run has no success. */
@@ -403,6 +426,7 @@ class VerifyBackups implements Callable<Integer> {
         } finally {
             workers.shutdownNow();
         }
+        failIfStopping();
         if (verified.isEmpty() && live == null) {
             throw new Failure("nothing is backed up in " + region()
                     + "; check --prefix, --account, --region and --repository-names");
@@ -528,6 +552,13 @@ class VerifyBackups implements Callable<Integer> {
         }
     }
 
+    /** Something could not be checked here, and may well be good. */
+    static class Unchecked extends Exception {
+        Unchecked(String message) {
+            super(message);
+        }
+    }
+
     /** What S3 has of one repository; "" stands for what lies beside their directories. */
     class Backup {
         final String name;
@@ -539,8 +570,10 @@ class VerifyBackups implements Callable<Integer> {
         final Set<String> damagedManifests = new HashSet<>();
         /** What S3 says of an object; null if it is not there. */
         final Map<String, HeadObjectResponse> heads = new HashMap<>();
-        /** By line: what turned out to be damaged, so that it is not read again for the next restore point. */
-        final Map<String, Damage> damagedObjects = new HashMap<>();
+        /** By line: why an object cannot be used, so that it is not read again for the next restore point. */
+        final Map<String, Exception> unusableObjects = new HashMap<>();
+        /** What could not be checked, and why. */
+        final Set<String> unchecked = new TreeSet<>();
         /** Whether there is a manifest of which it is not known what it names. */
         boolean hasUnreadableManifest;
 
@@ -556,18 +589,22 @@ class VerifyBackups implements Callable<Integer> {
             try {
                 verify();
                 outcome = hasFindings(name) ? Outcome.FINDINGS : Outcome.VERIFIED;
+                if (!unchecked.isEmpty()) {
+                    outcome = Outcome.UNCHECKED;
+                    error = String.join("; ", unchecked);
+                }
             } catch (Exception | Error e) {
                 if (stopping) {
                     return;
                 }
                 outcome = Outcome.FAILED;
-                error = e instanceof OutOfMemoryError
-                        ? "out of memory: use fewer --jobs, or more memory, such as JAVA_TOOL_OPTIONS=-Xmx4g"
-                        : reason(e);
-                tell(name + ": " + error);
+                error = reasonWithAdvice(e);
                 if (verbose) {
                     e.printStackTrace(spec.commandLine().getErr());
                 }
+            }
+            if (error != null) {
+                tell(name + ": " + error);
             }
             if (!name.isEmpty()) {
                 var bytes = heads.values().stream().filter(Objects::nonNull)
@@ -693,9 +730,11 @@ class VerifyBackups implements Callable<Integer> {
         }
 
         private void compare(Point point, StoredObject object, HeadObjectResponse head) {
+            if (isUnavailable(object.key, head)) {
+                var damage = unavailable(object.key, head);
+                findDamage(point, damage.kind, object.key, damage.getMessage());
+            }
             if (head == null) {
-                findDamage(point, Kind.MISSING_OBJECT, object.key,
-                        "is not there; the restore point of " + point.time + " needs it");
                 return;
             }
             if (head.contentLength() != object.size) {
@@ -724,7 +763,7 @@ class VerifyBackups implements Callable<Integer> {
             Scratch scratch = null;
             try {
                 for (var point : points.stream().sorted(order).toList()) {
-                    if (point.keys().anyMatch(key -> heads.get(key) == null)) {
+                    if (point.keys().anyMatch(key -> isUnavailable(key, heads.get(key)))) {
                         continue;
                     }
                     if (scratch == null || !point.chain().startsWith(scratch.chain)) {
@@ -749,12 +788,14 @@ class VerifyBackups implements Callable<Integer> {
                 scratch.connect(point);
             } catch (Damage e) {
                 findDamage(point, e.kind, e.key, e.getMessage());
+            } catch (Unchecked e) {
+                unchecked.add(e.getMessage());
             }
         }
 
         private void read(StoredObject object, Scratch scratch) throws Exception {
-            if (damagedObjects.containsKey(object.line())) {
-                throw damagedObjects.get(object.line());
+            if (unusableObjects.containsKey(object.line())) {
+                throw unusableObjects.get(object.line());
             }
             try {
                 if (!object.isBundle()) {
@@ -762,28 +803,30 @@ class VerifyBackups implements Callable<Integer> {
                 } else if (!scratch.chain.contains(object.line())) {
                     scratch.load(object);
                 }
-            } catch (Damage e) {
-                damagedObjects.put(object.line(), e);
+            } catch (Damage | Unchecked e) {
+                unusableObjects.put(object.line(), e);
                 throw e;
             }
         }
 
-        /** Asks git, if it is there, for a second opinion of the last good restore point, and removes the directory. */
+        /** Asks git for a second opinion of the last good restore point, and removes the directory. */
         private void end(Scratch scratch) throws Exception {
             if (scratch == null) {
                 return;
             }
             try (scratch) {
-                if (scratch.lastGood == null || withoutGit) {
+                var point = scratch.lastGood;
+                var answer = point == null ? null : scratch.fsck();
+                if (answer == null) {
                     return;
                 }
-                var lines = scratch.fsck();
-                var other = lines.stream().filter(line -> !MALFORMED.matcher(line).matches()).findFirst();
-                if (other.isPresent()) {
-                    findDamage(scratch.lastGood, Kind.NOT_CONNECTED, scratch.lastGood.key, "git fsck: " + other.get());
-                } else if (!lines.isEmpty()) {
-                    tell(name + ": " + lines.size() + " objects are malformed, and were so in CodeCommit: "
-                            + lines.get(0));
+                switch (answer.verdict()) {
+                    case GOOD -> {
+                    }
+                    case MALFORMED -> tell(name + ": " + answer.lines.size()
+                            + " objects are malformed, and were so in CodeCommit: " + answer.lines.get(0));
+                    case LOST -> findDamage(point, Kind.NOT_CONNECTED, point.key, answer.lost());
+                    case NONE -> tell(name + ": JGit found all objects good, and git could not check them: " + answer);
                 }
             }
         }
@@ -821,11 +864,17 @@ class VerifyBackups implements Callable<Integer> {
                 find(name, Kind.MISSING, null, "was deleted and created anew: what is backed up is another repository"
                         + " of this name, and this one has no restore point");
             }
-            var run = runRecords.lastGood(name);
-            if (run == null) {
+            RunEntry run;
+            try {
+                run = runRecords.lastGood(name);
+            } catch (SdkException | Failure e) {
+                unchecked.add("whether a run saved it of late: " + reason(e));
+                return;
+            }
+            if (run == null && runRecords.isComplete()) {
                 find(name, Kind.STALE, null, "no run of the last " + maxAge + " saved it or found it unchanged; its"
                         + " newest restore point is of " + newest.time + runRecords.lastOutcome(name));
-            } else if (run.manifest != null && !objects.containsKey(run.manifest)) {
+            } else if (run != null && run.manifest != null && !objects.containsKey(run.manifest)) {
                 find(name, Kind.MISSING_OBJECT, run.manifest,
                         "the newest restore point, by the record of the run that wrote it, is not there");
             }
@@ -838,16 +887,15 @@ class VerifyBackups implements Callable<Integer> {
         return parts.matches() ? parts.group("stem") : null;
     }
 
-    /** What S3 says of an object; null if it is not there. */
-    HeadObjectResponse head(String key) {
-        try {
-            return s3.headObject(r -> r.bucket(bucket).key(key).checksumMode(ChecksumMode.ENABLED));
-        } catch (NoSuchKeyException e) {
-            return null;
-        } catch (S3Exception e) { // to HEAD, S3 answers without a message
-            var needs = e.statusCode() == 403 ? ": needs s3:GetObject, and kms:Decrypt on the bucket's key" : "";
-            throw new Failure(key + ": HTTP " + e.statusCode() + needs + " (request id " + e.requestId() + ")", e);
-        }
+    /** @param head null if it is not there */
+    boolean isUnavailable(String key, HeadObjectResponse head) {
+        return head == null || archived(key, head) != null;
+    }
+
+    /** Why an object cannot be read, and what can be done. */
+    Damage unavailable(String key, HeadObjectResponse head) {
+        return head == null ? new Damage(Kind.MISSING_OBJECT, key, "is not there")
+                : new Damage(Kind.ARCHIVED, key, archived(key, head));
     }
 
     /** A manifest or run record. */
@@ -896,18 +944,20 @@ class VerifyBackups implements Callable<Integer> {
                             "has the SHA-256 " + readSha256 + "; it was written with " + sha256);
                 }
                 if (failure != null) {
-                    throw explained(key, failure);
+                    throw meaning(key, failure);
                 }
                 return result;
             } catch (NoSuchKeyException e) {
-                throw new Damage(Kind.MISSING_OBJECT, key, "is not there");
+                throw unavailable(key, null);
+            } catch (InvalidObjectStateException e) {
+                throw unavailable(key, head(key));
             }
         }
     }
 
     /** What it means that an object cannot be read, although it is what was written as far as that is known. */
-    static Exception explained(String key, Exception failure) {
-        if (failure instanceof Damage || failure instanceof Failure) {
+    static Exception meaning(String key, Exception failure) {
+        if (failure instanceof Damage || failure instanceof Unchecked || failure instanceof Failure) {
             return failure;
         }
         return isOfThisMachine(failure) ? new Failure(key + ": on this machine: " + reason(failure), failure)
@@ -944,9 +994,7 @@ class VerifyBackups implements Callable<Integer> {
 
         @Override
         public int read(byte[] to, int from, int most) throws IOException {
-            if (stopping) {
-                throw new Failure("interrupted");
-            }
+            failIfStopping();
             var n = in.read(to, from, most);
             if (n > 0) {
                 sha256.update(to, from, n);
@@ -961,11 +1009,72 @@ class VerifyBackups implements Callable<Integer> {
         }
     }
 
+    /**
+     * Whether JGit gave up for its own limits: objects of 2 GiB, commits and trees of more than 50 MB, memory. git has
+     * others.
+     */
+    static boolean isLimitOfJGit(Throwable failure) {
+        for (var cause = failure; cause != null; cause = cause.getCause()) {
+            if (cause instanceof TooLargeObjectInPackException || cause instanceof LargeObjectException
+                    || cause instanceof OutOfMemoryError) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    static String reasonWithAdvice(Throwable failure) {
+        return failure instanceof OutOfMemoryError
+                ? "out of memory: use fewer --jobs, or more memory, such as JAVA_TOOL_OPTIONS=-Xmx4g"
+                : reason(failure);
+    }
+
+    /** What git fsck says of objects: all good, malformed as they were pushed, some not there; or nothing. */
+    enum Verdict {
+        GOOD, MALFORMED, LOST, NONE
+    }
+
+    /** What git answered. */
+    record Answer(int exitCode, List<String> lines) {
+        /**
+         * Nothing, if git was killed or gave up (128 and more), or if any line is about something else, such as a file
+         * that cannot be read: then it is this machine that may be wrong.
+         */
+        Verdict verdict() {
+            if (exitCode == 0) {
+                return Verdict.GOOD;
+            }
+            var isLost = lines.stream().anyMatch(line -> LOST.matcher(line).matches());
+            var isOfObjects = lines.stream()
+                    .allMatch(line -> LOST.matcher(line).matches() || MALFORMED.matcher(line).matches());
+            if (exitCode >= 128 || lines.isEmpty() || !isOfObjects) {
+                return Verdict.NONE;
+            }
+            return isLost ? Verdict.LOST : Verdict.MALFORMED;
+        }
+
+        String lost() {
+            return "git fsck: " + lines.stream().filter(line -> LOST.matcher(line).matches()).findFirst().orElseThrow();
+        }
+
+        @Override
+        public String toString() {
+            var end = exitCode > 128 ? "git was ended by signal " + (exitCode - 128) : "git ended with " + exitCode;
+            return end + lines.stream().findFirst().map(line -> ": " + line).orElse("");
+        }
+    }
+
     Scratch newScratch() throws IOException {
-        var directory = newDirectory();
-        var git = new FileRepositoryBuilder().setGitDir(directory.toFile()).setBare().build();
-        git.create(true);
-        return new Scratch(directory, git);
+        synchronized (children) {
+            failIfStopping();
+            if (temporary == null) {
+                temporary = Files.createTempDirectory("verify-backups-");
+            }
+            var directory = Files.createTempDirectory(temporary, "repository-");
+            var git = new FileRepositoryBuilder().setGitDir(directory.toFile()).setBare().build();
+            git.create(true);
+            return new Scratch(directory, git);
+        }
     }
 
     /** A Git repository in a temporary directory, which takes a chain's bundles one after the other. */
@@ -995,14 +1104,38 @@ class VerifyBackups implements Callable<Integer> {
         void load(StoredObject bundle) throws Exception {
             lastGood = null;
             setRefs(fetchedRefs);
-            bundleRefs = download(bundle.key, bundle.sha256, in -> index(bundle.key, in));
+            bundleRefs = index(bundle);
             chain += bundle.line();
             fetchedRefs.putAll(bundleRefs);
             connect(bundle.key, bundleRefs.values());
         }
 
         /** The bundle's refs. */
-        private Map<String, String> index(String key, InputStream in) throws Exception {
+        private Map<String, String> index(StoredObject bundle) throws Exception {
+            try {
+                return download(bundle.key, bundle.sha256, in -> indexByJGit(bundle.key, in));
+            } catch (Unchecked | OutOfMemoryError e) {
+                return indexByGit(bundle, reasonWithAdvice(e));
+            }
+        }
+
+        private Map<String, String> indexByGit(StoredObject bundle, String limit) throws Exception {
+            var unchecked = bundle.key + ": JGit cannot index it: " + limit + "; git can, if it is on the PATH";
+            if (withoutGit) {
+                throw new Unchecked(unchecked);
+            }
+            var file = directory.resolve("bundle");
+            download(bundle.key, bundle.sha256, in -> Files.copy(in, file, StandardCopyOption.REPLACE_EXISTING));
+            var answer = git("bundle", "unbundle", file.toString());
+            Files.delete(file);
+            if (answer == null || answer.exitCode != 0) {
+                throw new Unchecked(unchecked + (answer == null ? "" : ", but " + answer));
+            }
+            return answer.lines.stream().map(line -> line.split(" ", 2))
+                    .collect(Collectors.toMap(ref -> ref[1], ref -> ref[0], (a, b) -> b));
+        }
+
+        private Map<String, String> indexByJGit(String key, InputStream in) throws Exception {
             try (var transport = new TransportBundleStream(git, new URIish().setPath("bundle"), in);
                     var connection = transport.openFetch()) {
                 connection.fetch(NullProgressMonitor.INSTANCE, connection.getRefs(), Set.of());
@@ -1017,7 +1150,7 @@ class VerifyBackups implements Callable<Integer> {
                     throw new Damage(Kind.NOT_CONNECTED, key, "changes object " + missing.getObjectId().name()
                             + ", which no bundle before it has");
                 }
-                throw e;
+                throw isLimitOfJGit(e) ? new Unchecked(reason(e)) : e;
             }
         }
 
@@ -1045,7 +1178,9 @@ class VerifyBackups implements Callable<Integer> {
                 return; // it was written for an earlier restore point
             }
             for (var ref : bundleRefs.entrySet()) {
-                var id = point.refs.get(ref.getKey());
+                // A detached HEAD stands in a bundle as refs/HEAD, so that fetching refs/* takes it along.
+                var isHead = point.isDetached() && ref.getKey().equals("refs/HEAD");
+                var id = isHead ? point.head : point.refs.get(ref.getKey());
                 if (ref.getKey().startsWith("refs/") && !ref.getValue().equals(id)) {
                     throw new Damage(Kind.REFS, point.key,
                             "has " + ref.getKey() + " at " + id + ", and its bundle at " + ref.getValue());
@@ -1053,7 +1188,7 @@ class VerifyBackups implements Callable<Integer> {
             }
         }
 
-        private void connect(String key, Collection<String> ids) throws IOException, Damage {
+        private void connect(String key, Collection<String> ids) throws Exception {
             if (connectedIds.containsAll(ids)) {
                 return;
             }
@@ -1072,37 +1207,63 @@ class VerifyBackups implements Callable<Integer> {
             } catch (MissingObjectException e) {
                 throw new Damage(Kind.NOT_CONNECTED, key,
                         "needs object " + e.getObjectId().name() + ", which no bundle of the chain has");
-            } catch (CorruptObjectException | IncorrectObjectTypeException e) {
-                throw new Damage(Kind.NOT_CONNECTED, key, "leads to a malformed object: " + reason(e));
+            } catch (CorruptObjectException | IncorrectObjectTypeException | LargeObjectException
+                    | OutOfMemoryError e) {
+                // Malformed as it was pushed, for it has the content of its id; or a limit. git takes more than JGit.
+                connectByGit(key, ids, reasonWithAdvice(e));
             }
         }
 
-        /** What git fsck has against the last good restore point: nothing if git is not there. */
-        List<String> fsck() throws IOException, InterruptedException {
+        private void connectByGit(String key, Collection<String> ids, String limit) throws Exception {
+            setRefs(ids.stream().collect(Collectors.toMap(id -> "refs/ids/" + id, id -> id, (a, b) -> a)));
+            var answer = git("fsck", "--connectivity-only", "--no-dangling", "--no-progress");
+            var verdict = answer == null ? Verdict.NONE : answer.verdict();
+            if (verdict == Verdict.LOST) {
+                throw new Damage(Kind.NOT_CONNECTED, key, answer.lost());
+            }
+            if (verdict == Verdict.NONE) {
+                throw new Unchecked(key + ": JGit cannot follow its refs: " + limit + "; git can, if it is on the PATH"
+                        + (answer == null ? "" : ", but " + answer));
+            }
+            connectedIds.addAll(ids);
+        }
+
+        /** What git says of the last good restore point; null if it cannot be started. */
+        Answer fsck() throws IOException, InterruptedException {
             setRefs(lastGood.refs);
             if (!lastGood.head.isEmpty()) {
                 Files.writeString(directory.resolve("HEAD"),
                         (lastGood.isDetached() ? "" : "ref: ") + lastGood.head + "\n");
             }
-            var command = new ProcessBuilder(gitCommand, "--git-dir", directory.toString(), "fsck", "--strict",
-                    "--no-dangling", "--no-progress").redirectErrorStream(true);
-            command.environment().keySet().removeIf(name -> name.startsWith("GIT_"));
-            command.environment().put("LC_ALL", "C");
-            Process process;
-            try {
-                process = command.start();
-            } catch (IOException e) {
-                withoutGit = true;
-                return List.of();
+            return git("fsck", "--strict", "--no-dangling", "--no-progress");
+        }
+
+        /**
+         * Asks git, on which no configuration of this user and machine has an effect; null if it cannot be started.
+         * Older versions know only some of the variables.
+         */
+        private Answer git(String... arguments) throws IOException, InterruptedException {
+            if (withoutGit) {
+                return null;
             }
-            children.add(process);
+            var command = gitProcess(gitCommand, directory, arguments).redirectErrorStream(true)
+                    .directory(directory.toFile());
+            Process process;
+            synchronized (children) {
+                failIfStopping();
+                try {
+                    process = command.start();
+                } catch (IOException e) {
+                    leaveGitOut(e);
+                    return null;
+                }
+                children.add(process);
+            }
             var output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
             children.remove(process);
-            if (process.waitFor() == 0 || stopping) {
-                return List.of();
-            }
-            var lines = output.lines().filter(line -> !line.startsWith("notice:")).toList();
-            return lines.isEmpty() ? List.of("failed") : lines;
+            var exitCode = process.waitFor();
+            failIfStopping();
+            return new Answer(exitCode, output.lines().filter(line -> !line.startsWith("notice:")).toList());
         }
 
         @Override
@@ -1112,24 +1273,25 @@ class VerifyBackups implements Callable<Integer> {
         }
     }
 
-    Path newDirectory() throws IOException {
-        synchronized (children) {
-            if (stopping) {
-                throw new Failure("interrupted");
-            }
-            if (temporary == null) {
-                temporary = Files.createTempDirectory("verify-backups-");
-            }
-            return Files.createTempDirectory(temporary, "repository-");
+    synchronized void leaveGitOut(IOException reason) {
+        if (!withoutGit) {
+            tell("git cannot be started, so that JGit alone checks the objects: " + reason(reason));
+        }
+        withoutGit = true;
+    }
+
+    void failIfStopping() {
+        if (stopping) {
+            throw new Failure("interrupted");
         }
     }
 
-    /** At the end and on Ctrl-C, when workers may still be writing: the directory is removed until it stays away. */
+    /** At the end and on Ctrl-C, when workers may still be writing. */
     void stop() {
         stopping = true;
-        children.forEach(Process::destroyForcibly);
         Path left;
         synchronized (children) {
+            children.forEach(Process::destroyForcibly);
             left = temporary;
         }
         if (left != null && poll(removalPatience, () -> removed(left)).isEmpty()) {
@@ -1140,10 +1302,9 @@ class VerifyBackups implements Callable<Integer> {
     private static Optional<Path> removed(Path directory) {
         try {
             FileUtils.delete(directory.toFile(), FileUtils.RECURSIVE | FileUtils.SKIP_MISSING);
-            pause(Duration.ofMillis(50));
-            return Files.exists(directory) ? Optional.empty() : Optional.of(directory);
+            return Optional.of(directory);
         } catch (IOException e) {
-            return Optional.empty(); // a worker wrote to it in the meantime
+            return Optional.empty(); // a worker wrote into it in the meantime
         }
     }
 
@@ -1154,7 +1315,8 @@ class VerifyBackups implements Callable<Integer> {
         }
         for (var repository : verified.values()) {
             var isOfInterest = live == null || live.containsKey(repository.repositoryName);
-            var hasNone = repository.restorePoints == 0 && repository.status != Outcome.FAILED;
+            var hasNone = repository.restorePoints == 0 && repository.damaged == 0
+                    && repository.status != Outcome.FAILED;
             if (isOfInterest && hasNone) {
                 find(repository.repositoryName, Kind.MISSING, null, "has no restore point");
             }
@@ -1294,20 +1456,17 @@ class VerifyBackups implements Callable<Integer> {
 
     /** Prints the result; exit code 1 without one if no repository could be checked. */
     int report() {
-        if (withoutGit) {
-            tell("git is not on the PATH: JGit alone checked the objects");
-        }
         verified.replaceAll((name, repository) -> repository.status == Outcome.VERIFIED && hasFindings(name)
                 ? repository.withFindings() : repository);
-        var totals = new Totals(count(Outcome.VERIFIED), count(Outcome.FINDINGS), count(Outcome.FAILED),
-                sum(VerifiedRepository::restorePoints), sum(VerifiedRepository::objects),
+        var totals = new Totals(count(Outcome.VERIFIED), count(Outcome.FINDINGS), count(Outcome.UNCHECKED),
+                count(Outcome.FAILED), sum(VerifiedRepository::restorePoints), sum(VerifiedRepository::objects),
                 sum(VerifiedRepository::bytes), downloaded.get(), secondsSince(started));
         if (totals.failed > 0 && totals.failed == verified.size()) {
             return 1;
         }
         var status = findings.isEmpty() ? "verified" : "findings";
         var exitCode = findings.isEmpty() ? 0 : 4;
-        if (totals.failed > 0) {
+        if (totals.failed + totals.unchecked > 0) {
             status = "incomplete";
             exitCode = 3;
         }
@@ -1352,8 +1511,8 @@ class VerifyBackups implements Callable<Integer> {
                 .setUsageHelpAutoWidth(true)
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
                 .registerConverter(JsonPointer.class, text -> jsonPointer(text))
-                .setParameterExceptionHandler((e, args) -> {
-                    note(usageError(e) + " (help: " + spec.name() + " --help)");
+                .setParameterExceptionHandler((e, arguments) -> {
+                    note(usageError(e, arguments) + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -1369,10 +1528,26 @@ class VerifyBackups implements Callable<Integer> {
         return JsonPointer.compile(text);
     }
 
-    String usageError(ParameterException e) {
+    String usageError(ParameterException e, String[] arguments) {
         var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
-        var similar = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.<String>of();
-        return message + (similar.isEmpty() ? "" : "; did you mean " + similar.get(0) + "?");
+        if (e instanceof UnmatchedArgumentException unmatched) {
+            return message + didYouMean(unmatched);
+        }
+        var mistyped = e instanceof MissingParameterException ? unknownOption(arguments) : Optional.<String>empty();
+        return message + mistyped.map(name -> "; unknown option '" + name + "'"
+                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name)))).orElse("");
+    }
+
+    static String didYouMean(UnmatchedArgumentException e) {
+        return e.getSuggestions().isEmpty() ? "" : "; did you mean " + e.getSuggestions().get(0) + "?";
+    }
+
+    /** Of a required option with a typing error, picocli says only that the option is missing. */
+    Optional<String> unknownOption(String[] arguments) {
+        return Stream.of(arguments).map(argument -> argument.split("=", 2)[0])
+                .filter(name -> name.startsWith("--") && spec.findOption(name) == null
+                        && !spec.negatedOptionsMap().containsKey(name))
+                .findFirst();
     }
 
     /** The value, if it has the form; else exit code 2 and what is right. */
@@ -1399,8 +1574,8 @@ class VerifyBackups implements Callable<Integer> {
     record Caller(String account, String partition, String arn) {}
 
     /**
-     * Finds the credentials and asks STS whose they are, which needs no permission. Comes after the options are checked
-     * and before anything else is read or changed, so that a missing sign-in is told by its own reason.
+     * Finds the credentials and asks STS whose they are, which needs no permission. Scripts call this after they have
+     * checked their options and before they read or change anything, so that a missing sign-in is reported first.
      */
     void connect() {
         region();
@@ -1460,13 +1635,18 @@ class VerifyBackups implements Callable<Integer> {
         }
 
         @Override
-        public SdkHttpClient buildWithDefaults(AttributeMap defaults) {
-            return UrlConnectionHttpClient.create(HttpService::open);
+        public SdkHttpClient buildWithDefaults(AttributeMap ofService) {
+            var timeouts = ofService.merge(SdkHttpConfigurationOption.GLOBAL_HTTP_DEFAULTS);
+            return UrlConnectionHttpClient.create(uri -> open(uri, timeouts));
         }
 
-        private static HttpURLConnection open(URI uri) {
+        private static HttpURLConnection open(URI uri, AttributeMap timeouts) {
             try {
-                return (HttpURLConnection) uri.toURL().openConnection();
+                var connection = (HttpURLConnection) uri.toURL().openConnection();
+                connection.setConnectTimeout(
+                        (int) timeouts.get(SdkHttpConfigurationOption.CONNECTION_TIMEOUT).toMillis());
+                connection.setReadTimeout((int) timeouts.get(SdkHttpConfigurationOption.READ_TIMEOUT).toMillis());
+                return connection;
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             }
@@ -1556,25 +1736,27 @@ class VerifyBackups implements Callable<Integer> {
         }
     }
 
+    /** The SDK's chain says only that all of its members failed: the profile's own reason is told, if one is meant. */
     String whyNotSignedIn(SdkException failure) {
         var profiles = ProfileFile.defaultProfileFile().profiles();
         var name = profile != null ? profile : ProfileFileSystemSetting.AWS_PROFILE.getStringValueOrThrow();
-        if (!profiles.containsKey(name)) {
-            if (name.equals("default")) {
-                return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in";
-            }
+        var settings = profiles.get(name);
+        if (name.equals("default") && (settings == null || signInHint(name, settings).isEmpty())) {
+            return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in; --verbose shows what was tried";
+        }
+        if (settings == null) {
             return "no profile " + name + " in the AWS configuration files; there are: "
                     + String.join(", ", new TreeSet<>(profiles.keySet()));
         }
-        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name))
-                + signInHint(name, profiles.get(name));
+        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name, failure))
+                + signInHint(name, settings);
     }
 
-    /** Why a profile gives no credentials; the SDK's chain has only that all of its members failed. */
-    static SdkException failureOf(String profile) {
+    /** Why a profile gives no credentials; if it does by now, why the chain gave none. */
+    static SdkException failureOf(String profile, SdkException failureOfChain) {
         try (var provider = ProfileCredentialsProvider.create(profile)) {
             provider.resolveCredentials();
-            throw new IllegalStateException("profile " + profile + " has credentials now");
+            return failureOfChain;
         } catch (SdkException e) {
             return e;
         }
@@ -1673,7 +1855,8 @@ class VerifyBackups implements Callable<Integer> {
 
     /** Whether the same call may succeed later: a lost connection, an error of the service, throttling. */
     static boolean isTemporary(Throwable e) {
-        for (var cause = e; cause != null; cause = cause.getCause()) {
+        // A Failure says itself what to do.
+        for (var cause = e; cause != null && !(cause instanceof Failure); cause = cause.getCause()) {
             if (cause instanceof AwsServiceException answer) {
                 return answer.statusCode() >= 500 || answer.isThrottlingException() || isCutShort(answer);
             }
@@ -1719,6 +1902,28 @@ class VerifyBackups implements Callable<Integer> {
         Failure(String message) {
             this(message, null);
         }
+    }
+
+    //endregion
+
+    //region The same in every script: AWS CLI commands
+
+    /** An AWS CLI command for the same Region and profile. */
+    String aws(String command) {
+        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+    }
+
+    /**
+     * The same with the operation's input as JSON, for free text, of which the AWS CLI would take file:// and a leading
+     * dash for its own syntax.
+     */
+    String aws(String operation, Map<String, ?> input) {
+        return aws(operation + " --cli-input-json " + quote(JSON.valueToTree(new TreeMap<>(input)).toString()));
+    }
+
+    /** As one word of a shell command. */
+    static String quote(String word) {
+        return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
     }
 
     //endregion
@@ -1811,7 +2016,7 @@ class VerifyBackups implements Callable<Integer> {
      * object is told from a bad line. The SDK of itself does not retry a listing that was cut off.
      */
     S3Client s3(ExecutionInterceptor... more) {
-        var interceptors = Stream.concat(Stream.of(more), Stream.of(new S3Headers())).toList();
+        var interceptors = Stream.concat(Stream.of(more), Stream.of(new S3Headers(), new S3Refusals())).toList();
         var retries = AwsRetryStrategy.standardRetryStrategy().toBuilder()
                 .retryOnExceptionOrCauseInstanceOf(XMLStreamException.class).build();
         var builder = S3Client.builder().crossRegionAccessEnabled(true)
@@ -1835,6 +2040,39 @@ class VerifyBackups implements Callable<Integer> {
                 }
             });
         }
+    }
+
+    /** S3 does not tell other accounts what a denied call takes, and nobody in an answer to HEAD. */
+    class S3Refusals implements ExecutionInterceptor {
+        @Override
+        public Throwable modifyException(Context.FailedExecution context, ExecutionAttributes call) {
+            var operation = call.getAttribute(SdkExecutionAttribute.OPERATION_NAME);
+            var needs = permission(operation);
+            if (needs == null || !(context.exception() instanceof S3Exception e) || e.statusCode() != 403) {
+                return context.exception();
+            }
+            var details = e.awsErrorDetails();
+            var isHead = operation.startsWith("Head");
+            if (details == null || !isHead && !"AccessDenied".equals(details.errorCode())) {
+                return e;
+            }
+            var message = (isHead ? "" : details.errorMessage() + "; ") + "it takes " + needs
+                    + (expectedBucketOwner == null ? "" : "; a bucket of " + expectedBucketOwner);
+            return e.toBuilder().awsErrorDetails(details.toBuilder()
+                    .errorCode(isHead ? "Forbidden" : details.errorCode()).errorMessage(message).build()).build();
+        }
+    }
+
+    /** What an operation takes that writes no object; null for others. */
+    private static String permission(String operation) {
+        return switch (operation) {
+            case "AbortMultipartUpload" -> "s3:AbortMultipartUpload";
+            case "GetBucketLifecycleConfiguration" -> "s3:GetLifecycleConfiguration";
+            case "GetObject", "HeadObject" -> "s3:GetObject; kms:Decrypt on the object's key, if it has one";
+            case "HeadBucket", "ListObjectsV2" -> "s3:ListBucket";
+            case "ListMultipartUploads" -> "s3:ListBucketMultipartUploads";
+            default -> null;
+        };
     }
 
     /** A gzipped JSON document, read to its end, where gzip's own checksum is. */
@@ -1907,6 +2145,55 @@ class VerifyBackups implements Callable<Integer> {
         } catch (NoSuchAlgorithmException e) {
             throw new IllegalStateException(e);
         }
+    }
+
+    //endregion
+
+    //region The same in every script: reading of backups
+
+    /** What S3 says of an object; null if it is not there. */
+    HeadObjectResponse head(String key) {
+        try {
+            return s3.headObject(r -> r.bucket(bucket).key(key).checksumMode(ChecksumMode.ENABLED));
+        } catch (NoSuchKeyException e) {
+            return null;
+        } catch (S3Exception e) {
+            throw new Failure(key + ": " + reason(e), e);
+        }
+    }
+
+    /** Why an object cannot be read, and what can be done, if it is in an archive; else null. */
+    String archived(String key, HeadObjectResponse head) {
+        var isTiered = head.archiveStatus() != null;
+        var isStored = head.storageClass() == StorageClass.GLACIER || head.storageClass() == StorageClass.DEEP_ARCHIVE;
+        var restore = Objects.requireNonNullElse(head.restore(), "");
+        if (!isTiered && !isStored || restore.startsWith("ongoing-request=\"false\"")) {
+            return null;
+        }
+        var archive = isTiered ? head.archiveStatusAsString() : head.storageClassAsString();
+        if (restore.startsWith("ongoing-request=\"true\"")) {
+            return "is archived (" + archive + "), and is being restored, which takes hours: run this again then";
+        }
+        // From an archive of its storage class comes a copy for some days; from one of a tier, the object itself.
+        return "is archived (" + archive + "), and must be restored before it can be read: aws s3api restore-object"
+                + " --bucket " + bucket + " --key '" + key.replace("'", "'\\''") + "' --restore-request '"
+                + (isTiered ? "GlacierJobParameters={Tier=Standard}" : "Days=7") + "'"
+                + (profile == null ? "" : " --profile '" + profile.replace("'", "'\\''") + "'");
+    }
+
+    /**
+     * A git command for a repository, on which no configuration of this user and machine has an effect. Older versions
+     * know only some of the variables.
+     */
+    static ProcessBuilder gitProcess(String git, Path repository, String... arguments) {
+        var process = new ProcessBuilder(git, "--git-dir", repository.toString());
+        process.command().addAll(List.of(arguments));
+        var environment = process.environment();
+        environment.keySet().removeIf(name -> name.startsWith("GIT_"));
+        environment.putAll(Map.of("GIT_CONFIG_NOSYSTEM", "1", "GIT_CONFIG_SYSTEM", "/dev/null",
+                "GIT_CONFIG_GLOBAL", "/dev/null", "HOME", repository.toString(), "XDG_CONFIG_HOME",
+                repository.toString(), "GIT_NO_REPLACE_OBJECTS", "1", "LC_ALL", "C"));
+        return process;
     }
 
     //endregion

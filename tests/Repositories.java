@@ -34,8 +34,9 @@ final class Repositories {
                     var place = "d" + random.nextInt(40) + "/e" + random.nextInt(20) + "/f" + random.nextInt(10);
                     file(out, place, HexFormat.of().formatHex(bytes).getBytes(StandardCharsets.US_ASCII));
                 }
-                if (i % Math.max(1, commits / tags) == 0)
+                if (i % Math.max(1, commits / tags) == 0) {
                     print(out, "reset refs/tags/v" + i + "\nfrom refs/heads/main\n\n");
+                }
             }
         });
         Git.run(made, "repack", "-q", "-a", "-d");

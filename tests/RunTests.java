@@ -295,8 +295,9 @@ class RunTests implements Callable<Integer> {
                 jvm.outputWriter().append(selection).append('\n').flush();
                 var said = new StringBuilder();
                 var line = jvm.inputReader().readLine();
-                for (; line != null && !line.contains(RESULT); line = jvm.inputReader().readLine())
+                for (; line != null && !line.contains(RESULT); line = jvm.inputReader().readLine()) {
                     said.append(line).append('\n');
+                }
                 watch.shutdownNow();
                 if (line == null) {
                     System.out.print(said);
@@ -318,8 +319,9 @@ class RunTests implements Callable<Integer> {
         var command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString()));
         ManagementFactory.getRuntimeMXBean().getInputArguments().stream()
                 .filter(option -> !option.startsWith("-agentlib:")).forEach(command::add);
-        for (var name : List.of("tests.long", "tests.seed"))
+        for (var name : List.of("tests.long", "tests.seed")) {
             if (System.getProperty(name) != null) command.add("-D" + name + "=" + System.getProperty(name));
+        }
         command.addAll(List.of("-Djava.io.tmpdir=" + directory, "-cp", System.getProperty("java.class.path"),
                 "RunTests", "--serve"));
         var builder = new ProcessBuilder(command).redirectErrorStream(true);
@@ -332,12 +334,14 @@ class RunTests implements Callable<Integer> {
      * command.
      */
     private static void skipShims(Map<String, String> environment) throws IOException {
-        if (Stream.of(environment.getOrDefault("PATH", "").split(":")).noneMatch(folder -> folder.endsWith("/shims")))
+        if (Stream.of(environment.getOrDefault("PATH", "").split(":")).noneMatch(folder -> folder.endsWith("/shims"))) {
             return;
+        }
         var pyenv = new ProcessBuilder("pyenv", "prefix").redirectError(ProcessBuilder.Redirect.DISCARD).start();
         var prefix = new String(pyenv.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
-        if (!prefix.isEmpty())
+        if (!prefix.isEmpty()) {
             environment.merge("PATH", prefix.replace(":", "/bin:") + "/bin:", (path, first) -> first + path);
+        }
     }
 
     /** Ends a JVM that hangs, as no machine is so slow, after it has printed what its threads do. */
@@ -445,8 +449,9 @@ class RunTests implements Callable<Integer> {
         @Override
         public void executionFinished(TestIdentifier test, TestExecutionResult result) {
             var seconds = (System.nanoTime() - started.remove(test)) / 1e9;
-            if (test.isTest() && seconds > 2)
+            if (test.isTest() && seconds > 2) {
                 tally.slow.add("%.1f %s".formatted(seconds, name(test)).replaceAll("\\s", " "));
+            }
             switch (result.getStatus()) {
                 case SUCCESSFUL -> tally.passed += test.isTest() ? 1 : 0;
                 case ABORTED -> skipped(test, result.getThrowable().map(Throwable::getMessage).orElse(""));
@@ -476,8 +481,9 @@ class RunTests implements Callable<Integer> {
         private static String name(TestIdentifier test) {
             var parts = new ArrayList<String>();
             for (var segment : test.getUniqueIdObject().getSegments().subList(1,
-                    test.getUniqueIdObject().getSegments().size()))
+                    test.getUniqueIdObject().getSegments().size())) {
                 parts.add(segment.getValue());
+            }
             return String.join(" ", parts)
                     + (parts.get(parts.size() - 1).startsWith("#") ? " " + test.getDisplayName() : "");
         }

@@ -150,8 +150,9 @@ class Bench implements Callable<Integer> {
     @Override
     public Integer call() throws Exception {
         if (runs < 1) throw new ParameterException(spec.commandLine(), "--runs " + runs + ": at least 1");
-        if (large != null && !Files.isDirectory(large.resolve("objects")))
+        if (large != null && !Files.isDirectory(large.resolve("objects"))) {
             throw new ParameterException(spec.commandLine(), "--large " + large + ": no bare Git repository");
+        }
         results.about.put("processors", Runtime.getRuntime().availableProcessors())
                 .put("java", Runtime.version().toString())
                 .put("git", Git.run(Path.of("."), "--version").strip()).put("runs", runs).put("quick", quick);
@@ -349,8 +350,9 @@ class Bench implements Callable<Integer> {
             all.add(observe("--prefix", "memory/" + i));
             var bucket = aws.s3.bucket(BUCKET);
             if (bucket.keys().stream().filter(key -> key.endsWith(".full.bundle")).mapToLong(bucket::size).max()
-                    .orElse(0) < (long) size << 20)
+                    .orElse(0) < (long) size << 20) {
                 throw new IOException("there is no bundle of " + size + " MiB: " + bucket.keys());
+            }
             bucket.keys().forEach(bucket::delete);
         }
         disk.measured(all.stream().mapToDouble(Observed::written).toArray());
@@ -370,8 +372,9 @@ class Bench implements Callable<Integer> {
         var subject = "changed data: 32, 128 and 512 MiB";
         var figure = "time for a byte of 512 MiB, times that of 32 MiB, start of Java taken off";
         var row = results.row(subject, figure, Results.Bound.AT_MOST, linear, "x");
-        for (var size : new int[] {32, 128, 512})
+        for (var size : new int[] {32, 128, 512}) {
             serve("bytes" + size, repositories.blobs("bytes" + size, quick ? size / 8 : size));
+        }
         var comparison = compare(subject, () -> {}, only("32 MiB", "bytes32", "bytes/$1"),
                 only("128 MiB", "bytes128", "bytes/$1"),
                 only("512 MiB", "bytes512", "bytes/$1"), nothing());
@@ -383,8 +386,9 @@ class Bench implements Callable<Integer> {
         var row = results.row(subject, "times as long on 27,200 commits as on 1,700", Results.Bound.AT_MOST, linear,
                 "x");
         var counts = List.of(1_700, 6_800, 27_200);
-        for (var count : counts)
+        for (var count : counts) {
             serve("history" + count, repositories.history("history" + count, quick ? count / 10 : count, 20));
+        }
         var change = new int[1];
         var contestants = counts.stream()
                 .map(count -> only(Results.number(count) + " commits", "history" + count, "history"))
@@ -409,16 +413,19 @@ class Bench implements Callable<Integer> {
                 + ", start of Java taken off";
         var perRepository = results.row(subject, figure, Results.Bound.AT_MOST, linear, "x");
         var memory = results.row(subject, "resident memory at its peak, -Xmx128m", Results.Bound.AT_MOST, 256, "MiB");
-        for (var i = 0; i < count; i++)
+        for (var i = 0; i < count; i++) {
             aws.codecommit.createRepository("many-" + i).commit("refs/heads/main", "file", "text " + i);
-        for (var i = 0; i < count / 10; i++)
+        }
+        for (var i = 0; i < count / 10; i++) {
             aws.codecommit.createRepository("few-" + i).commit("refs/heads/main", "file", "text " + i);
+        }
         var comparison = compare(subject, () -> {}, only(few, "few-*", "few"), only(many, "many-*", "many"), nothing());
         comparison.figures(minutes, i -> comparison.wall(many, i) / 60, many);
         perPiece(perRepository, comparison, many, few, 10);
         requests(subject, comparison.runs.get(many), count);
-        if (observable(memory))
+        if (observable(memory)) {
             memory.measured(observe("--repository-names", "many-*", "--prefix", "many").memory() / 1024.0);
+        }
     }
 
     /** What a piece takes where there are so many times as many of them, as a ratio, without what it takes to start. */
@@ -494,8 +501,9 @@ class Bench implements Callable<Integer> {
      */
     Contestant floor() throws IOException, InterruptedException {
         var wants = new StringBuilder();
-        for (var id : Git.refs(large).values().stream().distinct().toList())
+        for (var id : Git.refs(large).values().stream().distinct().toList()) {
             wants.append(line("want " + id + (wants.isEmpty() ? " side-band-64k ofs-delta no-progress" : "") + "\n"));
+        }
         var request = Files.writeString(work.resolve("wants"), wants + "0000" + line("done\n"));
         return new Contestant(FLOOR, """
                 curl -sSf -K $WORK/../curlrc -H 'Content-Type: application/x-git-upload-pack-request' \

@@ -131,8 +131,9 @@ class BenchTest {
                 "bytes: 1 bytes: missed, target at most 0 bytes",
                 "memory: 12.3 MiB", "another", "times: skipped: aws is not on PATH, target at most 1 x"), text);
         var height = Integer.parseInt(svg.getDocumentElement().getAttribute("height"));
-        for (var i = 0; i < texts.getLength(); i++)
+        for (var i = 0; i < texts.getLength(); i++) {
             assertTrue(Integer.parseInt(((Element) texts.item(i)).getAttribute("y")) < height);
+        }
     }
 
     @Test

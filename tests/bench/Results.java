@@ -54,8 +54,9 @@ final class Results {
         }
 
         void measured(double... values) {
-            if (values.length == 0 || !Arrays.stream(values).allMatch(Double::isFinite))
+            if (values.length == 0 || !Arrays.stream(values).allMatch(Double::isFinite)) {
                 throw new IllegalArgumentException(figure + ": " + Arrays.toString(values));
+            }
             sorted = Arrays.stream(values).sorted().toArray();
         }
 

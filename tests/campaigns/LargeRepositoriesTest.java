@@ -85,8 +85,9 @@ class LargeRepositoriesTest {
     @Test
     void asksOnceForEachOfThousandsOfRepositoriesInWhichNothingChanged() throws Exception {
         var count = 5_000;
-        for (var i = 0; i < count; i++)
+        for (var i = 0; i < count; i++) {
             aws.codecommit.createRepository("r" + i).commit("refs/heads/main", "a", "text " + i);
+        }
         assertEquals(count, totals(backUp()).path("created").asInt());
         aws.clearCalls();
         var run = backUp();

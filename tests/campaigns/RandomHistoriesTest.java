@@ -281,8 +281,9 @@ class RandomHistoriesTest {
                 }
                 case MOVE -> {
                     var ref = ref("");
-                    if (ref != null && !commits.isEmpty())
+                    if (ref != null && !commits.isEmpty()) {
                         put(ref.getName(), ref.getName().startsWith("refs/heads/") ? any(commits) : target());
+                    }
                 }
                 case REWRITE -> {
                     var tip = ref("heads/");
@@ -403,8 +404,9 @@ class RandomHistoriesTest {
                     case 1:
                         var files = DirCache.read(git.newObjectReader(), walk.parseCommit(commit).getTree());
                         for (var i = 0; i < files.getEntryCount(); i++) {
-                            if (files.getEntry(i).getFileMode().getObjectType() == Constants.OBJ_BLOB)
+                            if (files.getEntry(i).getFileMode().getObjectType() == Constants.OBJ_BLOB) {
                                 return files.getEntry(i).getObjectId();
+                            }
                         }
                         return commit;
                     case 2:
@@ -461,8 +463,9 @@ class RandomHistoriesTest {
                                 inserter.insert(Constants.OBJ_BLOB, text().getBytes(StandardCharsets.UTF_8)));
                     }
                 }
-                if (chance(10))
+                if (chance(10)) {
                     edit(editor, "link", FileMode.SYMLINK, inserter.insert(Constants.OBJ_BLOB, "dir/b".getBytes()));
+                }
                 if (chance(10)) {
                     edit(editor, "module", FileMode.GITLINK,
                             ObjectId.fromString(String.format("%040x", 1 + random.nextInt(1000))));
@@ -507,16 +510,18 @@ class RandomHistoriesTest {
         /** Makes or moves a ref, as a forced push would; not where Git has no place for its name. */
         void put(String name, ObjectId id) throws IOException {
             if (git.getRefDatabase().isNameConflicting(name)) return;
-            if (repo.defaultBranch() == null && name.startsWith("refs/heads/"))
+            if (repo.defaultBranch() == null && name.startsWith("refs/heads/")) {
                 repo.defaultBranch(name.substring("refs/heads/".length()));
+            }
             var update = git.updateRef(name, true);
             update.setNewObjectId(id);
             update.setForceUpdate(true);
             update.disableRefLog();
             var result = update.update();
             if (!List.of(RefUpdate.Result.NEW, RefUpdate.Result.FORCED, RefUpdate.Result.FAST_FORWARD,
-                    RefUpdate.Result.NO_CHANGE).contains(result))
+                    RefUpdate.Result.NO_CHANGE).contains(result)) {
                 fail(name + ": " + result);
+            }
         }
 
         void delete(Ref ref) throws IOException {

@@ -98,11 +98,13 @@ class BuildspecTest {
         try (var in = shell.outputWriter(); var out = shell.inputReader()) {
             for (var name : PHASES) {
                 var phase = buildspec.path("phases").path(name);
-                if (phase.has("on-failure"))
+                if (phase.has("on-failure")) {
                     throw new IllegalArgumentException(name + ": what on-failure leads to is not known here");
+                }
                 if (!succeeding && !name.equals("post_build")
-                        || commands.stream().anyMatch(c -> c.exitCode != 0 && !c.phase.equals("build")))
+                        || commands.stream().anyMatch(c -> c.exitCode != 0 && !c.phase.equals("build"))) {
                     break;
+                }
                 in.write("export CODEBUILD_BUILD_SUCCEEDING=" + (succeeding ? 1 : 0) + "\n");
                 for (var block : List.of("commands", "finally")) {
                     for (var command : phase.path(block)) {
@@ -315,15 +317,17 @@ class BuildspecTest {
             if (name.equals("install")) known.add("runtime-versions");
             unknown(phase, known, "phases/" + name + "/", unknown);
             for (var block : List.of("commands", "finally")) {
-                for (var command : phase.path(block))
+                for (var command : phase.path(block)) {
                     assertTrue(command.isTextual(), name + ": YAML makes this no text: " + command);
+                }
             }
         }
         assertEquals(Set.of(), unknown);
         assertEquals(Set.of("java"), names(buildspec.at("/phases/install/runtime-versions")));
         assertTrue(JAVA.contains(buildspec.at("/phases/install/runtime-versions/java").asText()));
-        for (var variable : buildspec.at("/env/variables"))
+        for (var variable : buildspec.at("/env/variables")) {
             assertTrue(variable.isTextual(), "YAML makes this no text: " + variable);
+        }
     }
 
     private static Set<String> names(JsonNode node) {

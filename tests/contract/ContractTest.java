@@ -91,8 +91,9 @@ class ContractTest {
                     "one pinned dependency a line: " + dependency);
         }
         assertEquals(dependencies.size(), new HashSet<>(dependencies).size(), "named twice: " + dependencies);
-        for (var needed : List.of("sts", "sso", "ssooidc", "signin", "url-connection-client"))
+        for (var needed : List.of("sts", "sso", "ssooidc", "signin", "url-connection-client")) {
             assertTrue(dependencies.contains("software.amazon.awssdk:" + needed), needed + " is missing");
+        }
     }
 
     @Test
@@ -156,12 +157,14 @@ class ContractTest {
     void hasTheOptionsThatAllHave(String script) {
         var spec = Toolkit.command(script).getCommandSpec();
         for (var name : List.of("--region", "--profile", "--print", "-v", "--verbose", "-h", "--help", "-V",
-                "--version"))
+                "--version")) {
             assertNotNull(spec.findOption(name), name);
+        }
         assertEquals(!Toolkit.READING.contains(script), spec.findOption("--dry-run") != null, "--dry-run");
         for (var option : spec.options()) {
-            for (var name : option.names())
+            for (var name : option.names()) {
                 assertTrue(name.matches("--[a-z]+(-[a-z0-9]+)*|-[vhV]"), name + " is not kebab-case");
+            }
             assertTrue(option.description().length > 0 && option.description()[0].matches("(?s)[A-Z].*\\."),
                     option.longestName() + ": the description is not a sentence");
             if (option.arity().max() > 0) {
@@ -224,8 +227,9 @@ class ContractTest {
         assertEquals(List.of(), lines.stream().filter(line -> line.length() > 80).toList());
         assertTrue(lines.stream().noneMatch(line -> line.contains("${") || line.contains("@|")),
                 "a variable that nobody filled");
-        for (var line : Toolkit.command(script).getCommandSpec().usageMessage().footer())
+        for (var line : Toolkit.command(script).getCommandSpec().usageMessage().footer()) {
             assertTrue(lines.contains(line), "the example is wrapped: " + line);
+        }
         assertEquals(String.join(" ", Toolkit.command(script).getCommandSpec().usageMessage().description()),
                 Toolkit.directives(script, "DESCRIPTION").get(0));
     }
@@ -356,8 +360,9 @@ class ContractTest {
                     var match = rule.getValue().matcher(lines[i]);
                     while (match.find()) {
                         if (!examples.contains(match.group())
-                                && (match.groupCount() == 0 || !examples.contains(match.group(1))))
+                                && (match.groupCount() == 0 || !examples.contains(match.group(1)))) {
                             found.add(file + ":" + (i + 1) + ": " + rule.getKey());
+                        }
                     }
                 }
             }

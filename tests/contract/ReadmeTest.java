@@ -78,18 +78,21 @@ class ReadmeTest {
         var allowed = new TreeSet<String>();
         for (var action : Actions.CODECOMMIT) {
             for (var resource : List.of("*", "arn:aws:codecommit:eu-west-1:111122223333:payments")) {
-                if (decide(policy, JOB, "codecommit:" + action, resource) == Decision.allowed)
+                if (decide(policy, JOB, "codecommit:" + action, resource) == Decision.allowed) {
                     allowed.add("codecommit:" + action);
+                }
             }
         }
         for (var action : Actions.S3) {
-            for (var resource : List.of("arn:aws:s3:::my-backups", OBJECT))
+            for (var resource : List.of("arn:aws:s3:::my-backups", OBJECT)) {
                 if (decide(policy, JOB, "s3:" + action, resource) == Decision.allowed) allowed.add("s3:" + action);
+            }
         }
         for (var action : Actions.KMS) {
             if (decide(policy, JOB, "kms:" + action, KEY, "kms:ViaService", "s3.eu-west-1.amazonaws.com")
-                    == Decision.allowed)
+                    == Decision.allowed) {
                 allowed.add("kms:" + action);
+            }
         }
         var called = Stream.of("BackupToS3", "VerifyBackups").flatMap(script -> Script.iamActions(script).stream())
                 .collect(Collectors.toCollection(TreeSet::new));
@@ -246,8 +249,9 @@ class ReadmeTest {
         try (var aws = LocalAws.start()) {
             Script.use(aws);
             aws.s3.createBucket("backups", "eu-west-1");
-            for (var i = 0; i < REPOSITORIES; i++)
+            for (var i = 0; i < REPOSITORIES; i++) {
                 aws.codecommit.createRepository("r" + i).commit("refs/heads/main", "a.txt", "a".repeat(1000) + i);
+            }
             var rows = new ArrayList<String>();
             backup(Duration.ZERO);
             rows.add(row("saved for the first time", aws));
@@ -255,8 +259,9 @@ class ReadmeTest {
             rows.add(row("unchanged", aws));
             backup(Duration.ofDays(8));
             rows.add(row("unchanged, and its settings are read (once a week)", aws));
-            for (var i = 0; i < REPOSITORIES; i++)
+            for (var i = 0; i < REPOSITORIES; i++) {
                 aws.codecommit.repository("r" + i).commit("refs/heads/main", "b.txt", "b" + i);
+            }
             backup(Duration.ofDays(9));
             rows.add(row("changed", aws));
             var verify = Script.run(new VerifyBackups().commandLine(), "--bucket", "backups");

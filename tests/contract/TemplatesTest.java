@@ -85,8 +85,9 @@ class TemplatesTest {
                 // an empty list has one item, which is empty: a loop over it goes round once
                 values.put(parameter.getKey(), isList ? JSON.valueToTree(items) : text(given));
             });
-            for (var name : parameters.keySet())
+            for (var name : parameters.keySet()) {
                 if (!values.containsKey(name)) throw new IllegalArgumentException("there is no parameter " + name);
+            }
         }
 
         static void check(String name, JsonNode parameter, String value) {
@@ -141,10 +142,12 @@ class TemplatesTest {
                         var name = made.getKey()
                                 .replace("&{" + identifier + "}", item.asText().replaceAll("[^A-Za-z0-9]", ""))
                                 .replace("${" + identifier + "}", item.asText());
-                        if (!name.matches("[A-Za-z0-9]+"))
+                        if (!name.matches("[A-Za-z0-9]+")) {
                             throw new IllegalArgumentException(name + " is not a logical id");
-                        if (all.put(name, withItem(made.getValue(), identifier, item)) != null)
+                        }
+                        if (all.put(name, withItem(made.getValue(), identifier, item)) != null) {
                             throw new IllegalArgumentException(name + " is there twice");
+                        }
                     });
                 }
             });
@@ -230,8 +233,9 @@ class TemplatesTest {
             var all = new LinkedHashMap<String, JsonNode>();
             unrolled("Resources").forEach((name, resource) -> {
                 if (resource.path("Type").asText().equals(type)
-                        && (!resource.has("Condition") || condition(resource.get("Condition").asText())))
+                        && (!resource.has("Condition") || condition(resource.get("Condition").asText()))) {
                     all.put(name, resolve(resource.get("Properties")));
+                }
             });
             return all;
         }
@@ -254,8 +258,9 @@ class TemplatesTest {
                     var rule = IpPermission.builder().ipProtocol(p.path("IpProtocol").asText())
                             .fromPort(p.path("FromPort").asInt()).toPort(p.path("ToPort").asInt());
                     if (p.has("CidrIp")) rule.ipRanges(IpRange.builder().cidrIp(p.get("CidrIp").asText()).build());
-                    if (p.has("CidrIpv6"))
+                    if (p.has("CidrIpv6")) {
                         rule.ipv6Ranges(Ipv6Range.builder().cidrIpv6(p.get("CidrIpv6").asText()).build());
+                    }
                     ec2.authorizeSecurityGroupIngress(
                             r -> r.groupId(p.path("GroupId").asText()).ipPermissions(rule.build()));
                 });

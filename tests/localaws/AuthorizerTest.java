@@ -102,15 +102,16 @@ class AuthorizerTest {
         for (var service : aws.account(LocalAws.ACCOUNT).services.entrySet()) {
             var operations = new ArrayList<String>();
             Models.model(service.getKey()).get("operations").fieldNames().forEachRemaining(operations::add);
-            for (var operation : operations) try {
-                var needs = service.getValue().needs(operation, Models.JSON.createObjectNode(), caller);
-                assertTrue(needs.size() == 1 || operation.matches("GetCallerIdentity|CreateAlias|CreateSecurityGroup|"
-                        + "CreateVpcEndpoint|BatchGetRepositories|DeleteVpcEndpoints|CreateTags|DeleteTags"),
-                        operation + " " + needs);
-            } catch (AwsError e) {
-                // the request is too empty to say what it is about
-                assertTrue(operation.matches(".*PullRequest.*|(Tag|Untag)Resource|ListTagsForResource"), operation);
-            }
+            for (var operation : operations)
+                try {
+                    var needs = service.getValue().needs(operation, Models.JSON.createObjectNode(), caller);
+                    assertTrue(needs.size() == 1 || operation.matches("GetCallerIdentity|CreateAlias|"
+                            + "CreateSecurityGroup|CreateVpcEndpoint|BatchGetRepositories|DeleteVpcEndpoints|"
+                            + "CreateTags|DeleteTags"), operation + " " + needs);
+                } catch (AwsError e) {
+                    // the request is too empty to say what it is about
+                    assertTrue(operation.matches(".*PullRequest.*|(Tag|Untag)Resource|ListTagsForResource"), operation);
+                }
             assertThrows(IllegalStateException.class,
                     () -> service.getValue().needs("NoSuchOperation", Models.JSON.createObjectNode(), caller));
         }

@@ -273,15 +273,15 @@ public final class Ec2 implements LocalAws.Service {
                 "You are not authorized to perform this operation. " + shown + encoded);
     }
 
-    /** On everything that a call makes, changes or uses; Describe calls have no resource. */
+    /** On everything that a call makes, changes or uses; Describe calls have no resource, but for one. */
     @Override
     public synchronized List<Need> needs(String operation, ObjectNode input, Caller caller) {
         var action = "ec2:" + operation;
         return switch (operation) {
-            case "DescribeVpcs", "DescribeVpcAttribute", "DescribeSubnets", "DescribeSecurityGroups",
-                    "DescribeSecurityGroupRules", "DescribeTags", "DescribeVpcEndpointServices",
-                    "DescribeVpcEndpoints" ->
+            case "DescribeVpcs", "DescribeSubnets", "DescribeSecurityGroups", "DescribeSecurityGroupRules",
+                    "DescribeTags", "DescribeVpcEndpointServices", "DescribeVpcEndpoints" ->
                 List.of(new Need(action, "*").key("ec2:Region", caller.region()));
+            case "DescribeVpcAttribute" -> List.of(on(action, input.path("VpcId").asText(), caller));
             case "CreateSecurityGroup" -> {
                 var tags = requestTags(input, "security-group");
                 var needs = new ArrayList<>(List.of(made(action, "security-group", tags, caller),

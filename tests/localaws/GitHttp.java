@@ -228,9 +228,10 @@ final class GitHttp {
         var body = new PushbackBody(body(request));
         var references = body.references();
         try {
+            var key = "codecommit:References";
             if (references.isEmpty()) authorize(request, need);
-            else if (codecommit.referencesAsList) authorize(request, need.list("codecommit:References", references));
-            else for (var reference : references) authorize(request, need.key("codecommit:References", reference));
+            else if (codecommit.referencesAsList) authorize(request, need.list(key, references));
+            else authorize(request, references.stream().map(ref -> need.key(key, ref)).toArray(Need[]::new));
         } catch (AwsError e) {
             body.transferTo(OutputStream.nullOutputStream()); // git reads the answer only when it has sent all
             throw e;

@@ -20,6 +20,7 @@
 //SOURCES Models.java
 //SOURCES Need.java
 //SOURCES PolicyEvaluator.java
+//SOURCES PullRequest.java
 //SOURCES Roles.java
 //SOURCES S3.java
 //SOURCES S3Body.java
@@ -77,6 +78,7 @@ import java.util.function.Supplier;
  * var developer = aws.as("arn:aws:iam::111122223333:role/Developer");  // access key id, secret, session token
  * var url = aws.throughEndpoint(vpcEndpointId);                        // what is sent there is bound by its policy
  * aws.account("444455556666").iam.createUser("auditor");
+ * Roles.create(aws);                                                   // Developer, BackupWriter, Auditor ...
  * }</pre>
  */
 public final class LocalAws implements AutoCloseable {

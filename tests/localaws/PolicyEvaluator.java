@@ -17,7 +17,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
-import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.BiPredicate;
@@ -90,20 +89,17 @@ public final class PolicyEvaluator {
      */
     public record Request(String principal, String action, String resource, Map<String, List<String>> context,
             Set<String> lists) {
-        public Request {
-            var sorted = new TreeMap<String, List<String>>(String.CASE_INSENSITIVE_ORDER);
-            context.forEach((key, values) -> {
-                if (!values.isEmpty()) sorted.put(key, List.copyOf(values));
-            });
-            context = sorted;
-        }
-
         public Request(String principal, String action, String resource, Map<String, List<String>> context) {
             this(principal, action, resource, context, Set.of());
         }
 
+        /** Nearly always the policy spells the key as AWS does. */
         private List<String> values(String key) {
-            return context.getOrDefault(key, List.of());
+            var values = context.get(key);
+            if (values != null) return values;
+            for (var entry : context.entrySet())
+                if (entry.getKey().equalsIgnoreCase(key)) return entry.getValue();
+            return List.of();
         }
 
         private boolean isList(String key) {

@@ -497,9 +497,7 @@ public final class S3 {
     }
 
     private void answer(Ask ask) throws IOException {
-        authorize(ask, ask.operation.name.equals("GetObject") && ask.parameter("versionId") != null
-                || ask.operation.name.equals("HeadObject") && ask.parameter("versionId") != null
-                ? "s3:GetObjectVersion" : ask.operation.action);
+        authorize(ask, ask.parameter("versionId") == null ? ask.operation.action : "s3:GetObjectVersion");
         switch (ask.operation.name) {
             case "PutObject" -> putObject(ask);
             case "GetObject", "HeadObject" -> getObject(ask);

@@ -157,8 +157,9 @@ class BackupToS3ProcessTest {
                     while (true) {
                         try (var client = proxy.accept()) {
                             var in = new BufferedReader(new InputStreamReader(client.getInputStream()));
-                            for (var line = in.readLine(); line != null && !line.isEmpty(); line = in.readLine())
+                            for (var line = in.readLine(); line != null && !line.isEmpty(); line = in.readLine()) {
                                 asked.add(line);
+                            }
                             client.getOutputStream()
                                     .write("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
                                             .getBytes());

@@ -288,8 +288,9 @@ class ProcessTest {
                 "did not see the script's arguments");
         var secrets = Pattern.compile("(AKIA|ASIA)[A-Z0-9]{16}|" + Pattern.quote(LocalAws.SECRET_ACCESS_KEY) + "|"
                 + Pattern.quote(OTHER_SECRET_ACCESS_KEY) + "|token\\+/|Signature=|(?i)x-amz-security-token");
-        for (var seen : Stream.concat(looks.arguments.stream(), Stream.of(run.out(), run.err())).toList())
+        for (var seen : Stream.concat(looks.arguments.stream(), Stream.of(run.out(), run.err())).toList()) {
             assertFalse(secrets.matcher(seen).find(), seen);
+        }
     }
 
     /** Looks at a process and those that it has started, as often as it can, until it ends. */

@@ -9,6 +9,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.sun.net.httpserver.HttpServer;
 import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
 import java.io.FilterInputStream;
 import java.io.IOException;
 import java.io.StringWriter;
@@ -24,6 +25,7 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
+import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -41,6 +43,8 @@ import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import java.util.zip.GZIPInputStream;
+import java.util.zip.GZIPOutputStream;
 import localaws.Call;
 import localaws.CodeCommit;
 import localaws.Fault;
@@ -54,6 +58,7 @@ import org.junit.jupiter.api.MethodOrderer;
 import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestMethodOrder;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -197,6 +202,102 @@ class BackupToS3Test {
         assertEquals(keys.get(1), document(second.path("run").asText()).at("/repositories/app/manifest").asText());
     }
 
+    /** As every version has written them: backups of before are read, and found unchanged. */
+    @Test
+    void theFormatsAreThoseOfTheFirstVersion() throws Exception {
+        var app = small("app").description("Pays").tag("team", "payments");
+        var result = saved();
+        var written = manifest("app");
+        var bundle = written.at("/chain/0");
+        var manifest = """
+                {
+                  "format" : 1,
+                  "tool" : "codecommit-toolkit 0.1.0",
+                  "time" : "%s",
+                  "repository" : {
+                    "repositoryId" : "%s",
+                    "repositoryName" : "app",
+                    "arn" : "arn:aws:codecommit:eu-west-1:111122223333:app"
+                  },
+                  "objectFormat" : "sha1",
+                  "head" : "refs/heads/main",
+                  "refs" : {
+                    "refs/heads/feature" : "%s",
+                    "refs/heads/main" : "%s",
+                    "refs/tags/v1" : "%s"
+                  },
+                  "peeled" : {
+                    "refs/tags/v1" : "%4$s"
+                  },
+                  "settings" : {
+                    "repositoryDescription" : "Pays",
+                    "defaultBranch" : "main",
+                    "kmsKeyId" : null,
+                    "tags" : {
+                      "team" : "payments"
+                    },
+                    "triggers" : [ ],
+                    "approvalRuleTemplates" : [ ]
+                  },
+                  "chain" : [ {
+                    "key" : "%6$s",
+                    "kind" : "full",
+                    "size" : %7$s,
+                    "sha256" : "%8$s",
+                    "crc32" : "%9$s",
+                    "pack" : "%10$s",
+                    "objects" : 10
+                  } ]
+                }""".formatted(written.path("time").asText(), app.id, app.resolve("refs/heads/feature").name(),
+                app.resolve("refs/heads/main").name(), app.resolve("refs/tags/v1").name(),
+                bundle.path("key").asText(), bundle.path("size"), bundle.path("sha256").asText(),
+                bundle.path("crc32").asText(), bundle.path("pack").asText());
+        var manifestKey = repository(result, "app").at("/keys/1").asText();
+        assertEquals(manifest, text(manifestKey));
+        var refs = "HEAD refs/heads/main\n"
+                + Git.run(app.directory(), "for-each-ref", "--format=%(objectname) %(refname)")
+                + "key null\ndescription Pays\n";
+        var recordKey = result.path("run").asText();
+        var started = document(recordKey).at("/repositories/app/lastSuccess").asText();
+        var record = """
+                {
+                  "format" : 1,
+                  "tool" : "codecommit-toolkit 0.1.0",
+                  "time" : "%s",
+                  "account" : "111122223333",
+                  "region" : "eu-west-1",
+                  "selection" : {
+                    "repositoryNames" : [ "*" ],
+                    "exclude" : [ ],
+                    "shard" : null
+                  },
+                  "repositories" : {
+                    "app" : {
+                      "id" : "%s",
+                      "refs" : "%s",
+                      "settingsRead" : "%s",
+                      "full" : "%4$s",
+                      "manifest" : "%5$s",
+                      "outcome" : "saved",
+                      "lastSuccess" : "%6$s"
+                    }
+                  }
+                }""".formatted(document(recordKey).path("time").asText(), app.id,
+                Backups.sha("SHA-256", refs.getBytes(StandardCharsets.UTF_8)), written.path("time").asText(),
+                manifestKey, started);
+        assertEquals(record, text(recordKey));
+        bucket.put(manifestKey, Backups.gzip(JSON.readTree(manifest)));
+        bucket.put(recordKey, Backups.gzip(JSON.readTree(record)));
+        assertEquals("unchanged", saved().path("status").asText());
+        assertEquals("unchanged", after(Duration.ofDays(8)).path("status").asText(), "with its settings");
+    }
+
+    String text(String key) throws IOException {
+        try (var in = new GZIPInputStream(new ByteArrayInputStream(bucket.get(key)))) {
+            return new String(in.readAllBytes(), StandardCharsets.UTF_8);
+        }
+    }
+
     @Test
     void writesEverythingOnceWithItsChecksumAndOneLineARepository() {
         small("app");
@@ -222,8 +323,9 @@ class BackupToS3Test {
         script.terminal = true;
         var said = new StringWriter();
         var err = Gate.inStep(aws, call -> {
-            if (call.name().equals("codecommit:GitPull"))
+            if (call.name().equals("codecommit:GitPull")) {
                 Wait.until(() -> said.toString().contains(" repositories, "), said::toString);
+            }
         }, () -> Script.run(script.commandLine(), said, "--bucket", "backups")).err();
         assertTrue(err.matches(
                 "(?s)(\\r\\033\\[K\\d/2 repositories, 0\\.0 MB, 0\\.0 MB/s)+.*\\033\\[Kbackup-to-s3: b: created, "
@@ -548,12 +650,25 @@ class BackupToS3Test {
         assertRestores(app);
     }
 
+    /** The same ids, as many of each, in the same order. */
+    @Test
+    void aBranchThatIsRenamedIsAChange() throws Exception {
+        var app = small("app");
+        saved();
+        app.ref("refs/heads/features", "refs/heads/feature");
+        SampleRepositories.deleteRefs(app, "refs/heads/feature");
+        assertEquals("refs", repository(saved(), "app").path("kind").asText());
+        assertRestores(app);
+        assertEquals("unchanged", saved().path("status").asText());
+    }
+
     @Test
     void everyKindOfRefComesBack() throws Exception {
         var odd = small("odd.repo_1-x");
         for (var name : List.of("heads/ümläut/日本", "heads/quote\"and'apostrophe", "heads/a$b`c;d&e|f", "heads/per%cent",
-                "heads/#hash", "heads/-dash", "tags/🚀", "notes/commits", "custom/deep/er/ref"))
+                "heads/#hash", "heads/-dash", "tags/🚀", "notes/commits", "custom/deep/er/ref")) {
             odd.ref("refs/" + name, "refs/heads/feature");
+        }
         odd.annotatedTag("of-a-tag", "refs/tags/v1").annotatedTag("of-a-tree", "refs/heads/main^{tree}")
                 .annotatedTag("of-a-blob", "refs/heads/main:a.txt");
         odd.ref("refs/tags/tree", "refs/heads/main^{tree}").ref("refs/tags/blob", "refs/heads/main:README.md");
@@ -633,8 +748,9 @@ class BackupToS3Test {
 
     @Test
     void picksRepositoriesByName() {
-        for (var name : List.of("team-a", "team-b", "team-sandbox", "other.x", "otherYx"))
+        for (var name : List.of("team-a", "team-b", "team-sandbox", "other.x", "otherYx")) {
             aws.codecommit.createRepository(name);
+        }
         var names = saved("--repository-names", "team-*", "other.?", "--exclude", "*sandbox", "--dry-run")
                 .path("repositories").findValuesAsText("repositoryName");
         assertEquals(List.of("other.x", "team-a", "team-b"), names);
@@ -690,7 +806,11 @@ class BackupToS3Test {
             "run | /repositories/app/full | \"yesterday\"",
             "run | /repositories/app/full | {\"time\": 1}",
             "run | /repositories/app/manifest | \"elsewhere\"",
+            "run | /repositories/app/manifest | \"\"",
             "run | /repositories/app/id | null",
+            "run | /selection | {\"shard\": \"1/4\"}",
+            "run | /selection/shard | \"half\"",
+            "run | /selection/exclude | [\"a[\"]",
             "manifest | /refs | null",
             "manifest | /refs | {\"refs/heads/main\": \"newest\"}",
             "manifest | /chain | [null]",
@@ -700,6 +820,7 @@ class BackupToS3Test {
             "manifest | /chain/0/key | \"full.bundle\"",
             "manifest | /settings | null",
             "manifest | /pullRequests | [{}]",
+            "manifest | /pullRequests | [{\"key\": \"\"}]",
             "manifest | /format | 2"})
     void aDocumentOfAnotherShapeCostsAFullBundleAtMost(String document, String place, String json) throws Exception {
         var app = small("app").commit("refs/heads/main", "bulk", SampleRepositories.bulk(10_000));
@@ -1095,8 +1216,9 @@ class BackupToS3Test {
         for (var name : List.of("a", "b", "c", "d")) small(name);
         saved();
         saved("--repository-names", "a", "c");
-        for (var name : List.of("a", "b", "c", "d"))
+        for (var name : List.of("a", "b", "c", "d")) {
             aws.codecommit.repository(name).commit("refs/heads/main", "x", name);
+        }
         // the second pull of d, which comes after b, is never answered
         aws.inject(Fault.on("codecommit:GitPull").after(3).delay(Duration.ofHours(1)));
         var run = run(script -> {
@@ -1235,8 +1357,9 @@ class BackupToS3Test {
             assertEquals(1, aws.calls().stream().filter(c -> c.name().startsWith("s3:") && !c.ok()).count(),
                     "one call finds out the Region");
             for (var call : aws.calls()) {
-                if (call.name().startsWith("s3:"))
+                if (call.name().startsWith("s3:")) {
                     assertEquals("444455556666", call.input().path("ExpectedBucketOwner").asText(), call.toString());
+                }
             }
         }
         assertRestores(app);
@@ -1247,6 +1370,63 @@ class BackupToS3Test {
             assertEquals("true", theirs.headers(key).get("x-amz-server-side-encryption-bucket-key-enabled"), key);
             assertEquals(1, theirs.versions(key));
         }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"AES256", "aws:kms"})
+    void writesToABucketWhosePolicyAsksForAnEncryptionHeader(String type) throws Exception {
+        var app = small("app");
+        bucket.policy("""
+                {"Version": "2012-10-17", "Statement": [
+                  {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::backups/*",
+                   "Condition": {"StringNotEquals": {"s3:x-amz-server-side-encryption": "%s"}}}]}""".formatted(type));
+        var refused = run();
+        assertEquals(1, refused.exitCode());
+        assertTrue(refused.err().contains("; a policy that asks for no encryption header, else --sse; "
+                + "kms:GenerateDataKey and kms:Decrypt on the bucket's key, if it has one"), refused.err());
+        assertEquals(List.of(), bucket.keys());
+        assertEquals("created", saved("--sse", type).path("status").asText());
+        assertRestores(app);
+        for (var key : bucket.keys())
+            assertEquals(type, bucket.headers(key).get("x-amz-server-side-encryption"), key);
+        assertEquals("unchanged", saved("--sse", type).path("status").asText());
+    }
+
+    @Test
+    void asksForTheEncryptionWhereAnObjectIsStarted() throws Exception {
+        SampleRepositories.large(aws, "large");
+        aws.s3.smallestPart = SampleRepositories.SMALL_PART;
+        assertEquals(0, run(script -> script.partSize = SampleRepositories.SMALL_PART, "--sse", "aws:kms").exitCode());
+        var types = aws.calls().stream().filter(call -> call.name().matches("s3:(Put|Create|Upload|Complete).*"))
+                .map(call -> call.name() + " " + call.input().path("ServerSideEncryption").asText("none") + " "
+                        + call.input().path("ServerSideEncryptionBucketKeyEnabled").asText("none"))
+                .distinct().sorted().toList();
+        assertEquals(List.of("s3:CompleteMultipartUpload none none", "s3:CreateMultipartUpload aws:kms true",
+                "s3:PutObject aws:kms true", "s3:UploadPart none none"), types);
+    }
+
+    /** By what was sent, since S3 does not say why it denies a write. */
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+            "PutObject | | takes s3:PutObject on backups/projects/codecommit-backup/*, in the bucket's policy too",
+            "PutObject | --sse=AES256 | a policy that takes x-amz-server-side-encryption AES256 (",
+            "PutObject | --sse=aws:kms | on aws/s3, which other accounts cannot use: else --sse-kms-key-id (",
+            "PutObject | --sse-kms-key-id=KEY | kms:GenerateDataKey and kms:Decrypt on KEY (",
+            "PutObject | --expected-bucket-owner=111122223333 | if it has one; a bucket of 111122223333 (",
+            "CreateMultipartUpload | | a policy that asks for If-None-Match only where s3:ObjectCreationOperation",
+            "UploadPart | | asks for If-None-Match and encryption headers only where s3:ObjectCreationOperation",
+            "CompleteMultipartUpload | | takes s3:PutObject on backups/projects/codecommit-backup/*"})
+    void namesWhatARefusedWriteMostLikelyLacks(String call, String option, String says) throws Exception {
+        SampleRepositories.large(aws, "large");
+        aws.s3.smallestPart = SampleRepositories.SMALL_PART;
+        aws.inject(Fault.on("s3:" + call).always().error(403, "AccessDenied", "Access Denied"));
+        var args = option == null ? new String[0] : option.replace("KEY", KEY).split("=");
+        var run = run(script -> script.partSize = SampleRepositories.SMALL_PART, args);
+        assertEquals(1, run.exitCode(), run.err());
+        assertTrue(run.err().contains("AccessDenied: Access Denied; it takes s3:PutObject on "), run.err());
+        assertTrue(run.err().contains(says.replace("KEY", KEY)), run.err());
+        assertFalse(run.err().contains("If-None-Match") && call.matches("PutObject|CompleteMultipartUpload"),
+                run.err());
     }
 
     @Test
@@ -1367,6 +1547,163 @@ class BackupToS3Test {
         assertTrue(e.getMessage().endsWith("is not https"), e.getMessage());
     }
 
+    /** Git itself as the server of one repository: the embedded AWS, which is JGit, cannot have any bytes as a name. */
+    private static HttpServer gitServer(Path repository, boolean zips) throws IOException {
+        var server = HttpServer.create(new InetSocketAddress(InetAddress.getByName("127.0.0.1"), 0), 0);
+        server.createContext("/", exchange -> {
+            var asksForRefs = exchange.getRequestMethod().equals("GET");
+            var command = new ArrayList<>(List.of("git", "upload-pack", "--stateless-rpc", repository.toString()));
+            if (asksForRefs) command.add(3, "--advertise-refs");
+            var git = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.DISCARD).start();
+            try (var in = git.getOutputStream()) {
+                var body = exchange.getRequestBody();
+                ("gzip".equals(exchange.getRequestHeaders().getFirst("Content-Encoding")) ? new GZIPInputStream(body)
+                        : body).transferTo(in);
+            }
+            exchange.getResponseHeaders().set("Content-Type",
+                    "application/x-git-upload-pack-" + (asksForRefs ? "advertisement" : "result"));
+            var isZipped = zips && asksForRefs;
+            if (isZipped) exchange.getResponseHeaders().set("Content-Encoding", "gzip");
+            exchange.sendResponseHeaders(200, 0);
+            try (var out = isZipped ? new GZIPOutputStream(exchange.getResponseBody()) : exchange.getResponseBody()) {
+                if (asksForRefs) out.write("001e# service=git-upload-pack\n0000".getBytes());
+                git.getInputStream().transferTo(out);
+            }
+        });
+        server.start();
+        return server;
+    }
+
+    private static void writeRefs(Path repository, Map<String, String> refs) throws IOException {
+        var packed = new StringBuilder("# pack-refs with: \n");
+        refs.forEach((name, id) -> packed.append(id).append(" refs/").append(name).append("\n"));
+        Files.write(repository.resolve("packed-refs"), packed.toString().getBytes(StandardCharsets.ISO_8859_1));
+    }
+
+    /** Names as Latin-1 shows their bytes. */
+    private static Map<String, String> rawRefs(Path repository) throws IOException {
+        var git = new ProcessBuilder("git", "-C", repository.toString(), "for-each-ref",
+                "--format=%(objectname) %(refname)").start();
+        var refs = new TreeMap<String, String>();
+        new String(git.getInputStream().readAllBytes(), StandardCharsets.ISO_8859_1).lines()
+                .forEach(line -> refs.put(line.substring("0 refs/".length() + 39), line.substring(0, 40)));
+        return refs;
+    }
+
+    /** Two that would decode alike, one that is what another becomes, and an annotated tag in Shift-JIS. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void namesThatAreNotUtf8AreToldAndNotLost(boolean zips, @TempDir Path directory) throws Exception {
+        var source = directory.resolve("source.git");
+        Git.run(directory, "init", "-q", "--bare", "-b", "main", source.toString());
+        Repositories.addBlobs(source, 1, 4, 1_000, 0);
+        Git.run(source, "tag", "-a", "-m", "test", "test", "main~1");
+        var tag = Git.run(source, "rev-parse", "test").strip();
+        var ids = Git.run(source, "rev-list", "main").lines().toList();
+        Git.run(source, "update-ref", "-d", "refs/tags/test");
+        Git.run(source, "update-ref", "-d", "refs/heads/main");
+        var refs = new TreeMap<>(Map.of("heads/main", ids.get(0), "heads/b\u00c3\u00a4r", ids.get(1),
+                "heads/b\u00e4r", ids.get(2), "heads/b%e4r", ids.get(3), "heads/100%\u00fc", ids.get(1),
+                "tags/\u0083e\u0083X\u0083g", tag));
+        writeRefs(source, refs);
+        assertEquals(refs, rawRefs(source));
+        aws.codecommit.createRepository("app").defaultBranch("main")
+                .borrow(source.resolve("objects"), Map.of("refs/heads/main", ids.get(0)));
+        var server = gitServer(source, zips);
+        try {
+            var host = "127.0.0.1:" + server.getAddress().getPort();
+            var run = run("--git-endpoint", host);
+            assertEquals(3, run.exitCode(), run.err());
+            var says = "names of refs that are not UTF-8 are saved with % and two digits for a byte: "
+                    + "refs/heads/100%25%fc, refs/heads/b%e4r%00, refs/tags/%83e%83X%83g";
+            assertEquals(says, repository(run.json(), "app").path("error").asText());
+            assertEquals("created", repository(run.json(), "app").path("status").asText());
+            var manifest = manifest("app");
+            assertEquals(Set.of("refs/heads/main", "refs/heads/b\u00e4r", "refs/heads/b%e4r", "refs/heads/b%e4r%00",
+                    "refs/heads/100%25%fc", "refs/tags/%83e%83X%83g"),
+                    manifest.path("refs").propertyStream().map(Map.Entry::getKey).collect(Collectors.toSet()));
+            assertEquals(ids.get(1), manifest.at("/peeled/refs~1tags~1%83e%83X%83g").asText());
+            assertEquals(refs, restoredNames(manifest));
+            assertVerifies(manifest, directory.resolve("restored.git"));
+
+            // It is no change, and told again; the settings are not read each time.
+            aws.clearCalls();
+            var again = run("--git-endpoint", host);
+            assertEquals(3, again.exitCode(), again.err());
+            assertEquals(says, repository(again.json(), "app").path("error").asText());
+            assertEquals("unchanged", again.status());
+            assertEquals(List.of(), calls("codecommit:ListTagsForResource"));
+
+            // Other bytes at the same commit, behind the same name.
+            refs.remove("heads/b%e4r");
+            writeRefs(source, refs);
+            assertEquals("refs", repository(run("--git-endpoint", host).json(), "app").path("kind").asText());
+            assertEquals(refs, restoredNames(manifest("app")));
+            refs.put("heads/b%e4r", refs.remove("heads/b\u00e4r"));
+            writeRefs(source, refs);
+            assertEquals("refs", repository(run("--git-endpoint", host).json(), "app").path("kind").asText());
+            assertEquals(refs, restoredNames(manifest("app")));
+        } finally {
+            server.stop(0);
+        }
+    }
+
+    /** The names that a manifest gives back, as Latin-1 shows their bytes. */
+    private static Map<String, String> restoredNames(JsonNode manifest) {
+        var refs = new TreeMap<String, String>();
+        for (var ref : manifest.path("refs").properties()) {
+            var raw = manifest.path("rawNames").path(ref.getKey());
+            var bytes = raw.isMissingNode() ? ref.getKey().getBytes(StandardCharsets.UTF_8)
+                    : HexFormat.of().parseHex(raw.asText());
+            refs.put(new String(bytes, StandardCharsets.ISO_8859_1).substring("refs/".length()),
+                    ref.getValue().asText());
+        }
+        return refs;
+    }
+
+    /** By readers that know nothing of other names. */
+    private void assertVerifies(JsonNode manifest, Path restored) throws IOException {
+        Backups.restore(bucket, manifest, restored);
+        assertEquals("", Git.fsck(restored));
+        var verified = Script.run(new VerifyBackups().commandLine(), "--bucket", "backups", "--deep");
+        assertEquals(0, verified.exitCode(), verified.err() + verified.out());
+    }
+
+    /** A valid answer, and no backup of a repository that has refs. */
+    @Test
+    void aFirstFetchOfNoObjectsIsNoRestorePoint() throws Exception {
+        small("app");
+        var line = "1111111111111111111111111111111111111111 refs/heads/main\0side-band-64k ofs-delta "
+                + "multi_ack_detailed agent=other\n";
+        var header = new byte[] {'P', 'A', 'C', 'K', 0, 0, 0, 2, 0, 0, 0, 0};
+        var pack = new ByteArrayOutputStream();
+        pack.writeBytes("0008NAK\n0025\1".getBytes());
+        pack.writeBytes(header);
+        pack.writeBytes(HexFormat.of().parseHex(Backups.sha("SHA-1", header)));
+        pack.writeBytes("0000".getBytes());
+        var server = HttpServer.create(new InetSocketAddress(InetAddress.getByName("127.0.0.1"), 0), 0);
+        server.createContext("/", exchange -> {
+            var asksForRefs = exchange.getRequestMethod().equals("GET");
+            exchange.getRequestBody().readAllBytes();
+            exchange.getResponseHeaders().set("Content-Type",
+                    "application/x-git-upload-pack-" + (asksForRefs ? "advertisement" : "result"));
+            exchange.sendResponseHeaders(200, 0);
+            exchange.getResponseBody().write(asksForRefs ? ("001e# service=git-upload-pack\n0000"
+                    + String.format("%04x", line.length() + 4) + line + "0000").getBytes() : pack.toByteArray());
+            exchange.close();
+        });
+        server.start();
+        try {
+            var run = run("--git-endpoint", "127.0.0.1:" + server.getAddress().getPort());
+            assertEquals(1, run.exitCode(), run.err());
+            assertEquals("backup-to-s3: app: the Git server sent no objects\n", run.err());
+        } finally {
+            server.stop(0);
+        }
+        assertEquals(List.of(), keys(".bundle"));
+        assertEquals(List.of(), keys(".manifest.json.gz"));
+    }
+
     /** A Git server of the test's own, for what the embedded one does not do; gives what it was asked. */
     private List<String> atAnotherGitServer(int status, String location, String body, Consumer<String> check)
             throws IOException {
@@ -1446,8 +1783,8 @@ class BackupToS3Test {
                 new Case("refs are flipped", 3, "a-large: ", Fault.on(pull).times(2).flip(2)),
                 new Case("Git is busy", 0, "", Fault.on(pull).times(4).throttle()),
                 new Case("Git is busy behind the refs", 0, "", Fault.on(pull).after(1).throttle()),
-                new Case("Git is too busy", 3, "429", Fault.on(pull).times(6).throttle()),
-                new Case("the sign-in has expired", 3, "not permitted",
+                new Case("Git is too busy", 3, "the Git server answered 429", Fault.on(pull).times(6).throttle()),
+                new Case("the sign-in has expired", 3, "answered 403 Forbidden; it takes codecommit:GitPull",
                         Fault.on(pull).times(2).error(403, "AccessDenied", "expired")),
                 new Case("the repository is gone", 3, "not found",
                         Fault.on(pull).error(404, "RepositoryDoesNotExistException", "gone")),
@@ -1576,8 +1913,9 @@ class BackupToS3Test {
             var statuses = run.json().path("repositories").findValuesAsText("status");
             assertEquals(1, statuses.stream().filter("created"::equals).count(), "the other one is complete");
         }
-        if (fault.name.equals("S3 is busy"))
+        if (fault.name.equals("S3 is busy")) {
             assertEquals(4, calls("codecommit:GitPull").size(), "parts are sent again from their buffers");
+        }
         if (fault.exitCode == 0) assertEquals("unchanged", run(settings).status());
         else assertEquals(0, run(settings).exitCode());
         assertRestores(a);
@@ -1600,6 +1938,36 @@ class BackupToS3Test {
         assertEquals(List.of(), keys(".bundle"));
         aws.clearFaults();
         saved();
+        assertRestores(app);
+    }
+
+    /** Of the same size, and written while the answer to ours is lost or our parts are on their way. */
+    @ParameterizedTest
+    @ValueSource(strings = {"s3:PutObject", "s3:CreateMultipartUpload"})
+    void anotherObjectUnderTheKeyIsNotTakenForOurs(String call) throws Exception {
+        var app = SampleRepositories.large(aws, "app");
+        aws.s3.smallestPart = SampleRepositories.SMALL_PART;
+        var isSmall = call.equals("s3:PutObject");
+        Consumer<BackupToS3> settings = script -> script.partSize = isSmall ? 8 << 20 : SampleRepositories.SMALL_PART;
+        var size = repository(run(settings, "--dry-run").json(), "app").path("bytes").asInt();
+        if (isSmall) aws.inject(Fault.on(call).loseAnswer());
+        var others = new TreeMap<String, byte[]>();
+        var script = new BackupToS3();
+        settings.accept(script);
+        var run = Gate.inStep(aws, made -> {
+            if (!made.name().equals(call) || !others.isEmpty()) return;
+            var key = made.input().path("Key").asText();
+            others.put(key, isSmall ? bucket.get(key) : new byte[size]);
+            others.get(key)[100] ^= 1;
+            bucket.put(key, others.get(key));
+        }, () -> Script.run(script.commandLine(), "--bucket", "backups"));
+        assertEquals(1, run.exitCode(), run.err());
+        var key = others.firstKey();
+        assertTrue(run.err().contains("app: s3://backups/" + key + " exists and is another object"), run.err());
+        assertEquals(List.of(), keys(".manifest.json.gz"));
+        assertEquals(List.of(), bucket.uploads());
+        assertEquals(Backups.sha("SHA-1", others.get(key)), Backups.sha("SHA-1", bucket.get(key)));
+        assertEquals("full", repository(saved(), "app").path("kind").asText());
         assertRestores(app);
     }
 
@@ -1671,10 +2039,12 @@ class BackupToS3Test {
         aws.codecommit.repositoriesPerPage = 1000;
         var deleted = new AtomicInteger();
         var run = Gate.inStep(aws, call -> {
-            if (call.name().equals("codecommit:ListRepositories") && deleted.getAndIncrement() == 0)
+            if (call.name().equals("codecommit:ListRepositories") && deleted.getAndIncrement() == 0) {
                 aws.codecommit.deleteRepository("eu-west-1", "a");
-            if (call.name().equals("codecommit:BatchGetRepositories") && deleted.getAndIncrement() == 1)
+            }
+            if (call.name().equals("codecommit:BatchGetRepositories") && deleted.getAndIncrement() == 1) {
                 aws.codecommit.deleteRepository("eu-west-1", "b");
+            }
         }, () -> run("--jobs", "1"));
         assertEquals(3, run.exitCode());
         assertEquals(List.of("failed", "failed", "created", "created"),
@@ -1769,6 +2139,8 @@ class BackupToS3Test {
             "--bucket=backups --jobs=many | 'many' is not an int",
             "--bucket=backups --expected-bucket-owner=1234 | 12 digits, such as 444455556666",
             "--bucket=backups --expected-bucket-owner=arn:aws:iam::444455556666:root | 12 digits, such as 444455556666",
+            "--bucket=backups --sse=aes256 | must be AES256 or aws:kms",
+            "--bucket=backups --sse=AES256 --sse-kms-key-id=alias/backups | must be aws:kms with --sse-kms-key-id",
             "--bucket=backups --sse-kms-key-id=alias/backups | the key's whole ARN, such as arn:aws:kms:",
             "--bucket=backups --sse-kms-key-id=1234abcd-12ab-34cd-56ef-1234567890ab | the key's whole ARN, such as "
                     + "arn:aws:kms:",

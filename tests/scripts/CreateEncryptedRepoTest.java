@@ -313,8 +313,9 @@ class CreateEncryptedRepoTest {
     void goesOnWhenSomebodyElseMakesTheRepositoryMeanwhile() {
         var run = Gate.inStep(aws, call -> {
             ALL.add(call);
-            if (call.name().equals("codecommit:GetRepository") && repository() == null)
+            if (call.name().equals("codecommit:GetRepository") && repository() == null) {
                 aws.codecommit.createRepository(name).tag("Theirs", "stays");
+            }
         }, () -> make("--tags", "A=b"));
         aws.onCall(ALL::add);
         assertEquals(0, run.exitCode(), run.err());

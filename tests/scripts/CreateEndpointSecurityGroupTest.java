@@ -177,8 +177,9 @@ class CreateEndpointSecurityGroupTest {
         assertEquals("updated", kept.status(), kept.err());
         assertEquals(1, kept.err().lines().count());
         for (var other : List.of("tcp 22 from 192.0.2.0/24", "tcp 0-65535 from 10.0.0.0/16",
-                "tcp 443 from 198.51.100.0/24", "tcp 443 from 10.1.0.0/16"))
+                "tcp 443 from 198.51.100.0/24", "tcp 443 from 10.1.0.0/16")) {
             assertTrue(kept.err().contains(other) && kept.out().contains(other), kept.toString());
+        }
         assertEquals(7, rules(group()).size());
         assertEquals("[{\"Key\":\"A\",\"Value\":\"c\"},{\"Key\":\"B\",\"Value\":\"d\"}]",
                 group().path("Tags").toString());

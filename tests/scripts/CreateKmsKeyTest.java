@@ -5,11 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.time.Duration;
 import java.time.Instant;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import localaws.Call;
 import localaws.Fault;
 import localaws.Kms;
@@ -312,12 +312,11 @@ class CreateKmsKeyTest {
         var script = new CreateKmsKey();
         script.newsPatience = Duration.ofDays(1);
         for (var option : List.of("--users", "--administrators")) {
-            for (var dryRun : List.of(List.of(), List.of("--dry-run"))) {
+            for (var dryRun : new String[][] {{}, {"--dry-run"}}) {
                 aws.clearCalls();
-                var arguments = new ArrayList<>(List.of("--alias", alias, option, DEVELOPER,
-                        "arn:aws:iam::111122223333:" + principal));
-                dryRun.forEach(word -> arguments.add(word.toString()));
-                var run = Script.run(script.commandLine(), arguments.toArray(String[]::new));
+                var arguments = Stream.concat(Stream.of("--alias", alias, option, DEVELOPER,
+                        "arn:aws:iam::111122223333:" + principal), Stream.of(dryRun)).toArray(String[]::new);
+                var run = Script.run(script.commandLine(), arguments);
                 assertEquals(1, run.exitCode());
                 assertEquals("create-kms-key: " + message + "\n", run.err());
                 assertEquals(List.of(), aws.calls().stream().map(Call::name).filter(name -> name.startsWith("kms:"))

@@ -7,9 +7,14 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.ByteArrayOutputStream;
+import java.io.EOFException;
+import java.io.FileNotFoundException;
 import java.io.IOException;
+import java.io.InputStream;
+import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Clock;
@@ -22,10 +27,10 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
-import java.util.TreeMap;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
@@ -36,21 +41,28 @@ import localaws.CodeCommit;
 import localaws.Fault;
 import localaws.LocalAws;
 import localaws.S3;
+import org.eclipse.jgit.errors.TransportException;
+import org.eclipse.jgit.internal.storage.file.FileRepository;
 import org.eclipse.jgit.internal.storage.pack.PackWriter;
 import org.eclipse.jgit.lib.Constants;
 import org.eclipse.jgit.lib.NullProgressMonitor;
 import org.eclipse.jgit.lib.ObjectId;
+import org.eclipse.jgit.lib.ObjectInserter;
+import org.eclipse.jgit.revwalk.RevCommit;
 import org.eclipse.jgit.revwalk.RevObject;
 import org.eclipse.jgit.revwalk.RevWalk;
 import org.eclipse.jgit.transport.BundleWriter;
+import org.eclipse.jgit.transport.PackParser;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.MethodOrderer;
 import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestMethodOrder;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
 import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
@@ -75,6 +87,8 @@ class VerifyBackupsTest {
     static final StaticCredentialsProvider OPERATOR = StaticCredentialsProvider.create(
             AwsBasicCredentials.create(LocalAws.ACCESS_KEY_ID, LocalAws.SECRET_ACCESS_KEY));
 
+    @TempDir
+    Path directory;
     LocalAws aws;
     S3.Bucket bucket;
     /** Writes backups. */
@@ -136,8 +150,9 @@ class VerifyBackupsTest {
         assertEquals(4, run.exitCode(), run.out() + run.err());
         assertEquals("findings", run.status());
         assertEquals(Arrays.stream(expected).sorted().toList(), findings(run).stream().sorted().toList(), run.err());
-        for (var finding : run.json().path("findings"))
+        for (var finding : run.json().path("findings")) {
             assertTrue(run.err().contains(finding.path("message").asText()), "told on stderr too");
+        }
     }
 
     long calls(String name) {
@@ -213,9 +228,13 @@ class VerifyBackupsTest {
     }
 
     Made incr(CodeCommit.Repo repo, Made base, Consumer<ObjectNode> change) {
+        return incr(repo, base, refs(repo), change);
+    }
+
+    /** @param refs that the bundle has, if they are not the base's */
+    Made incr(CodeCommit.Repo repo, Made base, Map<String, String> refs, Consumer<ObjectNode> change) {
         var known = JSON.convertValue(base.manifest.path("refs"), Map.class);
-        return point(repo, base.manifest.withArray("chain").deepCopy(), "incr", bundle(repo, known, refs(repo)),
-                change);
+        return point(repo, base.manifest.withArray("chain").deepCopy(), "incr", bundle(repo, known, refs), change);
     }
 
     /** A restore point that needs no new objects. */
@@ -230,12 +249,14 @@ class VerifyBackupsTest {
         try (var walk = new RevWalk(repo.git())) {
             var writer = new BundleWriter(repo.git());
             for (var ref : ((Map<String, String>) known).entrySet()) {
-                if (ref.getKey().startsWith("refs/heads/"))
+                if (ref.getKey().startsWith("refs/heads/")) {
                     writer.assume(walk.parseCommit(ObjectId.fromString(ref.getValue())));
+                }
             }
             for (var ref : refs.entrySet()) {
-                if (!ref.getValue().equals(known.get(ref.getKey())))
+                if (!ref.getValue().equals(known.get(ref.getKey()))) {
                     writer.include(ref.getKey(), ObjectId.fromString(ref.getValue()));
+                }
             }
             writer.writeBundle(NullProgressMonitor.INSTANCE, bytes);
         } catch (IOException e) {
@@ -274,8 +295,9 @@ class VerifyBackupsTest {
         var record = JSON.createObjectNode().put("format", 1).put("time", at.toString()).put("account", "111122223333")
                 .put("region", region);
         var repositories = record.putObject("repositories");
-        for (var made : newest)
+        for (var made : newest) {
             repositories.putObject(made.key.split("/")[4]).put("outcome", outcome).put("manifest", made.key);
+        }
         put(prefix("runs/" + region) + TIME.format(at) + "-" + HexFormat.of().toHexDigits(new Random().nextInt())
                 + ".json.gz", Backups.gzip(record));
     }
@@ -506,16 +528,20 @@ class VerifyBackupsTest {
             "a detached HEAD that nothing has; ; not-connected",
             "a ref less than its bundle; ; refs",
             "a ref elsewhere than its bundle; ; refs",
+            "a detached HEAD elsewhere than its bundle; ; refs",
     })
     void findsWhatAManifestHasWrong(String wrong, String shallow, String deep) {
         var repo = repository("payments");
         var others = full(repository("others"));
         var first = full(repo);
         var tip = repo.resolve("refs/heads/main").name();
-        var second = incr(repo.commit("refs/heads/main", "a.txt", "second"), first, manifest -> {
+        var detached = wrong.equals("a detached HEAD elsewhere than its bundle");
+        var refs = new TreeMap<>(refs(repo.commit("refs/heads/main", "a.txt", "second")));
+        if (detached) refs.put("refs/HEAD", refs.get("refs/heads/main"));
+        var second = incr(repo, first, refs, manifest -> {
             var repository = (ObjectNode) manifest.path("repository");
             var last = (ObjectNode) manifest.at("/chain/1");
-            var refs = (ObjectNode) manifest.path("refs");
+            var written = (ObjectNode) manifest.path("refs");
             switch (wrong) {
                 case "no restore point of the name" -> repository.put("repositoryName", "others");
                 case "another account" -> repository.put("arn", "arn:aws:codecommit:eu-west-1:444455556666:payments");
@@ -532,8 +558,8 @@ class VerifyBackupsTest {
                 case "no size" -> last.put("size", "many");
                 case "no sha256" -> last.remove("sha256");
                 case "a younger bundle" -> last.put("key", last.path("key").asText().replaceFirst("/2", "/3"));
-                case "a ref that is no ref" -> refs.put("main", tip);
-                case "a ref at no id" -> refs.put("refs/heads/x", "main");
+                case "a ref that is no ref" -> written.put("main", tip);
+                case "a ref at no id" -> written.put("refs/heads/x", "main");
                 case "HEAD at no ref" -> manifest.put("head", "main");
                 case "no refs" -> manifest.remove("refs");
                 case "format 2" -> manifest.put("format", 2);
@@ -541,10 +567,11 @@ class VerifyBackupsTest {
                 case "another crc32" -> last.put("crc32", "AAAAAA==");
                 case "another sha256" -> last.put("sha256", "0".repeat(64));
                 case "another size" -> last.put("size", 7);
-                case "a ref that nothing has" -> refs.put("refs/heads/x", "1".repeat(40));
+                case "a ref that nothing has" -> written.put("refs/heads/x", "1".repeat(40));
                 case "a detached HEAD that nothing has" -> manifest.put("head", "1".repeat(40));
-                case "a ref less than its bundle" -> refs.remove("refs/heads/main");
-                case "a ref elsewhere than its bundle" -> refs.put("refs/heads/main", tip);
+                case "a ref less than its bundle" -> written.remove("refs/heads/main");
+                case "a ref elsewhere than its bundle" -> written.put("refs/heads/main", tip);
+                case "a detached HEAD elsewhere than its bundle" -> manifest.put("head", tip);
                 default -> throw new IllegalArgumentException(wrong);
             }
         });
@@ -737,7 +764,7 @@ class VerifyBackupsTest {
         script.gitCommand = "git-that-nobody-has";
         var without = run(script, "--deep");
         assertVerified(without);
-        assertTrue(without.err().contains("JGit alone checked the objects"), without.err());
+        assertTrue(without.err().contains("JGit alone checks the objects"), without.err());
     }
 
     /** A copy of an object that S3 keeps no checksum of the whole of. */
@@ -768,6 +795,375 @@ class VerifyBackupsTest {
         var deep = run("--deep");
         assertVerified(deep);
         assertFalse(deep.err().contains("not compared"), deep.err());
+    }
+
+    // ---- Archived
+
+    /** An object's storage class, x-amz-restore and x-amz-archive-status, and how it is to be restored. */
+    @ParameterizedTest
+    @CsvSource(delimiter = ';', value = {
+            "GLACIER; ; ; Days=7",
+            "DEEP_ARCHIVE; ; ; Days=7",
+            "GLACIER; ongoing-request=\"true\"; ; by waiting",
+            "INTELLIGENT_TIERING; ; ARCHIVE_ACCESS; GlacierJobParameters={Tier=Standard}",
+            "INTELLIGENT_TIERING; ongoing-request=\"true\"; DEEP_ARCHIVE_ACCESS; by waiting",
+    })
+    void findsArchivedObjectsAndSaysHowTheyAreRestored(String storageClass, String restore, String archiveStatus,
+            String how) {
+        var made = chain(repository("payments"), manifest -> { });
+        record(made, full(repository("fine")));
+        var key = made.manifest.at("/chain/1/key").asText();
+        archive(key, storageClass, restore, archiveStatus);
+        for (var options : List.of("--all", "--deep")) {
+            var run = run(options);
+            assertFound(run, "payments archived " + made.bundle(1));
+            var where = archiveStatus == null ? storageClass : archiveStatus;
+            assertEquals("is archived (" + where + "), and " + (how.equals("by waiting")
+                    ? "is being restored, which takes hours: run this again then"
+                    : "must be restored before it can be read: aws s3api restore-object --bucket backups --key '" + key
+                            + "' --restore-request '" + how + "'"),
+                    messages(run));
+            assertEquals(options.equals("--all") ? 2 : 1, run.json().at("/repositories/1/damaged").asInt(),
+                    "restore points from that bundle on");
+        }
+        assertEquals(List.of("fine"), bundlesRead().stream().map(read -> read.split("/")[4]).toList());
+    }
+
+    void archive(String key, String storageClass, String restore, String archiveStatus) {
+        bucket.header(key, "x-amz-storage-class", storageClass);
+        if (restore != null) bucket.header(key, "x-amz-restore", restore);
+        if (archiveStatus != null) bucket.header(key, "x-amz-archive-status", archiveStatus);
+    }
+
+    @Test
+    void findsArchivedDocuments() {
+        var made = chain(repository("payments"), manifest -> { });
+        record(Instant.now().minusSeconds(60), "saved", made);
+        archive(made.key, "GLACIER", null, null);
+        var run = run("--deep");
+        assertFound(run, "payments archived " + made.file());
+        assertTrue(messages(run).contains("aws s3api restore-object --bucket backups --key '" + made.key + "'"));
+        assertEquals(1, run.json().at("/repositories/0/restorePoints").asInt(), "the one before is verified instead");
+        var one = full(repository("one"));
+        archive(one.key, "INTELLIGENT_TIERING", null, "ARCHIVE_ACCESS");
+        assertFound(run("--repository-names", "one"), "one archived " + one.file());
+    }
+
+    /** Nobody knows what it says, so no repository is stale for its sake. */
+    @Test
+    void aRunRecordThatCannotBeReadMakesNoRepositoryStale() {
+        var made = full(repository("payments"));
+        assertFound(run(), "payments stale ");
+        record(made);
+        var record = bucket.keys().stream().filter(key -> key.contains("/runs/")).findFirst().orElseThrow();
+        archive(record, "DEEP_ARCHIVE", null, null);
+        assertFound(run(), "null archived " + record.replaceAll(".*/", ""));
+        put(record, new byte[10]);
+        assertFound(run(), "null unreadable " + record.replaceAll(".*/", ""));
+        bucket.policy("""
+                {"Statement": {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject",
+                  "Resource": "%s/*/runs/*"}}""".formatted(bucket.arn()));
+        var denied = run();
+        assertEquals(3, denied.exitCode(), denied.err());
+        assertEquals("incomplete", denied.status());
+        assertEquals(List.of(), findings(denied));
+        assertEquals(1, denied.json().at("/totals/unchecked").asInt());
+        assertEquals("unchecked", denied.json().at("/repositories/0/status").asText());
+        var error = denied.json().at("/repositories/0/error").asText();
+        assertTrue(error.startsWith("whether a run saved it of late: AccessDenied: "), error);
+        assertTrue(denied.err().contains("payments: " + error), denied.err());
+    }
+
+    // ---- What this machine, JGit or git cannot check is no finding
+
+    /** A git that runs these commands of the shell. */
+    Path git(String commands) throws IOException {
+        var file = Files.writeString(directory.resolve("git"), "#!/bin/sh\n" + commands + "\n");
+        assertTrue(file.toFile().setExecutable(true));
+        return file;
+    }
+
+    Script.Run runWith(Path git, String... args) {
+        var script = new VerifyBackups();
+        script.gitCommand = git.toString();
+        return run(script, args);
+    }
+
+    /** What a git does that is misconfigured, killed, without memory or none at all, and what is said of it. */
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+            "echo fatal: bad config line 1 in file .gitconfig; exit 128 | git ended with 128: fatal: bad config line 1",
+            "echo fatal: Out of memory, malloc failed >&2; exit 128 | git ended with 128: fatal: Out of memory",
+            "kill -9 $$ | git was ended by signal 9",
+            "echo missing blob 0123456789012345678901234567890123456789; kill -9 $$ | git was ended by signal 9: missi",
+            "exit 16 | git ended with 16",
+            "echo xcode-select: note: no developer tools were found >&2; exit 1 | git ended with 1: xcode-select: note",
+            "echo error: unable to open x.pack: Too many open files; "
+                    + "echo missing blob 0123456789012345678901234567890123456789; exit 2 | git ended with 2: error: ",
+    })
+    void whatGitCannotCheckIsNoFinding(String commands, String saying) throws IOException {
+        record(chain(repository("payments"), manifest -> { }));
+        var run = runWith(git(commands), "--deep");
+        assertVerified(run);
+        assertTrue(run.err().contains(
+                "payments: JGit found all objects good, and git could not check them: " + saying), run.err());
+    }
+
+    @Test
+    void aGitThatCannotBeStartedIsSaidOnce() throws IOException {
+        record(full(repository("payments")), full(repository("orders")));
+        var git = git("exit 1");
+        for (var none : List.of(directory, Files.writeString(directory.resolve("text"), "text"), git.resolve("git"))) {
+            var run = runWith(none, "--deep");
+            assertVerified(run);
+            assertEquals(1, run.err().lines().filter(line -> line.contains("so that JGit alone checks")).count(),
+                    run.err());
+        }
+    }
+
+    @Test
+    void takesGitsWordForObjectsThatAreNotThere() throws IOException {
+        var made = full(repository("payments"));
+        record(made);
+        var run = runWith(git("echo missing tree 0123456789012345678901234567890123456789; exit 2"), "--deep");
+        assertFound(run, "payments not-connected " + made.file());
+        assertEquals("git fsck: missing tree 0123456789012345678901234567890123456789", messages(run));
+    }
+
+    /** What git fsck prints, with | for the line breaks, its exit code, and what that says of the objects. */
+    @ParameterizedTest
+    @CsvSource(delimiter = ';', value = {
+            "; 0; GOOD",
+            "warning in tree ID: zeroPaddedFilemode: contains zero-padded file modes; 0; GOOD",
+            "error in commit ID: badTimezone: invalid author/committer line - bad time zone; 1; MALFORMED",
+            "error in tag ID: missingSpaceBeforeDate: x|warning in tree ID: nullSha1: x; 1; MALFORMED",
+            "missing blob ID; 2; LOST",
+            "broken link from    tree ID|              to    blob ID|missing blob ID; 2; LOST",
+            "error: refs/heads/main: invalid sha1 pointer ID; 2; LOST",
+            "error in commit ID: badTimezone: x|missing tree ID; 3; LOST",
+            "; 1; NONE",
+            "; 137; NONE",
+            "missing blob ID; 128; NONE",
+            "missing blob ID|error: ID: object corrupt or missing; 3; NONE",
+            "error: refs/heads/main: not a commit; 8; NONE",
+            "fatal: not a git repository: x; 128; NONE",
+    })
+    void tellsWhatGitFsckSays(String lines, int exitCode, VerifyBackups.Verdict verdict) {
+        var id = "0123456789abcdef0123456789abcdef01234567";
+        var printed = lines == null ? List.<String>of() : List.of(lines.replace("ID", id).split("\\|"));
+        assertEquals(verdict, new VerifyBackups.Answer(exitCode, printed).verdict());
+    }
+
+    @Test
+    void tellsThisMachinesFaultsFromThoseOfABundle() throws IOException {
+        for (var text : List.of("No space left on device", "Disk quota exceeded (x)", "Input/output error",
+                "Read-only file system", "File too large"))
+            assertTrue(VerifyBackups.isOfThisMachine(new TransportException("bundle", new IOException(text))), text);
+        assertTrue(VerifyBackups.isOfThisMachine(new FileNotFoundException("x (Too many open files)")));
+        assertTrue(VerifyBackups.isOfThisMachine(new IOException(new FileSystemException("x"))));
+        for (var text : List.of("Packfile is truncated.", "Unknown object type 0.", "x: No space left on device?"))
+            assertFalse(VerifyBackups.isOfThisMachine(new TransportException("bundle", new IOException(text))), text);
+        assertFalse(VerifyBackups.isOfThisMachine(new EOFException()));
+    }
+
+    /** With a JGit whose limits are narrower: what it takes no more is indexed by git. */
+    static class Limited extends VerifyBackups {
+        final OutOfMemoryError noMemory;
+
+        Limited(OutOfMemoryError noMemory) {
+            this.noMemory = noMemory;
+        }
+
+        @Override
+        Scratch newScratch() throws IOException {
+            var scratch = super.newScratch();
+            return new Scratch(scratch.directory, new FileRepository(scratch.directory.toFile()) {
+                @Override
+                public ObjectInserter newObjectInserter() {
+                    var inserter = super.newObjectInserter();
+                    return new ObjectInserter.Filter() {
+                        @Override
+                        protected ObjectInserter delegate() {
+                            return inserter;
+                        }
+
+                        @Override
+                        public PackParser newPackParser(InputStream in) throws IOException {
+                            if (noMemory != null) throw noMemory;
+                            var parser = inserter.newPackParser(in);
+                            parser.setMaxObjectSizeLimit(1000);
+                            return parser;
+                        }
+                    };
+                }
+            });
+        }
+    }
+
+    /** As a file of 2 GiB is in a pack for JGit, or a large delta for the memory. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void whatJGitCannotIndexIsIndexedByGitOrUnchecked(boolean noMemory) throws Exception {
+        var error = noMemory ? new OutOfMemoryError("Java heap space") : null;
+        var repo = repository("large").commit("refs/heads/main", "large", SampleRepositories.bulk(2000));
+        var first = full(repo);
+        var second = incr(repo.commit("refs/heads/main", "large", SampleRepositories.bulk(2010)), first);
+        var anew = full(repo.commit("refs/heads/main", "a.txt", "later"));
+        var damaged = full(repository("damaged"));
+        record(anew, full(repository("small")), damaged);
+        bucket.delete(damaged.manifest.at("/chain/0/key").asText());
+        var lost = "damaged missing-object " + damaged.bundle(0);
+        assertFound(run(new Limited(error), "--deep", "--all"), lost);
+        assertEquals(noMemory ? 4 * 2 : 1 + 3 * 2, bundlesRead().size(), "twice where JGit gave up");
+
+        var without = new Limited(error);
+        without.gitCommand = "git-that-nobody-has";
+        var run = run(without, "--deep", "--all");
+        assertEquals(3, run.exitCode(), run.err());
+        assertEquals(List.of(lost), findings(run));
+        assertEquals("incomplete", run.status());
+        var large = run.json().at("/repositories/1");
+        assertEquals("unchecked", large.path("status").asText());
+        assertEquals(0, large.path("damaged").asInt());
+        for (var key : List.of(first.bundle(0), anew.bundle(0)))
+            assertTrue(large.path("error").asText().contains(key + ": JGit cannot index it: "
+                    + (noMemory ? "out of memory: use fewer --jobs" : "bundle: Object too large (")), run.out());
+        assertFalse(run.err().contains(second.bundle(1) + ": JGit"), "what builds on it is not tried");
+        assertEquals(noMemory ? 0 : 1, run.json().at("/totals/verified").asInt());
+
+        var broken = new Limited(error);
+        broken.gitCommand = git("echo fatal: Out of memory, malloc failed; exit 128").toString();
+        var neither = run(broken, "--deep", "--repository-names", "large");
+        assertEquals(3, neither.exitCode(), neither.err());
+        assertTrue(neither.err().contains("; git can, if it is on the PATH, but git ended with 128: fatal: Out of mem"),
+                neither.err());
+    }
+
+    /** A bundle of all refs, written by git, which takes some objects that JGit does not. */
+    byte[] bundleByGit(CodeCommit.Repo repo) throws IOException {
+        var file = directory.resolve("by-git.bundle");
+        Git.run(repo.directory(), "bundle", "create", "-q", file.toString(), "--all");
+        return Files.readAllBytes(file);
+    }
+
+    /** As tools write them that are not Git, and as CodeCommit may take them: JGit refuses to follow these. */
+    @ParameterizedTest
+    @ValueSource(strings = {"a file mode of 30000", "a tag of 51 MB"})
+    void whatJGitCannotFollowIsFollowedByGitOrUnchecked(String kind) throws Exception {
+        var repo = repository("odd");
+        var main = repo.resolve("refs/heads/main").name();
+        if (kind.startsWith("a file mode")) {
+            var entry = new ByteArrayOutputStream();
+            entry.write("30000 a\0".getBytes());
+            ObjectId.fromString("1".repeat(40)).copyRawTo(entry);
+            var tree = insert(repo, Constants.OBJ_TREE, entry.toByteArray());
+            var commit = "tree " + tree + "\nparent " + main + "\nauthor Ada <ada@example.com> 1767225600 +0000\n"
+                    + "committer Ada <ada@example.com> 1767225600 +0000\n\nodd\n";
+            repo.ref("refs/heads/odd", insert(repo, Constants.OBJ_COMMIT, commit.getBytes()));
+        } else {
+            var tag = "object " + main + "\ntype commit\ntag large\ntagger Ada <ada@example.com> 1767225600 +0000\n\n"
+                    + "x".repeat(51 << 20);
+            Git.run(repo.directory(), "update-ref", "refs/tags/large", insert(repo, Constants.OBJ_TAG, tag.getBytes()));
+        }
+        var made = full(repo, bundleByGit(repo), manifest -> { });
+        record(made);
+        assertVerified(run("--deep"));
+        var run = runWith(Path.of("git-that-nobody-has"), "--deep");
+        assertEquals(3, run.exitCode(), run.err());
+        assertEquals(List.of(), findings(run));
+        var error = run.json().at("/repositories/0/error").asText();
+        assertTrue(error.startsWith(made.manifest.at("/chain/0/key").asText() + ": JGit cannot follow its refs: "),
+                error);
+        var lacking = full(repo, withoutByGit(repo, repo.resolve("refs/heads/main:dir/b.txt")), manifest -> { });
+        record(lacking);
+        assertFound(run("--deep"), "odd not-connected " + lacking.bundle(0));
+    }
+
+    /** The same without one object. */
+    static byte[] withoutByGit(CodeCommit.Repo repo, ObjectId lost) throws IOException {
+        var bytes = new ByteArrayOutputStream();
+        bytes.write("# v2 git bundle\n".getBytes());
+        for (var ref : refs(repo).entrySet()) bytes.write((ref.getValue() + " " + ref.getKey() + "\n").getBytes());
+        bytes.write('\n');
+        var pack = new ProcessBuilder("bash", "-c", "git rev-list --objects --all | cut -c 1-40 | grep -v $1 |"
+                + " git pack-objects -q --stdout", "bash", lost.name()).directory(repo.directory().toFile()).start();
+        pack.getInputStream().transferTo(bytes);
+        return bytes.toByteArray();
+    }
+
+    static String insert(CodeCommit.Repo repo, int type, byte[] content) throws IOException {
+        try (var inserter = repo.git().newObjectInserter()) {
+            var id = inserter.insert(type, content);
+            inserter.flush();
+            return id.name();
+        }
+    }
+
+    /** Which is a limit of JGit for one reader, and damage for none. */
+    @Test
+    void aBundleThatIsTooLargeForJGitAndNoneForGitIsUnchecked() throws Exception {
+        var repo = repository("payments");
+        var pack = new ByteArrayOutputStream();
+        pack.write(new byte[] {'P', 'A', 'C', 'K', 0, 0, 0, 2, 0, 0, 0, 1});
+        pack.write(new byte[] {(byte) 0xb0, (byte) 0x80, (byte) 0x80, (byte) 0x80, 0x40}); // a blob of 2 GiB
+        pack.write(new byte[] {0x78, (byte) 0x9c, 0x03, 0, 0, 0, 0, 1}); // that is empty
+        pack.write(HexFormat.of().parseHex(Backups.sha("SHA-1", pack.toByteArray())));
+        var header = "# v2 git bundle\n" + repo.resolve("refs/heads/main").name() + " refs/heads/main\n\n";
+        var bundle = new ByteArrayOutputStream();
+        bundle.write(header.getBytes());
+        pack.writeTo(bundle);
+        record(full(repo, bundle.toByteArray(), manifest -> { }));
+        var run = run("--deep");
+        assertEquals(3, run.exitCode(), run.err());
+        assertEquals(List.of(), findings(run));
+        var error = run.json().at("/repositories/0/error").asText();
+        assertTrue(error.contains("JGit cannot index it: bundle: Object too large (2,147,483,648 bytes)"), error);
+        assertTrue(error.contains(", but git ended with 1: "), error);
+    }
+
+    @Test
+    void aFileOf2GibIsVerifiedByGit() throws Exception {
+        assumeTrue(Boolean.getBoolean("tests.long"), "takes minutes: ./jbang test --long");
+
+        var zeros = directory.resolve("zeros");
+        try (var file = new RandomAccessFile(zeros.toFile(), "rw")) {
+            file.setLength(1L << 31);
+        }
+        var source = directory.resolve("source.git");
+        Git.run(directory, "init", "-q", "--bare", source.toString());
+        var blob = Git.run(source, "hash-object", "-w", "--no-filters", zeros.toString()).strip();
+        Git.run(source, "update-index", "--add", "--cacheinfo", "100644," + blob + ",zeros");
+        var commit = Git.run(source, "commit-tree", "-m", "large", Git.run(source, "write-tree").strip()).strip();
+        Git.run(source, "update-ref", "refs/heads/main", commit);
+        var repo = aws.codecommit.createRepository("large").borrow(source.resolve("objects"), Git.refs(source))
+                .defaultBranch("main");
+        var made = full(repo, bundleByGit(repo), manifest -> { });
+        record(made);
+        assertVerified(run("--deep"));
+        var without = runWith(Path.of("git-that-nobody-has"), "--deep");
+        assertEquals(3, without.exitCode(), without.err());
+        assertEquals(List.of(), findings(without));
+        assertTrue(without.err().contains("Object too large (2,147,483,648 bytes)"), without.err());
+    }
+
+    /** git, started by a process whose surroundings are as bad as they get. */
+    @Test
+    void noConfigurationOfGitMatters() throws Exception {
+        record(chain(repository("payments"), manifest -> { }));
+        var broken = Files.writeString(directory.resolve("config"), "[user");
+        Files.createDirectories(directory.resolve("xdg/git"));
+        Files.copy(broken, directory.resolve("xdg/git/config"));
+        var builder = new ProcessBuilder("./jbang", "scripts/VerifyBackups.java", "--bucket", "backups", "--deep");
+        Script.within(aws, builder).redirectError(directory.resolve("err").toFile());
+        builder.environment().putAll(Map.of("GIT_CONFIG_GLOBAL", broken.toString(), "GIT_CONFIG_SYSTEM",
+                broken.toString(), "XDG_CONFIG_HOME", directory.resolve("xdg").toString(), "GIT_CONFIG_COUNT", "many",
+                "GIT_DIR", "/nowhere", "GIT_OBJECT_DIRECTORY", "/nowhere", "GIT_TRACE", "1"));
+        var process = builder.start();
+        var out = new String(process.getInputStream().readAllBytes());
+        var err = Files.readString(directory.resolve("err"));
+        assertEquals(0, Wait.forEnd(process, () -> err), err);
+        assertEquals("verified", JSON.readTree(out).path("status").asText());
+        assertFalse(err.contains("git could not check") || err.contains("JGit alone"), err);
     }
 
     // ---- Stale, missing, vanished, orphan
@@ -989,6 +1385,105 @@ class VerifyBackupsTest {
         assertEquals(1, run("--all").json().at("/repositories/0/restorePoints").asInt());
     }
 
+    // ---- Silent beside what looks like a finding
+
+    /** Of each kind a backup in which nothing is wrong, but something near it is. */
+    @ParameterizedTest
+    @EnumSource(VerifyBackups.Kind.class)
+    void staysSilentWhere(VerifyBackups.Kind kind) throws Exception {
+        assertVerified(run(almost(kind)));
+    }
+
+    /** Makes it, and gives the options that it is verified with. */
+    String[] almost(VerifyBackups.Kind kind) throws Exception {
+        var repo = repository("payments");
+        var first = full(repo);
+        var options = new ArrayList<String>(List.of("--deep"));
+        switch (kind) {
+            case MISSING_OBJECT -> { // an older chain has lost its bundle, and a run of before names a lost manifest
+                var before = full(repo);
+                record(Instant.now().minusSeconds(60), "saved", before);
+                record(full(repo));
+                bucket.delete(before.manifest.at("/chain/0/key").asText());
+                bucket.delete(before.key);
+            }
+            case SIZE -> { // of a bundle that only an older restore point needs
+                record(full(repo));
+                put(first.manifest.at("/chain/0/key").asText(), new byte[7]);
+            }
+            case CHECKSUM -> { // the line turns a bit, once
+                record(first);
+                aws.inject(Fault.on("s3:GetObject").after(1).flip(40));
+            }
+            case ARCHIVED -> { // a restored copy, a class that is none of an archive, and an older chain
+                var second = incr(repo.commit("refs/heads/main", "a.txt", "second"), full(repo));
+                record(second);
+                archive(first.manifest.at("/chain/0/key").asText(), "GLACIER", null, null);
+                archive(second.manifest.at("/chain/0/key").asText(), "DEEP_ARCHIVE",
+                        "ongoing-request=\"false\", expiry-date=\"Fri, 21 Dec 2029 00:00:00 GMT\"", null);
+                archive(second.manifest.at("/chain/1/key").asText(), "GLACIER_IR", null, null);
+                archive(second.key, "INTELLIGENT_TIERING", null, null);
+            }
+            case UNREADABLE -> { // an older manifest, and what is young and no manifest
+                record(full(repo));
+                put(first.key, new byte[10]);
+                put(first.stem() + ".manifest.json.gz.tmp", new byte[10]);
+            }
+            case FORMAT -> // members that later versions may add
+                record(full(repo, manifest -> manifest.put("later", 2).withObject("/repository").put("format", 2)));
+            case MANIFEST -> { // names that begin or match as another's, and nothing that need not be there
+                var other = repository("pay.ments");
+                record(full(repo, manifest -> manifest.without(List.of("objectFormat", "tool"))), full(other),
+                        full(repository("payments-2")));
+            }
+            case NOT_CONNECTED -> { // a submodule's commit
+                var tree = new ByteArrayOutputStream();
+                tree.write("160000 sub\0".getBytes());
+                ObjectId.fromString("1".repeat(40)).copyRawTo(tree);
+                var commit = "tree " + insert(repo, Constants.OBJ_TREE, tree.toByteArray()) + "\nauthor Ada <a@b.c> "
+                        + "1767225600 +0000\ncommitter Ada <a@b.c> 1767225600 +0000\n\nsub\n";
+                repo.ref("refs/heads/sub", insert(repo, Constants.OBJ_COMMIT, commit.getBytes()));
+                record(full(repo));
+            }
+            case REFS -> { // a bundle of before in which a branch stands elsewhere, and HEAD's own line
+                var detached = repo.resolve("refs/heads/main~1").name();
+                var refs = new TreeMap<>(refs(repo.commit("refs/heads/main", "a.txt", "second")));
+                refs.put("refs/HEAD", detached);
+                incr(repo, first, refs, manifest -> manifest.put("head", detached));
+                var second = incr(repo, first, refs, manifest -> manifest.put("head", detached));
+                repo.ref("refs/heads/main", "refs/heads/main~1");
+                record(refsOnly(repo, second));
+                options.add("--all");
+            }
+            case STALE -> { // quiet for long, and the last run failed, but one of late did not
+                record(Instant.now().minus(Duration.ofDays(30)), "saved", first);
+                record(Instant.now().minus(Duration.ofHours(25)), "unchanged", first);
+                record(Instant.now().minus(Duration.ofHours(1)), "failed", first);
+            }
+            case MISSING -> { // without a commit, and one that nobody wants to be verified
+                record(first, point(aws.codecommit.createRepository("empty"), JSON.createArrayNode(), null, null,
+                        manifest -> { }));
+                repository("excluded");
+                options.addAll(List.of("--exclude", "excl*"));
+            }
+            case VANISHED -> { // deleted and created anew, and saved since
+                aws.codecommit.deleteRepository("eu-west-1", "payments");
+                record(full(repository("payments")));
+            }
+            case ORPHAN -> { // two days old: named by a later manifest alone; and what a run may be writing right now
+                bucket.keys().forEach(bucket::delete);
+                aws.clock = Clock.offset(Clock.systemUTC(), Duration.ofDays(-2));
+                var old = full(repo);
+                record(incr(repo.commit("refs/heads/main", "a.txt", "second"), old));
+                aws.clock = Clock.systemUTC();
+                bucket.delete(old.key);
+                put(prefix(region) + "payments/" + TIME.format(time.plusSeconds(1)) + "-0badcafe.full.bundle",
+                        new byte[10]);
+            }
+        }
+        return options.toArray(String[]::new);
+    }
+
     // ---- Access
 
     @Test
@@ -1070,6 +1565,14 @@ class VerifyBackupsTest {
             aws.inject(Fault.on(call).always().serverError());
             assertFails(run(), "InternalFailure");
         }
+        for (var fault : List.of(Fault.on("codecommit:ListRepositories").always().serverError(),
+                Fault.on("codecommit:ListRepositories").always().loseAnswer(),
+                Fault.on("codecommit:ListRepositories").always().error(400, "EncryptionKeyDisabledException", "off"))) {
+            aws.clearFaults();
+            aws.inject(fault);
+            assertFails(run(), "; --no-codecommit verifies the backups without it");
+            assertVerified(run("--no-codecommit"));
+        }
         aws.clearFaults();
         aws.inject(Fault.on("s3:ListObjectsV2").after(1).always().error(403, "AccessDenied", "Access Denied"));
         assertFails(run(), "s3://backups/projects/codecommit-backup/111122223333: AccessDenied");
@@ -1108,7 +1611,7 @@ class VerifyBackupsTest {
         assertEquals(List.of("bad failed", "good verified", "lost findings"), repositories.toList());
         assertEquals(List.of("lost missing-object " + lost.bundle(0)), findings(run));
         var saying = bad.manifest.at("/chain/0/key").asText()
-                + ": HTTP 403: needs s3:GetObject, and kms:Decrypt on the bucket's key (request id ";
+                + ": Forbidden: it takes s3:GetObject; kms:Decrypt on the object's key, if it has one (request id ";
         assertTrue(run.err().contains("verify-backups: bad: " + saying), run.err());
         assertTrue(run.json().at("/repositories/0/error").asText().startsWith(saying), run.out());
     }

@@ -566,8 +566,9 @@ class ConformanceTest {
                 .path("KeyMetadata");
         var id = made.path("KeyId").asText();
         assertTrue(made.path("CreationDate").asText().matches("20\\d\\d-.*"), made.toString());
-        for (var i = 0; i < 10 && botoSays("kms", "describe_key", "{'KeyId': '%s'}", id).has("error"); i++)
+        for (var i = 0; i < 10 && botoSays("kms", "describe_key", "{'KeyId': '%s'}", id).has("error"); i++) {
             assertTrue(i < 9, "does not show");
+        }
         boto("kms", "create_alias", "{'AliasName': 'alias/%s', 'TargetKeyId': '%s'}", name, id);
         boto("kms", "enable_key_rotation", "{'KeyId': '%s', 'RotationPeriodInDays': 100}", id);
         assertEquals(id, boto("kms", "describe_key", "{'KeyId': 'alias/%s'}", name).at("/KeyMetadata/KeyId").asText());
@@ -769,8 +770,9 @@ class ConformanceTest {
                         .replace("%101", "'r',".repeat(100) + "'r'"));
         assertEquals(code, answer.path("error").asText(), answer.toString());
         assertTrue(answer.path("status").asInt() >= 400 && answer.path("status").asInt() < 500, answer.toString());
-        if (List.of("kms", "codecommit", "iam").contains(service) && !code.startsWith("ValidationE"))
+        if (List.of("kms", "codecommit", "iam").contains(service) && !code.startsWith("ValidationE")) {
             assertTrue(answer.path("declared").asBoolean(), "not an error of this operation");
+        }
     }
 
     // ---- git with the AWS CLI's credential helper

@@ -98,14 +98,9 @@ class PolicyDecisionsTest {
             var request = new Request(principal, action, resource, values, lists);
             var identities = identity == null ? List.<Policy>of()
                     : Stream.of(ALLOW_ALL, identity).distinct().map(p -> new Policy("identity", p)).toList();
-            var decision = PolicyEvaluator
-                    .decide(request, identities, resourcePolicy == null ? null : new Policy("resource", resourcePolicy),
-                            List.of())
-                    .decision();
-            if (endpointPolicy != null && decision == Decision.allowed) {
-                decision = PolicyEvaluator.evaluate(request, List.of(new Policy("endpoint", endpointPolicy)))
-                        .decision();
-            }
+            var policies = new PolicyEvaluator.Policies(identities, named("resource", resourcePolicy), List.of(),
+                    List.of(), named("endpoint", endpointPolicy));
+            var decision = PolicyEvaluator.decide(request, policies).decision();
 
             var simulation = JSON.createObjectNode();
             var owner = (resource.equals("*") ? principal : resource).split(":")[4];
@@ -116,11 +111,14 @@ class PolicyDecisionsTest {
             identities.forEach(p -> simulation.withArray("identityPolicies").addObject()
                     .put("name", "p" + simulation.path("identityPolicies").size())
                     .set("policy", p.document()));
-            for (var list : List.of("identityPolicies", "serviceControlPolicies", "resourceControlPolicies"))
+            for (var list : List.of("identityPolicies", "serviceControlPolicies", "resourceControlPolicies")) {
                 simulation.withArray(list);
+            }
             if (resourcePolicy != null) simulation.set("resourcePolicy", resourcePolicy);
-            if (endpointPolicy != null) simulation.putArray("vpcEndpointPolicies").addObject().put("name", "endpoint")
-                    .set("policy", endpointPolicy);
+            if (endpointPolicy != null) {
+                simulation.putArray("vpcEndpointPolicies").addObject().put("name", "endpoint")
+                        .set("policy", endpointPolicy);
+            }
             SIMULATIONS.add(lists.isEmpty() ? simulation : withListKey(simulation));
             DECISIONS.add(decision);
             return decision;
@@ -137,6 +135,10 @@ class PolicyDecisionsTest {
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
+    }
+
+    static Policy named(String name, JsonNode document) {
+        return document == null ? null : new Policy(name, document);
     }
 
     /** The actions by what is decided for them in each column: "explicitDeny allowed ...". */
@@ -432,8 +434,9 @@ class PolicyDecisionsTest {
         var decisions = IndependentEvaluator.decide(SIMULATIONS);
         var differences = new ArrayList<String>();
         for (var i = 0; i < decisions.size(); i++) {
-            if (!decisions.get(i).equals(DECISIONS.get(i).name()))
+            if (!decisions.get(i).equals(DECISIONS.get(i).name())) {
                 differences.add("here " + DECISIONS.get(i) + ", there " + decisions.get(i) + ": " + SIMULATIONS.get(i));
+            }
         }
         assertEquals(List.of(), differences.subList(0, Math.min(3, differences.size())),
                 differences.size() + " differ of " + decisions.size());
