@@ -146,8 +146,8 @@ class BackupToS3 implements Callable<Integer> {
     String fullEvery = "30d";
 
     @Option(names = "--settings-every", paramLabel = "TIME", defaultValue = "7d",
-            description = "Longest time until the settings and pull requests of an unchanged repository are read"
-                    + " again. Default: ${DEFAULT-VALUE}.")
+            description = "Longest time between readings of the settings and pull requests of an unchanged"
+                    + " repository, such as 7d or 12h. Default: ${DEFAULT-VALUE}.")
     String settingsEvery = "7d";
 
     @Option(names = "--no-pull-requests", description = "Leaves the pull requests out.")
@@ -160,8 +160,8 @@ class BackupToS3 implements Callable<Integer> {
     String deadline;
 
     @Option(names = "--sse", paramLabel = "TYPE",
-            description = "Asks for this encryption of every object: AES256 or aws:kms. For buckets whose policy wants"
-                    + " to be asked. Default: as the bucket says.")
+            description = "Encryption header of every object: AES256 or aws:kms, for a bucket whose policy asks for"
+                    + " one. Default: none, as the bucket encrypts by itself.")
     String sse;
 
     @Option(names = "--sse-kms-key-id", paramLabel = "ARN",
@@ -276,7 +276,9 @@ class BackupToS3 implements Callable<Integer> {
         reportUnknownNames();
         names = repositoryIds.keySet().stream().filter(selection::has).toList();
         var lastStates = naming("s3://" + bucket + "/" + runRecords.folder(), runRecords::lastStates);
-        names = names.stream().sorted(Comparator.comparing(name -> lastSuccess(lastStates.get(name)))).toList();
+        names = names.stream().sorted(Comparator.comparing(
+                name -> lastStates.getOrDefault(name, RecordedState.NONE).lastSuccess(),
+                Comparator.nullsFirst(Comparator.naturalOrder()))).toList();
         backUpAll(lastStates);
         return printResult(dryRun ? null : naming("run record", runRecords::write));
     }
@@ -379,9 +381,12 @@ class BackupToS3 implements Callable<Integer> {
             String lastSuccess) {
         static final RecordedState NONE = new RecordedState(null, null, null, null, null, null, null);
 
-        /** Refuses times that are none. */
+        /** Refuses times that are none, and a manifest without a key. */
         RecordedState {
             Stream.of(settingsRead, full, lastSuccess).filter(Objects::nonNull).forEach(Instant::parse);
+            if ("".equals(manifest)) {
+                throw new IllegalArgumentException("a manifest without a key");
+            }
         }
 
         RecordedState with(String newOutcome, String success) {
@@ -473,10 +478,6 @@ class BackupToS3 implements Callable<Integer> {
             return putDocument(folder() + newName(time) + ".json.gz", new RunRecord(FORMAT, TOOL, time.toString(),
                     caller.account(), region(), selection, states)).key();
         }
-    }
-
-    static String lastSuccess(RecordedState state) {
-        return state == null || state.lastSuccess() == null ? "" : state.lastSuccess();
     }
 
     /** A name for new objects, in the order of time. */
@@ -700,8 +701,7 @@ class BackupToS3 implements Callable<Integer> {
     record Manifest(int format, String tool, String time, RepositoryId repository, String objectFormat,
             @JsonInclude String head, SortedMap<String, String> refs, SortedMap<String, String> peeled,
             @JsonInclude(JsonInclude.Include.NON_EMPTY) SortedMap<String, String> rawNames, Settings settings,
-            List<StoredObject> chain,
-            @JsonInclude(JsonInclude.Include.NON_EMPTY) List<String> gitLfs,
+            List<StoredObject> chain, @JsonInclude(JsonInclude.Include.NON_EMPTY) List<String> gitLfs,
             @JsonInclude(JsonInclude.Include.NON_EMPTY) List<StoredObject> pullRequests) {
         static final Manifest NONE = new Manifest(FORMAT, TOOL, null, new RepositoryId(null, null, null), "sha1", null,
                 new TreeMap<>(), new TreeMap<>(), null, new Settings(null, null, null, null, null, null), List.of(),
@@ -715,8 +715,9 @@ class BackupToS3 implements Callable<Integer> {
             Objects.requireNonNull(repository);
             Objects.requireNonNull(settings);
             refs.values().forEach(ObjectId::fromString);
-            Stream.concat(chain.stream(), pullRequests.stream()).map(StoredObject::key)
-                    .forEach(Objects::requireNonNull);
+            if (Stream.concat(chain.stream(), pullRequests.stream()).anyMatch(object -> object.key().isEmpty())) {
+                throw new IllegalArgumentException("an object without a key");
+            }
         }
 
         Manifest with(Settings newSettings, List<StoredObject> newChain, List<String> newGitLfs,
@@ -940,7 +941,7 @@ class BackupToS3 implements Callable<Integer> {
         }
 
         /** What is not saved as it is; null if that is nothing. */
-        private String error(Set<String> otherNames) {
+        String error(Set<String> otherNames) {
             var all = new ArrayList<>(errors);
             if (!otherNames.isEmpty()) {
                 all.add("names of refs that are not UTF-8 are saved with % and two digits for a byte: "
@@ -2489,7 +2490,7 @@ class BackupToS3 implements Callable<Integer> {
      * measure how exact the times of a file system are, which takes seconds and leaves files.
      */
     static void ignoreGitConfiguration() {
-        if (!(SystemReader.getInstance() instanceof NoGitConfiguration)) {
+        if (!(SystemReader.getInstance() instanceof SystemReader.Delegate)) {
             SystemReader.setInstance(new NoGitConfiguration(SystemReader.getInstance()));
         }
     }

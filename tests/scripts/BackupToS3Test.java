@@ -806,6 +806,7 @@ class BackupToS3Test {
             "run | /repositories/app/full | \"yesterday\"",
             "run | /repositories/app/full | {\"time\": 1}",
             "run | /repositories/app/manifest | \"elsewhere\"",
+            "run | /repositories/app/manifest | \"\"",
             "run | /repositories/app/id | null",
             "run | /selection | {\"shard\": \"1/4\"}",
             "run | /selection/shard | \"half\"",
@@ -819,6 +820,7 @@ class BackupToS3Test {
             "manifest | /chain/0/key | \"full.bundle\"",
             "manifest | /settings | null",
             "manifest | /pullRequests | [{}]",
+            "manifest | /pullRequests | [{\"key\": \"\"}]",
             "manifest | /format | 2"})
     void aDocumentOfAnotherShapeCostsAFullBundleAtMost(String document, String place, String json) throws Exception {
         var app = small("app").commit("refs/heads/main", "bulk", SampleRepositories.bulk(10_000));

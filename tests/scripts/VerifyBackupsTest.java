@@ -11,6 +11,7 @@ import java.io.EOFException;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.FileSystemException;
@@ -1118,6 +1119,31 @@ class VerifyBackupsTest {
         var error = run.json().at("/repositories/0/error").asText();
         assertTrue(error.contains("JGit cannot index it: bundle: Object too large (2,147,483,648 bytes)"), error);
         assertTrue(error.contains(", but git ended with 1: "), error);
+    }
+
+    @Test
+    void aFileOf2GibIsVerifiedByGit() throws Exception {
+        assumeTrue(Boolean.getBoolean("tests.long"), "takes minutes: ./jbang test --long");
+        assumeTrue(hasGit(), "git is not on PATH");
+        var zeros = directory.resolve("zeros");
+        try (var file = new RandomAccessFile(zeros.toFile(), "rw")) {
+            file.setLength(1L << 31);
+        }
+        var source = directory.resolve("source.git");
+        Git.run(directory, "init", "-q", "--bare", source.toString());
+        var blob = Git.run(source, "hash-object", "-w", "--no-filters", zeros.toString()).strip();
+        Git.run(source, "update-index", "--add", "--cacheinfo", "100644," + blob + ",zeros");
+        var commit = Git.run(source, "commit-tree", "-m", "large", Git.run(source, "write-tree").strip()).strip();
+        Git.run(source, "update-ref", "refs/heads/main", commit);
+        var repo = aws.codecommit.createRepository("large").borrow(source.resolve("objects"), Git.refs(source))
+                .defaultBranch("main");
+        var made = full(repo, bundleByGit(repo), manifest -> { });
+        record(made);
+        assertVerified(run("--deep"));
+        var without = runWith(Path.of("git-that-nobody-has"), "--deep");
+        assertEquals(3, without.exitCode(), without.err());
+        assertEquals(List.of(), findings(without));
+        assertTrue(without.err().contains("Object too large (2,147,483,648 bytes)"), without.err());
     }
 
     /** git, started by a process whose surroundings are as bad as they get. */
