@@ -50,7 +50,6 @@ import software.amazon.awssdk.regions.providers.DefaultAwsRegionProviderChain;
 import software.amazon.awssdk.retries.DefaultRetryStrategy;
 import software.amazon.awssdk.retries.api.RetryStrategy;
 import software.amazon.awssdk.services.iam.IamClient;
-import software.amazon.awssdk.services.iam.model.IamException;
 import software.amazon.awssdk.services.iam.model.NoSuchEntityException;
 import software.amazon.awssdk.services.kms.KmsClient;
 import software.amazon.awssdk.services.kms.model.AlreadyExistsException;
@@ -1187,10 +1186,7 @@ class CreateKmsKey implements Callable<Integer> {
             }
         } catch (NoSuchEntityException e) {
             throw new Failure("IAM does not know " + arn, e);
-        } catch (IamException e) {
-            if (isTemporary(e)) {
-                throw e;
-            }
+        } catch (SdkException e) { // denied, or no way to IAM, as in a VPC
             note("whether " + arn + " exists could not be checked: " + reason(e));
         }
     }

@@ -71,7 +71,6 @@ import software.amazon.awssdk.services.ec2.model.VpcAttributeName;
 import software.amazon.awssdk.services.ec2.model.VpcEndpoint;
 import software.amazon.awssdk.services.ec2.model.VpcEndpointType;
 import software.amazon.awssdk.services.iam.IamClient;
-import software.amazon.awssdk.services.iam.model.IamException;
 import software.amazon.awssdk.services.iam.model.NoSuchEntityException;
 import software.amazon.awssdk.services.sts.StsClient;
 import software.amazon.awssdk.utils.AttributeMap;
@@ -1444,10 +1443,7 @@ class CreateVpcEndpoint implements Callable<Integer> {
             }
         } catch (NoSuchEntityException e) {
             throw new Failure("IAM does not know " + arn, e);
-        } catch (IamException e) {
-            if (isTemporary(e)) {
-                throw e;
-            }
+        } catch (SdkException e) { // denied, or no way to IAM, as in a VPC
             note("whether " + arn + " exists could not be checked: " + reason(e));
         }
     }

@@ -394,9 +394,9 @@ final class OperatorScenarios {
     // ---- restore-from-s3
 
     private Invocation restore(String... more) {
-        return new Invocation(new RestoreFromS3().commandLine(), words(Stream.concat(Stream.of("--bucket", BUCKET,
+        return new Invocation(new RestoreFromS3().commandLine(), Stream.concat(Stream.of("--bucket", BUCKET,
                 "--expected-bucket-owner", LocalAws.BACKUP_ACCOUNT, "--repository-name", saved.name),
-                Stream.of(more)).toArray(String[]::new)));
+                Stream.of(more)).toArray(String[]::new));
     }
 
     /** Gives the approval rule template of the backup another name. */

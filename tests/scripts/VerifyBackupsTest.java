@@ -1,6 +1,7 @@
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -1124,7 +1125,7 @@ class VerifyBackupsTest {
     @Test
     void aFileOf2GibIsVerifiedByGit() throws Exception {
         assumeTrue(Boolean.getBoolean("tests.long"), "takes minutes: ./jbang test --long");
-
+        Program.needs("git", "git", "--version");
         var zeros = directory.resolve("zeros");
         try (var file = new RandomAccessFile(zeros.toFile(), "rw")) {
             file.setLength(1L << 31);
