@@ -199,6 +199,18 @@ class ContractTest {
                 + String.join(" ", option.description());
     }
 
+    /** Of a required option that is misspelled, picocli says only that it is missing. */
+    @ParameterizedTest
+    @MethodSource("Toolkit#scripts")
+    void suggestsTheRequiredOptionThatWasMeant(String script) {
+        for (var option : Toolkit.command(script).getCommandSpec().requiredArgs()) {
+            var name = ((OptionSpec) option).longestName();
+            var run = Script.run(Toolkit.command(script), name + "e", "x");
+            assertEquals(2, run.exitCode(), run.err());
+            assertTrue(run.err().contains("unknown option '" + name + "e'; did you mean " + name + "?"), run.err());
+        }
+    }
+
     @ParameterizedTest
     @MethodSource("Toolkit#scripts")
     void helpListsTheExitCodes(String script) {

@@ -7,10 +7,13 @@ import com.sun.net.httpserver.HttpsServer;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.ServerSocket;
+import java.net.SocketTimeoutException;
 import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.KeyStore;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
@@ -29,6 +32,11 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import software.amazon.awssdk.http.HttpExecuteRequest;
+import software.amazon.awssdk.http.SdkHttpConfigurationOption;
+import software.amazon.awssdk.http.SdkHttpMethod;
+import software.amazon.awssdk.http.SdkHttpRequest;
+import software.amazon.awssdk.utils.AttributeMap;
 
 /** How all scripts find credentials and a Region, and what they say when they cannot; tried on one of them. */
 class SignInTest {
@@ -144,7 +152,7 @@ class SignInTest {
         System.setProperty("aws.configFile", directory.resolve("none").toString());
         assertFailed(run(), "no Region: use --region or set AWS_REGION");
         assertFailed(run("--region", "eu-west-1"),
-                "no AWS credentials: use --profile, set AWS_PROFILE, or sign in");
+                "no AWS credentials: use --profile, set AWS_PROFILE, or sign in; --verbose shows what was tried");
     }
 
     @Test
@@ -232,6 +240,20 @@ class SignInTest {
             assertEquals(403, connection.getResponseCode());
         } finally {
             HttpsURLConnection.setDefaultSSLSocketFactory(before);
+        }
+    }
+
+    @Test
+    void waitsForNoServerForEver() throws Exception {
+        try (var silent = new ServerSocket(0, 50, InetAddress.getLoopbackAddress())) {
+            var timeouts = AttributeMap.builder()
+                    .put(SdkHttpConfigurationOption.READ_TIMEOUT, Duration.ofMillis(100)).build();
+            try (var client = new CreateEncryptedRepo.HttpService().buildWithDefaults(timeouts)) {
+                var request = SdkHttpRequest.builder().method(SdkHttpMethod.GET)
+                        .uri(URI.create("http://127.0.0.1:" + silent.getLocalPort() + "/")).build();
+                var call = client.prepareRequest(HttpExecuteRequest.builder().request(request).build());
+                assertThrows(SocketTimeoutException.class, call::call);
+            }
         }
     }
 
