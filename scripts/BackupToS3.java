@@ -56,7 +56,6 @@ import picocli.CommandLine.*;
 import picocli.CommandLine.Model.CommandSpec;
 import software.amazon.awssdk.auth.credentials.*;
 import software.amazon.awssdk.awscore.client.builder.*;
-import software.amazon.awssdk.awscore.exception.AwsErrorDetails;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
 import software.amazon.awssdk.core.SdkPojo;
@@ -109,8 +108,8 @@ import software.amazon.awssdk.utils.AttributeMap;
  *
  * <p>IAM actions:
  * <ul>
- * <li>codecommit:ListRepositories (on *), codecommit:BatchGetRepositories, codecommit:GitPull; for repositories under a
- * customer managed key also the key's six actions of create-kms-key
+ * <li>codecommit:ListRepositories (on *), codecommit:BatchGetRepositories, codecommit:GitPull, and kms:Decrypt on the
+ * keys of the repositories
  * <li>for the settings codecommit:ListTagsForResource, codecommit:GetRepositoryTriggers,
  * codecommit:ListAssociatedApprovalRuleTemplatesForRepository, codecommit:GetApprovalRuleTemplate (on *), and
  * codecommit:GetFile, which finds out whether Git LFS is in use
@@ -1778,8 +1777,8 @@ class BackupToS3 implements Callable<Integer> {
                 return;
             }
             note("s3://" + bucket + "/" + key + ": an unfinished upload is left: " + reason(e)
-                    + "; end it with: aws s3api abort-multipart-upload --bucket " + bucket + " --key '" + key
-                    + "' --upload-id " + uploadId);
+                    + "; end it with: " + aws("s3api abort-multipart-upload --bucket " + bucket + " --key " + quote(key)
+                            + " --upload-id " + uploadId));
         }
     }
 
@@ -1904,8 +1903,8 @@ class BackupToS3 implements Callable<Integer> {
                 .setUsageHelpAutoWidth(true)
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
                 .registerConverter(JsonPointer.class, text -> jsonPointer(text))
-                .setParameterExceptionHandler((e, args) -> {
-                    note(usageError(e) + " (help: " + spec.name() + " --help)");
+                .setParameterExceptionHandler((e, arguments) -> {
+                    note(usageError(e, arguments) + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -1921,10 +1920,26 @@ class BackupToS3 implements Callable<Integer> {
         return JsonPointer.compile(text);
     }
 
-    String usageError(ParameterException e) {
+    String usageError(ParameterException e, String[] arguments) {
         var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
-        var similar = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.<String>of();
-        return message + (similar.isEmpty() ? "" : "; did you mean " + similar.get(0) + "?");
+        if (e instanceof UnmatchedArgumentException unmatched) {
+            return message + didYouMean(unmatched);
+        }
+        var mistyped = e instanceof MissingParameterException ? unknownOption(arguments) : Optional.<String>empty();
+        return message + mistyped.map(name -> "; unknown option '" + name + "'"
+                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name)))).orElse("");
+    }
+
+    static String didYouMean(UnmatchedArgumentException e) {
+        return e.getSuggestions().isEmpty() ? "" : "; did you mean " + e.getSuggestions().get(0) + "?";
+    }
+
+    /** Of a required option with a typing error, picocli says only that the option is missing. */
+    Optional<String> unknownOption(String[] arguments) {
+        return Stream.of(arguments).map(argument -> argument.split("=", 2)[0])
+                .filter(name -> name.startsWith("--") && spec.findOption(name) == null
+                        && !spec.negatedOptionsMap().containsKey(name))
+                .findFirst();
     }
 
     /** The value, if it has the form; else exit code 2 and what is right. */
@@ -1951,8 +1966,8 @@ class BackupToS3 implements Callable<Integer> {
     record Caller(String account, String partition, String arn) {}
 
     /**
-     * Finds the credentials and asks STS whose they are, which needs no permission. Comes after the options are checked
-     * and before anything else is read or changed, so that a missing sign-in is told by its own reason.
+     * Finds the credentials and asks STS whose they are, which needs no permission. Scripts call this after they have
+     * checked their options and before they read or change anything, so that a missing sign-in is reported first.
      */
     void connect() {
         region();
@@ -2012,13 +2027,18 @@ class BackupToS3 implements Callable<Integer> {
         }
 
         @Override
-        public SdkHttpClient buildWithDefaults(AttributeMap defaults) {
-            return UrlConnectionHttpClient.create(HttpService::open);
+        public SdkHttpClient buildWithDefaults(AttributeMap ofService) {
+            var timeouts = ofService.merge(SdkHttpConfigurationOption.GLOBAL_HTTP_DEFAULTS);
+            return UrlConnectionHttpClient.create(uri -> open(uri, timeouts));
         }
 
-        private static HttpURLConnection open(URI uri) {
+        private static HttpURLConnection open(URI uri, AttributeMap timeouts) {
             try {
-                return (HttpURLConnection) uri.toURL().openConnection();
+                var connection = (HttpURLConnection) uri.toURL().openConnection();
+                connection.setConnectTimeout(
+                        (int) timeouts.get(SdkHttpConfigurationOption.CONNECTION_TIMEOUT).toMillis());
+                connection.setReadTimeout((int) timeouts.get(SdkHttpConfigurationOption.READ_TIMEOUT).toMillis());
+                return connection;
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             }
@@ -2108,25 +2128,27 @@ class BackupToS3 implements Callable<Integer> {
         }
     }
 
+    /** The SDK's chain says only that all of its members failed: the profile's own reason is told, if one is meant. */
     String whyNotSignedIn(SdkException failure) {
         var profiles = ProfileFile.defaultProfileFile().profiles();
         var name = profile != null ? profile : ProfileFileSystemSetting.AWS_PROFILE.getStringValueOrThrow();
-        if (!profiles.containsKey(name)) {
-            if (name.equals("default")) {
-                return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in";
-            }
+        var settings = profiles.get(name);
+        if (name.equals("default") && (settings == null || signInHint(name, settings).isEmpty())) {
+            return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in; --verbose shows what was tried";
+        }
+        if (settings == null) {
             return "no profile " + name + " in the AWS configuration files; there are: "
                     + String.join(", ", new TreeSet<>(profiles.keySet()));
         }
-        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name))
-                + signInHint(name, profiles.get(name));
+        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name, failure))
+                + signInHint(name, settings);
     }
 
-    /** Why a profile gives no credentials; the SDK's chain has only that all of its members failed. */
-    static SdkException failureOf(String profile) {
+    /** Why a profile gives no credentials; if it does by now, why the chain gave none. */
+    static SdkException failureOf(String profile, SdkException failureOfChain) {
         try (var provider = ProfileCredentialsProvider.create(profile)) {
             provider.resolveCredentials();
-            throw new IllegalStateException("profile " + profile + " has credentials now");
+            return failureOfChain;
         } catch (SdkException e) {
             return e;
         }
@@ -2225,7 +2247,8 @@ class BackupToS3 implements Callable<Integer> {
 
     /** Whether the same call may succeed later: a lost connection, an error of the service, throttling. */
     static boolean isTemporary(Throwable e) {
-        for (var cause = e; cause != null; cause = cause.getCause()) {
+        // A Failure says itself what to do.
+        for (var cause = e; cause != null && !(cause instanceof Failure); cause = cause.getCause()) {
             if (cause instanceof AwsServiceException answer) {
                 return answer.statusCode() >= 500 || answer.isThrottlingException() || isCutShort(answer);
             }
@@ -2271,6 +2294,28 @@ class BackupToS3 implements Callable<Integer> {
         Failure(String message) {
             this(message, null);
         }
+    }
+
+    //endregion
+
+    //region The same in every script: AWS CLI commands
+
+    /** An AWS CLI command for the same Region and profile. */
+    String aws(String command) {
+        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+    }
+
+    /**
+     * The same with the operation's input as JSON, for free text, of which the AWS CLI would take file:// and a leading
+     * dash for its own syntax.
+     */
+    String aws(String operation, Map<String, ?> input) {
+        return aws(operation + " --cli-input-json " + quote(JSON.valueToTree(new TreeMap<>(input)).toString()));
+    }
+
+    /** As one word of a shell command. */
+    static String quote(String word) {
+        return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
     }
 
     //endregion
@@ -2436,35 +2481,36 @@ class BackupToS3 implements Callable<Integer> {
         }
     }
 
-    /** Says what a refused call needs: S3 does not tell it to another account, nor in an answer to HEAD. */
+    /** S3 does not tell other accounts what a denied call takes, and nobody in an answer to HEAD. */
     class S3Refusals implements ExecutionInterceptor {
         @Override
         public Throwable modifyException(Context.FailedExecution context, ExecutionAttributes call) {
             var operation = call.getAttribute(SdkExecutionAttribute.OPERATION_NAME);
-            if (!(context.exception() instanceof S3Exception answer) || answer.statusCode() != 403) {
+            var needs = permission(operation);
+            if (needs == null || !(context.exception() instanceof S3Exception e) || e.statusCode() != 403) {
                 return context.exception();
             }
-            var details = answer.awsErrorDetails();
-            if (operation.startsWith("Head")) {
-                details = AwsErrorDetails.builder().errorCode("Forbidden").errorMessage("no message").build();
-            } else if (details == null || !"AccessDenied".equals(details.errorCode())) {
-                return answer;
+            var details = e.awsErrorDetails();
+            var isHead = operation.startsWith("Head");
+            if (details == null || !isHead && !"AccessDenied".equals(details.errorCode())) {
+                return e;
             }
-            var owner = expectedBucketOwner == null ? "" : ", and a bucket of account " + expectedBucketOwner;
-            var message = details.errorMessage() + "; this needs " + permission(operation) + owner;
-            return answer.toBuilder().cause(answer)
-                    .awsErrorDetails(details.toBuilder().errorMessage(message).build()).build();
+            var message = (isHead ? "" : details.errorMessage() + "; ") + "it takes " + needs
+                    + (expectedBucketOwner == null ? "" : "; a bucket of " + expectedBucketOwner);
+            return e.toBuilder().awsErrorDetails(details.toBuilder()
+                    .errorCode(isHead ? "Forbidden" : details.errorCode()).errorMessage(message).build()).build();
         }
     }
 
+    /** What an operation takes that writes no object; null for others. */
     private static String permission(String operation) {
         return switch (operation) {
             case "AbortMultipartUpload" -> "s3:AbortMultipartUpload";
             case "GetBucketLifecycleConfiguration" -> "s3:GetLifecycleConfiguration";
-            case "GetObject", "HeadObject" -> "s3:GetObject, and kms:Decrypt on the bucket's key";
+            case "GetObject", "HeadObject" -> "s3:GetObject; kms:Decrypt on the object's key, if it has one";
             case "HeadBucket", "ListObjectsV2" -> "s3:ListBucket";
             case "ListMultipartUploads" -> "s3:ListBucketMultipartUploads";
-            default -> "s3:PutObject, and kms:GenerateDataKey and kms:Decrypt on the bucket's key";
+            default -> null;
         };
     }
 
@@ -2478,7 +2524,7 @@ class BackupToS3 implements Callable<Integer> {
      * measure how exact the times of a file system are, which takes seconds and leaves files.
      */
     static void ignoreGitConfiguration() {
-        if (!(SystemReader.getInstance() instanceof SystemReader.Delegate)) {
+        if (!(SystemReader.getInstance() instanceof NoGitConfiguration)) {
             SystemReader.setInstance(new NoGitConfiguration(SystemReader.getInstance()));
         }
     }

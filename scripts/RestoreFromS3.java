@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Lists backups of CodeCommit repositories, and restores one into a bare Git directory or a CodeCommit repository.
+//DESCRIPTION Lists backups of CodeCommit repositories, and restores one into a bare Git repository or CodeCommit.
 //JAVA 17+
 //DEPS software.amazon.awssdk:bom:2.40.2@pom
 //DEPS software.amazon.awssdk:codecommit
@@ -15,7 +15,8 @@
 //DEPS info.picocli:picocli:4.7.7
 //DEPS org.slf4j:slf4j-nop:2.0.17
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:-UsePerfData -Djdk.console=java.base -Dsun.net.http.retryPost=false
-//RUNTIME_OPTIONS -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=10000 -XX:Tier4CompileThreshold=100000 -XX:Tier4BackEdgeThreshold=400000
+//RUNTIME_OPTIONS -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=10000
+//RUNTIME_OPTIONS -XX:Tier4CompileThreshold=100000 -XX:Tier4BackEdgeThreshold=400000
 
 import com.fasterxml.jackson.annotation.*;
 import com.fasterxml.jackson.core.JsonPointer;
@@ -54,7 +55,6 @@ import picocli.CommandLine.*;
 import picocli.CommandLine.Model.CommandSpec;
 import software.amazon.awssdk.auth.credentials.*;
 import software.amazon.awssdk.awscore.client.builder.*;
-import software.amazon.awssdk.awscore.exception.AwsErrorDetails;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
 import software.amazon.awssdk.core.ResponseInputStream;
@@ -85,9 +85,12 @@ import software.amazon.awssdk.services.kms.model.NotFoundException;
 import software.amazon.awssdk.services.s3.S3Client;
 import software.amazon.awssdk.services.s3.model.ChecksumMode;
 import software.amazon.awssdk.services.s3.model.GetObjectResponse;
+import software.amazon.awssdk.services.s3.model.HeadObjectResponse;
+import software.amazon.awssdk.services.s3.model.InvalidObjectStateException;
 import software.amazon.awssdk.services.s3.model.NoSuchKeyException;
 import software.amazon.awssdk.services.s3.model.S3Exception;
 import software.amazon.awssdk.services.s3.model.S3Object;
+import software.amazon.awssdk.services.s3.model.StorageClass;
 import software.amazon.awssdk.services.sts.StsClient;
 import software.amazon.awssdk.utils.AttributeMap;
 
@@ -130,8 +133,8 @@ import software.amazon.awssdk.utils.AttributeMap;
  */
 @Command(name = "restore-from-s3", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true,
         sortOptions = false,
-        description = "Lists backups of CodeCommit repositories, and restores one into a bare Git directory or a"
-                + " CodeCommit repository.",
+        description = "Lists backups of CodeCommit repositories, and restores one into a bare Git repository or"
+                + " CodeCommit.",
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage",
                 "3:partly done: what CodeCommit did not take is named, all else is restored",
@@ -242,7 +245,8 @@ class RestoreFromS3 implements Callable<Integer> {
             codecommit = client(CodeCommitClient.builder());
         }
         ignoreGitConfiguration();
-        var restore = new Restore(manifest != null ? manifest : newestKey());
+        var restore = new Restore(manifest != null ? manifest : newestKey(),
+                directory == null ? null : path(directory), toRepositoryName);
         var onInterrupt = new Thread(restore::stop);
         Runtime.getRuntime().addShutdownHook(onInterrupt);
         try {
@@ -474,8 +478,13 @@ class RestoreFromS3 implements Callable<Integer> {
         }
     }
 
-    /** A restore point: a manifest that was read. */
-    record Point(String key, JsonNode manifest, SortedMap<String, ObjectId> refs, List<Bundle> chain) {
+    /**
+     * A restore point: a manifest that was read.
+     *
+     * @param rawNames bytes of ref names that are not UTF-8, by the names that stand for them in refs
+     */
+    record Point(String key, JsonNode manifest, SortedMap<String, ObjectId> refs, Map<String, byte[]> rawNames,
+            List<Bundle> chain) {
         /** The name of the manifest without its ending: time and a random part. */
         String name() {
             return key.substring(key.lastIndexOf('/') + 1).replace(MANIFEST, "");
@@ -506,8 +515,17 @@ class RestoreFromS3 implements Callable<Integer> {
             return some;
         }
 
+        /** Of all refs and of a detached HEAD. */
         Set<ObjectId> ids() {
-            return new LinkedHashSet<>(refs.values());
+            var ids = new LinkedHashSet<>(refs.values());
+            if (head() != null && ObjectId.isId(head())) {
+                ids.add(ObjectId.fromString(head()));
+            }
+            return ids;
+        }
+
+        byte[] rawName(String ref) {
+            return rawNames.getOrDefault(ref, ref.getBytes(StandardCharsets.UTF_8));
         }
 
         long size() {
@@ -521,6 +539,9 @@ class RestoreFromS3 implements Callable<Integer> {
         }
     }
 
+    /** What is wrong with a bundle. */
+    record Problem(String text, boolean isArchived) {}
+
     /** @param crc32 null if the manifest does not have it */
     record Bundle(String key, String kind, long size, long objects, String sha256, String crc32) {}
 
@@ -531,16 +552,21 @@ class RestoreFromS3 implements Callable<Integer> {
             throw new Finding(uri(key) + " is of a repository with " + objectFormat
                     + " ids, which this release cannot restore");
         }
-        // Git sorts refs by the bytes of their names.
-        var refs = new TreeMap<String, ObjectId>(Comparator.comparing(
-                name -> name.getBytes(StandardCharsets.UTF_8), Arrays::compareUnsigned));
+        var refs = new TreeMap<String, ObjectId>();
         for (var ref : document.path("refs").properties()) {
-            var isRef = ref.getKey().startsWith("refs/")
-                    && org.eclipse.jgit.lib.Repository.isValidRefName(ref.getKey());
-            if (!isRef || !ObjectId.isId(ref.getValue().asText())) {
+            if (!isRefName(ref.getKey()) || !ObjectId.isId(ref.getValue().asText())) {
                 throw new Finding(uri(key) + " is damaged: the ref " + ref);
             }
             refs.put(ref.getKey(), ObjectId.fromString(ref.getValue().asText()));
+        }
+        var rawNames = new TreeMap<String, byte[]>();
+        for (var name : document.path("rawNames").properties()) {
+            var hex = name.getValue().asText();
+            var isHex = hex.matches("([0-9a-f]{2})+");
+            if (!isHex || !isRefName(new String(HexFormat.of().parseHex(hex), StandardCharsets.ISO_8859_1))) {
+                throw new Finding(uri(key) + " is damaged: the ref name " + name);
+            }
+            rawNames.put(name.getKey(), HexFormat.of().parseHex(hex));
         }
         var chain = new ArrayList<Bundle>();
         for (var bundle : document.path("chain")) {
@@ -551,7 +577,11 @@ class RestoreFromS3 implements Callable<Integer> {
                     bundle.path("objects").asLong(), bundle.get("sha256").asText(),
                     bundle.path("crc32").textValue()));
         }
-        return new Point(key, document, refs, chain);
+        return new Point(key, document, refs, rawNames, chain);
+    }
+
+    static boolean isRefName(String name) {
+        return name.startsWith("refs/") && Repository.isValidRefName(name);
     }
 
     /**
@@ -578,6 +608,8 @@ class RestoreFromS3 implements Callable<Integer> {
             bytes = s3.getObjectAsBytes(r -> r.bucket(bucket).key(key)).asByteArrayUnsafe();
         } catch (NoSuchKeyException e) {
             throw new Finding(uri(key) + " is missing", e);
+        } catch (InvalidObjectStateException e) {
+            throw new Finding(uri(key) + " " + Objects.requireNonNullElse(archived(key, head(key)), reason(e)), e);
         }
         if (sha256 != null && !hex(digest("SHA-256").digest(bytes)).equals(sha256)) {
             throw new IOException("its SHA-256 is not that of the manifest");
@@ -608,7 +640,7 @@ class RestoreFromS3 implements Callable<Integer> {
         return String.format(Locale.ROOT, bytes < 10_000_000 ? "%.1f MB" : "%.0f MB", bytes / 1e6);
     }
 
-    static org.eclipse.jgit.lib.Repository open(Path repository) throws IOException {
+    static Repository open(Path repository) throws IOException {
         return new FileRepositoryBuilder().setGitDir(repository.toFile()).setBare().setMustExist(true).build();
     }
 
@@ -619,39 +651,55 @@ class RestoreFromS3 implements Callable<Integer> {
     /** One restore: a restore point into a directory, a repository, or both. */
     class Restore {
         final String key;
+        final Path targetDirectory;
+        final String targetName;
         final List<LeftOut> leftOut = new ArrayList<>();
-        /** What is wrong with a bundle, by its key; empty if nothing is. */
-        final Map<String, String> problems = new HashMap<>();
+        /** What is wrong with the bundles that were looked at, by key. */
+        final Map<String, Optional<Problem>> problems = new HashMap<>();
         final BareRepository bare = new BareRepository(this);
         Point point;
 
-        Restore(String key) {
+        /**
+         * @param targetDirectory null if there is none
+         * @param targetName of a CodeCommit repository; null if there is none
+         */
+        Restore(String key, Path targetDirectory, String targetName) {
             this.key = key;
+            this.targetDirectory = targetDirectory;
+            this.targetName = targetName;
         }
 
         Result run() throws Exception {
             try {
                 point = point(key);
-                checkChain(point);
+                checkChain();
                 return restore();
             } catch (Finding e) {
-                throw new Failure(e.getMessage() + "; " + wholeBefore(), e);
+                throw new Failure(e.getMessage() + "; " + alternative(), e);
             } finally {
                 bare.remove();
             }
         }
 
+        private String alternative() throws IOException {
+            try {
+                return wholeBefore();
+            } catch (SdkException | Failure e) {
+                return "whether one before it is whole is not known: " + reason(e);
+            }
+        }
+
         private Result restore() throws Exception {
             var file = pullRequestsFile();
-            var destination = toRepositoryName == null ? null : naming(toRepositoryName, () -> destination());
+            var destination = targetName == null ? null : naming(targetName, () -> destination());
             var needsObjects = destination != null && !destination.missing().isEmpty();
-            if (directory != null) {
-                restoreDirectory(path(directory));
+            if (targetDirectory != null) {
+                restoreDirectory();
             } else if (needsObjects && !dryRun) {
                 bare.create(null, "name another place with JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=DIR, or use --directory,"
                         + " which is kept");
             }
-            var repository = destination == null ? null : naming(toRepositoryName, () -> destination.restore());
+            var repository = destination == null ? null : naming(targetName, () -> destination.restore());
             if (file != null && !dryRun) {
                 Files.write(path(pullRequests), file);
             }
@@ -659,37 +707,55 @@ class RestoreFromS3 implements Callable<Integer> {
             var written = pullRequests == null || point.pullRequests().isEmpty() ? null
                     : path(pullRequests).toString();
             return new Result(printed(strongest(changes)), caller.account(), region(),
-                    directory == null ? null : path(directory).toString(), repository, refs.size(), point.describe(),
-                    written, leftOut.isEmpty() ? null : leftOut, changes, undo());
+                    targetDirectory == null ? null : targetDirectory.toString(), repository, refs.size(),
+                    point.describe(), written, leftOut.isEmpty() ? null : leftOut, changes, undo());
         }
 
-        /** Checks by size and checksum in S3 that every bundle is there. */
-        private void checkChain(Point point) {
+        /** Checks by size and checksum in S3 that every bundle is there and can be read. */
+        private void checkChain() {
+            var found = problems(point);
+            if (found.size() == 1) {
+                throw new Finding(found.get(0));
+            }
+            if (!found.isEmpty()) {
+                found.forEach(problem -> note(problem));
+                throw new Finding(uri(key) + ": " + found.size()
+                        + " of its bundles are archived, and must be restored before they can be read");
+            }
+        }
+
+        /** The first thing that is wrong with the bundles; else all that are archived: to restore one takes hours. */
+        private List<String> problems(Point point) {
+            var archived = new ArrayList<String>();
             for (var bundle : point.chain()) {
                 var problem = problems.computeIfAbsent(bundle.key(), key -> problem(bundle));
-                if (!problem.isEmpty()) {
-                    throw new Finding(uri(bundle.key()) + " " + problem);
+                if (problem.isPresent() && !problem.get().isArchived()) {
+                    return List.of(problem.get().text());
                 }
+                problem.ifPresent(each -> archived.add(each.text()));
             }
+            return archived;
         }
 
-        private String problem(Bundle bundle) {
-            try {
-                var head = s3.headObject(r -> r.bucket(bucket).key(bundle.key()).checksumMode(ChecksumMode.ENABLED));
-                if (head.contentLength() != bundle.size()) {
-                    return "has " + head.contentLength() + " bytes and should have " + bundle.size();
-                }
-                var crc32 = head.checksumCRC32();
-                // One with a dash is of the parts, not of the object.
-                var isKnown = crc32 != null && !crc32.contains("-") && bundle.crc32() != null;
-                return !isKnown || crc32.equals(bundle.crc32()) ? ""
-                        : "is another object: its CRC32 is " + crc32 + " and should be " + bundle.crc32();
-            } catch (S3Exception e) {
-                if (e.statusCode() == 404) {
-                    return "is missing";
-                }
-                throw e;
+        private Optional<Problem> problem(Bundle bundle) {
+            var head = head(bundle.key());
+            var archived = head == null ? null : archived(bundle.key(), head);
+            return archived != null ? Optional.of(new Problem(uri(bundle.key()) + " " + archived, true))
+                    : difference(bundle, head).map(text -> new Problem(uri(bundle.key()) + " " + text, false));
+        }
+
+        private Optional<String> difference(Bundle bundle, HeadObjectResponse head) {
+            if (head == null) {
+                return Optional.of("is missing");
             }
+            if (head.contentLength() != bundle.size()) {
+                return Optional.of("has " + head.contentLength() + " bytes and should have " + bundle.size());
+            }
+            var crc32 = head.checksumCRC32();
+            // One with a dash is of the parts, not of the object.
+            var isKnown = crc32 != null && !crc32.contains("-") && bundle.crc32() != null;
+            return !isKnown || crc32.equals(bundle.crc32()) ? Optional.empty()
+                    : Optional.of("is another object: its CRC32 is " + crc32 + " and should be " + bundle.crc32());
         }
 
         private String wholeBefore() throws IOException {
@@ -702,13 +768,12 @@ class RestoreFromS3 implements Callable<Integer> {
                             + each;
                 }
             }
-            return "no restore point before it is whole";
+            return "no restore point before it is whole and can be read";
         }
 
         private boolean isWhole(String key) throws IOException {
             try {
-                checkChain(point(key));
-                return true;
+                return problems(point(key)).isEmpty();
             } catch (Finding e) {
                 return false;
             }
@@ -751,25 +816,30 @@ class RestoreFromS3 implements Callable<Integer> {
             return destination;
         }
 
-        private void restoreDirectory(Path target) throws Exception {
-            if (entries(target).contains("HEAD")) {
-                var different = bare.differences(target);
+        private void restoreDirectory() throws Exception {
+            var name = targetDirectory.toString();
+            if (entries(targetDirectory).contains("HEAD")) {
+                var different = bare.differences(targetDirectory);
                 if (different.isEmpty()) {
                     return;
                 }
-                throw new Failure(directory + ": is a Git repository with other refs than " + point.name() + ": "
+                throw new Failure(name + ": is a Git repository with other refs than " + point.name() + ": "
                         + some(different) + "; use a directory that does not exist yet or is empty");
             }
             if (!dryRun) {
-                bare.create(target, "or choose another --directory");
+                bare.create(targetDirectory, "or choose another --directory");
                 bare.moveUp();
             }
-            record(Change.creation(directory, "directory", target.toString()),
-                    "rm -rf " + quote(target.toString()));
+            record(Change.creation(name, "directory", name), "rm -rf " + quote(name));
+        }
+
+        /** Where the objects are. */
+        Path objects() {
+            return targetDirectory != null ? targetDirectory : bare.place;
         }
 
         void leaveOut(String what, String why) {
-            note(toRepositoryName + ": left out: " + what + ": " + why);
+            note(targetName + ": left out: " + what + ": " + why);
             leftOut.add(new LeftOut(what, why));
         }
 
@@ -777,8 +847,8 @@ class RestoreFromS3 implements Callable<Integer> {
         void stop() {
             stopping = true;
             bare.stop();
-            if (toRepositoryName != null && !changes.isEmpty()) {
-                note("interrupted: " + toRepositoryName + " is not finished; the same command again does the rest");
+            if (targetName != null && !changes.isEmpty()) {
+                note("interrupted: " + targetName + " is not finished; the same command again does the rest");
             }
         }
     }
@@ -791,6 +861,8 @@ class RestoreFromS3 implements Callable<Integer> {
         /** Whether the directory above was created for it. */
         boolean createdDirectory;
         volatile Process running;
+        /** Why git is not used. */
+        private GitFailure gitFailure;
 
         BareRepository(Restore restore) {
             this.restore = restore;
@@ -815,11 +887,11 @@ class RestoreFromS3 implements Callable<Integer> {
                     "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n");
             var head = point.headOfDirectory();
             Files.writeString(place.resolve("HEAD"), (head.startsWith("refs/") ? "ref: " : "") + head + "\n");
-            var withGit = hasGit();
+            tryGit();
             for (var bundle : point.chain()) {
-                add(bundle, withGit);
+                add(bundle);
             }
-            checkConnected(withGit);
+            checkConnected();
             writeRefs();
         }
 
@@ -849,59 +921,93 @@ class RestoreFromS3 implements Callable<Integer> {
             }
         }
 
-        private boolean hasGit() {
-            try {
-                return new ProcessBuilder(git, "--version").redirectErrorStream(true)
-                        .redirectOutput(ProcessBuilder.Redirect.DISCARD).start().waitFor() == 0;
-            } catch (IOException e) {
-                return false;
-            } catch (InterruptedException e) {
-                throw new Failure("interrupted", e);
-            }
-        }
-
-        /** Adds a bundle's objects. It is read twice if its SHA-256 is wrong, as that may have happened on the way. */
-        private void add(Bundle bundle, boolean withGit) throws IOException {
-            if (added(bundle, withGit) || added(bundle, withGit)) {
-                return;
-            }
-            throw new Finding(uri(bundle.key()) + " " + restore.problems.get(bundle.key()));
-        }
-
-        /** Whether a bundle's objects were added: only if its SHA-256 is right. */
-        private boolean added(Bundle bundle, boolean withGit) throws IOException {
-            try (var in = new Download(bundle)) {
-                IOException failure = null;
-                try {
-                    index(in, withGit);
-                } catch (IOException e) {
-                    if (isDiskFull(e)) {
-                        throw new Failure(place + ": " + reason(e), e);
+        /** Adds a bundle's objects: by JGit if git fails, for that may be the fault of this machine. */
+        private void add(Bundle bundle) throws IOException {
+            var packs = place.resolve("objects/pack");
+            var before = entries(packs);
+            var failure = read(bundle);
+            if (failure.isPresent() && failure.get() instanceof GitFailure ofGit) {
+                leaveGitOut(ofGit);
+                for (var name : entries(packs)) {
+                    if (!before.contains(name)) {
+                        Files.delete(packs.resolve(name));
                     }
-                    failure = e;
                 }
-                in.transferTo(OutputStream.nullOutputStream()); // what a reader that failed has left
-                var found = hex(in.hash.digest());
-                if (!found.equals(bundle.sha256())) {
-                    restore.problems.put(bundle.key(),
-                            "is damaged: its SHA-256 is " + found + " and should be " + bundle.sha256());
-                    return false;
-                }
-                if (failure != null) {
-                    throw new Finding(uri(bundle.key())
-                            + " is what was saved, but cannot be added to the bundles before it: " + reason(failure),
-                            failure);
-                }
-                return true;
+                failure = read(bundle);
+            }
+            if (failure.isPresent()) {
+                var e = failure.get();
+                var isOfObjects = e instanceof CorruptObjectException || e instanceof MissingObjectException
+                        || e instanceof NoBundle;
+                throw isOfObjects ? new Finding(uri(bundle.key())
+                        + " is what was saved, but cannot be added to the bundles before it: " + reason(e), e)
+                        : limit(e);
             }
         }
 
-        private void index(InputStream in, boolean withGit) throws IOException {
-            skipHeader(in);
-            if (withGit) {
-                git(in, "index-pack", "--stdin", "--fix-thin");
-                return;
+        private void tryGit() {
+            try {
+                git(InputStream.nullInputStream(), "--version");
+            } catch (GitFailure e) {
+                leaveGitOut(e);
             }
+        }
+
+        private boolean usesGit() {
+            return gitFailure == null;
+        }
+
+        private void leaveGitOut(GitFailure failure) {
+            note(reason(failure) + "; JGit is used instead");
+            gitFailure = failure;
+        }
+
+        /** What cannot be done on this machine, which says nothing about the backup. */
+        private Failure limit(Throwable e) {
+            var isOfJGit = e instanceof TooLargeObjectInPackException || e instanceof LargeObjectException
+                    || e instanceof OutOfMemoryError || e instanceof CorruptObjectException
+                    || e instanceof IncorrectObjectTypeException;
+            return new Failure(place + ": " + reason(e) + memoryHint(e)
+                    + (isOfJGit ? "; git, which takes more than JGit, was not used: " + reason(gitFailure) : ""), e);
+        }
+
+        /**
+         * Reads a bundle to its end, and again if its SHA-256 is wrong, as that may have happened on the way. Finds why
+         * its objects could not be added.
+         */
+        private Optional<Throwable> read(Bundle bundle) throws IOException {
+            var found = "";
+            for (var attempt = 1; attempt <= 2; attempt++) {
+                try (var in = new Download(bundle)) {
+                    var failure = index(in);
+                    in.transferTo(OutputStream.nullOutputStream()); // what a reader that failed has left
+                    found = hex(in.hash.digest());
+                    if (found.equals(bundle.sha256())) {
+                        return failure;
+                    }
+                }
+            }
+            var problem = new Problem(uri(bundle.key()) + " is damaged: its SHA-256 is " + found + " and should be "
+                    + bundle.sha256(), false);
+            restore.problems.put(bundle.key(), Optional.of(problem));
+            throw new Finding(problem.text());
+        }
+
+        private Optional<Throwable> index(InputStream in) {
+            try {
+                skipHeader(in);
+                if (usesGit()) {
+                    git(in, "index-pack", "--stdin", "--fix-thin");
+                } else {
+                    indexByJGit(in);
+                }
+                return Optional.empty();
+            } catch (IOException | LargeObjectException | OutOfMemoryError e) {
+                return Optional.of(e);
+            }
+        }
+
+        private void indexByJGit(InputStream in) throws IOException {
             try (var local = open(place); var inserter = local.newObjectInserter()) {
                 var parser = inserter.newPackParser(in);
                 parser.setAllowThin(true);
@@ -917,11 +1023,11 @@ class RestoreFromS3 implements Callable<Integer> {
         private void skipHeader(InputStream in) throws IOException {
             var line = line(in);
             if (!line.matches("# v[23] git bundle")) {
-                throw new IOException("not a Git bundle");
+                throw new NoBundle("not a Git bundle");
             }
             while (!line.isEmpty()) {
                 if (line.startsWith("@") && !line.equals("@object-format=sha1")) {
-                    throw new IOException("the bundle wants " + line);
+                    throw new NoBundle("the bundle wants " + line);
                 }
                 line = line(in);
             }
@@ -932,7 +1038,7 @@ class RestoreFromS3 implements Callable<Integer> {
             var next = in.read();
             while (next != '\n') {
                 if (next < 0 || line.size() > 10_000) {
-                    throw new IOException("the bundle's header has no end");
+                    throw new NoBundle("the bundle's header has no end");
                 }
                 line.write(next);
                 next = in.read();
@@ -940,55 +1046,52 @@ class RestoreFromS3 implements Callable<Integer> {
             return line.toString(StandardCharsets.UTF_8);
         }
 
-        /** Neither git nor Java tells by more than text that a disk is full, or a quota or limit reached. */
-        private boolean isDiskFull(IOException e) {
-            return e.getMessage() != null && e.getMessage()
-                    .matches("(?si).*(no space left|quota exceeded|not enough space|file too large).*");
-        }
-
-        private void checkConnected(boolean withGit) throws IOException {
-            try {
-                if (withGit) {
-                    var ids = restore.point.ids().stream().map(ObjectId::name).collect(Collectors.joining("\n"));
+        /** Checks that every object is there to which the refs lead. */
+        private void checkConnected() {
+            if (usesGit()) {
+                var ids = restore.point.ids().stream().map(ObjectId::name).collect(Collectors.joining("\n"));
+                try {
                     git(new ByteArrayInputStream(ids.getBytes(StandardCharsets.UTF_8)), "rev-list", "--objects",
                             "--quiet", "--stdin");
                     return;
+                } catch (GitFailure e) {
+                    leaveGitOut(e);
                 }
-                try (var local = open(place); var walk = new ObjectWalk(local)) {
-                    for (var id : restore.point.ids()) {
-                        walk.markStart(walk.parseAny(id));
-                    }
-                    walk.checkConnectivity();
+            }
+            try (var local = open(place); var walk = new ObjectWalk(local)) {
+                for (var id : restore.point.ids()) {
+                    walk.markStart(walk.parseAny(id));
                 }
-            } catch (IOException e) {
+                walk.checkConnectivity();
+            } catch (MissingObjectException e) {
                 throw new Finding(uri(restore.key) + ": its bundles lack objects of its refs: " + reason(e), e);
+            } catch (IOException | LargeObjectException | OutOfMemoryError e) {
+                throw limit(e);
             }
         }
 
-        /** Runs git on this repository, regardless of the environment's Git variables. */
-        private void git(InputStream in, String... command) throws IOException {
-            var words = Stream.concat(Stream.of(git, "--git-dir=" + place), Stream.of(command)).toList();
-            var builder = new ProcessBuilder(words).redirectOutput(ProcessBuilder.Redirect.DISCARD);
-            builder.environment().keySet().removeIf(name -> name.startsWith("GIT_"));
-            builder.environment().put("LC_ALL", "C");
-            running = builder.start();
+        private void git(InputStream in, String... arguments) throws GitFailure {
+            String said;
+            int code;
             try {
+                running = gitProcess(git, place, arguments).redirectOutput(ProcessBuilder.Redirect.DISCARD).start();
                 feed(in);
-                var said = new String(running.getErrorStream().readAllBytes(), StandardCharsets.UTF_8).strip();
-                var code = running.waitFor();
-                if (stopping) {
-                    throw new Failure("interrupted");
-                }
-                if (code > 128) {
-                    throw new Failure("git " + command[0] + " was ended by signal " + (code - 128));
-                }
-                if (code != 0) {
-                    throw new IOException("git " + command[0] + ": " + said.replaceAll("\\s+", " "));
-                }
+                said = new String(running.getErrorStream().readAllBytes(), StandardCharsets.UTF_8);
+                code = running.waitFor();
+            } catch (IOException e) {
+                throw new GitFailure(reason(e), e);
             } catch (InterruptedException e) {
                 throw new Failure("interrupted", e);
             } finally {
-                running.destroyForcibly();
+                kill();
+            }
+            if (stopping) {
+                throw new Failure("interrupted");
+            }
+            if (code != 0) {
+                throw new GitFailure("git " + arguments[0]
+                        + (code > 128 ? " was ended by signal " + (code - 128) : " failed with exit code " + code)
+                        + (said.isBlank() ? "" : ": " + said.strip().replaceAll("\\s+", " ")), null);
             }
         }
 
@@ -1000,10 +1103,19 @@ class RestoreFromS3 implements Callable<Integer> {
             }
         }
 
+        /** Writes all refs into one file, for names that are too long for a file of their own, or not UTF-8. */
         private void writeRefs() throws IOException {
-            var packed = new StringBuilder("# pack-refs with: sorted \n");
-            restore.point.refs().forEach((ref, id) -> packed.append(id.name() + " " + ref + "\n"));
-            Files.writeString(place.resolve("packed-refs"), packed);
+            var point = restore.point;
+            var packed = new ByteArrayOutputStream();
+            packed.writeBytes("# pack-refs with: sorted \n".getBytes(StandardCharsets.US_ASCII));
+            var names = point.refs().keySet().stream()
+                    .sorted(Comparator.comparing(name -> point.rawName(name), Arrays::compareUnsigned)).toList();
+            for (var name : names) {
+                packed.writeBytes((point.refs().get(name).name() + " ").getBytes(StandardCharsets.US_ASCII));
+                packed.writeBytes(point.rawName(name));
+                packed.write('\n');
+            }
+            Files.write(place.resolve("packed-refs"), packed.toByteArray());
             var different = differences(place);
             if (!different.isEmpty()) {
                 throw new Failure("these refs did not become those of the restore point: " + some(different));
@@ -1012,12 +1124,15 @@ class RestoreFromS3 implements Callable<Integer> {
 
         /** What of a repository's refs and HEAD is not as in the restore point. */
         List<String> differences(Path repository) throws IOException {
+            var wanted = new TreeMap<String, ObjectId>();
+            restore.point.refs().forEach((name, id) -> wanted.put(
+                    new String(restore.point.rawName(name), StandardCharsets.UTF_8), id)); // as JGit reads it
             try (var local = open(repository)) {
                 var present = new TreeMap<String, ObjectId>();
                 for (var ref : local.getRefDatabase().getRefsByPrefix("refs/")) {
                     present.put(ref.getName(), ref.getObjectId());
                 }
-                var different = RestoreFromS3.differences(restore.point.refs(), present);
+                var different = RestoreFromS3.differences(wanted, present);
                 var head = local.exactRef("HEAD");
                 var target = head.isSymbolic() ? head.getTarget().getName() : head.getObjectId().name();
                 if (!target.equals(restore.point.headOfDirectory())) {
@@ -1042,11 +1157,15 @@ class RestoreFromS3 implements Callable<Integer> {
         }
 
         void stop() {
+            kill();
+            remove();
+        }
+
+        private void kill() {
             var process = running;
             if (process != null) {
                 process.destroyForcibly();
             }
-            remove();
         }
 
         /** Several times if need be: on Ctrl-C something may still be written there. */
@@ -1065,6 +1184,20 @@ class RestoreFromS3 implements Callable<Integer> {
                     pause(Duration.ofMillis(100));
                 }
             }
+        }
+    }
+
+    /** git could not be started or ended by an error: of the objects, its own, or this machine's. */
+    static class GitFailure extends IOException {
+        GitFailure(String message, Throwable cause) {
+            super(message, cause);
+        }
+    }
+
+    /** What should be a bundle is none that can be read. */
+    static class NoBundle extends IOException {
+        NoBundle(String message) {
+            super(message);
         }
     }
 
@@ -1146,6 +1279,7 @@ class RestoreFromS3 implements Callable<Integer> {
     class Destination {
         final Restore restore;
         final Point point;
+        final String name;
         /** The refs that it is to have. */
         final SortedMap<String, ObjectId> wanted;
         /** Null while it does not exist. */
@@ -1161,6 +1295,7 @@ class RestoreFromS3 implements Callable<Integer> {
         Destination(Restore restore) {
             this.restore = restore;
             point = restore.point;
+            name = restore.targetName;
             wanted = point.branchesAndTags();
         }
 
@@ -1175,7 +1310,7 @@ class RestoreFromS3 implements Callable<Integer> {
 
         private RepositoryMetadata find() {
             try {
-                return codecommit.getRepository(r -> r.repositoryName(toRepositoryName)).repositoryMetadata();
+                return codecommit.getRepository(r -> r.repositoryName(name)).repositoryMetadata();
             } catch (RepositoryDoesNotExistException e) {
                 return null;
             }
@@ -1271,6 +1406,9 @@ class RestoreFromS3 implements Callable<Integer> {
                 if (!wanted.containsKey(ref) && !present.containsKey(ref)) {
                     restore.leaveOut(ref, "CodeCommit takes branches and tags only");
                 }
+                if (wanted.containsKey(ref) && point.rawNames().containsKey(ref)) {
+                    restore.leaveOut("the name of " + ref, "it was not UTF-8, and this name stands for it");
+                }
             }
             if (repository == null) {
                 create();
@@ -1287,8 +1425,8 @@ class RestoreFromS3 implements Callable<Integer> {
         }
 
         private void create() {
-            var creation = Change.creation(toRepositoryName, "repository", toRepositoryName);
-            var undo = aws("codecommit delete-repository --repository-name " + toRepositoryName)
+            var creation = Change.creation(name, "repository", name);
+            var undo = aws("codecommit delete-repository --repository-name " + name)
                     + " # irreversible: deletes what was pushed since, too";
             if (dryRun) {
                 record(creation, undo);
@@ -1296,14 +1434,14 @@ class RestoreFromS3 implements Callable<Integer> {
             }
             var description = point.settings().path("repositoryDescription").asText("");
             try {
-                repository = codecommit.createRepository(r -> r.repositoryName(toRepositoryName).kmsKeyId(newKey)
+                repository = codecommit.createRepository(r -> r.repositoryName(name).kmsKeyId(newKey)
                         .repositoryDescription(description.isEmpty() ? null : description)).repositoryMetadata();
                 record(creation, undo);
             } catch (RepositoryNameExistsException e) {
                 if (isDoubtful(e)) {
                     record(creation, undo);
                 } else {
-                    note(toRepositoryName + ": someone else created it in the meantime");
+                    note(name + ": someone else created it in the meantime");
                 }
                 repository = find();
             } catch (SdkException e) {
@@ -1317,16 +1455,16 @@ class RestoreFromS3 implements Callable<Integer> {
         private void restoreRefs() {
             var before = right();
             if (dryRun) {
-                record(Change.update(toRepositoryName, "refs", before, wanted.size()), null);
+                record(Change.update(name, "refs", before, wanted.size()), null);
                 return;
             }
-            try (var local = open(directory == null ? restore.bare.place : path(directory))) {
+            try (var local = open(restore.objects())) {
                 new Push(this, local).run();
-            } catch (IOException | RuntimeException e) {
-                throw new Failure(reason(e) + "; " + progress(), e);
+            } catch (IOException | RuntimeException | OutOfMemoryError e) {
+                throw new Failure(reason(e) + memoryHint(e) + "; " + progress(), e);
             } finally {
                 if (right() > before) {
-                    record(Change.update(toRepositoryName, "refs", before, right()), null);
+                    record(Change.update(name, "refs", before, right()), null);
                 }
             }
         }
@@ -1350,15 +1488,15 @@ class RestoreFromS3 implements Callable<Integer> {
             if (marked) {
                 codecommit.untagResource(r -> r.resourceArn(repository.arn()).tagKeys(RESTORING));
             } else if (tags.containsKey(RESTORING)) {
-                change(Change.update(toRepositoryName, "tags", Map.of(RESTORING, tags.get(RESTORING)), Map.of()), null,
+                change(Change.update(name, "tags", Map.of(RESTORING, tags.get(RESTORING)), Map.of()), null,
                         () -> codecommit.untagResource(r -> r.resourceArn(repository.arn()).tagKeys(RESTORING)));
             }
         }
 
         private RestoredRepository describe() {
-            var arn = repositoryArn(toRepositoryName);
-            return repository == null ? new RestoredRepository(toRepositoryName, null, arn, newKey, null, null)
-                    : new RestoredRepository(toRepositoryName, repository.repositoryId(), arn, repository.kmsKeyId(),
+            var arn = repositoryArn(name);
+            return repository == null ? new RestoredRepository(name, null, arn, newKey, null, null)
+                    : new RestoredRepository(name, repository.repositoryId(), arn, repository.kmsKeyId(),
                             repository.defaultBranch(), repository.cloneUrlHttp());
         }
     }
@@ -1399,6 +1537,12 @@ class RestoreFromS3 implements Callable<Integer> {
         return e.getMessage().matches("(?s).*(not permitted|not authorized|: 40[13] ).*");
     }
 
+    static String memoryHint(Throwable e) {
+        var isOfMemory = hasCause(e, OutOfMemoryError.class) || hasCause(e, LargeObjectException.class);
+        return !isOfMemory ? "" : "; Java takes " + megabytes(Runtime.getRuntime().maxMemory())
+                + " of memory here, and more with JAVA_TOOL_OPTIONS=-Xmx4g";
+    }
+
     static boolean hasCause(Throwable e, Class<? extends Throwable> type) {
         return e != null && (type.isInstance(e) || hasCause(e.getCause(), type));
     }
@@ -1407,13 +1551,13 @@ class RestoreFromS3 implements Callable<Integer> {
     class Push {
         final Destination destination;
         /** Where the objects come from. */
-        final org.eclipse.jgit.lib.Repository local;
+        final Repository local;
         private TransportException lastFailure;
 
         /** A ref on its way: to its place, or to a commit before that if the whole way is too long for one push. */
         record Step(String ref, ObjectId to) {}
 
-        Push(Destination destination, org.eclipse.jgit.lib.Repository local) {
+        Push(Destination destination, Repository local) {
             this.destination = destination;
             this.local = local;
         }
@@ -1470,7 +1614,7 @@ class RestoreFromS3 implements Callable<Integer> {
 
         private void noteFailure(TransportException e) {
             if (lastFailure == null || !reason(lastFailure).equals(reason(e))) {
-                note(toRepositoryName + ": a push failed: " + reason(e));
+                note(destination.name + ": a push failed: " + reason(e));
             }
             lastFailure = e;
         }
@@ -1572,7 +1716,7 @@ class RestoreFromS3 implements Callable<Integer> {
                 throw new Failure("refused: " + some(refused));
             }
             if (!destination.missing().isEmpty()) {
-                note(toRepositoryName + ": " + destination.progress());
+                note(destination.name + ": " + destination.progress());
             }
         }
 
@@ -1664,10 +1808,10 @@ class RestoreFromS3 implements Callable<Integer> {
                 return;
             }
             var undo = before == null ? null : aws("codecommit update-default-branch",
-                    Map.of("repositoryName", toRepositoryName, "defaultBranchName", before));
-            change(Change.update(toRepositoryName, "defaultBranch", before, branch), undo,
+                    Map.of("repositoryName", destination.name, "defaultBranchName", before));
+            change(Change.update(destination.name, "defaultBranch", before, branch), undo,
                     () -> codecommit.updateDefaultBranch(
-                            r -> r.repositoryName(toRepositoryName).defaultBranchName(branch)));
+                            r -> r.repositoryName(destination.name).defaultBranchName(branch)));
         }
 
         private void restoreDescription(String description) {
@@ -1678,26 +1822,26 @@ class RestoreFromS3 implements Callable<Integer> {
             if (description.equals(before)) {
                 return;
             }
-            change(Change.update(toRepositoryName, "repositoryDescription", before, description),
+            change(Change.update(destination.name, "repositoryDescription", before, description),
                     aws("codecommit update-repository-description",
-                            Map.of("repositoryName", toRepositoryName, "repositoryDescription", before)),
+                            Map.of("repositoryName", destination.name, "repositoryDescription", before)),
                     () -> codecommit.updateRepositoryDescription(
-                            r -> r.repositoryName(toRepositoryName).repositoryDescription(description)));
+                            r -> r.repositoryName(destination.name).repositoryDescription(description)));
         }
 
         private void restoreTags(JsonNode saved) {
             var tags = new TreeMap<String, String>();
             saved.properties().forEach(tag -> tags.put(tag.getKey(), tag.getValue().asText()));
             tags.keySet().removeIf(tag -> tag.startsWith("aws:") || tag.equals(RESTORING));
-            changeTags(toRepositoryName, destination.tags, tags, false,
-                    repositoryTagging(codecommit, repositoryArn(toRepositoryName)));
+            changeTags(destination.name, destination.tags, tags, false,
+                    repositoryTagging(codecommit, repositoryArn(destination.name)));
         }
 
         private void restoreTemplates(JsonNode saved) {
             var associated = new HashSet<String>();
             if (destination.repository != null) {
                 codecommit.listAssociatedApprovalRuleTemplatesForRepositoryPaginator(
-                        r -> r.repositoryName(toRepositoryName)).stream()
+                        r -> r.repositoryName(destination.name)).stream()
                         .forEach(page -> associated.addAll(page.approvalRuleTemplateNames()));
             }
             for (var template : saved) {
@@ -1715,20 +1859,20 @@ class RestoreFromS3 implements Callable<Integer> {
                         .approvalRuleTemplate().approvalRuleTemplateContent();
                 // It is the account's, and may hold for other repositories.
                 if (!current.equals(content)) {
-                    note(toRepositoryName + ": the approval rule template " + name
+                    note(destination.name + ": the approval rule template " + name
                             + " is another one today, and is associated as it is");
                 }
             } catch (ApprovalRuleTemplateDoesNotExistException e) {
                 var description = template.path("approvalRuleTemplateDescription").asText("");
-                change(Change.update(toRepositoryName, "approvalRuleTemplate", null, name),
+                change(Change.update(destination.name, "approvalRuleTemplate", null, name),
                         aws("codecommit delete-approval-rule-template", Map.of("approvalRuleTemplateName", name)),
                         () -> createTemplate(name, description, content));
             }
-            change(Change.update(toRepositoryName, "approvalRuleTemplates", null, name),
+            change(Change.update(destination.name, "approvalRuleTemplates", null, name),
                     aws("codecommit disassociate-approval-rule-template-from-repository",
-                            Map.of("repositoryName", toRepositoryName, "approvalRuleTemplateName", name)),
+                            Map.of("repositoryName", destination.name, "approvalRuleTemplateName", name)),
                     () -> codecommit.associateApprovalRuleTemplateWithRepository(
-                            r -> r.repositoryName(toRepositoryName).approvalRuleTemplateName(name)));
+                            r -> r.repositoryName(destination.name).approvalRuleTemplateName(name)));
         }
 
         private void createTemplate(String name, String description, String content) {
@@ -1737,7 +1881,7 @@ class RestoreFromS3 implements Callable<Integer> {
                         r -> r.approvalRuleTemplateName(name).approvalRuleTemplateContent(content)
                                 .approvalRuleTemplateDescription(description.isEmpty() ? null : description));
             } catch (ApprovalRuleTemplateNameAlreadyExistsException e) {
-                note(toRepositoryName + ": the approval rule template " + name + " was created in the meantime");
+                note(destination.name + ": the approval rule template " + name + " was created in the meantime");
             }
         }
 
@@ -1745,7 +1889,7 @@ class RestoreFromS3 implements Callable<Integer> {
         private void restoreTriggers(JsonNode saved) {
             var present = new ArrayList<Trigger>();
             if (destination.repository != null) {
-                codecommit.getRepositoryTriggers(r -> r.repositoryName(toRepositoryName)).triggers()
+                codecommit.getRepositoryTriggers(r -> r.repositoryName(destination.name)).triggers()
                         .forEach(trigger -> present.add(Trigger.of(trigger)));
             }
             var byName = new LinkedHashMap<String, Trigger>();
@@ -1763,10 +1907,10 @@ class RestoreFromS3 implements Callable<Integer> {
             if (all.equals(present)) {
                 return;
             }
-            change(Change.update(toRepositoryName, "triggers", present, all),
+            change(Change.update(destination.name, "triggers", present, all),
                     aws("codecommit put-repository-triggers",
-                            Map.of("repositoryName", toRepositoryName, "triggers", present)),
-                    () -> codecommit.putRepositoryTriggers(r -> r.repositoryName(toRepositoryName)
+                            Map.of("repositoryName", destination.name, "triggers", present)),
+                    () -> codecommit.putRepositoryTriggers(r -> r.repositoryName(destination.name)
                             .triggers(all.stream().map(Trigger::toAws).toList())));
         }
 
@@ -1820,8 +1964,8 @@ class RestoreFromS3 implements Callable<Integer> {
                 .setUsageHelpAutoWidth(true)
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
                 .registerConverter(JsonPointer.class, text -> jsonPointer(text))
-                .setParameterExceptionHandler((e, args) -> {
-                    note(usageError(e) + " (help: " + spec.name() + " --help)");
+                .setParameterExceptionHandler((e, arguments) -> {
+                    note(usageError(e, arguments) + " (help: " + spec.name() + " --help)");
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -1837,10 +1981,26 @@ class RestoreFromS3 implements Callable<Integer> {
         return JsonPointer.compile(text);
     }
 
-    String usageError(ParameterException e) {
+    String usageError(ParameterException e, String[] arguments) {
         var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
-        var similar = e instanceof UnmatchedArgumentException unknown ? unknown.getSuggestions() : List.<String>of();
-        return message + (similar.isEmpty() ? "" : "; did you mean " + similar.get(0) + "?");
+        if (e instanceof UnmatchedArgumentException unmatched) {
+            return message + didYouMean(unmatched);
+        }
+        var mistyped = e instanceof MissingParameterException ? unknownOption(arguments) : Optional.<String>empty();
+        return message + mistyped.map(name -> "; unknown option '" + name + "'"
+                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name)))).orElse("");
+    }
+
+    static String didYouMean(UnmatchedArgumentException e) {
+        return e.getSuggestions().isEmpty() ? "" : "; did you mean " + e.getSuggestions().get(0) + "?";
+    }
+
+    /** Of a required option with a typing error, picocli says only that the option is missing. */
+    Optional<String> unknownOption(String[] arguments) {
+        return Stream.of(arguments).map(argument -> argument.split("=", 2)[0])
+                .filter(name -> name.startsWith("--") && spec.findOption(name) == null
+                        && !spec.negatedOptionsMap().containsKey(name))
+                .findFirst();
     }
 
     /** The value, if it has the form; else exit code 2 and what is right. */
@@ -1867,8 +2027,8 @@ class RestoreFromS3 implements Callable<Integer> {
     record Caller(String account, String partition, String arn) {}
 
     /**
-     * Finds the credentials and asks STS whose they are, which needs no permission. Comes after the options are checked
-     * and before anything else is read or changed, so that a missing sign-in is told by its own reason.
+     * Finds the credentials and asks STS whose they are, which needs no permission. Scripts call this after they have
+     * checked their options and before they read or change anything, so that a missing sign-in is reported first.
      */
     void connect() {
         region();
@@ -1928,13 +2088,18 @@ class RestoreFromS3 implements Callable<Integer> {
         }
 
         @Override
-        public SdkHttpClient buildWithDefaults(AttributeMap defaults) {
-            return UrlConnectionHttpClient.create(HttpService::open);
+        public SdkHttpClient buildWithDefaults(AttributeMap ofService) {
+            var timeouts = ofService.merge(SdkHttpConfigurationOption.GLOBAL_HTTP_DEFAULTS);
+            return UrlConnectionHttpClient.create(uri -> open(uri, timeouts));
         }
 
-        private static HttpURLConnection open(URI uri) {
+        private static HttpURLConnection open(URI uri, AttributeMap timeouts) {
             try {
-                return (HttpURLConnection) uri.toURL().openConnection();
+                var connection = (HttpURLConnection) uri.toURL().openConnection();
+                connection.setConnectTimeout(
+                        (int) timeouts.get(SdkHttpConfigurationOption.CONNECTION_TIMEOUT).toMillis());
+                connection.setReadTimeout((int) timeouts.get(SdkHttpConfigurationOption.READ_TIMEOUT).toMillis());
+                return connection;
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             }
@@ -2024,25 +2189,27 @@ class RestoreFromS3 implements Callable<Integer> {
         }
     }
 
+    /** The SDK's chain says only that all of its members failed: the profile's own reason is told, if one is meant. */
     String whyNotSignedIn(SdkException failure) {
         var profiles = ProfileFile.defaultProfileFile().profiles();
         var name = profile != null ? profile : ProfileFileSystemSetting.AWS_PROFILE.getStringValueOrThrow();
-        if (!profiles.containsKey(name)) {
-            if (name.equals("default")) {
-                return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in";
-            }
+        var settings = profiles.get(name);
+        if (name.equals("default") && (settings == null || signInHint(name, settings).isEmpty())) {
+            return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in; --verbose shows what was tried";
+        }
+        if (settings == null) {
             return "no profile " + name + " in the AWS configuration files; there are: "
                     + String.join(", ", new TreeSet<>(profiles.keySet()));
         }
-        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name))
-                + signInHint(name, profiles.get(name));
+        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name, failure))
+                + signInHint(name, settings);
     }
 
-    /** Why a profile gives no credentials; the SDK's chain has only that all of its members failed. */
-    static SdkException failureOf(String profile) {
+    /** Why a profile gives no credentials; if it does by now, why the chain gave none. */
+    static SdkException failureOf(String profile, SdkException failureOfChain) {
         try (var provider = ProfileCredentialsProvider.create(profile)) {
             provider.resolveCredentials();
-            throw new IllegalStateException("profile " + profile + " has credentials now");
+            return failureOfChain;
         } catch (SdkException e) {
             return e;
         }
@@ -2141,7 +2308,8 @@ class RestoreFromS3 implements Callable<Integer> {
 
     /** Whether the same call may succeed later: a lost connection, an error of the service, throttling. */
     static boolean isTemporary(Throwable e) {
-        for (var cause = e; cause != null; cause = cause.getCause()) {
+        // A Failure says itself what to do.
+        for (var cause = e; cause != null && !(cause instanceof Failure); cause = cause.getCause()) {
             if (cause instanceof AwsServiceException answer) {
                 return answer.statusCode() >= 500 || answer.isThrottlingException() || isCutShort(answer);
             }
@@ -2187,6 +2355,28 @@ class RestoreFromS3 implements Callable<Integer> {
         Failure(String message) {
             this(message, null);
         }
+    }
+
+    //endregion
+
+    //region The same in every script: AWS CLI commands
+
+    /** An AWS CLI command for the same Region and profile. */
+    String aws(String command) {
+        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+    }
+
+    /**
+     * The same with the operation's input as JSON, for free text, of which the AWS CLI would take file:// and a leading
+     * dash for its own syntax.
+     */
+    String aws(String operation, Map<String, ?> input) {
+        return aws(operation + " --cli-input-json " + quote(JSON.valueToTree(new TreeMap<>(input)).toString()));
+    }
+
+    /** As one word of a shell command. */
+    static String quote(String word) {
+        return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
     }
 
     //endregion
@@ -2268,24 +2458,6 @@ class RestoreFromS3 implements Callable<Integer> {
     /** Whether a call may have had an effect although it failed: it was tried before, or the answer was lost. */
     static boolean isDoubtful(SdkException e) {
         return e.numAttempts() > 1 || isTemporary(e);
-    }
-
-    /** An AWS CLI command for the same Region and profile. */
-    String aws(String command) {
-        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
-    }
-
-    /**
-     * The same with the operation's input as JSON, for free text, of which the AWS CLI would take file:// and a leading
-     * dash for its own syntax.
-     */
-    String aws(String operation, Map<String, ?> input) {
-        return aws(operation + " --cli-input-json " + quote(JSON.valueToTree(new TreeMap<>(input)).toString()));
-    }
-
-    /** As one word of a shell command. */
-    static String quote(String word) {
-        return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
     }
 
     //endregion
@@ -2515,35 +2687,36 @@ class RestoreFromS3 implements Callable<Integer> {
         }
     }
 
-    /** Says what a refused call needs: S3 does not tell it to another account, nor in an answer to HEAD. */
+    /** S3 does not tell other accounts what a denied call takes, and nobody in an answer to HEAD. */
     class S3Refusals implements ExecutionInterceptor {
         @Override
         public Throwable modifyException(Context.FailedExecution context, ExecutionAttributes call) {
             var operation = call.getAttribute(SdkExecutionAttribute.OPERATION_NAME);
-            if (!(context.exception() instanceof S3Exception answer) || answer.statusCode() != 403) {
+            var needs = permission(operation);
+            if (needs == null || !(context.exception() instanceof S3Exception e) || e.statusCode() != 403) {
                 return context.exception();
             }
-            var details = answer.awsErrorDetails();
-            if (operation.startsWith("Head")) {
-                details = AwsErrorDetails.builder().errorCode("Forbidden").errorMessage("no message").build();
-            } else if (details == null || !"AccessDenied".equals(details.errorCode())) {
-                return answer;
+            var details = e.awsErrorDetails();
+            var isHead = operation.startsWith("Head");
+            if (details == null || !isHead && !"AccessDenied".equals(details.errorCode())) {
+                return e;
             }
-            var owner = expectedBucketOwner == null ? "" : ", and a bucket of account " + expectedBucketOwner;
-            var message = details.errorMessage() + "; this needs " + permission(operation) + owner;
-            return answer.toBuilder().cause(answer)
-                    .awsErrorDetails(details.toBuilder().errorMessage(message).build()).build();
+            var message = (isHead ? "" : details.errorMessage() + "; ") + "it takes " + needs
+                    + (expectedBucketOwner == null ? "" : "; a bucket of " + expectedBucketOwner);
+            return e.toBuilder().awsErrorDetails(details.toBuilder()
+                    .errorCode(isHead ? "Forbidden" : details.errorCode()).errorMessage(message).build()).build();
         }
     }
 
+    /** What an operation takes that writes no object; null for others. */
     private static String permission(String operation) {
         return switch (operation) {
             case "AbortMultipartUpload" -> "s3:AbortMultipartUpload";
             case "GetBucketLifecycleConfiguration" -> "s3:GetLifecycleConfiguration";
-            case "GetObject", "HeadObject" -> "s3:GetObject, and kms:Decrypt on the bucket's key";
+            case "GetObject", "HeadObject" -> "s3:GetObject; kms:Decrypt on the object's key, if it has one";
             case "HeadBucket", "ListObjectsV2" -> "s3:ListBucket";
             case "ListMultipartUploads" -> "s3:ListBucketMultipartUploads";
-            default -> "s3:PutObject, and kms:GenerateDataKey and kms:Decrypt on the bucket's key";
+            default -> null;
         };
     }
 
@@ -2617,6 +2790,55 @@ class RestoreFromS3 implements Callable<Integer> {
         } catch (NoSuchAlgorithmException e) {
             throw new IllegalStateException(e);
         }
+    }
+
+    //endregion
+
+    //region The same in every script: reading of backups
+
+    /** What S3 says of an object; null if it is not there. */
+    HeadObjectResponse head(String key) {
+        try {
+            return s3.headObject(r -> r.bucket(bucket).key(key).checksumMode(ChecksumMode.ENABLED));
+        } catch (NoSuchKeyException e) {
+            return null;
+        } catch (S3Exception e) {
+            throw new Failure(key + ": " + reason(e), e);
+        }
+    }
+
+    /** Why an object cannot be read, and what can be done, if it is in an archive; else null. */
+    String archived(String key, HeadObjectResponse head) {
+        var isTiered = head.archiveStatus() != null;
+        var isStored = head.storageClass() == StorageClass.GLACIER || head.storageClass() == StorageClass.DEEP_ARCHIVE;
+        var restore = Objects.requireNonNullElse(head.restore(), "");
+        if (!isTiered && !isStored || restore.startsWith("ongoing-request=\"false\"")) {
+            return null;
+        }
+        var archive = isTiered ? head.archiveStatusAsString() : head.storageClassAsString();
+        if (restore.startsWith("ongoing-request=\"true\"")) {
+            return "is archived (" + archive + "), and is being restored, which takes hours: run this again then";
+        }
+        // From an archive of its storage class comes a copy for some days; from one of a tier, the object itself.
+        return "is archived (" + archive + "), and must be restored before it can be read: aws s3api restore-object"
+                + " --bucket " + bucket + " --key '" + key.replace("'", "'\\''") + "' --restore-request '"
+                + (isTiered ? "GlacierJobParameters={Tier=Standard}" : "Days=7") + "'"
+                + (profile == null ? "" : " --profile '" + profile.replace("'", "'\\''") + "'");
+    }
+
+    /**
+     * A git command for a repository, on which no configuration of this user and machine has an effect. Older versions
+     * know only some of the variables.
+     */
+    static ProcessBuilder gitProcess(String git, Path repository, String... arguments) {
+        var process = new ProcessBuilder(git, "--git-dir", repository.toString());
+        process.command().addAll(List.of(arguments));
+        var environment = process.environment();
+        environment.keySet().removeIf(name -> name.startsWith("GIT_"));
+        environment.putAll(Map.of("GIT_CONFIG_NOSYSTEM", "1", "GIT_CONFIG_SYSTEM", "/dev/null",
+                "GIT_CONFIG_GLOBAL", "/dev/null", "HOME", repository.toString(), "XDG_CONFIG_HOME",
+                repository.toString(), "GIT_NO_REPLACE_OBJECTS", "1", "LC_ALL", "C"));
+        return process;
     }
 
     //endregion

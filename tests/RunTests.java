@@ -80,9 +80,9 @@ import picocli.CommandLine.Spec;
 /**
  * Runs tests, from the repository's root. The last line is {@code N passed, N failed, N skipped}.
  *
- * <p>A single class runs in this JVM. More are shared out to one JVM more than there are processors, three at most, as
- * tests wait nearly as much as they work; within each they run one after the other, because the SDK's endpoint and
- * credentials are system properties.
+ * <p>The classes are shared out to one JVM more than there are processors, three at most, as tests wait nearly as much
+ * as they work; within each they run one after the other, because the SDK's endpoint and credentials are system
+ * properties. Under a debugger ({@code ./jbang --debug test CLASS}) a single class runs in this JVM.
  */
 @Command(name = "./jbang test", sortOptions = false,
         description = "Runs the tests: all, or the classes and methods that are named.",
@@ -116,6 +116,8 @@ class RunTests implements Callable<Integer> {
 
     /** What is to be run: a class, or class#method and more methods of it behind commas. */
     private final Queue<String> selections = new ConcurrentLinkedQueue<>();
+    /** Whether it is one class, so that what it says is shown at once. */
+    private boolean isAlone;
     private final Path temp;
     private final Tally total = new Tally();
 
@@ -246,15 +248,17 @@ class RunTests implements Callable<Integer> {
     // ---- The JVM that was started
 
     private void run() throws Exception {
-        if (selections.size() == 1) {
+        isAlone = selections.size() == 1;
+        if (isAlone && options().anyMatch(option -> option.startsWith("-agentlib:"))) {
             var selection = selections.remove();
             var start = started(selection);
             ended(selection, start, "", execute(selection).toString());
             return;
         }
         var build = new Thread(this::build);
-        build.start();
-        var sharers = IntStream.range(0, 1 + Math.min(2, Runtime.getRuntime().availableProcessors()))
+        if (!isAlone) build.start();
+        var jvms = 1 + Math.min(2, Runtime.getRuntime().availableProcessors());
+        var sharers = IntStream.range(0, Math.min(jvms, selections.size()))
                 .mapToObj(i -> new Thread(() -> share(i, build))).toList();
         sharers.forEach(Thread::start);
         for (var sharer : sharers) sharer.join();
@@ -296,7 +300,8 @@ class RunTests implements Callable<Integer> {
                 var said = new StringBuilder();
                 var line = jvm.inputReader().readLine();
                 for (; line != null && !line.contains(RESULT); line = jvm.inputReader().readLine()) {
-                    said.append(line).append('\n');
+                    if (isAlone) System.out.println(line);
+                    else said.append(line).append('\n');
                 }
                 watch.shutdownNow();
                 if (line == null) {
@@ -314,11 +319,14 @@ class RunTests implements Callable<Integer> {
         }
     }
 
+    private static Stream<String> options() {
+        return ManagementFactory.getRuntimeMXBean().getInputArguments().stream();
+    }
+
     /** With this one's options, but a temporary directory of its own, as some tests look at what is left there. */
     private static Process start(Path directory) throws IOException {
         var command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString()));
-        ManagementFactory.getRuntimeMXBean().getInputArguments().stream()
-                .filter(option -> !option.startsWith("-agentlib:")).forEach(command::add);
+        options().filter(option -> !option.startsWith("-agentlib:")).forEach(command::add);
         for (var name : List.of("tests.long", "tests.seed")) {
             if (System.getProperty(name) != null) command.add("-D" + name + "=" + System.getProperty(name));
         }

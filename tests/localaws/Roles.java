@@ -65,8 +65,10 @@ public final class Roles {
                "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
                "Condition": {"StringLike": {"kms:ViaService": "s3.*.amazonaws.com"}}}]}""";
 
+    /** What verify-backups and restore-from-s3 need of a bucket, and nothing that writes. */
     private static final String READER = """
             {"Version": "2012-10-17", "Statement": [
+              {"Sid": "ListRepositories", "Effect": "Allow", "Action": "codecommit:ListRepositories", "Resource": "*"},
               {"Sid": "ReadBackups", "Effect": "Allow", "Resource": "*",
                "Action": ["s3:GetBucketLocation", "s3:GetLifecycleConfiguration", "s3:GetObject",
                           "s3:GetObjectVersion", "s3:ListBucket"]},

@@ -45,7 +45,8 @@ import picocli.CommandLine.Spec;
  * nothing else, a configuration file with profiles of both accounts, and a credential helper for git. When the command
  * ends, or at Ctrl-C, all of it is gone.
  */
-@Command(name = "sandbox", mixinStandardHelpOptions = true, sortOptions = false,
+@Command(name = "sandbox", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true,
+        sortOptions = false,
         description = {
                 "Starts an embedded AWS and runs a tour of the scripts, or any command, in it. No AWS account is "
                         + "needed.",

@@ -2,7 +2,7 @@
 # From nothing to a backup that restores: the scripts of this toolkit, composed as an operator composes them. Each is run three times:
 # first it only says what it would do, then it does it, then there is nothing left to do.
 #
-# Needs bash, git and Java, a way to AWS, VPC_ID and BACKUP_BUCKET. "./jbang sandbox" runs it in an AWS of its own, on this machine.
+# Needs bash, git and Java, a way to AWS, VPC_ID and BACKUP_BUCKET, and the profiles developer and backup-reader. "./jbang sandbox" runs it in an AWS of its own, on this machine.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -28,6 +28,18 @@ command_line() {
 
 # Shows what a command says only if it fails.
 quietly() { "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }; }
+
+# Shows in one line what was said when a command was refused; ends the tour if it was not, or for another reason.
+refused() {
+  local reason=$1 said
+  shift
+  if "$@" >"$work/log" 2>&1; then
+    echo "This should have been refused: $*" >&2
+    exit 1
+  fi
+  said=$(grep -E "$reason" "$work/log") || { cat "$work/log" >&2; exit 1; }
+  echo "  refused: $said" | cut -c 1-200
+}
 
 thrice() {
   local planned first second
@@ -84,10 +96,28 @@ git -C "$source" for-each-ref --format='%(refname)' refs/heads refs/tags | tr '\
 git ls-remote "$url" >"$work/pushed"
 echo "  $source, refs: $(grep -vc HEAD "$work/pushed")"
 
-say "6. Every repository of the account is backed up"
+say "6. A developer's push to main is refused, one to another branch is not"
+export AWS_PROFILE=developer
+git clone --quiet --bare --depth 1 "$url" "$work/developer.git"
+idea=$(git -C "$work/developer.git" -c user.name=Bob -c user.email=bob@example.com commit-tree -p HEAD -m "An idea" 'HEAD^{tree}')
+push=(git -C "$work/developer.git" push --force "$url")
+echo "\$ git push --force $url $idea:refs/heads/main"
+refused 'HTTP 403' "${push[@]}" "$idea:refs/heads/main"
+echo "\$ git push --force $url $idea:refs/heads/idea"
+quietly "${push[@]}" "$idea:refs/heads/idea"
+unset AWS_PROFILE
+git ls-remote "$url" >"$work/pushed"
+grep refs/heads/idea "$work/pushed" | sed 's/^/  /'
+
+say "7. Every repository of the account is backed up"
 thrice backup-to-s3 --bucket "$BACKUP_BUCKET"
 
-say "7. What is in the bucket is a Git bundle: git alone gets the repository back"
+say "8. A reader of the backups cannot write to the bucket"
+reader=(backup-to-s3 --bucket "$BACKUP_BUCKET" --profile backup-reader)
+command_line "${reader[@]}"
+refused 'not authorized to perform: s3:PutObject' ./jbang "${reader[@]}"
+
+say "9. What is in the bucket is a Git bundle: git alone gets the repository back"
 if [ -n "${SANDBOX_S3:-}" ]; then
   bundle=$(find "$SANDBOX_S3/$BACKUP_BUCKET" -path "*/$repository/*.full.bundle") # the sandbox shows its buckets as directories
   cp "$bundle" "$work/$repository.bundle"
@@ -107,12 +137,12 @@ if ! diff "$work/pushed" "$work/restored"; then
 fi
 echo "  HEAD and every one of its refs are the same."
 
-say "8. All backups are proven to restore, object by object"
+say "10. All backups are proven to restore, object by object"
 verify=(verify-backups --bucket "$BACKUP_BUCKET" --deep)
 command_line "${verify[@]}"
 echo "  $(./jbang "${verify[@]}" --print /status)"
 
-say "9. A repository that was lost comes back, under a new name"
+say "11. A repository that was lost comes back, under a new name"
 restore=(restore-from-s3 --bucket "$BACKUP_BUCKET" --repository-name "$repository" --to-repository-name "$repository-restored" --kms-key-id "$key_arn")
 thrice "${restore[@]}"
 git ls-remote "${url%/*}/$repository-restored" >"$work/restored"

@@ -119,8 +119,7 @@ final class Backups {
     // ---- Restores
 
     /**
-     * Restores a manifest: as in the README's recipe, the objects come under names of each bundle's own, since a branch
-     * may have become a folder.
+     * Restores a manifest by fetching its bundles, each under names of its own, as a branch may have become a folder.
      */
     static void restore(S3.Bucket bucket, JsonNode manifest, Path repository) throws IOException {
         Git.run(repository.getParent(), "init", "-q", "--bare", repository.toString());

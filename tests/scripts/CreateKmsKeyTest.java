@@ -419,6 +419,17 @@ class CreateKmsKeyTest {
     }
 
     @Test
+    void saysThatAKeyMayExistWhenItCannotBeLookedFor() {
+        aws.inject(Fault.on("kms:CreateKey").loseAnswer());
+        aws.inject(Fault.on("kms:ListKeys").error(400, "AccessDeniedException", "not authorized"));
+        var run = run("--alias", alias);
+        assertEquals(1, run.exitCode());
+        assertTrue(run.err().matches("(?s)create-kms-key: .*; whether it created a key is unknown"
+                + " \\(AccessDeniedException: not authorized .*\\): such a key has the policy Id create-kms-key/\\S+"
+                + " and no alias\n"), run.err());
+    }
+
+    @Test
     void aLostAnswerToCreateAliasIsSuccess() {
         aws.inject(Fault.on("kms:CreateAlias").loseAnswer());
         var run = run("--alias", alias);

@@ -31,6 +31,7 @@ import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.zip.CRC32;
+import java.util.zip.DeflaterOutputStream;
 import localaws.Call;
 import localaws.CodeCommit;
 import localaws.Fault;
@@ -38,8 +39,10 @@ import localaws.LocalAws;
 import localaws.S3;
 import org.eclipse.jgit.lib.NullProgressMonitor;
 import org.eclipse.jgit.lib.ObjectId;
+import org.eclipse.jgit.lib.Repository;
 import org.eclipse.jgit.revwalk.RevWalk;
 import org.eclipse.jgit.transport.BundleWriter;
+import org.eclipse.jgit.transport.Transport;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.MethodOrderer;
@@ -274,6 +277,39 @@ class RestoreFromS3Test {
         return nights;
     }
 
+    /** Two names that are not UTF-8, as backup-to-s3 saves them. */
+    String rawNames() {
+        var repository = aws.codecommit.createRepository("raw").commit("refs/heads/main", "a", "1")
+                .commit("refs/heads/main", "a", "2");
+        return save(repository, null, NIGHT, m -> {
+            var refs = m.withObject("/refs").put("refs/heads/caf%e9", repository.resolve("refs/heads/main~1").name());
+            refs.put("refs/tags/%ff", refs.path("refs/heads/main").asText());
+            m.withObject("/rawNames").put("refs/heads/caf%e9", hex("refs/heads/caf\u00e9"))
+                    .put("refs/tags/%ff", hex("refs/tags/\u00ff"));
+        });
+    }
+
+    static String hex(String latin1) {
+        return HexFormat.of().formatHex(latin1.getBytes(StandardCharsets.ISO_8859_1));
+    }
+
+    @ParameterizedTest
+    @MethodSource("readers")
+    void restoresNamesThatAreNotUtf8(String reader) throws Exception {
+        git = reader;
+        var rawNames = rawNames();
+        ok(toDirectory(rawNames, "raw"));
+        var packed = new String(Files.readAllBytes(home.resolve("raw/packed-refs")), StandardCharsets.ISO_8859_1);
+        assertEquals(List.of("refs/heads/caf\u00e9", "refs/heads/main", "refs/tags/\u00ff"),
+                packed.lines().skip(1).map(line -> line.substring(41)).toList());
+        assertEquals(3, Git.run(home.resolve("raw"), "for-each-ref").lines().count());
+        assertEquals("", Git.fsck(home.resolve("raw")));
+        assertEquals("unchanged", ok(toDirectory(rawNames, "raw")).status());
+        var damaged = save(aws.codecommit.repository("raw"), null, NIGHT.plusSeconds(1),
+                m -> m.withObject("/rawNames").put("refs/heads/main", hex("refs/heads/a\nb")));
+        failed(toDirectory(damaged, "damaged"), "is damaged: the ref name ");
+    }
+
     @ParameterizedTest
     @MethodSource("readers")
     void restoresEveryNightRefByRef(String reader) throws Exception {
@@ -318,6 +354,8 @@ class RestoreFromS3Test {
         var detached = save(repository, null, NIGHT,
                 m -> m.put("head", repository.resolve("refs/heads/main~1").name()));
         var unborn = save(repository, null, NIGHT, m -> m.put("head", "refs/heads/not-yet"));
+        var lost = save(repository, null, NIGHT, m -> m.put("head", "1234567890123456789012345678901234567890"));
+        failed(toDirectory(lost, "lost"), lost + ": its bundles lack objects of its refs: ", "1234567890");
         var none = save(repository, null, NIGHT, m -> m.putNull("head"));
         var empty = save(aws.codecommit.createRepository("empty"), null, NIGHT);
         for (var point : List.of(detached, unborn, none, empty)) {
@@ -452,8 +490,89 @@ class RestoreFromS3Test {
                 "no restore point before it is whole");
     }
 
+    @Test
+    void aFindingIsToldAlsoIfNoOtherRestorePointCanBeLookedFor() {
+        var nights = chain();
+        bucket.delete(bundle(nights.get(2), 1));
+        aws.inject(Fault.on("s3:ListObjectsV2").always().error(403, "AccessDenied", "Access Denied"));
+        failed(toDirectory(nights.get(2), "r"), bundle(nights.get(2), 1) + " is missing; whether one before it is whole"
+                + " is not known: AccessDenied: Access Denied");
+        aws.clearFaults();
+        aws.inject(Fault.on("s3:HeadObject").after(3).always().error(403, "AccessDenied", "Access Denied"));
+        failed(toDirectory(nights.get(2), "r"), bundle(nights.get(2), 1) + " is missing; the newest restore point");
+        aws.clearFaults();
+        aws.inject(Fault.on("s3:HeadObject").always().error(403, "AccessDenied", "Access Denied"));
+        failed(toDirectory(nights.get(2), "r"), bundle(nights.get(2), 0) + ": HTTP 403: needs s3:GetObject");
+    }
+
     static Path directoryOf(Script.Run run) {
         return Path.of(run.json().path("directory").asText());
+    }
+
+    /** Archives an object, as a lifecycle rule does. */
+    void archive(String key, String storageClass) {
+        bucket.header(key, "x-amz-storage-class", storageClass);
+        if (storageClass.equals("INTELLIGENT_TIERING")) bucket.header(key, "x-amz-archive-status", "ARCHIVE_ACCESS");
+    }
+
+    static String thaw(String key, String request) {
+        return "must be restored before it can be read: aws s3api restore-object --bucket backups --key '" + key
+                + "' --restore-request '" + request + "'";
+    }
+
+    @Test
+    void anArchivedBundleIsNamedWithTheCommandThatBringsItBack() throws Exception {
+        var nights = chain();
+        var first = bundle(nights.get(2), 1);
+        var second = bundle(nights.get(2), 2);
+        archive(second, "GLACIER");
+        failed(toDirectory(nights.get(2), "r"), "s3://backups/" + second + " is archived (GLACIER), and "
+                + thaw(second, "Days=7"), "--manifest " + nights.get(1));
+        archive(first, "DEEP_ARCHIVE");
+        var run = failed(restore("--repository-name", "chain", "--to-repository-name", "new", "--kms-key-id",
+                "alias/codecommit"), nights.get(2) + ": 2 of its bundles are archived", "--manifest " + nights.get(0));
+        assertTrue(run.err().contains(first + " is archived (DEEP_ARCHIVE), and " + thaw(first, "Days=7")), run.err());
+        assertTrue(run.err().contains(second + " is archived (GLACIER), and " + thaw(second, "Days=7")), run.err());
+        assertNull(aws.codecommit.repository("new"));
+        assertFalse(Files.exists(home.resolve("r")));
+        bucket.delete(bundle(nights.get(2), 0));
+        failed(toDirectory(nights.get(2), "r"), bundle(nights.get(2), 0) + " is missing", "no restore point before it");
+    }
+
+    @Test
+    void anObjectThatComesBackFromAnArchiveIsRestoredFromThere() throws Exception {
+        var nights = chain();
+        var bundle = bundle(nights.get(2), 0);
+        archive(bundle, "GLACIER");
+        bucket.header(bundle, "x-amz-restore", "ongoing-request=\"true\"");
+        failed(toDirectory(nights.get(2), "r"), bundle + " is archived (GLACIER), and is being restored, which takes",
+                "no restore point before it is whole and can be read");
+        bucket.header(bundle, "x-amz-restore",
+                "ongoing-request=\"false\", expiry-date=\"Fri, 21 Dec 2029 00:00:00 GMT\"");
+        ok(toDirectory(nights.get(2), "r"));
+        assertRestored(nights.get(2), home.resolve("r"));
+        archive(bundle(nights.get(2), 1), "GLACIER_IR");
+        ok(toDirectory(nights.get(2), "at once"));
+        archive(bundle(nights.get(2), 1), "INTELLIGENT_TIERING");
+        failed(toDirectory(nights.get(2), "tier"), " is archived (ARCHIVE_ACCESS), and "
+                + thaw(bundle(nights.get(2), 1), "GlacierJobParameters={Tier=Standard}"));
+    }
+
+    @Test
+    void anArchivedManifestIsNamedAndTheOthersAreListed() {
+        var nights = chain();
+        archive(nights.get(2), "GLACIER");
+        failed(restore("--repository-name", "chain", "--directory", home.resolve("r").toString()),
+                nights.get(2) + " is archived (GLACIER), and " + thaw(nights.get(2), "Days=7"),
+                "--manifest " + nights.get(1));
+        archive(nights.get(1), "DEEP_ARCHIVE");
+        failed(toDirectory(nights.get(2), "r"), "--manifest " + nights.get(0));
+        var listed = restore("--list");
+        assertEquals(3, listed.exitCode(), listed.err());
+        var points = listed.json().at("/repositories/0/restorePoints");
+        assertEquals(nights, points.valueStream().map(point -> point.path("manifest").asText()).toList());
+        assertTrue(points.at("/1/error").asText().contains(thaw(nights.get(1), "Days=7")), listed.out());
+        assertFalse(points.path(0).has("error"), listed.out());
     }
 
     @ParameterizedTest
@@ -754,6 +873,16 @@ class RestoreFromS3Test {
     }
 
     @Test
+    void aNameThatIsNotUtf8IsReplacedInCodeCommit() throws Exception {
+        var point = rawNames();
+        var run = toRepository(point, "raw2", "--kms-key-id", "alias/codecommit");
+        assertEquals(3, run.exitCode(), run.err());
+        assertEquals(List.of("the name of refs/heads/caf%e9", "the name of refs/tags/%ff"),
+                run.json().path("leftOut").findValuesAsText("what"));
+        assertRestored(point, aws.codecommit.repository("raw2"));
+    }
+
+    @Test
     void anEmptyRepositoryAndOneWithoutSettings() throws Exception {
         var empty = save(aws.codecommit.createRepository("empty"), null, NIGHT, m -> m.set("settings", settings()));
         var run = ok(toRepository(empty, "empty2"));
@@ -958,6 +1087,43 @@ class RestoreFromS3Test {
         half.commit(moved, "mine", "mine");
         failed(toRepository(point, "parts"), "someone else pushes there: " + moved);
         assertEquals(half.resolve(moved).name(), Git.refs(half.directory()).get(moved));
+    }
+
+    /** Restores while someone else acts before the Nth connection of Git: the first looks, the last compares. */
+    Script.Run meddled(String point, int connection, Runnable someoneElse) {
+        var script = new RestoreFromS3() {
+            int connections;
+
+            @Override
+            Transport transport(String cloneUrl, Repository local) throws Exception {
+                if (++connections == connection) someoneElse.run();
+                return super.transport(cloneUrl, local);
+            }
+        };
+        return Script.run(script.commandLine(), "--bucket", "backups", "--manifest", point, "--to-repository-name",
+                "busy");
+    }
+
+    @Test
+    void nobodysPushIsOverwrittenBetweenTheLookAndThePush() throws Exception {
+        var point = payments();
+        var busy = aws.codecommit.createRepository("busy");
+        failed(meddled(point, 2, () -> busy.commit("refs/heads/main", "theirs", "theirs")), "busy: ", "refused: ",
+                "refs/heads/main (REJECTED_REMOTE_CHANGED)", " of 3 refs are right");
+        assertEquals("theirs", Git.run(busy.directory(), "show", "refs/heads/main:theirs"));
+    }
+
+    @Test
+    void whatSomeoneElsePushesDuringTheRestoreIsTold() throws Exception {
+        var point = payments();
+        var added = aws.codecommit.createRepository("busy");
+        failed(meddled(point, 3, () -> added.commit("refs/heads/theirs", "theirs", "theirs")),
+                "someone else pushes there: refs/heads/theirs changed in the meantime", "3 of 3 refs are right");
+        aws.codecommit.deleteRepository("eu-west-1", "busy");
+        var moved = aws.codecommit.createRepository("busy");
+        failed(meddled(point, 3, () -> moved.commit("refs/heads/main", "theirs", "theirs")),
+                "someone else pushes there: refs/heads/main changed in the meantime", "2 of 3 refs are right");
+        assertEquals("theirs", Git.run(moved.directory(), "show", "refs/heads/main:theirs"));
     }
 
     @ParameterizedTest
@@ -1195,20 +1361,119 @@ class RestoreFromS3Test {
             failed(Script.run(script.commandLine(), "--bucket", "backups", "--manifest", point, "--directory",
                     disk.resolve("r").toString()), disk.resolve("r") + "/", "No space left on device");
             assertEquals(List.of(), RestoreFromS3.entries(disk));
-            assertEquals(2, names("s3:GetObject").size(), "a full disk is no reason to read the bundle again");
+            assertEquals(reader.equals("git") ? 3 : 2, names("s3:GetObject").size(),
+                    "the manifest and the bundle, and this once more by JGit, as what git failed of is not known");
         } finally {
             assertEquals(0, new ProcessBuilder("umount", disk.toString()).start().waitFor());
         }
     }
 
+    /** A program in git's place: it does what is said here for the commands that have a word, and for others git. */
+    String gitThat(String word, String does) throws IOException {
+        var program = Files.writeString(Files.createTempFile(home, "git-", ""), "#!/bin/sh\ncase \" $* \" in *\" " + word
+                + " \"*) " + does + " ;; esac\nexec git \"$@\"\n");
+        assertTrue(program.toFile().setExecutable(true));
+        return program.toString();
+    }
+
+    /** The kernel kills what takes too much memory; git itself ends with 128, for whatever reason. */
+    @ParameterizedTest
+    @ValueSource(strings = {"index-pack; kill -9 $$; git index-pack was ended by signal 9",
+            "rev-list; kill -9 $$; git rev-list was ended by signal 9",
+            "index-pack; echo 'fatal: Out of memory, malloc failed' >&2 && exit 128; git index-pack failed with exit "
+                    + "code 128: fatal: Out of memory, malloc failed",
+            "rev-list; echo 'fatal: unable to create thread' >&2 && exit 128; git rev-list failed with exit code 128: "
+                    + "fatal: unable to create thread",
+            "index-pack; head -c 99 >$2/objects/pack/tmp_pack_x && exit 1; git index-pack failed with exit code 1",
+            "--version; exit 127; git --version failed with exit code 127"})
+    void whatGitCannotDoOnThisMachineJGitDoes(String wordAndWhatItDoesAndWhatIsSaid) throws Exception {
+        var parts = wordAndWhatItDoesAndWhatIsSaid.split("; ", -1);
+        var point = save(large("large", 6, 60_000), null, NIGHT);
+        git = gitThat(parts[0], parts[1]);
+        var run = ok(toDirectory(point, "r"));
+        assertRestored(point, home.resolve("r"));
+        assertEquals(List.of("restore-from-s3: " + parts[2] + "; JGit is used instead"),
+                run.err().lines().skip(1).toList());
+        assertEquals(List.of("idx", "pack"), RestoreFromS3.entries(home.resolve("r/objects/pack")).stream()
+                .map(name -> name.replaceFirst(".*\\.", "")).sorted().toList());
+        git = gitThat(parts[0], parts[1]);
+        bucket.corrupt(bundle(point, 0), 5_000);
+        failed(toDirectory(point, "damaged"), bundle(point, 0) + " is damaged: its SHA-256 is ");
+    }
+
+    /** Git's own configuration and variables, which are about other work on this machine. */
+    @Test
+    void gitRunsWithoutTheUsersConfiguration() throws Exception {
+        var point = payments();
+        var configuration = Files.createDirectories(home.resolve("configuration/git")).resolve("config");
+        Files.writeString(configuration, "[user\n");
+        Files.writeString(home.resolve(".gitconfig"), "[core]\n\trepositoryformatversion = 99\n[broken\n");
+        var git = Files.writeString(Files.createDirectory(home.resolve("bin")).resolve("git"),
+                "#!/bin/sh\necho \"$3\" >>'" + home.resolve("asked") + "'\nPATH=${PATH#*:} exec git \"$@\"\n");
+        assertTrue(git.toFile().setExecutable(true));
+        var process = process(Map.of("HOME", home.toString(), "XDG_CONFIG_HOME", home.resolve("configuration") + "",
+                "PATH", git.getParent() + ":" + System.getenv("PATH"), "GIT_DIR", "/nowhere",
+                "GIT_OBJECT_DIRECTORY", "/nowhere", "GIT_CONFIG_COUNT", "x"),
+                List.of(), "--manifest", point, "--directory", home.resolve("r").toString());
+        assertEquals(0, Wait.forEnd(process, this::said), said());
+        assertFalse(said().contains("JGit"), said());
+        assertEquals(List.of("--version", "index-pack", "rev-list"), Files.readAllLines(home.resolve("asked")));
+        assertRestored(point, home.resolve("r"));
+    }
+
+    /** A bundle of a pack with one object, which has this type, size and, compressed, these bytes. */
+    String packOf(int type, long size, byte[] compressed) {
+        var pack = new ByteArrayOutputStream();
+        pack.writeBytes("# v2 git bundle\n\nPACK".getBytes(StandardCharsets.US_ASCII));
+        pack.writeBytes(ByteBuffer.allocate(8).putInt(2).putInt(1).array());
+        var rest = size >> 4;
+        pack.write((int) (type << 4 | size & 15 | (rest > 0 ? 128 : 0)));
+        for (; rest > 0; rest >>= 7) pack.write((int) (rest & 127 | (rest > 127 ? 128 : 0)));
+        pack.writeBytes(compressed);
+        var repository = aws.codecommit.createRepository("pack" + size);
+        return save(repository, null, NIGHT, m -> m.withArray("/chain")
+                .add(object(ROOT + "x/y.full.bundle", pack.toByteArray()).put("kind", "full").put("objects", 1)));
+    }
+
+    @Test
+    void aFileOf2GiBNeedsGit() {
+        git = "no git here";
+        var point = packOf(3, 1L << 31, new byte[100]);
+        var run = failed(toDirectory(point, "r"), "Object too large (2,147,483,648 bytes)",
+                "git, which takes more than JGit, was not used: ", "\"no git here\"");
+        assertFalse(run.err().contains("restore point before it"), run.err());
+        assertFalse(Files.exists(home.resolve("r")));
+    }
+
+    @Test
+    void tooLittleMemoryIsToldAndIsNoDamage() throws Exception {
+        var tree = new ByteArrayOutputStream();
+        try (var out = new DeflaterOutputStream(tree)) {
+            for (var i = 0; i < 200; i++) out.write(new byte[1 << 20]);
+        }
+        var point = packOf(2, 200 << 20, tree.toByteArray());
+        var process = process(Map.of("PATH", home.toString()), List.of("-Xmx64m"), "--manifest", point, "--directory",
+                home.resolve("r").toString());
+        assertEquals(1, Wait.forEnd(process, this::said), said());
+        assertTrue(said().contains("JAVA_TOOL_OPTIONS=-Xmx4g"), said());
+        assertTrue(said().contains("git, which takes more than JGit, was not used"), said());
+        assertFalse(said().contains("restore point before it"), said());
+        assertFalse(Files.exists(home.resolve("r")));
+    }
+
     /** The script as a process of its own. */
     Process process(String... args) throws Exception {
+        return process(Map.of(), List.of(), args);
+    }
+
+    Process process(Map<String, String> environment, List<String> options, String... args) throws Exception {
         var command = new ArrayList<>(Script.withDefaultSignals());
-        command.addAll(Script.java(List.of(), "RestoreFromS3", "--bucket", "backups"));
+        command.addAll(Script.java(options, "RestoreFromS3", "--bucket", "backups"));
         command.addAll(List.of(args));
         var builder = new ProcessBuilder(command).redirectErrorStream(true)
                 .redirectOutput(home.resolve("said").toFile());
-        return Script.within(aws, builder).start();
+        Script.within(aws, builder).environment().putAll(environment);
+        return builder.start();
     }
 
     String said() {
@@ -1253,38 +1518,47 @@ class RestoreFromS3Test {
         return section.split("\n```sh\n")[1].split("\n```\n")[0];
     }
 
-    @Test
-    void theReadmesRecipeRestores() throws Exception {
+    /** Runs the README's recipe as it stands there, in a new directory, where the result is repository.git. */
+    Script.Run byHand(String manifest, Path folder) throws Exception {
         Program.needsAwsCli();
-        for (var tool : List.of("jq", "sha256sum", "bash")) Program.needs(tool, tool, "--version");
-        var nights = oddNights(); // the last one's chain has the others' bundles
-        var repository = aws.codecommit.repository("odd");
-        var detached = save(repository, nights.get(3), NIGHT.plusSeconds(4 * 86_400),
-                m -> m.put("head", repository.resolve("refs/heads/old").name()));
-        var empty = save(aws.codecommit.createRepository("empty"), null, NIGHT);
-        var points = List.of(nights.get(3), detached, empty);
-        for (var night : points) {
-            var folder = Files.createDirectory(home.resolve("point" + points.indexOf(night)));
-            var shell = new ProcessBuilder("bash", "-euo", "pipefail", "-c", recipe("Restoring by hand"))
-                    .directory(folder.toFile()).redirectErrorStream(true);
-            shell.environment().putAll(Map.of("bucket", "backups", "manifest", night));
-            var process = Script.within(aws, shell).start();
-            var said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-            assertEquals(0, process.waitFor(), said);
-            assertEquals(refs(manifest(night)), Git.refs(folder.resolve("repository.git")));
-            var head = manifest(night).path("head").asText("");
-            if (!head.isEmpty()) {
-                assertEquals((head.startsWith("refs/") ? "ref: " : "") + head + "\n",
-                        Files.readString(folder.resolve("repository.git/HEAD")));
-            }
+        Program.needs("jq", "jq", "--version");
+        var shell = new ProcessBuilder("sh", "-c", recipe("Restoring by hand"))
+                .directory(Files.createDirectory(folder).toFile()).redirectError(home.resolve("said").toFile());
+        Script.within(aws, shell).environment().putAll(Map.of("bucket", "backups", "manifest", manifest));
+        var process = shell.start();
+        var out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        return new Script.Run(process.waitFor(), out, said());
+    }
+
+    @Test
+    void theReadmesRecipeSaysHowManyRefsCameBack() throws Exception {
+        var point = rawNames();
+        var run = byHand(point, home.resolve("r"));
+        assertEquals(0, run.exitCode(), run.toString());
+        assertTrue(run.out().strip().endsWith("3 refs restored"), run.out());
+        assertEquals(refs(manifest(point)), Git.refs(home.resolve("r/repository.git")));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"bundle", "lost bundle", "lost objects", "lost HEAD", "manifest", "ref"})
+    void theReadmesRecipeEndsAtTheFirstError(String what) throws Exception {
+        var nights = chain();
+        var point = nights.get(2);
+        switch (what) {
+            case "bundle" -> bucket.corrupt(bundle(point, 1), 60);
+            case "lost bundle" -> bucket.delete(bundle(point, 1));
+            case "lost objects" -> point = save(aws.codecommit.repository("chain"), point, NIGHT.plusSeconds(300_000),
+                    m -> m.withArray("/chain").remove(2));
+            case "lost HEAD" -> point = save(aws.codecommit.repository("chain"), point, NIGHT.plusSeconds(300_000),
+                    m -> m.put("head", "1".repeat(40)));
+            case "manifest" -> bucket.put(point, "none".getBytes());
+            default -> point = save(aws.codecommit.repository("chain"), point, NIGHT.plusSeconds(300_000),
+                    m -> m.withObject("/refs").put("refs/heads/a..b", "1".repeat(40)));
         }
-        bucket.corrupt(bundle(nights.get(3), 1), 60);
-        var shell = new ProcessBuilder("bash", "-euo", "pipefail", "-c", recipe("Restoring by hand"))
-                .directory(Files.createDirectory(home.resolve("damaged")).toFile()).redirectErrorStream(true);
-        shell.environment().putAll(Map.of("bucket", "backups", "manifest", nights.get(3)));
-        var process = Script.within(aws, shell).start();
-        var said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        assertFalse(process.waitFor() == 0, said);
+        var run = byHand(point, home.resolve("r"));
+        assertTrue(run.exitCode() != 0, run.toString());
+        assertFalse(run.out().contains("refs restored"), run.toString());
+        assertFalse(run.err().isBlank(), run.toString());
     }
 
     // Pull requests
@@ -1311,6 +1585,13 @@ class RestoreFromS3Test {
         failed(restore(args), "exists and is something else: use another file");
         assertEquals("mine", Files.readString(file));
         Files.delete(file);
+        bucket.put(ROOT + "prs/x.pull-requests.json.gz", Backups.gzip(pullRequests(Map.of("12", "forged"))));
+        failed(restore("--manifest", point, "--directory", home.resolve("r2").toString(), "--pull-requests",
+                file.toString()), "pull-requests.json.gz is damaged: its SHA-256 is not that of the manifest");
+        archive(ROOT + "prs/x.pull-requests.json.gz", "GLACIER");
+        failed(restore("--manifest", point, "--directory", home.resolve("r2").toString(), "--pull-requests",
+                file.toString()), thaw(ROOT + "prs/x.pull-requests.json.gz", "Days=7"));
+        bucket.put(ROOT + "prs/x.pull-requests.json.gz", second);
         bucket.corrupt(ROOT + "prs/x.pull-requests.json.gz", 30);
         failed(restore("--manifest", point, "--directory", home.resolve("r2").toString(), "--pull-requests",
                 file.toString()), "pull-requests.json.gz is damaged");

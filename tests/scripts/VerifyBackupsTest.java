@@ -1,6 +1,7 @@
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -11,6 +12,7 @@ import java.io.EOFException;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.FileSystemException;
@@ -818,7 +820,7 @@ class VerifyBackupsTest {
             assertFound(run, "payments archived " + made.bundle(1));
             var where = archiveStatus == null ? storageClass : archiveStatus;
             assertEquals("is archived (" + where + "), and " + (how.equals("by waiting")
-                    ? "is being restored, which takes hours: verify again then"
+                    ? "is being restored, which takes hours: run this again then"
                     : "must be restored before it can be read: aws s3api restore-object --bucket backups --key '" + key
                             + "' --restore-request '" + how + "'"),
                     messages(run));
@@ -1118,6 +1120,31 @@ class VerifyBackupsTest {
         var error = run.json().at("/repositories/0/error").asText();
         assertTrue(error.contains("JGit cannot index it: bundle: Object too large (2,147,483,648 bytes)"), error);
         assertTrue(error.contains(", but git ended with 1: "), error);
+    }
+
+    @Test
+    void aFileOf2GibIsVerifiedByGit() throws Exception {
+        assumeTrue(Boolean.getBoolean("tests.long"), "takes minutes: ./jbang test --long");
+        Program.needs("git", "git", "--version");
+        var zeros = directory.resolve("zeros");
+        try (var file = new RandomAccessFile(zeros.toFile(), "rw")) {
+            file.setLength(1L << 31);
+        }
+        var source = directory.resolve("source.git");
+        Git.run(directory, "init", "-q", "--bare", source.toString());
+        var blob = Git.run(source, "hash-object", "-w", "--no-filters", zeros.toString()).strip();
+        Git.run(source, "update-index", "--add", "--cacheinfo", "100644," + blob + ",zeros");
+        var commit = Git.run(source, "commit-tree", "-m", "large", Git.run(source, "write-tree").strip()).strip();
+        Git.run(source, "update-ref", "refs/heads/main", commit);
+        var repo = aws.codecommit.createRepository("large").borrow(source.resolve("objects"), Git.refs(source))
+                .defaultBranch("main");
+        var made = full(repo, bundleByGit(repo), manifest -> { });
+        record(made);
+        assertVerified(run("--deep"));
+        var without = runWith(Path.of("git-that-nobody-has"), "--deep");
+        assertEquals(3, without.exitCode(), without.err());
+        assertEquals(List.of(), findings(without));
+        assertTrue(without.err().contains("Object too large (2,147,483,648 bytes)"), without.err());
     }
 
     /** git, started by a process whose surroundings are as bad as they get. */
@@ -1585,7 +1612,7 @@ class VerifyBackupsTest {
         assertEquals(List.of("bad failed", "good verified", "lost findings"), repositories.toList());
         assertEquals(List.of("lost missing-object " + lost.bundle(0)), findings(run));
         var saying = bad.manifest.at("/chain/0/key").asText()
-                + ": HTTP 403: needs s3:GetObject, and kms:Decrypt on the bucket's key (request id ";
+                + ": Forbidden: it takes s3:GetObject; kms:Decrypt on the object's key, if it has one (request id ";
         assertTrue(run.err().contains("verify-backups: bad: " + saying), run.err());
         assertTrue(run.json().at("/repositories/0/error").asText().startsWith(saying), run.out());
     }

@@ -1,4 +1,5 @@
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
@@ -39,6 +40,20 @@ final class Actions {
     static final Set<String> CODECOMMIT_WITH_CONSOLE = Stream.concat(CODECOMMIT.stream(), words("""
             CancelUploadArchive GetBlobDifferences GetCommitHistory GetCommitsFromMergeBase GetObjectIdentifier GetTree
             GetUploadArchiveStatus UploadArchive""").stream()).collect(Collectors.toCollection(TreeSet::new));
+    /** Of S3, those of a bucket itself; the others are of its objects. */
+    static final Set<String> OF_BUCKET = words("""
+            GetLifecycleConfiguration ListBucket ListBucketMultipartUploads""");
+    /** The types of resources that actions of EC2 take. */
+    static final Map<String, String> EC2 = Map.ofEntries(
+            Map.entry("AuthorizeSecurityGroupIngress", "security-group security-group-rule"),
+            Map.entry("CreateSecurityGroup", "security-group vpc"),
+            Map.entry("CreateTags", "security-group vpc-endpoint"),
+            Map.entry("CreateVpcEndpoint", "security-group subnet vpc vpc-endpoint"),
+            Map.entry("DescribeSecurityGroups", "*"), Map.entry("DescribeSubnets", "*"),
+            Map.entry("DescribeVpcAttribute", "vpc"), Map.entry("DescribeVpcEndpointServices", "*"),
+            Map.entry("DescribeVpcEndpoints", "*"), Map.entry("DescribeVpcs", "*"),
+            Map.entry("ModifyVpcEndpoint", "security-group subnet vpc-endpoint"),
+            Map.entry("RevokeSecurityGroupIngress", "security-group"));
     /** Enough of KMS to find a grant that is too wide. */
     static final Set<String> KMS = words("""
             CancelKeyDeletion CreateAlias CreateGrant Decrypt DeleteAlias DescribeKey DisableKey DisableKeyRotation

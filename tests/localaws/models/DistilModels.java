@@ -1,6 +1,6 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
 //JAVA 17+
-//DESCRIPTION Distils AWS's service models (Apache-2.0, com.amazonaws:aws-java-sdk-models) to the operations that the embedded AWS offers.
+//DESCRIPTION Distils the service models in com.amazonaws:aws-java-sdk-models to what the embedded AWS offers.
 //DEPS com.amazonaws:aws-java-sdk-models:1.12.797
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
 

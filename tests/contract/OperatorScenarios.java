@@ -1,0 +1,430 @@
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.stream.Stream;
+import localaws.CodeCommit;
+import localaws.Fault;
+import localaws.Iam;
+import localaws.Kms;
+import localaws.LocalAws;
+import localaws.S3;
+import picocli.CommandLine;
+
+/**
+ * Runs of the scripts that together need all that a script's policy allows. Bucket and key of the backups are another
+ * account's, which S3 tells less about a refusal.
+ */
+final class OperatorScenarios {
+    private static final String REGION = "eu-west-1";
+    private static final String BUCKET = "my-backups";
+    private static final String ALICE = "arn:aws:iam::111122223333:user/alice";
+    private static final String DEVELOPER = "arn:aws:iam::111122223333:role/Developer";
+
+    /**
+     * @param exitCode with all permissions
+     * @param says     what stdout or stderr has then
+     */
+    record Scenario(String script, String name, int exitCode, String says, Preparation preparation) {
+        @Override
+        public String toString() {
+            return Toolkit.kebab(script) + ", " + name;
+        }
+    }
+
+    /** Makes a state of its own, as an administrator, each time that it is called. */
+    interface Preparation {
+        Invocation prepare() throws Exception;
+    }
+
+    /** @param placeholders of the policy, where they have other values than in the README */
+    record Invocation(CommandLine script, Map<String, String> placeholders, List<String> arguments) {
+        Invocation(CommandLine script, String... arguments) {
+            this(script, Map.of(), List.of(arguments));
+        }
+    }
+
+    private final LocalAws aws;
+    private final Path directory;
+    private final S3.Bucket bucket;
+    private final Kms.Key bucketKey;
+    private final Kms.Key repositoryKey;
+    private final List<Scenario> scenarios = new ArrayList<>();
+    /** Ends the names of what a preparation makes. */
+    private int count;
+    /** Names of repositories that a preparation or a run makes. */
+    private final Set<String> repositories = new HashSet<>();
+    /** A repository that is backed up once and for all, and the keys of its backup. */
+    private final CodeCommit.Repo saved;
+    private final Set<String> savedKeys;
+    /** Who has the managed policy of the branch deny. */
+    private List<Iam.Principal> holders = List.of();
+
+    OperatorScenarios(LocalAws aws, Path directory) {
+        this.aws = aws;
+        this.directory = directory;
+        aws.kms.earlyCalls = 0;
+        aws.ec2.callsUntilVisible = 0;
+        aws.ec2.timesPending = 0;
+        aws.ec2.pageSize = 100;
+        aws.iam.pageSize = 100;
+        aws.iam.simulatorPageSize = 1000;
+        aws.s3.smallestPart = SampleRepositories.SMALL_PART;
+        aws.iam.createRole("Developer");
+        aws.iam.createUser("alice");
+        repositoryKey = aws.kms.createKey(REGION);
+        bucketKey = aws.account(LocalAws.BACKUP_ACCOUNT).kms.createKey(REGION);
+        bucketKey.policy = allow("kms:*", "*", LocalAws.BACKUP_ACCOUNT, LocalAws.ACCOUNT);
+        bucket = aws.s3.createBucket(BUCKET, REGION, LocalAws.BACKUP_ACCOUNT)
+                .policy(allow("s3:*", "arn:aws:s3:::" + BUCKET + "\", \"arn:aws:s3:::" + BUCKET + "/*",
+                        LocalAws.ACCOUNT));
+        bucket.lifecycle("<Rule><ID>Expire</ID><Filter><Prefix></Prefix></Filter><Status>Enabled</Status>"
+                + "<Expiration><Days>395</Days></Expiration></Rule>");
+        saved = repository("saved");
+        save(saved);
+        savedKeys = Set.copyOf(bucket.keys());
+        keys();
+        repositories();
+        endpoints();
+        branchDenies();
+        backups();
+        verifications();
+        restores();
+    }
+
+    private static String allow(String actions, String resources, String... accounts) {
+        return "{\"Version\": \"2012-10-17\", \"Statement\": [{\"Effect\": \"Allow\", \"Action\": \"" + actions
+                + "\", \"Resource\": [\"" + resources + "\"], \"Principal\": {\"AWS\": [\""
+                + String.join("\", \"", accounts) + "\"]}}]}";
+    }
+
+    List<Scenario> of(String script) {
+        return scenarios.stream().filter(scenario -> scenario.script.equals(script)).toList();
+    }
+
+    /** Takes away what the run before has left and the next one would see. */
+    void clear() {
+        aws.clearFaults();
+        bucket.keys().stream().filter(key -> !savedKeys.contains(key)).forEach(bucket::delete);
+        repositories.forEach(name -> aws.codecommit.deleteRepository(REGION, name));
+        repositories.clear();
+    }
+
+    private void add(String script, String name, int exitCode, String says, Preparation preparation) {
+        scenarios.add(new Scenario(script, name, exitCode, says, preparation));
+    }
+
+    private void add(String script, String name, String says, Preparation preparation) {
+        add(script, name, 0, says, preparation);
+    }
+
+    private static String[] words(String... words) {
+        return Stream.of(words).flatMap(word -> Stream.of(word.split(" "))).toArray(String[]::new);
+    }
+
+    private String next(String name) {
+        return name + "-" + ++count;
+    }
+
+    private String nextRepository() {
+        var name = next("payments");
+        repositories.add(name);
+        return name;
+    }
+
+    /** A run of the administrator that must succeed. */
+    private static Script.Run done(CommandLine script, String... arguments) {
+        var run = Script.run(script, arguments);
+        if (run.exitCode() != 0) throw new AssertionError(run.err());
+        return run;
+    }
+
+    // ---- create-kms-key
+
+    private void keys() {
+        add("CreateKmsKey", "a new key", "\"created\"", () -> new Invocation(new CreateKmsKey().commandLine(),
+                words("--alias", next("alias/codecommit"), "--users", DEVELOPER, "--administrators", ALICE,
+                        "--tags Team=Payments")));
+        add("CreateKmsKey", "nothing to do", "\"unchanged\"", () -> new Invocation(new CreateKmsKey().commandLine(),
+                words("--alias", existingAlias(), "--users", DEVELOPER, "--tags Team=Payments")));
+        add("CreateKmsKey", "everything differs", "\"updated\"", () -> new Invocation(new CreateKmsKey().commandLine(),
+                words("--alias", existingAlias(), "--users", ALICE, "--description other --tags Owner=alice",
+                        "--remove-other-tags --rotation-period-in-days 90")));
+        add("CreateKmsKey", "no rotation", "\"updated\"", () -> new Invocation(new CreateKmsKey().commandLine(),
+                words("--alias", existingAlias(), "--no-rotation")));
+        add("CreateKmsKey", "one for each environment", "\"keys\"", () -> {
+            for (var environment : List.of("production", "staging", "development"))
+                aws.kms.createAlias(REGION, "alias/codecommit-" + environment, aws.kms.createKey(REGION));
+            return new Invocation(new CreateKmsKey().commandLine(),
+                    words("--environments production staging development"));
+        });
+        add("CreateKmsKey", "a key that cannot be finished", 1, "will be deleted on", () -> {
+            aws.inject(Fault.on("kms:CreateAlias").error(400, "LimitExceededException", "too many aliases"));
+            return new Invocation(new CreateKmsKey().commandLine(), words("--alias", next("alias/codecommit")));
+        });
+        add("CreateKmsKey", "a lost answer", 1, "will be deleted on", () -> {
+            aws.inject(Fault.on("kms:CreateKey").loseAnswer());
+            return new Invocation(new CreateKmsKey().commandLine(), words("--alias", next("alias/codecommit")));
+        });
+    }
+
+    private String existingAlias() {
+        var alias = next("alias/codecommit");
+        done(new CreateKmsKey().commandLine(), "--alias", alias, "--users", DEVELOPER, "--tags", "Team=Payments");
+        return alias;
+    }
+
+    // ---- create-encrypted-repo
+
+    private void repositories() {
+        add("CreateEncryptedRepo", "a new repository", "\"created\"",
+                () -> new Invocation(new CreateEncryptedRepo().commandLine(), words("--repository-name",
+                        nextRepository(), "--kms-key-id", repositoryKey.arn, "--tags Team=Payments")));
+        add("CreateEncryptedRepo", "nothing to do", "\"unchanged\"", () -> {
+            var repository = aws.codecommit.createRepository(nextRepository()).key(repositoryKey.arn)
+                    .tag("Team", "Payments");
+            return new Invocation(new CreateEncryptedRepo().commandLine(), words("--repository-name",
+                    repository.name, "--kms-key-id", repositoryKey.arn, "--tags Team=Payments"));
+        });
+        add("CreateEncryptedRepo", "everything differs", "\"updated\"", () -> {
+            var repository = aws.codecommit.createRepository(nextRepository()).key(aws.kms.createKey(REGION).arn)
+                    .tag("Team", "Payments");
+            return new Invocation(new CreateEncryptedRepo().commandLine(), words("--repository-name",
+                    repository.name, "--kms-key-id", repositoryKey.arn, "--repository-description other",
+                    "--tags Owner=alice --remove-other-tags"));
+        });
+    }
+
+    // ---- create-endpoint-security-group, create-vpc-endpoint
+
+    private String vpc() {
+        var vpc = aws.ec2.createVpc(REGION, "10.0.0.0/16");
+        aws.ec2.createSubnet(vpc, REGION + "a", "10.0.0.0/24");
+        aws.ec2.createSubnet(vpc, REGION + "b", "10.0.1.0/24");
+        return vpc;
+    }
+
+    private Invocation inVpc(CommandLine script, String vpc, String... more) {
+        return new Invocation(script, Map.of("vpc", vpc), List.of(words(
+                Stream.concat(Stream.of("--vpc-id", vpc), Stream.of(more)).toArray(String[]::new))));
+    }
+
+    private String group(String vpc, String name) {
+        var group = aws.ec2.createSecurityGroup(vpc, name);
+        aws.ec2.authorizeIngress(group, "tcp", 443, 443, "10.0.0.0/16");
+        return group;
+    }
+
+    private void endpoints() {
+        add("CreateEndpointSecurityGroup", "a new group", "\"created\"",
+                () -> inVpc(new CreateEndpointSecurityGroup().commandLine(), vpc(), "--tags Team=Payments"));
+        add("CreateEndpointSecurityGroup", "everything differs", "\"updated\"", () -> {
+            var vpc = vpc();
+            group(vpc, "codecommit-endpoints");
+            return inVpc(new CreateEndpointSecurityGroup().commandLine(), vpc,
+                    "--cidrs 192.168.0.0/24 --revoke-others --tags Team=Payments");
+        });
+        add("CreateVpcEndpoint", "two new endpoints", "\"created\"", () -> {
+            var vpc = vpc();
+            return inVpc(new CreateVpcEndpoint().commandLine(), vpc, "--security-group-ids",
+                    group(vpc, "codecommit-endpoints"), "--tags Team=Payments");
+        });
+        add("CreateVpcEndpoint", "everything differs", "\"updated\"", () -> {
+            var vpc = vpc();
+            var subnet = aws.ec2.createSubnet(vpc, REGION + "c", "10.0.2.0/24");
+            for (var service : List.of("codecommit", "git-codecommit"))
+                aws.ec2.createEndpoint(vpc, service, true, List.of(subnet), List.of(group(vpc, service)));
+            return inVpc(new CreateVpcEndpoint().commandLine(), vpc, "--security-group-ids",
+                    group(vpc, "codecommit-endpoints"), "--policy restricted --principals", DEVELOPER, ALICE,
+                    "--tags Team=Payments");
+        });
+    }
+
+    // ---- apply-branch-deny
+
+    private static final String POLICY = "codecommit-branch-deny-" + REGION;
+
+    /** A role, a user and a group of which the policy of that name knows nothing. */
+    private List<Iam.Principal> principals() {
+        if (aws.iam.policy("policy/" + POLICY) != null) {
+            holders.forEach(holder -> holder.attached.clear());
+            done(new ApplyBranchDeny().commandLine(), "--role-names", "Developer", "--remove");
+        }
+        var user = aws.iam.createUser(next("bob"));
+        holders = List.of(aws.iam.createRole("team/" + next("Developer")), user,
+                aws.iam.createGroup(next("Developers"), user.name));
+        for (var holder : holders) holder.inline.put("other", branchDeny("refs/heads/x"));
+        return holders;
+    }
+
+    /** The same, with the inline policy for another branch. */
+    private List<Iam.Principal> withInline() {
+        var principals = principals();
+        for (var principal : principals) principal.inline.put(POLICY, branchDeny("refs/heads/old"));
+        return principals;
+    }
+
+    /** The same, with the managed policy for another branch, which has as many versions as it may have. */
+    private List<Iam.Principal> withManaged() {
+        var principals = principals();
+        var policy = aws.iam.createPolicy(POLICY, branchDeny("refs/heads/old"));
+        while (policy.versions.size() < 5) policy.addVersion(branchDeny("refs/heads/older"));
+        for (var principal : principals) principal.attached.add("policy/" + POLICY);
+        return principals;
+    }
+
+    private static String branchDeny(String reference) {
+        return "{\"Version\": \"2012-10-17\", \"Statement\": [{\"Sid\": \"ProtectBranches\", \"Effect\": \"Deny\", "
+                + "\"Action\": \"codecommit:GitPush\", \"Resource\": \"*\", \"Condition\": {\"StringEquals\": "
+                + "{\"codecommit:References\": \"" + reference + "\"}}}]}";
+    }
+
+    private Invocation protect(List<Iam.Principal> principals, String... more) {
+        return deny(principals, Stream.concat(Stream.of("--branches main --repository-names",
+                aws.codecommit.createRepository(nextRepository()).name), Stream.of(more)).toArray(String[]::new));
+    }
+
+    private Invocation deny(List<Iam.Principal> principals, String... more) {
+        var names = principals.stream().map(principal -> "--" + principal.kind + "-names " + principal.name);
+        return new Invocation(new ApplyBranchDeny().commandLine(),
+                words(Stream.concat(names, Stream.of(more)).toArray(String[]::new)));
+    }
+
+    private void branchDenies() {
+        add("ApplyBranchDeny", "inline policies", "\"created\"", () -> protect(principals()));
+        add("ApplyBranchDeny", "inline policies that differ", "\"updated\"", () -> protect(withInline()));
+        add("ApplyBranchDeny", "inline policies taken off", "\"deleted\"", () -> deny(withInline(), "--remove"));
+        add("ApplyBranchDeny", "a managed policy", "\"created\"", () -> protect(principals(), "--managed"));
+        add("ApplyBranchDeny", "a managed policy that differs", "\"updated\"",
+                () -> protect(withManaged(), "--managed"));
+        add("ApplyBranchDeny", "a managed policy taken off", "\"deleted\"", () -> deny(withManaged(), "--remove"));
+    }
+
+    // ---- backup-to-s3
+
+    /** A repository with all that is backed up. */
+    private CodeCommit.Repo repository() {
+        return repository(nextRepository());
+    }
+
+    private CodeCommit.Repo repository(String name) {
+        aws.codecommit.createApprovalRuleTemplate(name, 2);
+        var repository = SampleRepositories.small(aws, name).description("Takes payments").tag("Team", "Payments")
+                .approvalRuleTemplate(name).trigger("tell", "arn:aws:sns:eu-west-1:111122223333:pushes")
+                .key(repositoryKey.arn).defaultBranch("feature");
+        var pullRequest = repository.pullRequest("One more file", "feature", "main");
+        repository.comment(pullRequest, "Why?");
+        repository.approve(pullRequest, ALICE);
+        return repository;
+    }
+
+    private Invocation backup(BackupToS3 script, CodeCommit.Repo repository) {
+        script.backOff = Duration.ofMillis(1);
+        return new Invocation(script.commandLine(), words("--bucket", BUCKET, "--expected-bucket-owner",
+                LocalAws.BACKUP_ACCOUNT, "--sse-kms-key-id", bucketKey.arn, "--repository-names", repository.name));
+    }
+
+    private void save(CodeCommit.Repo repository) {
+        var invocation = backup(new BackupToS3(), repository);
+        done(invocation.script, invocation.arguments.toArray(String[]::new));
+    }
+
+    private BackupToS3 inParts() {
+        var script = new BackupToS3();
+        script.partSize = SampleRepositories.SMALL_PART;
+        return script;
+    }
+
+    private CodeCommit.Repo large() throws Exception {
+        return SampleRepositories.large(aws, nextRepository()).key(repositoryKey.arn);
+    }
+
+    private void backups() {
+        add("BackupToS3", "the first backup", "\"full\"", () -> backup(new BackupToS3(), repository()));
+        add("BackupToS3", "nothing to do", "\"unchanged\"", () -> {
+            var repository = repository();
+            save(repository);
+            return backup(new BackupToS3(), repository);
+        });
+        add("BackupToS3", "an increment", "\"incr\"", () -> {
+            var repository = repository().commit("refs/heads/main", "bulk.txt", SampleRepositories.bulk(10_000));
+            save(repository);
+            return backup(new BackupToS3(), repository.commit("refs/heads/main", "c.txt", "c\n"));
+        });
+        add("BackupToS3", "parts", "\"full\"", () -> backup(inParts(), large()));
+        add("BackupToS3", "a lost answer", "\"full\"", () -> {
+            aws.inject(Fault.on("s3:CreateMultipartUpload").loseAnswer());
+            return backup(inParts(), large());
+        });
+        add("BackupToS3", "a part that fails", 1, "InvalidRequest", () -> {
+            aws.inject(Fault.on("s3:UploadPart").after(1).error(400, "InvalidRequest", "no"));
+            return backup(inParts(), large());
+        });
+    }
+
+    // ---- verify-backups
+
+    private Invocation verify(CodeCommit.Repo repository, String... more) {
+        return new Invocation(new VerifyBackups().commandLine(), words(Stream.concat(Stream.of("--bucket", BUCKET,
+                "--expected-bucket-owner", LocalAws.BACKUP_ACCOUNT, "--repository-names", repository.name),
+                Stream.of(more)).toArray(String[]::new)));
+    }
+
+    private void verifications() {
+        add("VerifyBackups", "without a download", "\"verified\"", () -> verify(saved));
+        add("VerifyBackups", "every object", "\"verified\"", () -> verify(saved, "--deep --all"));
+        add("VerifyBackups", "an object that is gone", 4, "\"missing-object\"", () -> {
+            var repository = repository();
+            save(repository);
+            bucket.delete(bucket.keys().stream().filter(key -> key.endsWith(".bundle")).findFirst().orElseThrow());
+            return verify(repository);
+        });
+        add("VerifyBackups", "a repository that is gone", 4, "\"expires\"", () -> {
+            var repository = repository();
+            save(repository);
+            aws.codecommit.deleteRepository(REGION, repository.name);
+            return verify(repository);
+        });
+    }
+
+    // ---- restore-from-s3
+
+    private Invocation restore(String... more) {
+        return new Invocation(new RestoreFromS3().commandLine(), Stream.concat(Stream.of("--bucket", BUCKET,
+                "--expected-bucket-owner", LocalAws.BACKUP_ACCOUNT, "--repository-name", saved.name),
+                Stream.of(more)).toArray(String[]::new));
+    }
+
+    /** Gives the approval rule template of the backup another name. */
+    private void renameTemplate(String name) {
+        var key = Backups.manifests(bucket, saved.name).get(0);
+        var manifest = Backups.document(bucket, key);
+        ((ObjectNode) manifest.at("/settings/approvalRuleTemplates/0")).put("approvalRuleTemplateName", name);
+        bucket.put(key, Backups.gzip(manifest));
+    }
+
+    private void restores() {
+        add("RestoreFromS3", "a list", "\"restorePoints\"", () -> restore("--list"));
+        add("RestoreFromS3", "a directory", "\"created\"", () -> restore("--directory",
+                directory.resolve(next("restored")).toString(), "--pull-requests",
+                directory.resolve(next("pull-requests")).toString()));
+        add("RestoreFromS3", "a new repository", "\"created\"", () -> {
+            renameTemplate(next("missing"));
+            return restore("--kms-key-id", repositoryKey.arn, "--to-repository-name", nextRepository());
+        });
+        add("RestoreFromS3", "a repository in the making", "\"updated\"", () -> {
+            var manifest = Path.of(Backups.manifests(bucket, saved.name).get(0)).getFileName().toString();
+            var target = aws.codecommit.createRepository(nextRepository()).key(repositoryKey.arn)
+                    .tag("codecommit-toolkit:restoring", manifest.replace(".manifest.json.gz", ""));
+            return restore("--to-repository-name", target.name);
+        });
+        add("RestoreFromS3", "nothing to do", "\"unchanged\"", () -> {
+            renameTemplate(saved.name);
+            return restore("--to-repository-name", saved.name);
+        });
+    }
+}
