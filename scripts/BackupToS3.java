@@ -79,6 +79,7 @@ import software.amazon.awssdk.services.s3.S3Client;
 import software.amazon.awssdk.services.s3.model.ChecksumAlgorithm;
 import software.amazon.awssdk.services.s3.model.ChecksumMode;
 import software.amazon.awssdk.services.s3.model.ChecksumType;
+import software.amazon.awssdk.services.s3.model.CompleteMultipartUploadRequest;
 import software.amazon.awssdk.services.s3.model.CompletedPart;
 import software.amazon.awssdk.services.s3.model.CreateMultipartUploadRequest;
 import software.amazon.awssdk.services.s3.model.HeadObjectResponse;
@@ -1430,37 +1431,48 @@ class BackupToS3 implements Callable<Integer> {
             }
         }
 
-        /** S3 does not say why it denies a write; what was sent may tell. */
+        /** S3 does not say why it denies a write. */
         @Override
         public Throwable modifyException(Context.FailedExecution context, ExecutionAttributes call) {
-            if (!(context.exception() instanceof S3Exception e) || isCutShort(e)
+            var needs = needs(context.request());
+            if (needs.isEmpty() || !(context.exception() instanceof S3Exception e) || isCutShort(e)
                     || !e.awsErrorDetails().errorCode().equals("AccessDenied")) {
                 return context.exception();
             }
             var details = e.awsErrorDetails();
-            var message = details.errorMessage() + whatPoliciesMayAsk(context.request());
+            var message = details.errorMessage() + "; it takes " + String.join("; ", needs);
             return e.toBuilder().awsErrorDetails(details.toBuilder().errorMessage(message).build()).build();
         }
     }
 
-    /** Besides permissions: about headers that were sent with a write, or were not. */
-    String whatPoliciesMayAsk(SdkRequest request) {
-        var startsUpload = request instanceof CreateMultipartUploadRequest;
+    /** What a write needs, by what is sent with it; nothing for other requests. */
+    List<String> needs(SdkRequest request) {
+        var isObject = request instanceof PutObjectRequest;
+        var isUpload = request instanceof CreateMultipartUploadRequest;
         var isPart = request instanceof UploadPartRequest;
-        var text = "";
-        if (startsUpload || request instanceof PutObjectRequest) {
-            text += encryption() == null ? "; if a policy asks for an encryption header, use --sse"
-                    : "; it was sent with x-amz-server-side-encryption " + encryption();
-            if (encryption() == ServerSideEncryption.AWS_KMS) {
-                text += " under " + Objects.requireNonNullElse(sseKmsKeyId,
-                        "aws/s3, which other accounts cannot use: else --sse-kms-key-id");
-            }
+        if (!isObject && !isUpload && !isPart && !(request instanceof CompleteMultipartUploadRequest)) {
+            return List.of();
         }
-        if (startsUpload || isPart) {
-            text += "; a policy must ask for If-None-Match" + (isPart ? " and encryption headers" : "")
-                    + " only where s3:ObjectCreationOperation is true";
+        var needs = new ArrayList<String>();
+        needs.add("s3:PutObject on " + bucket + "/" + prefix + "/*, in the bucket's policy too if it is another"
+                + " account's");
+        if (isObject || isUpload) {
+            needs.add(encryption() == null ? "a policy that asks for no encryption header, else --sse"
+                    : "a policy that takes x-amz-server-side-encryption " + encryption());
         }
-        return text;
+        if (encryption() != ServerSideEncryption.AES256) {
+            needs.add("kms:GenerateDataKey and kms:Decrypt on " + Objects.requireNonNullElse(sseKmsKeyId,
+                    encryption() == null ? "the bucket's key, if it has one"
+                            : "aws/s3, which other accounts cannot use: else --sse-kms-key-id"));
+        }
+        if (isUpload || isPart) {
+            needs.add("a policy that asks for If-None-Match" + (isPart ? " and encryption headers" : "")
+                    + " only where s3:ObjectCreationOperation is true");
+        }
+        if (expectedBucketOwner != null) {
+            needs.add("a bucket of " + expectedBucketOwner);
+        }
+        return needs;
     }
 
     /**
@@ -2524,7 +2536,7 @@ class BackupToS3 implements Callable<Integer> {
      * measure how exact the times of a file system are, which takes seconds and leaves files.
      */
     static void ignoreGitConfiguration() {
-        if (!(SystemReader.getInstance() instanceof NoGitConfiguration)) {
+        if (!(SystemReader.getInstance() instanceof SystemReader.Delegate)) {
             SystemReader.setInstance(new NoGitConfiguration(SystemReader.getInstance()));
         }
     }

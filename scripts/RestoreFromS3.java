@@ -2730,7 +2730,7 @@ class RestoreFromS3 implements Callable<Integer> {
      * measure how exact the times of a file system are, which takes seconds and leaves files.
      */
     static void ignoreGitConfiguration() {
-        if (!(SystemReader.getInstance() instanceof NoGitConfiguration)) {
+        if (!(SystemReader.getInstance() instanceof SystemReader.Delegate)) {
             SystemReader.setInstance(new NoGitConfiguration(SystemReader.getInstance()));
         }
     }

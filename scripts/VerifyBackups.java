@@ -2085,7 +2085,7 @@ class VerifyBackups implements Callable<Integer> {
      * measure how exact the times of a file system are, which takes seconds and leaves files.
      */
     static void ignoreGitConfiguration() {
-        if (!(SystemReader.getInstance() instanceof NoGitConfiguration)) {
+        if (!(SystemReader.getInstance() instanceof SystemReader.Delegate)) {
             SystemReader.setInstance(new NoGitConfiguration(SystemReader.getInstance()));
         }
     }

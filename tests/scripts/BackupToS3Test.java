@@ -1382,7 +1382,8 @@ class BackupToS3Test {
                    "Condition": {"StringNotEquals": {"s3:x-amz-server-side-encryption": "%s"}}}]}""".formatted(type));
         var refused = run();
         assertEquals(1, refused.exitCode());
-        assertTrue(refused.err().contains("; if a policy asks for an encryption header, use --sse ("), refused.err());
+        assertTrue(refused.err().contains("; a policy that asks for no encryption header, else --sse; "
+                + "kms:GenerateDataKey and kms:Decrypt on the bucket's key, if it has one"), refused.err());
         assertEquals(List.of(), bucket.keys());
         assertEquals("created", saved("--sse", type).path("status").asText());
         assertRestores(app);
@@ -1407,14 +1408,14 @@ class BackupToS3Test {
     /** By what was sent, since S3 does not say why it denies a write. */
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {
-            "PutObject | | on the bucket's key; if a policy asks for an encryption header, use --sse (",
-            "PutObject | --sse=AES256 | ; it was sent with x-amz-server-side-encryption AES256 (",
-            "PutObject | --sse=aws:kms | under aws/s3, which other accounts cannot use: else --sse-kms-key-id (",
-            "PutObject | --sse-kms-key-id=KEY | ; it was sent with x-amz-server-side-encryption aws:kms under KEY (",
-            "PutObject | --expected-bucket-owner=111122223333 | , and a bucket of account 111122223333; if a policy",
-            "CreateMultipartUpload | | --sse; a policy must ask for If-None-Match only where s3:ObjectCrea",
-            "UploadPart | | ; a policy must ask for If-None-Match and encryption headers only where s3:ObjectCrea",
-            "CompleteMultipartUpload | | this needs s3:PutObject, and kms:GenerateDataKey and kms:Decrypt"})
+            "PutObject | | takes s3:PutObject on backups/projects/codecommit-backup/*, in the bucket's policy too",
+            "PutObject | --sse=AES256 | a policy that takes x-amz-server-side-encryption AES256 (",
+            "PutObject | --sse=aws:kms | on aws/s3, which other accounts cannot use: else --sse-kms-key-id (",
+            "PutObject | --sse-kms-key-id=KEY | kms:GenerateDataKey and kms:Decrypt on KEY (",
+            "PutObject | --expected-bucket-owner=111122223333 | if it has one; a bucket of 111122223333 (",
+            "CreateMultipartUpload | | a policy that asks for If-None-Match only where s3:ObjectCreationOperation",
+            "UploadPart | | asks for If-None-Match and encryption headers only where s3:ObjectCreationOperation",
+            "CompleteMultipartUpload | | takes s3:PutObject on backups/projects/codecommit-backup/*"})
     void namesWhatARefusedWriteMostLikelyLacks(String call, String option, String says) throws Exception {
         SampleRepositories.large(aws, "large");
         aws.s3.smallestPart = SampleRepositories.SMALL_PART;
@@ -1422,7 +1423,7 @@ class BackupToS3Test {
         var args = option == null ? new String[0] : option.replace("KEY", KEY).split("=");
         var run = run(script -> script.partSize = SampleRepositories.SMALL_PART, args);
         assertEquals(1, run.exitCode(), run.err());
-        assertTrue(run.err().contains("AccessDenied: Access Denied; this needs s3:PutObject, and "), run.err());
+        assertTrue(run.err().contains("AccessDenied: Access Denied; it takes s3:PutObject on "), run.err());
         assertTrue(run.err().contains(says.replace("KEY", KEY)), run.err());
         assertFalse(run.err().contains("If-None-Match") && call.matches("PutObject|CompleteMultipartUpload"),
                 run.err());
