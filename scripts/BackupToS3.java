@@ -1777,8 +1777,8 @@ class BackupToS3 implements Callable<Integer> {
                 return;
             }
             note("s3://" + bucket + "/" + key + ": an unfinished upload is left: " + reason(e)
-                    + "; end it with: aws s3api abort-multipart-upload --bucket " + bucket + " --key '" + key
-                    + "' --upload-id " + uploadId);
+                    + "; end it with: " + aws("s3api abort-multipart-upload --bucket " + bucket + " --key " + quote(key)
+                            + " --upload-id " + uploadId));
         }
     }
 

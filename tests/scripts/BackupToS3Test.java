@@ -1979,7 +1979,7 @@ class BackupToS3Test {
         assertEquals(1, run.exitCode());
         var command = java.util.regex.Pattern.compile(
                 "an unfinished upload is left: AccessDenied: .*; end it with: aws s3api abort-multipart-upload "
-                        + "--bucket backups --key '(.*)' --upload-id (\\S+)")
+                        + "--bucket backups --key (\\S+) --upload-id (\\S+) --region eu-west-1")
                 .matcher(run.err());
         assertTrue(command.find(), run.err());
         assertEquals(List.of(command.group(1)), bucket.uploads());
