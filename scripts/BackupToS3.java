@@ -2493,36 +2493,34 @@ class BackupToS3 implements Callable<Integer> {
         }
     }
 
-    /** S3 does not tell other accounts what a denied call takes, and nobody in an answer to HEAD. */
+    /** S3 does not tell other accounts what a denied call needs, and nobody in an answer to HEAD. */
     class S3Refusals implements ExecutionInterceptor {
         @Override
         public Throwable modifyException(Context.FailedExecution context, ExecutionAttributes call) {
-            var operation = call.getAttribute(SdkExecutionAttribute.OPERATION_NAME);
-            var needs = permission(operation);
-            if (needs == null || !(context.exception() instanceof S3Exception e) || e.statusCode() != 403) {
+            if (!(context.exception() instanceof S3Exception e) || e.statusCode() != 403) {
                 return context.exception();
             }
+            var operation = call.getAttribute(SdkExecutionAttribute.OPERATION_NAME);
             var details = e.awsErrorDetails();
             var isHead = operation.startsWith("Head");
             if (details == null || !isHead && !"AccessDenied".equals(details.errorCode())) {
                 return e;
             }
-            var message = (isHead ? "" : details.errorMessage() + "; ") + "it takes " + needs
-                    + (expectedBucketOwner == null ? "" : "; a bucket of " + expectedBucketOwner);
+            var message = (isHead ? "" : details.errorMessage() + "; ") + "this needs " + permission(operation)
+                    + (expectedBucketOwner == null ? "" : ", and a bucket of account " + expectedBucketOwner);
             return e.toBuilder().awsErrorDetails(details.toBuilder()
                     .errorCode(isHead ? "Forbidden" : details.errorCode()).errorMessage(message).build()).build();
         }
     }
 
-    /** What an operation takes that writes no object; null for others. */
     private static String permission(String operation) {
         return switch (operation) {
             case "AbortMultipartUpload" -> "s3:AbortMultipartUpload";
             case "GetBucketLifecycleConfiguration" -> "s3:GetLifecycleConfiguration";
-            case "GetObject", "HeadObject" -> "s3:GetObject; kms:Decrypt on the object's key, if it has one";
+            case "GetObject", "HeadObject" -> "s3:GetObject, and kms:Decrypt on the bucket's key";
             case "HeadBucket", "ListObjectsV2" -> "s3:ListBucket";
             case "ListMultipartUploads" -> "s3:ListBucketMultipartUploads";
-            default -> null;
+            default -> "s3:PutObject, and kms:GenerateDataKey and kms:Decrypt on the bucket's key";
         };
     }
 

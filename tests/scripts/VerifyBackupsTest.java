@@ -1612,7 +1612,7 @@ class VerifyBackupsTest {
         assertEquals(List.of("bad failed", "good verified", "lost findings"), repositories.toList());
         assertEquals(List.of("lost missing-object " + lost.bundle(0)), findings(run));
         var saying = bad.manifest.at("/chain/0/key").asText()
-                + ": Forbidden: it takes s3:GetObject; kms:Decrypt on the object's key, if it has one (request id ";
+                + ": Forbidden: this needs s3:GetObject, and kms:Decrypt on the bucket's key (request id ";
         assertTrue(run.err().contains("verify-backups: bad: " + saying), run.err());
         assertTrue(run.json().at("/repositories/0/error").asText().startsWith(saying), run.out());
     }
