@@ -916,8 +916,7 @@ class CreateKmsKey implements Callable<Integer> {
 
     /** Whether the same call may succeed later: a lost connection, an error of the service, throttling. */
     static boolean isTemporary(Throwable e) {
-        // A Failure says itself what to do.
-        for (var cause = e; cause != null && !(cause instanceof Failure); cause = cause.getCause()) {
+        for (var cause = e; cause != null; cause = cause.getCause()) {
             if (cause instanceof AwsServiceException answer) {
                 return answer.statusCode() >= 500 || answer.isThrottlingException() || isCutShort(answer);
             }

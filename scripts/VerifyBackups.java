@@ -1855,8 +1855,7 @@ class VerifyBackups implements Callable<Integer> {
 
     /** Whether the same call may succeed later: a lost connection, an error of the service, throttling. */
     static boolean isTemporary(Throwable e) {
-        // A Failure says itself what to do.
-        for (var cause = e; cause != null && !(cause instanceof Failure); cause = cause.getCause()) {
+        for (var cause = e; cause != null; cause = cause.getCause()) {
             if (cause instanceof AwsServiceException answer) {
                 return answer.statusCode() >= 500 || answer.isThrottlingException() || isCutShort(answer);
             }
@@ -2046,22 +2045,24 @@ class VerifyBackups implements Callable<Integer> {
     class S3Refusals implements ExecutionInterceptor {
         @Override
         public Throwable modifyException(Context.FailedExecution context, ExecutionAttributes call) {
-            if (!(context.exception() instanceof S3Exception e) || e.statusCode() != 403) {
+            var operation = call.getAttribute(SdkExecutionAttribute.OPERATION_NAME);
+            var needs = permission(operation);
+            if (needs == null || !(context.exception() instanceof S3Exception e) || e.statusCode() != 403) {
                 return context.exception();
             }
-            var operation = call.getAttribute(SdkExecutionAttribute.OPERATION_NAME);
             var details = e.awsErrorDetails();
             var isHead = operation.startsWith("Head");
             if (details == null || !isHead && !"AccessDenied".equals(details.errorCode())) {
                 return e;
             }
-            var message = (isHead ? "" : details.errorMessage() + "; ") + "this needs " + permission(operation)
+            var message = (isHead ? "" : details.errorMessage() + "; ") + "this needs " + needs
                     + (expectedBucketOwner == null ? "" : ", and a bucket of account " + expectedBucketOwner);
             return e.toBuilder().awsErrorDetails(details.toBuilder()
                     .errorCode(isHead ? "Forbidden" : details.errorCode()).errorMessage(message).build()).build();
         }
     }
 
+    /** What an operation needs that writes no object; null for others. */
     private static String permission(String operation) {
         return switch (operation) {
             case "AbortMultipartUpload" -> "s3:AbortMultipartUpload";
@@ -2069,7 +2070,7 @@ class VerifyBackups implements Callable<Integer> {
             case "GetObject", "HeadObject" -> "s3:GetObject, and kms:Decrypt on the bucket's key";
             case "HeadBucket", "ListObjectsV2" -> "s3:ListBucket";
             case "ListMultipartUploads" -> "s3:ListBucketMultipartUploads";
-            default -> "s3:PutObject, and kms:GenerateDataKey and kms:Decrypt on the bucket's key";
+            default -> null;
         };
     }
 

@@ -502,7 +502,7 @@ class RestoreFromS3Test {
         failed(toDirectory(nights.get(2), "r"), bundle(nights.get(2), 1) + " is missing; the newest restore point");
         aws.clearFaults();
         aws.inject(Fault.on("s3:HeadObject").always().error(403, "AccessDenied", "Access Denied"));
-        failed(toDirectory(nights.get(2), "r"), bundle(nights.get(2), 0) + ": HTTP 403: needs s3:GetObject");
+        failed(toDirectory(nights.get(2), "r"), bundle(nights.get(2), 0) + ": Forbidden: it takes s3:GetObject");
     }
 
     static Path directoryOf(Script.Run run) {
@@ -1370,8 +1370,8 @@ class RestoreFromS3Test {
 
     /** A program in git's place: it does what is said here for the commands that have a word, and for others git. */
     String gitThat(String word, String does) throws IOException {
-        var program = Files.writeString(Files.createTempFile(home, "git-", ""), "#!/bin/sh\ncase \" $* \" in *\" " + word
-                + " \"*) " + does + " ;; esac\nexec git \"$@\"\n");
+        var text = "#!/bin/sh\ncase \" $* \" in *\" " + word + " \"*) " + does + " ;; esac\nexec git \"$@\"\n";
+        var program = Files.writeString(Files.createTempFile(home, "git-", ""), text);
         assertTrue(program.toFile().setExecutable(true));
         return program.toString();
     }
@@ -1384,7 +1384,7 @@ class RestoreFromS3Test {
                     + "code 128: fatal: Out of memory, malloc failed",
             "rev-list; echo 'fatal: unable to create thread' >&2 && exit 128; git rev-list failed with exit code 128: "
                     + "fatal: unable to create thread",
-            "index-pack; head -c 99 >$2/objects/pack/tmp_pack_x && exit 1; git index-pack failed with exit code 1",
+            "index-pack; head -c 9 >$2/objects/pack/tmp_pack_x && exit 1; git index-pack failed with exit code 1",
             "--version; exit 127; git --version failed with exit code 127"})
     void whatGitCannotDoOnThisMachineJGitDoes(String wordAndWhatItDoesAndWhatIsSaid) throws Exception {
         var parts = wordAndWhatItDoesAndWhatIsSaid.split("; ", -1);
