@@ -502,7 +502,7 @@ class RestoreFromS3Test {
         failed(toDirectory(nights.get(2), "r"), bundle(nights.get(2), 1) + " is missing; the newest restore point");
         aws.clearFaults();
         aws.inject(Fault.on("s3:HeadObject").always().error(403, "AccessDenied", "Access Denied"));
-        failed(toDirectory(nights.get(2), "r"), bundle(nights.get(2), 0) + ": Forbidden: it takes s3:GetObject");
+        failed(toDirectory(nights.get(2), "r"), bundle(nights.get(2), 0) + ": Forbidden: this needs s3:GetObject");
     }
 
     static Path directoryOf(Script.Run run) {
