@@ -1233,10 +1233,12 @@ class ApplyBranchDeny implements Callable<Integer> {
         if (file == null || file.isEmpty()) {
             return;
         }
-        try (var in = Files.newInputStream(Path.of(file))) {
+        try {
+            // the parser reads byte by byte
+            var pem = new ByteArrayInputStream(Files.readAllBytes(Path.of(file)));
             var trusted = KeyStore.getInstance(KeyStore.getDefaultType());
             trusted.load(null);
-            for (var certificate : CertificateFactory.getInstance("X.509").generateCertificates(in)) {
+            for (var certificate : CertificateFactory.getInstance("X.509").generateCertificates(pem)) {
                 trusted.setCertificateEntry("certificate-" + trusted.size(), certificate);
             }
             var managers = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
