@@ -64,6 +64,7 @@ public final class Iam implements LocalAws.Service {
         /** For a role: the longest session, in seconds. */
         public int maxSessionDuration = 3600;
         private int kmsLooksInVain;
+        private int usesInVain;
         private final String id;
         private final Instant created;
 
@@ -153,10 +154,11 @@ public final class Iam implements LocalAws.Service {
         return create("role", pathAndName);
     }
 
-    /** A role that KMS does not know the first n times that it looks. */
+    /** A role that KMS, and the services that are to assume it, do not know the first n times that they look. */
     public Principal createRoleVisibleAfter(String pathAndName, int n) {
         var role = create("role", pathAndName);
         role.kmsLooksInVain = n;
+        role.usesInVain = n;
         return role;
     }
 
@@ -240,6 +242,11 @@ public final class Iam implements LocalAws.Service {
         var boundaries = principal.boundary == null ? List.<Policy>of() : List.of(policyOf(principal.boundary));
         return new Identity(caller.iamArn(principal.resource()), type, name, userId, policiesOf(principal), boundaries,
                 principal.tags);
+    }
+
+    /** Whether services can assume the role already; each try brings that nearer. */
+    synchronized boolean visibleToServices(Principal role) {
+        return role.usesInVain-- <= 0;
     }
 
     /** Whether KMS knows it already; each look brings that nearer. */
