@@ -9,6 +9,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.Consumer;
 import localaws.PolicyEvaluator.Decision;
 import org.junit.jupiter.api.AfterAll;
@@ -55,6 +56,13 @@ class AuthorizerTest {
     @AfterAll
     static void stop() {
         aws.close();
+    }
+
+    @Test
+    void aNeedHasAllTheListsThatItWasGiven() {
+        var need = new Need("codecommit:GitPush", "*").list("codecommit:References", List.of("refs/heads/main"))
+                .list("aws:TagKeys", List.of("Team"));
+        assertEquals(Set.of("codecommit:References", "aws:TagKeys"), need.lists());
     }
 
     String roleArn() {

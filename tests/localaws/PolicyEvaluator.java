@@ -85,7 +85,8 @@ public final class PolicyEvaluator {
      *                  as codebuild.amazonaws.com
      * @param resource  an ARN, or {@code *} for actions that have no resource
      * @param context   values by condition key; the letter case of keys does not matter, no value is as good as no key
-     * @param lists     the keys that are lists even with a single value, besides those that AWS defines so
+     * @param lists     the keys that are lists even with a single value, besides those that AWS defines so; their
+     *                  letter case does not matter either
      */
     public record Request(String principal, String action, String resource, Map<String, List<String>> context,
             Set<String> lists) {
@@ -104,7 +105,7 @@ public final class PolicyEvaluator {
 
         private boolean isList(String key) {
             return values(key).size() > 1 || MULTIVALUED.contains(key.toLowerCase(Locale.ROOT))
-                    || lists.contains(key);
+                    || lists.stream().anyMatch(key::equalsIgnoreCase);
         }
     }
 

@@ -124,6 +124,19 @@ class PolicyEvaluatorTest {
         assertTrue(!holds("{'Null': {'codecommit:References': 'true'}}", there));
     }
 
+    /** Condition keys have no letter case, those neither that are lists by the request's word. */
+    @Test
+    void aKeyIsAListHoweverThePolicySpellsIt() {
+        var request = new Request(USER, "codecommit:GitPush", "*",
+                Map.of("codecommit:References", List.of("refs/heads/main")), Set.of("codecommit:References"));
+        var policy = "{'Version': '2012-10-17', 'Statement': {'Effect': 'Allow', 'Action': '*', 'Resource': '*', "
+                + "'Condition': {'%s': {'%s': 'refs/heads/main'}}}}";
+        for (var key : List.of("codecommit:References", "CodeCommit:references")) {
+            assertEquals(Decision.implicitDeny, evaluate(request, policy.formatted("StringEquals", key)), key);
+            assertEquals(Decision.allowed, evaluate(request, policy.formatted("ForAnyValue:StringEquals", key)), key);
+        }
+    }
+
     @Test
     void aVariableMayHaveADefault() {
         var policy = "{'Version': '2012-10-17', 'Statement': {'Effect': 'Allow', 'Action': '*', 'Resource': "
