@@ -12,6 +12,7 @@ import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
 import java.time.ZoneOffset;
+import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -86,8 +87,13 @@ class CodeCommitTest {
         aws.codecommit.createRepository("present").commit("refs/heads/main", "a", "1");
     }
 
+    static void assertSince(Instant before, Instant time) {
+        assertFalse(time.isBefore(before) || time.isAfter(Instant.now()), time + ", not since " + before);
+    }
+
     @Test
     void createsAndDescribesARepository() {
+        var before = Instant.now().truncatedTo(ChronoUnit.SECONDS);
         var made = codecommit.createRepository(r -> r.repositoryName("My.Demo_Repo-1").repositoryDescription("what for")
                 .tags(Map.of("Team", "a b+c=@:/._-", "ünï", ""))).repositoryMetadata();
         assertEquals("My.Demo_Repo-1", made.repositoryName());
@@ -98,7 +104,7 @@ class CodeCommitTest {
         assertEquals(aws.endpoint() + "/v1/repos/My.Demo_Repo-1", made.cloneUrlHttp());
         assertEquals("ssh://git-codecommit.eu-west-1.amazonaws.com/v1/repos/My.Demo_Repo-1", made.cloneUrlSsh());
         assertNull(made.defaultBranch());
-        assertTrue(Duration.between(made.creationDate(), Instant.now()).abs().toMinutes() < 1);
+        assertSince(before, made.creationDate());
         assertEquals(made, codecommit.getRepository(r -> r.repositoryName("My.Demo_Repo-1")).repositoryMetadata());
         assertEquals(Map.of("Team", "a b+c=@:/._-", "ünï", ""),
                 codecommit.listTagsForResource(r -> r.resourceArn(made.arn())).tags());
@@ -202,7 +208,6 @@ class CodeCommitTest {
 
     @Test
     void holdsFiveThousandRepositoriesAndNoMore() {
-        var start = System.nanoTime();
         for (var i = 1; i < 5_000; i++)
             aws.codecommit.createRepository("r" + i).commit("refs/heads/main", "README", "r" + i);
         assertEquals(5_000, codecommit.listRepositoriesPaginator().repositories().stream()
@@ -212,7 +217,6 @@ class CodeCommitTest {
                 error(() -> codecommit.createRepository(r -> r.repositoryName("more"))));
         for (var i = 1; i < 5_000; i++)
             assertEquals(40, aws.codecommit.repository("r" + i).resolve("refs/heads/main").name().length());
-        assertTrue(System.nanoTime() - start < 20_000_000_000L, "seconds, not minutes");
     }
 
     @Test
@@ -379,6 +383,7 @@ class CodeCommitTest {
 
     @Test
     void pullRequestsGetTheRulesOfTheTemplatesForTheirDestination() {
+        var before = Instant.now().truncatedTo(ChronoUnit.SECONDS);
         var repo = aws.codecommit.repository("present").ref("refs/heads/feature", "refs/heads/main")
                 .ref("refs/heads/release/1", "refs/heads/main");
         aws.codecommit.createApprovalRuleTemplate("all", 2);
@@ -405,7 +410,7 @@ class CodeCommitTest {
                         rule.originApprovalRuleTemplate().approvalRuleTemplateName()));
         var own = codecommit.getPullRequest(r -> r.pullRequestId(toMain)).pullRequest().approvalRules().get(1);
         assertNull(own.originApprovalRuleTemplate());
-        assertTrue(Duration.between(own.creationDate(), Instant.now()).abs().toMinutes() < 1);
+        assertSince(before, own.creationDate());
         var event = events(toMain).get(1);
         assertEquals(PullRequestEventType.PULL_REQUEST_APPROVAL_RULE_CREATED, event.pullRequestEventType());
         assertEquals(ApprovalRuleEventMetadata.builder().approvalRuleId(own.approvalRuleId()).approvalRuleName("own")

@@ -1,5 +1,6 @@
 package localaws;
 
+import java.io.BufferedOutputStream;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -194,18 +195,38 @@ final class GitHttp {
         upload.setPackConfig(packing);
         var protocol = request.header("Git-Protocol");
         if (protocol != null) upload.setExtraParameters(List.of(protocol.split(":")));
-        var out = answer(request,
-                advertises ? "application/x-git-upload-pack-advertisement" : "application/x-git-upload-pack-result");
-        if (advertises)
+        var out = new EndKeptBack(answer(request,
+                advertises ? "application/x-git-upload-pack-advertisement" : "application/x-git-upload-pack-result"));
+        if (advertises) {
             upload.sendAdvertisedRefs(new PacketLineOutRefAdvertiser(new PacketLineOut(out)), "git-upload-pack");
-        else
+        } else {
             try {
                 upload.upload(body(request), out, null);
             } catch (UploadPackInternalServerErrorException e) {
                 if (e.getCause() instanceof Fault.Cut) throw (Fault.Cut) e.getCause();
-                request.error = e.getCause().toString(); // which JGit has told the client
+                request.error = e.getCause().toString(); // which JGit tells the client, as the end of the answer
+                request.log();
             }
+        }
         out.close();
+    }
+
+    /** Keeps the end of an answer until it is closed: what it says of an error has to be in the log first. */
+    private static final class EndKeptBack extends BufferedOutputStream {
+        EndKeptBack(OutputStream answer) {
+            super(answer);
+        }
+
+        @Override
+        public void flush() {
+            // a client has sent all that it has to say, and so waits for the end in any case
+        }
+
+        @Override
+        public void close() throws IOException {
+            super.flush();
+            out.close();
+        }
     }
 
     private void advertise(LocalAws.Request request, CodeCommit.Repo repo) throws IOException {

@@ -44,7 +44,6 @@ import java.net.URI;
 import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
 import java.time.Clock;
-import java.time.Duration;
 import java.time.Instant;
 import java.util.Base64;
 import java.util.LinkedHashMap;
@@ -57,7 +56,6 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 
@@ -131,7 +129,6 @@ public final class LocalAws implements AutoCloseable {
     });
     private final List<Call> calls = new CopyOnWriteArrayList<>();
     private final List<Fault> faults = new CopyOnWriteArrayList<>();
-    private final AtomicInteger underWay = new AtomicInteger();
     private volatile Consumer<Call> listener = call -> { };
 
     final Credentials credentials = new Credentials();
@@ -294,22 +291,13 @@ public final class LocalAws implements AutoCloseable {
         faults.clear();
     }
 
-    /**
-     * All calls so far, oldest first. Waits for those under way: a client may have its answer before the call is
-     * logged.
-     */
+    /** All calls so far, in the order of their answers: a call stands here before its client can read the answer. */
     public List<Call> calls() {
-        settle();
         return List.copyOf(calls);
     }
 
     public void clearCalls() {
-        settle();
         calls.clear();
-    }
-
-    private void settle() {
-        for (var i = 0; i < 5000 && underWay.get() > 0; i++) Fault.sleep(Duration.ofMillis(1));
     }
 
     /** Is told of every call when it is done. */
@@ -342,6 +330,8 @@ public final class LocalAws implements AutoCloseable {
         JsonNode input;
         int status;
         String error;
+        /** What the log says of it; null before it is answered. */
+        private Call logged;
 
         Request(HttpExchange exchange, Caller.Endpoint endpoint) {
             this.exchange = exchange;
@@ -370,6 +360,7 @@ public final class LocalAws implements AutoCloseable {
             fault = faults.stream().filter(f -> f.hits(name)).findFirst().orElse(null);
             if (fault == null) return;
             Fault.sleep(fault.delay);
+            fault.hold.run();
             if (fault.error != null) throw fault.error;
         }
 
@@ -387,6 +378,7 @@ public final class LocalAws implements AutoCloseable {
             if (fault != null && fault.loseAnswer) throw new Fault.Cut();
             this.status = status;
             headers.forEach(exchange.getResponseHeaders()::set);
+            log();
             var none = length == 0 || method().equals("HEAD") || status == 204 || status == 304;
             exchange.sendResponseHeaders(status, none ? -1 : Math.max(length, 0));
             if (none) return OutputStream.nullOutputStream();
@@ -398,6 +390,19 @@ public final class LocalAws implements AutoCloseable {
             try (var out = answer(status, Map.of("Content-Type", type), bytes.length)) {
                 out.write(bytes);
             }
+        }
+
+        /** Enters the call into the log, or what has become of it since it was entered. */
+        Call log() {
+            var before = logged;
+            logged = new Call(before == null ? now() : before.time(), name, caller == null ? "" : caller.region(),
+                    caller == null ? "" : caller.arn(), input, status, error);
+            if (before == null) {
+                calls.add(logged);
+            } else {
+                calls.replaceAll(call -> call == before ? logged : call);
+            }
+            return logged;
         }
     }
 
@@ -424,7 +429,6 @@ public final class LocalAws implements AutoCloseable {
     }
 
     private void handle(HttpExchange exchange, Caller.Endpoint endpoint) throws IOException {
-        underWay.incrementAndGet();
         var request = new Request(exchange, endpoint);
         try {
             var isGit = request.path().startsWith("/v1/repos/");
@@ -441,12 +445,7 @@ public final class LocalAws implements AutoCloseable {
             if (!(e instanceof IOException)) e.printStackTrace();
             throw new IOException(e); // the JDK's server closes the connection on an exception, and only then
         } finally {
-            var call = new Call(now(), request.name, request.caller == null ? "" : request.caller.region(),
-                    request.caller == null ? "" : request.caller.arn(),
-                    request.input, request.status, request.error);
-            calls.add(call);
-            listener.accept(call);
-            underWay.decrementAndGet();
+            listener.accept(request.log());
         }
     }
 

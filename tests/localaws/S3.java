@@ -18,7 +18,6 @@ import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.Comparator;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -51,7 +50,7 @@ public final class S3 {
     private final Path home;
     private final Map<String, Bucket> buckets = LocalAws.concurrentMap();
     /** Keys with a conditional write under way, as bucket/key. */
-    private final Set<String> conditional = new HashSet<>();
+    final Set<String> conditional = ConcurrentHashMap.newKeySet();
     /** How many keys, uploads or parts a page has at the most; S3 may always return fewer than were asked for. */
     public volatile int pageSize = 100;
     /** Of all parts but the last, in bytes. */
@@ -561,15 +560,14 @@ public final class S3 {
         if (!condition.equals("*"))
             throw new AwsError(501, "NotImplemented",
                     "A header you provided implies functionality that is not implemented: If-None-Match: " + condition);
-        synchronized (this) {
-            if (!conditional.add(ask.bucket.name + "/" + ask.key))
-                throw new AwsError(409, "ConditionalRequestConflict",
-                        "The conditional request cannot succeed due to a conflicting operation against this resource.");
+        if (!conditional.add(ask.bucket.name + "/" + ask.key)) {
+            throw new AwsError(409, "ConditionalRequestConflict",
+                    "The conditional request cannot succeed due to a conflicting operation against this resource.");
         }
         return true;
     }
 
-    private synchronized void end(Ask ask) {
+    private void end(Ask ask) {
         conditional.remove(ask.bucket.name + "/" + ask.key);
     }
 
