@@ -52,14 +52,18 @@ import picocli.CommandLine.Spec;
                         + "needed.",
                 "What is allowed here AWS may still refuse."},
         footerHeading = "%nExamples:%n",
-        footer = {"  sandbox", "  sandbox -- bash", "  sandbox --git-dir ~/projects/shop -- git clone http://...",
-                "", "The command finds in its environment, besides what the AWS CLI and git need:",
+        footer = {"  ./jbang sandbox", "  ./jbang sandbox -- bash",
+                "  ./jbang sandbox --git-dir ~/projects/shop -- bash", "",
+                "The command finds in its environment, besides what the AWS CLI and git need:",
                 "  BACKUP_BUCKET   a bucket", "  VPC_ID          a VPC with subnets in three zones",
-                "  SANDBOX_S3      a directory that shows the objects of all buckets, as BUCKET/KEY", "",
-                "Its credentials are an administrator's of the account with the repositories. AWS_CONFIG_FILE has",
-                "profiles for --profile, and for git by AWS_PROFILE: source and backup, the administrators of the",
-                "two accounts; administrator, developer, backup-writer, auditor, roles of the first; backup-reader,",
-                "backup-auditor, roles of the second."})
+                "  SANDBOX_S3      a directory that shows the objects of all buckets, as",
+                "                  BUCKET/KEY", "",
+                "Its credentials are an administrator's of the account with the repositories.",
+                "AWS_CONFIG_FILE has profiles for --profile, and for git by AWS_PROFILE:",
+                "  source, backup                   the administrators of the two accounts",
+                "  administrator, developer,",
+                "  backup-writer, auditor           roles of the first",
+                "  backup-reader, backup-auditor    roles of the second"})
 public final class Sandbox implements Callable<Integer> {
     static final String REGION = "eu-west-1";
     static final String BUCKET = "codecommit-backups";
@@ -98,11 +102,21 @@ public final class Sandbox implements Callable<Integer> {
     private boolean stopped;
 
     public static void main(String[] args) {
-        System.exit(new CommandLine(new Sandbox()).setStopAtPositional(true)
+        System.exit(new Sandbox().commandLine().execute(args));
+    }
+
+    public CommandLine commandLine() {
+        var commandLine = new CommandLine(this);
+        spec.usageMessage().synopsisHeading("Usage: ./jbang ");
+        return commandLine.setStopAtPositional(true)
+                .setParameterExceptionHandler((e, arguments) -> {
+                    note(e.getMessage() + " (help: ./jbang sandbox --help)");
+                    return CommandLine.ExitCode.USAGE;
+                })
                 .setExecutionExceptionHandler((e, line, parsed) -> {
-            line.getErr().println("sandbox: " + (e.getMessage() == null ? e : e.getMessage()));
-            return 1;
-        }).execute(args));
+                    note(e.getMessage() == null ? e.toString() : e.getMessage());
+                    return 1;
+                });
     }
 
     @Override
