@@ -130,8 +130,9 @@ import software.amazon.awssdk.utils.AttributeMap;
         exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage",
                 "3:partly done: some repositories failed, the others are complete", "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
-        footer = {"  backup-to-s3 --bucket my-backups --expected-bucket-owner 444455556666",
-                "  backup-to-s3 --bucket my-backups --repository-names 'team-*' --dry-run"})
+        footer = {"  ./jbang backup-to-s3 --bucket my-backups --expected-bucket-owner 444455556666",
+                "  ./jbang backup-to-s3 --bucket my-backups --repository-names 'team-*' \\",
+                "      --dry-run"})
 class BackupToS3 implements Callable<Integer> {
     @Option(names = "--repository-names", paramLabel = "GLOB", arity = "1..*",
             description = "Repositories to back up, by name or with * and ?. Default: all of the Region.")

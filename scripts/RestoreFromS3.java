@@ -142,8 +142,8 @@ import software.amazon.awssdk.utils.AttributeMap;
                 "3:partly done: what CodeCommit did not take is named, all else is restored",
                 "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
-        footer = {"  restore-from-s3 --bucket my-backups --repository-name payments --list",
-                "  restore-from-s3 --bucket my-backups --repository-name payments \\",
+        footer = {"  ./jbang restore-from-s3 --bucket my-backups --repository-name payments --list",
+                "  ./jbang restore-from-s3 --bucket my-backups --repository-name payments \\",
                 "      --at 2026-11-21 --directory payments.git"})
 class RestoreFromS3 implements Callable<Integer> {
     @Option(names = "--backup-account", paramLabel = "ACCOUNT",
@@ -1382,7 +1382,7 @@ class RestoreFromS3 implements Callable<Integer> {
                     : List.of(key.arn(), key.keyId()).contains(current);
             if (!isSame) {
                 throw new Failure("is under " + Objects.requireNonNullElse(current, "the AWS managed key") + ", not "
-                        + key.arn() + ": leave --kms-key-id out, or first run create-encrypted-repo");
+                        + key.arn() + ": leave --kms-key-id out, or first run ./jbang create-encrypted-repo");
             }
         }
 

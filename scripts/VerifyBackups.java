@@ -113,8 +113,10 @@ import software.amazon.awssdk.utils.AttributeMap;
                 "3:partly done: some repositories could not be checked, the others are complete",
                 "4:findings: all were checked, and some backups are not as they should be", "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
-        footer = {"  verify-backups --bucket my-backups --expected-bucket-owner 444455556666",
-                "  verify-backups --bucket my-backups --repository-names 'team-*' --all --deep"})
+        footer = {"  ./jbang verify-backups --bucket my-backups \\",
+                "      --expected-bucket-owner 444455556666",
+                "  ./jbang verify-backups --bucket my-backups --repository-names 'team-*' \\",
+                "      --all --deep"})
 class VerifyBackups implements Callable<Integer> {
     @Option(names = "--account", paramLabel = "ACCOUNT",
             description = "Account whose repositories were backed up. Default: that of the credentials.")
