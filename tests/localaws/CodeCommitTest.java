@@ -208,15 +208,17 @@ class CodeCommitTest {
 
     @Test
     void holdsFiveThousandRepositoriesAndNoMore() {
-        for (var i = 1; i < 5_000; i++)
+        for (var i = 1; i < 5_000; i++) {
             aws.codecommit.createRepository("r" + i).commit("refs/heads/main", "README", "r" + i);
+        }
         assertEquals(5_000, codecommit.listRepositoriesPaginator().repositories().stream()
                 .map(RepositoryNameIdPair::repositoryName).distinct().count());
         assertEquals(5, aws.calls().size(), "pages of 1,000");
         assertEquals("RepositoryLimitExceededException",
                 error(() -> codecommit.createRepository(r -> r.repositoryName("more"))));
-        for (var i = 1; i < 5_000; i++)
+        for (var i = 1; i < 5_000; i++) {
             assertEquals(40, aws.codecommit.repository("r" + i).resolve("refs/heads/main").name().length());
+        }
     }
 
     @Test
@@ -291,8 +293,9 @@ class CodeCommitTest {
                 target.mergeMetadata());
         assertEquals(List.of(destination, target.sourceCommit()),
                 List.of(repo.resolve("refs/heads/main^1").name(), repo.resolve("refs/heads/main^2").name()));
-        for (var file : List.of("a", "b", "c"))
+        for (var file : List.of("a", "b", "c")) {
             assertEquals(main, codecommit.getFile(r -> r.repositoryName("present").filePath(file)).commitId());
+        }
         var events = events(merged);
         assertEquals(
                 List.of(PullRequestEventType.PULL_REQUEST_CREATED,
@@ -446,8 +449,10 @@ class CodeCommitTest {
                                 .map(thread -> thread.comments().stream().map(Comment::commentId).toList()).toList())
                         .toList());
         var threads = pages.stream().flatMap(List::stream).toList();
-        for (var thread : threads) assertEquals(List.of(id, "present", before),
-                List.of(thread.pullRequestId(), thread.repositoryName(), thread.beforeCommitId()));
+        for (var thread : threads) {
+            assertEquals(List.of(id, "present", before),
+                    List.of(thread.pullRequestId(), thread.repositoryName(), thread.beforeCommitId()));
+        }
         assertEquals(List.of(after, after, after, repo.resolve("refs/heads/feature").name()),
                 threads.stream().map(CommentsForPullRequest::afterCommitId).toList());
         assertNull(threads.get(0).location());
@@ -657,10 +662,13 @@ class CodeCommitTest {
         assertEquals(made, shown);
         assertEquals(List.of("two of them", content, "why"), List.of(shown.approvalRuleTemplateName(),
                 shown.approvalRuleTemplateContent(), shown.approvalRuleTemplateDescription()));
-        for (var i = 0; i < 24; i++)
+        for (var i = 0; i < 24; i++) {
             aws.codecommit.createApprovalRuleTemplate("t" + i, 1).repository("present").approvalRuleTemplate("t" + i);
-        for (var again = 0; again < 2; again++) codecommit.associateApprovalRuleTemplateWithRepository(
-                r -> r.repositoryName("present").approvalRuleTemplateName("two of them"));
+        }
+        for (var again = 0; again < 2; again++) {
+            codecommit.associateApprovalRuleTemplateWithRepository(
+                    r -> r.repositoryName("present").approvalRuleTemplateName("two of them"));
+        }
         var pages = codecommit
                 .listAssociatedApprovalRuleTemplatesForRepositoryPaginator(r -> r.repositoryName("present")).stream()
                 .toList();
@@ -871,8 +879,9 @@ class CodeCommitTest {
                 () -> codecommit
                         .updateRepositoryDescription(r -> r.repositoryName("secret").repositoryDescription("x")),
                 () -> codecommit.updateRepositoryEncryptionKey(
-                        r -> r.repositoryName("secret").kmsKeyId("alias/aws/codecommit"))))
+                        r -> r.repositoryName("secret").kmsKeyId("alias/aws/codecommit")))) {
             assertEquals("EncryptionKeyDisabledException", error(call));
+        }
         var batch = codecommit.batchGetRepositories(r -> r.repositoryNames("secret", "present"));
         assertEquals(List.of("present"), batch.repositories().stream().map(r -> r.repositoryName()).toList());
         assertEquals("EncryptionKeyDisabledException", batch.errors().get(0).errorCodeAsString());

@@ -93,8 +93,10 @@ class GitHttpTest {
     static HttpResponse<String> get(String name, String user, String password) throws Exception {
         var request = HttpRequest
                 .newBuilder(URI.create(aws.endpoint() + "/v1/repos/" + name + "/info/refs?service=git-upload-pack"));
-        if (user != null) request.header("Authorization", "Basic "
-                + Base64.getEncoder().encodeToString((user + ":" + password).getBytes(StandardCharsets.UTF_8)));
+        if (user != null) {
+            request.header("Authorization", "Basic "
+                    + Base64.getEncoder().encodeToString((user + ":" + password).getBytes(StandardCharsets.UTF_8)));
+        }
         return HttpClient.newHttpClient().send(request.build(), HttpResponse.BodyHandlers.ofString());
     }
 
@@ -323,8 +325,9 @@ class GitHttpTest {
             "us-gov-west-1, git-codecommit-fips.us-gov-west-1.amazonaws.com",
         "eu-west-1, vpce-0123456789abcdef0-a1b2c3d4.git-codecommit.eu-west-1.vpce.amazonaws.com"})
     void checksTheNameOfTheHost(String region, String host) throws Exception {
-        if (aws.codecommit.repository(region, "named") == null)
+        if (aws.codecommit.repository(region, "named") == null) {
             aws.codecommit.createRepository(region, "named").commit("refs/heads/main", "a", "1");
+        }
         var password = password(LocalAws.SECRET_ACCESS_KEY, host, "named", region, Instant.now());
         var url = "http://" + LocalAws.ACCESS_KEY_ID + ":%s@" + host + "/v1/repos/named";
         assertTrue(done(temp, "-c", "http.proxy=" + aws.endpoint(), "ls-remote", url.formatted(password))
@@ -418,8 +421,9 @@ class GitHttpTest {
     void misbehavesOnDemand() throws Exception {
         var repo = aws.codecommit.createRepository("faults");
         var random = new java.util.Random(1);
-        for (var i = 0; i < 20; i++)
+        for (var i = 0; i < 20; i++) {
             repo.commit("refs/heads/main", "f" + i, random.ints(2000).boxed().toList().toString());
+        }
         aws.inject(Fault.on("codecommit:GitPull").throttle());
         assertTrue(git(temp, "clone", url("faults"), "throttled").out().contains("429"));
         assertEquals(429, aws.calls().get(aws.calls().size() - 1).status());

@@ -142,12 +142,14 @@ class KmsTest {
     @Test
     void aKeyIsFoundByIdArnAliasAndAliasArn() {
         kms.createAlias(r -> r.aliasName(alias).targetKeyId(key.arn));
-        for (var id : List.of(key.keyId, key.arn, alias, "arn:aws:kms:eu-west-1:111122223333:" + alias))
+        for (var id : List.of(key.keyId, key.arn, alias, "arn:aws:kms:eu-west-1:111122223333:" + alias)) {
             assertEquals(key.arn, kms.describeKey(r -> r.keyId(id)).keyMetadata().arn());
+        }
         for (var id : List.of("nothing", key.arn + "x", "alias/nothing",
                 "arn:aws:kms:eu-west-2:111122223333:key/" + key.keyId,
-                "arn:aws-cn:kms:eu-west-1:111122223333:key/" + key.keyId))
+                "arn:aws-cn:kms:eu-west-1:111122223333:key/" + key.keyId)) {
             assertError("NotFoundException", () -> kms.describeKey(r -> r.keyId(id)));
+        }
         assertError("AccessDeniedException",
                 () -> kms.describeKey(r -> r.keyId("arn:aws:kms:eu-west-1:444455556666:key/" + key.keyId)));
         try (var elsewhere = client("eu-west-2",
@@ -225,9 +227,10 @@ class KmsTest {
         assertTrue(status.nextRotationDate().isAfter(Instant.now().plus(Duration.ofDays(89))));
         kms.disableKeyRotation(r -> r.keyId(key.keyId));
         assertFalse(kms.getKeyRotationStatus(r -> r.keyId(key.keyId)).keyRotationEnabled());
-        for (var days : List.of(0, 89, 2561))
+        for (var days : List.of(0, 89, 2561)) {
             assertError("ValidationException",
                     () -> kms.enableKeyRotation(r -> r.keyId(key.keyId).rotationPeriodInDays(days)));
+        }
         kms.createAlias(r -> r.aliasName(alias).targetKeyId(key.keyId));
         assertError("NotFoundException", () -> kms.enableKeyRotation(r -> r.keyId(alias)));
         key.keySpec = "RSA_2048";
@@ -277,9 +280,10 @@ class KmsTest {
                 () -> kms.untagResource(r -> r.keyId(key.keyId).tagKeys("a")),
                 () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(key.policy)));
         for (var change : changes) assertError("KMSInvalidStateException", change);
-        for (var days : List.of(1, 6, 31, 400))
+        for (var days : List.of(1, 6, 31, 400)) {
             assertError("ValidationException", () -> kms
                     .scheduleKeyDeletion(r -> r.keyId(aws.kms.createKey(REGION).keyId).pendingWindowInDays(days)));
+        }
     }
 
     @Test
@@ -472,8 +476,10 @@ class KmsTest {
         aws.iam.createRoleVisibleAfter("Fresh", 2);
         var policy = policy(
                 decryptFor("{'AWS':'arn:aws:iam::111122223333:role/Fresh'}"));
-        for (var i = 0; i < 2; i++) assertError("MalformedPolicyDocumentException",
-                () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(policy)));
+        for (var i = 0; i < 2; i++) {
+            assertError("MalformedPolicyDocumentException",
+                    () -> kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(policy)));
+        }
         kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(policy));
     }
 

@@ -433,11 +433,15 @@ public final class LocalAws implements AutoCloseable {
         try {
             var isGit = request.path().startsWith("/v1/repos/");
             var scope = Credentials.scope(request.header("Authorization"));
-            if (endpoint != null && !endpoint.serves(isGit ? "git-codecommit" : scope.service()))
+            if (endpoint != null && !endpoint.serves(isGit ? "git-codecommit" : scope.service())) {
                 request.answer(404, "text/plain", "This VPC endpoint is not for " + scope.service() + "\n");
-            else if (isGit) git.handle(request);
-            else if (scope.service().equals("s3")) s3.handle(request, scope);
-            else modelled(request, scope);
+            } else if (isGit) {
+                git.handle(request);
+            } else if (scope.service().equals("s3")) {
+                s3.handle(request, scope);
+            } else {
+                modelled(request, scope);
+            }
             exchange.close();
         } catch (IOException | RuntimeException e) {
             request.status = 0;
@@ -458,18 +462,21 @@ public final class LocalAws implements AutoCloseable {
         var json = model != null && model.path("protocol").asText().equals("json");
         try {
             var body = request.body.readAllBytes();
-            if (model == null)
+            if (model == null) {
                 throw new AwsError("UnknownService", "The embedded AWS does not offer '" + service + "'");
+            }
             request.caller = credentials.verify(request, scope, body, now());
             Map<String, String> form = json ? Map.of() : parameters(new String(body, StandardCharsets.UTF_8));
             var target = request.header("X-Amz-Target");
             var operation = json && target != null ? target.substring(target.indexOf('.') + 1)
                     : form.getOrDefault("Action", "");
-            if (Models.operation(service, operation).isMissingNode())
+            if (Models.operation(service, operation).isMissingNode()) {
                 throw new AwsError(json ? "UnknownOperationException" : "InvalidAction",
                         "The embedded AWS does not offer " + service + ":" + operation);
-            if (json && !target.startsWith(model.path("targetPrefix").asText() + "."))
+            }
+            if (json && !target.startsWith(model.path("targetPrefix").asText() + ".")) {
                 throw new AwsError("UnknownOperationException", target);
+            }
             ObjectNode input;
             try {
                 input = json ? (ObjectNode) Models.JSON.readTree(body.length == 0 ? "{}".getBytes() : body)
@@ -487,9 +494,12 @@ public final class LocalAws implements AutoCloseable {
                 authorizer.check(request.caller, offered.needs(operation, input, request.caller), offered);
                 answer = offered.answer(operation, input, request.caller);
             }
-            if (json) request.answer(200, "application/x-amz-json-1.1", answer == null ? "" : answer.toString());
-            else request.answer(200, "text/xml",
-                    Models.encode(service, operation, answer == null ? Models.JSON.createObjectNode() : answer, id));
+            if (json) {
+                request.answer(200, "application/x-amz-json-1.1", answer == null ? "" : answer.toString());
+            } else {
+                var members = answer == null ? Models.JSON.createObjectNode() : answer;
+                request.answer(200, "text/xml", Models.encode(service, operation, members, id));
+            }
         } catch (AwsError e) {
             request.error = e.code;
             if (json) {

@@ -166,8 +166,11 @@ class S3Test {
         assertEquals(storageClass,
                 s3.listObjectsV2(r -> r.bucket("backups")).contents().get(0).storageClassAsString());
         Executable get = () -> s3.getObjectAsBytes(r -> r.bucket("backups").key("k"));
-        if (readable) assertDoesNotThrow(get);
-        else assertError(403, "InvalidObjectState", get);
+        if (readable) {
+            assertDoesNotThrow(get);
+        } else {
+            assertError(403, "InvalidObjectState", get);
+        }
         put("k", REST);
         assertNull(s3.headObject(r -> r.bucket("backups").key("k")).storageClass(), "written anew");
     }
@@ -404,9 +407,12 @@ class S3Test {
         for (var region : List.of("ap-south-1", "us-east-1")) {
             try (var elsewhere = client(region, b -> {});
                     var anywhere = client(region, b -> b.crossRegionAccessEnabled(true))) {
-                if (region.equals("us-east-1")) assertError(400, "AuthorizationHeaderMalformed",
-                        () -> elsewhere.listObjectsV2(r -> r.bucket("backups")));
-                else assertError(301, "PermanentRedirect", () -> elsewhere.listObjectsV2(r -> r.bucket("backups")));
+                if (region.equals("us-east-1")) {
+                    assertError(400, "AuthorizationHeaderMalformed",
+                            () -> elsewhere.listObjectsV2(r -> r.bucket("backups")));
+                } else {
+                    assertError(301, "PermanentRedirect", () -> elsewhere.listObjectsV2(r -> r.bucket("backups")));
+                }
                 aws.clearCalls();
                 anywhere.listObjectsV2(r -> r.bucket("backups"));
                 anywhere.listObjectsV2(r -> r.bucket("backups"));
@@ -597,8 +603,9 @@ class S3Test {
         assertError(400, "InvalidPart", () -> complete("k", upload, one, two, three.toBuilder().partNumber(4).build()));
         assertError(400, "MalformedXML", () -> complete("k", upload));
         assertError(404, "NoSuchUpload", () -> complete("other", upload, one));
-        for (var number : List.of(0, 10_001))
+        for (var number : List.of(0, 10_001)) {
             assertError(400, "InvalidArgument", () -> part("k", upload, number, REST));
+        }
         bucket.put("k", REST);
         assertError(412, "PreconditionFailed",
                 () -> s3.completeMultipartUpload(r -> r.bucket("backups").key("k").uploadId(upload).ifNoneMatch("*")
@@ -619,8 +626,9 @@ class S3Test {
     void listsUploadsAndPartsInPages() {
         aws.s3.pageSize = 2;
         var uploads = new ArrayList<String>();
-        for (var key : List.of("c", "a", "b", "a", "z"))
+        for (var key : List.of("c", "a", "b", "a", "z")) {
             uploads.add(create(key, ChecksumAlgorithm.CRC32, ChecksumType.FULL_OBJECT));
+        }
         assertEquals(List.of("a", "a", "b", "c", "z"),
                 s3.listMultipartUploadsPaginator(r -> r.bucket("backups")).uploads().stream().map(u -> u.key())
                         .toList());

@@ -84,11 +84,13 @@ class SandboxTest {
         }
         var writing = Toolkit.scripts().size() - Toolkit.READING.size();
         for (var line : List.of("with --dry-run: +would-(create|update)", "for real: +(created|updated)",
-                "once more: +unchanged"))
+                "once more: +unchanged")) {
             assertEquals(writing, tour.out().lines().filter(said -> said.matches("  " + line)).count(), tour.out());
-        for (var refusal : List.of("HTTP 403", "not authorized to perform: s3:PutObject"))
+        }
+        for (var refusal : List.of("HTTP 403", "not authorized to perform: s3:PutObject")) {
             assertEquals(1, tour.out().lines().filter(said -> said.matches("  refused: .*" + refusal + " .*")).count(),
                     tour.out());
+        }
         assertTrue(tour.out().contains("not AWS's"), tour.out());
     }
 
