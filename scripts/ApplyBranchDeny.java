@@ -21,6 +21,7 @@ import com.fasterxml.jackson.databind.*;
 import com.fasterxml.jackson.databind.node.*;
 import java.io.*;
 import java.lang.invoke.MethodHandles;
+import java.lang.reflect.RecordComponent;
 import java.net.*;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.*;
@@ -109,7 +110,8 @@ import software.amazon.awssdk.utils.AttributeMap;
                 + " simulator.",
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage",
-                "3:partly done: some principals failed, the others are complete", "130, 143:interrupted"},
+                "3:partly done: some principals, or the deletion of a managed policy, failed; the rest is complete",
+                "130, 143:interrupted"},
         footerHeading = "%nLimits:%n"
                 + "  The account's root user is not bound by this, nor is anyone who may change%n"
                 + "  IAM policies. Approval rule templates belong to no repository: editing and%n"
@@ -117,9 +119,10 @@ import software.amazon.awssdk.utils.AttributeMap;
                 + "  denied as a whole or only for the protected ones, as CodeCommit asks IAM. The%n"
                 + "  simulator is IAM's word, not CodeCommit's: try a push as well.%n"
                 + "%nExamples:%n",
-        footer = {"  apply-branch-deny --branches main 'release/*' --all-repositories \\",
+        footer = {"  ./jbang apply-branch-deny --branches main 'release/*' --all-repositories \\",
                 "      --role-names Developer --dry-run",
-                "  apply-branch-deny --branches main --repository-names payments orders \\",
+                "  ./jbang apply-branch-deny --branches main \\",
+                "      --repository-names payments orders \\",
                 "      --group-names Developers --user-names alice --managed"})
 class ApplyBranchDeny implements Callable<Integer> {
     @Option(names = "--branches", paramLabel = "NAME", arity = "1..*",
@@ -173,7 +176,7 @@ class ApplyBranchDeny implements Callable<Integer> {
             String undo) {}
 
     /**
-     * @param principal its ARN; of one that failed, kind/name
+     * @param principal its ARN; of one that failed, kind/name; null for the managed policy that was not deleted
      * @param policyArn with --managed
      * @param policy in a dry run
      * @param deniedByOthers policies that deny more than this one
@@ -247,7 +250,7 @@ class ApplyBranchDeny implements Callable<Integer> {
         naming(managedPolicy.arn, () -> managedPolicy.read());
         each(principal -> read(principal));
         if (remove) {
-            naming(managedPolicy.arn, () -> removeAll());
+            removeAll();
         } else {
             each(principal -> prepare(principal));
             each(principal -> attach(principal));
@@ -257,9 +260,11 @@ class ApplyBranchDeny implements Callable<Integer> {
         if (failures == principals.size()) {
             return 1;
         }
-        var policies = principals.stream().map(principal -> outcome(principal)).toList();
+        var policies = Stream.concat(principals.stream().map(principal -> entry(principal)),
+                Stream.ofNullable(managedPolicy.failedEntry())).toList();
+        var isComplete = failures == 0 && managedPolicy.error == null;
         return print(new Result(printed(strongest(changes)), caller.account(), region(), policies, changes, undo()),
-                failures == 0 ? 0 : 3);
+                isComplete ? 0 : 3);
     }
 
     List<Principal> principals() {
@@ -267,7 +272,8 @@ class ApplyBranchDeny implements Callable<Integer> {
                 principals(Kind.GROUP, groups, 128, "Developers"), principals(Kind.USER, users, 64, "alice"))
                 .flatMap(List::stream).toList();
         if (given.isEmpty()) {
-            throw wrong("no principal to deny it to: use --role-names, --group-names or --user-names");
+            throw wrong("no principal to deny it to: use --role-names, --group-names or --user-names, such as"
+                    + " --role-names Developer");
         }
         return given;
     }
@@ -286,7 +292,8 @@ class ApplyBranchDeny implements Callable<Integer> {
         if (!remove) {
             checkBranches();
             if (repositories.names.isEmpty() && !repositories.all) {
-                throw wrong("no repository to protect: use --repository-names or --all-repositories");
+                throw wrong("no repository to protect: use --all-repositories, or --repository-names such as"
+                        + " --repository-names payments");
             }
             repositories.names.forEach(name -> checkRepositoryName("--repository-names", name));
             checkSize();
@@ -428,7 +435,7 @@ class ApplyBranchDeny implements Callable<Integer> {
         if (!dryRun && poll(proofPatience, () -> shownProof(principal)).isEmpty()) {
             throw new Failure("the policy " + policyName + " is attached, but after " + proofPatience.toSeconds()
                     + " s IAM's simulator says: " + principal.proof.fault() + "; run the same command again, or take"
-                    + " it off: " + spec.name() + " --remove --" + principal.kind + "-names " + principal.name
+                    + " it off: ./jbang " + spec.name() + " --remove --" + principal.kind + "-names " + principal.name
                     + " --policy-name " + policyName + " --region " + region()
                     + (profile == null ? "" : " --profile " + quote(profile)));
         }
@@ -448,7 +455,7 @@ class ApplyBranchDeny implements Callable<Integer> {
         return Optional.empty();
     }
 
-    ManagedPolicy removeAll() {
+    void removeAll() {
         each(principal -> {
             takeOffInline(principal);
             managedPolicy.detach(principal);
@@ -456,10 +463,10 @@ class ApplyBranchDeny implements Callable<Integer> {
         if (principals.stream().anyMatch(principal -> principal.error == null)) {
             managedPolicy.deleteUnused();
         }
-        return managedPolicy;
     }
 
-    PrincipalPolicy outcome(Principal principal) {
+    /** What is printed of a principal. */
+    PrincipalPolicy entry(Principal principal) {
         if (principal.error != null) {
             return new PrincipalPolicy(principal.toString(), policyName, null, "failed", null, null, null,
                     principal.error);
@@ -597,6 +604,8 @@ class ApplyBranchDeny implements Callable<Integer> {
         /** Principals, as kind/name. */
         private final Set<String> attachedTo = new TreeSet<>();
         private boolean isInLine;
+        /** Why it could not be brought in line or deleted; null if it could, or this was not tried. */
+        String error;
 
         /** Whether it exists. */
         boolean read() {
@@ -621,19 +630,30 @@ class ApplyBranchDeny implements Callable<Integer> {
             return attachedTo.contains(principal.toString());
         }
 
-        /** Creates or updates the policy, once for all principals. */
+        /**
+         * Creates or updates the policy, once for all principals. What is refused for one is not tried for the next: by
+         * then this knows the policy of whoever was faster, and would change it.
+         */
         void bringInLine() {
+            if (error != null) {
+                throw new Failure(error);
+            }
             if (isInLine) {
                 return;
             }
-            naming(arn, () -> {
-                if (document == null) {
-                    create();
-                } else {
-                    update();
-                }
-                return arn;
-            });
+            try {
+                naming(arn, () -> {
+                    if (document == null) {
+                        create();
+                    } else {
+                        update();
+                    }
+                    return arn;
+                });
+            } catch (RuntimeException e) {
+                error = reason(e);
+                throw e;
+            }
             isInLine = true;
         }
 
@@ -645,7 +665,8 @@ class ApplyBranchDeny implements Callable<Integer> {
                 }
             } catch (EntityAlreadyExistsException e) {
                 if (!read() || !sameMeaning(document, wantedPolicy)) {
-                    throw e;
+                    throw new Failure(reason(e) + "; someone else created it in the meantime: the same command again"
+                            + " compares it with what is wanted", e);
                 }
                 if (!isDoubtful(e)) {
                     note(arn + ": someone else created it in the meantime");
@@ -709,8 +730,27 @@ class ApplyBranchDeny implements Callable<Integer> {
             attachedTo.remove(principal.toString());
         }
 
-        /** Deletes the policy unless someone has it attached or added statements to it. */
+        /** Deletes the policy unless someone needs it. That it was taken off stays true if this fails. */
         void deleteUnused() {
+            try {
+                naming(arn, () -> {
+                    tryToDelete();
+                    return arn;
+                });
+            } catch (RuntimeException e) {
+                fail(e);
+                error = reason(e);
+            }
+        }
+
+        /** What is printed of the policy itself if it could not be deleted; else null. */
+        PrincipalPolicy failedEntry() {
+            return error == null || !remove ? null
+                    : new PrincipalPolicy(null, policyName, arn, "failed", null, null, null, error);
+        }
+
+        /** Keeps it if someone has it attached or added statements to it. */
+        private void tryToDelete() {
             if (document == null || isForeign(document)) {
                 return;
             }
@@ -1033,7 +1073,9 @@ class ApplyBranchDeny implements Callable<Integer> {
     CommandSpec spec;
 
     CommandLine commandLine() {
-        return new CommandLine(this)
+        var commandLine = new CommandLine(this);
+        spec.usageMessage().synopsisHeading("Usage: ./jbang ");
+        return commandLine
                 // JSON is UTF-8, whatever the terminal's encoding.
                 .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8))
                 .setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8))
@@ -1041,7 +1083,7 @@ class ApplyBranchDeny implements Callable<Integer> {
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
                 .registerConverter(JsonPointer.class, text -> jsonPointer(text))
                 .setParameterExceptionHandler((e, arguments) -> {
-                    note(usageError(e, arguments) + " (help: " + spec.name() + " --help)");
+                    note(usageError(e, arguments));
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -1050,21 +1092,46 @@ class ApplyBranchDeny implements Callable<Integer> {
                 });
     }
 
+    /** Refuses what leads to nothing in the result: after the run it would be too late. */
     static JsonPointer jsonPointer(String text) {
         if (!text.startsWith("/")) {
             throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
         }
-        return JsonPointer.compile(text);
+        var pointer = JsonPointer.compile(text);
+        var members = resultMembers();
+        if (!members.contains(pointer.getMatchingProperty())) {
+            throw new TypeConversionException("'" + text + "' is not in the result, which has /"
+                    + String.join(", /", members));
+        }
+        return pointer;
+    }
+
+    /** The members of the printed documents, which are the records that begin with status and account. */
+    static Set<String> resultMembers() {
+        return Stream.of(MethodHandles.lookup().lookupClass().getDeclaredClasses()).filter(Class::isRecord)
+                .map(type -> Stream.of(type.getRecordComponents()).map(RecordComponent::getName).toList())
+                .filter(names -> names.size() > 1 && names.subList(0, 2).equals(List.of("status", "account")))
+                .flatMap(List::stream).collect(Collectors.toCollection(LinkedHashSet::new));
     }
 
     String usageError(ParameterException e, String[] arguments) {
         var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
+        var help = " (help: ./jbang " + spec.name() + " --help)";
         if (e instanceof UnmatchedArgumentException unmatched) {
-            return message + didYouMean(unmatched);
+            return message + didYouMean(unmatched) + help;
         }
-        var mistyped = e instanceof MissingParameterException ? unknownOption(arguments) : Optional.<String>empty();
-        return message + mistyped.map(name -> "; unknown option '" + name + "'"
-                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name)))).orElse("");
+        if (!(e instanceof MissingParameterException)) {
+            return message + help;
+        }
+        return unknownOption(arguments).map(name -> message + "; unknown option '" + name + "'"
+                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name))) + help)
+                .orElseGet(() -> message + help + "; for example: " + firstExample());
+    }
+
+    /** Of the help, in one line. */
+    String firstExample() {
+        return String.join("\n", spec.usageMessage().footer()).split("(?<!\\\\)\n")[0].replaceAll("\\s*\\\\\n\\s*", " ")
+                .strip();
     }
 
     static String didYouMean(UnmatchedArgumentException e) {
@@ -1311,7 +1378,11 @@ class ApplyBranchDeny implements Callable<Integer> {
         if (region == null) {
             region = configuredRegion();
         }
-        return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+        return checkRegion("--region", region);
+    }
+
+    String checkRegion(String option, String name) {
+        return check(option, name, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
     }
 
     private String configuredRegion() {
@@ -1373,7 +1444,8 @@ class ApplyBranchDeny implements Callable<Integer> {
         }
         var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
         var line = text.lines().findFirst().orElse("");
-        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
+        var isWhole = e instanceof Failure; // what it quotes is cut already, and its commands have to be complete
+        return isWhole || line.length() <= 2000 ? line : line.substring(0, 2000) + " ...";
     }
 
     private static String reason(AwsServiceException answer) {
@@ -1507,7 +1579,13 @@ class ApplyBranchDeny implements Callable<Integer> {
 
     /** The command that takes all changes back; null if nothing was changed. */
     String undo() {
-        return undoCommands.isEmpty() ? null : String.join(" && ", undoCommands);
+        return undoSince(0);
+    }
+
+    /** The command that takes back what was changed since there were so many undo commands; null if nothing was. */
+    String undoSince(int count) {
+        var latest = undoCommands.stream().limit(undoCommands.size() - count).toList();
+        return latest.isEmpty() ? null : String.join(" && ", latest);
     }
 
     static Status strongest(List<Change> changes) {
@@ -1520,15 +1598,21 @@ class ApplyBranchDeny implements Callable<Integer> {
         return dryRun && status != Status.UNCHANGED ? "would-" + done.substring(0, done.length() - 1) : done;
     }
 
-    /** Runs steps that change a resource. A failure gets its name, and says what they had changed before. */
+    /**
+     * Runs steps that change a resource. A failure gets its name, and says what they had changed before and how that is
+     * taken back: a run that fails prints no result.
+     */
     <T> T naming(String resource, Supplier<T> steps) {
-        var before = changes.size();
+        var changesBefore = changes.size();
+        var undoBefore = undoCommands.size();
         try {
             return steps.get();
         } catch (RuntimeException e) {
-            var made = changes.stream().skip(before).map(Change::field).toList();
+            var made = changes.stream().skip(changesBefore).map(Change::field).toList();
+            var undo = undoSince(undoBefore);
             throw new Failure(resource + ": " + reason(e) + (made.isEmpty() || dryRun ? "" : "; changed before that: "
-                    + String.join(", ", made) + (isTemporary(e) ? "; the same command again does the rest" : "")), e);
+                    + String.join(", ", made) + (isTemporary(e) ? "; the same command again does the rest" : "")
+                    + (undo == null ? "" : "; this takes it back: " + undo)), e);
         }
     }
 

@@ -22,6 +22,8 @@ import com.fasterxml.jackson.core.JsonPointer;
 import com.fasterxml.jackson.databind.*;
 import com.fasterxml.jackson.databind.node.*;
 import java.io.*;
+import java.lang.invoke.MethodHandles;
+import java.lang.reflect.RecordComponent;
 import java.net.*;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
@@ -128,8 +130,9 @@ import software.amazon.awssdk.utils.AttributeMap;
         exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage",
                 "3:partly done: some repositories failed, the others are complete", "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
-        footer = {"  backup-to-s3 --bucket my-backups --expected-bucket-owner 444455556666",
-                "  backup-to-s3 --bucket my-backups --repository-names 'team-*' --dry-run"})
+        footer = {"  ./jbang backup-to-s3 --bucket my-backups --expected-bucket-owner 444455556666",
+                "  ./jbang backup-to-s3 --bucket my-backups --repository-names 'team-*' \\",
+                "      --dry-run"})
 class BackupToS3 implements Callable<Integer> {
     @Option(names = "--repository-names", paramLabel = "GLOB", arity = "1..*",
             description = "Repositories to back up, by name or with * and ?. Default: all of the Region.")
@@ -1908,7 +1911,9 @@ class BackupToS3 implements Callable<Integer> {
     CommandSpec spec;
 
     CommandLine commandLine() {
-        return new CommandLine(this)
+        var commandLine = new CommandLine(this);
+        spec.usageMessage().synopsisHeading("Usage: ./jbang ");
+        return commandLine
                 // JSON is UTF-8, whatever the terminal's encoding.
                 .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8))
                 .setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8))
@@ -1916,7 +1921,7 @@ class BackupToS3 implements Callable<Integer> {
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
                 .registerConverter(JsonPointer.class, text -> jsonPointer(text))
                 .setParameterExceptionHandler((e, arguments) -> {
-                    note(usageError(e, arguments) + " (help: " + spec.name() + " --help)");
+                    note(usageError(e, arguments));
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -1925,21 +1930,46 @@ class BackupToS3 implements Callable<Integer> {
                 });
     }
 
+    /** Refuses what leads to nothing in the result: after the run it would be too late. */
     static JsonPointer jsonPointer(String text) {
         if (!text.startsWith("/")) {
             throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
         }
-        return JsonPointer.compile(text);
+        var pointer = JsonPointer.compile(text);
+        var members = resultMembers();
+        if (!members.contains(pointer.getMatchingProperty())) {
+            throw new TypeConversionException("'" + text + "' is not in the result, which has /"
+                    + String.join(", /", members));
+        }
+        return pointer;
+    }
+
+    /** The members of the printed documents, which are the records that begin with status and account. */
+    static Set<String> resultMembers() {
+        return Stream.of(MethodHandles.lookup().lookupClass().getDeclaredClasses()).filter(Class::isRecord)
+                .map(type -> Stream.of(type.getRecordComponents()).map(RecordComponent::getName).toList())
+                .filter(names -> names.size() > 1 && names.subList(0, 2).equals(List.of("status", "account")))
+                .flatMap(List::stream).collect(Collectors.toCollection(LinkedHashSet::new));
     }
 
     String usageError(ParameterException e, String[] arguments) {
         var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
+        var help = " (help: ./jbang " + spec.name() + " --help)";
         if (e instanceof UnmatchedArgumentException unmatched) {
-            return message + didYouMean(unmatched);
+            return message + didYouMean(unmatched) + help;
         }
-        var mistyped = e instanceof MissingParameterException ? unknownOption(arguments) : Optional.<String>empty();
-        return message + mistyped.map(name -> "; unknown option '" + name + "'"
-                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name)))).orElse("");
+        if (!(e instanceof MissingParameterException)) {
+            return message + help;
+        }
+        return unknownOption(arguments).map(name -> message + "; unknown option '" + name + "'"
+                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name))) + help)
+                .orElseGet(() -> message + help + "; for example: " + firstExample());
+    }
+
+    /** Of the help, in one line. */
+    String firstExample() {
+        return String.join("\n", spec.usageMessage().footer()).split("(?<!\\\\)\n")[0].replaceAll("\\s*\\\\\n\\s*", " ")
+                .strip();
     }
 
     static String didYouMean(UnmatchedArgumentException e) {
@@ -2186,7 +2216,11 @@ class BackupToS3 implements Callable<Integer> {
         if (region == null) {
             region = configuredRegion();
         }
-        return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+        return checkRegion("--region", region);
+    }
+
+    String checkRegion(String option, String name) {
+        return check(option, name, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
     }
 
     private String configuredRegion() {
@@ -2248,7 +2282,8 @@ class BackupToS3 implements Callable<Integer> {
         }
         var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
         var line = text.lines().findFirst().orElse("");
-        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
+        var isWhole = e instanceof Failure; // what it quotes is cut already, and its commands have to be complete
+        return isWhole || line.length() <= 2000 ? line : line.substring(0, 2000) + " ...";
     }
 
     private static String reason(AwsServiceException answer) {

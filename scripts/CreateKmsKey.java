@@ -21,6 +21,7 @@ import com.fasterxml.jackson.databind.*;
 import com.fasterxml.jackson.databind.node.*;
 import java.io.*;
 import java.lang.invoke.MethodHandles;
+import java.lang.reflect.RecordComponent;
 import java.net.*;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.*;
@@ -29,6 +30,7 @@ import java.security.cert.*;
 import java.time.*;
 import java.util.*;
 import java.util.concurrent.Callable;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.*;
 import java.util.regex.*;
 import java.util.stream.*;
@@ -96,9 +98,10 @@ import software.amazon.awssdk.utils.AttributeMap;
         exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage",
                 "3:partly done: some keys failed, the others are complete", "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
-        footer = {"  create-kms-key --alias alias/codecommit \\",
+        footer = {"  ./jbang create-kms-key --alias alias/codecommit \\",
                 "      --users arn:aws:iam::111122223333:role/Developer",
-                "  create-kms-key --environments production staging development --dry-run"})
+                "  ./jbang create-kms-key --environments production staging development \\",
+                "      --dry-run"})
 class CreateKmsKey implements Callable<Integer> {
     @ArgGroup(multiplicity = "1")
     Which which;
@@ -384,41 +387,46 @@ class CreateKmsKey implements Callable<Integer> {
 
     /** Repeats a call that KMS refuses as long as it does not know a new key. */
     <T> T whenKeyShows(Supplier<T> call) {
-        return repeat(NotFoundException.class, call);
+        return repeat(NotFoundException.class, call, () -> { });
     }
 
     /** Repeats a call that KMS refuses as long as it does not know a new principal. */
     <T> T whenPrincipalsShow(String alias, JsonNode policy, Supplier<T> call) {
         try {
-            return call.get();
-        } catch (MalformedPolicyDocumentException e) {
-            note(alias + ": KMS does not accept the policy yet; new principals take a few seconds to show ...");
-        }
-        try {
-            return repeat(MalformedPolicyDocumentException.class, call);
+            return repeat(MalformedPolicyDocumentException.class, call, () -> note(alias
+                    + ": KMS does not accept the policy yet; new principals take a few seconds to show ..."));
         } catch (MalformedPolicyDocumentException e) {
             throw new Failure(reason(e) + principalsHint(policy), e);
         }
     }
 
-    /** The principals that KMS may refuse: those of this account were found in IAM. */
+    /**
+     * The principals that KMS may refuse: all, as IAM may not have been asked, and knows none of other accounts.
+     */
     String principalsHint(JsonNode policy) {
         // What KMS shows in the place of a deleted role (AROA...) or user (AIDA...).
         var deleted = Pattern.compile("\"(A(?:RO|ID)A[A-Z0-9]{12,})\"").matcher(policy.toString()).results()
-                .map(id -> id.group(1) + ", which was deleted");
-        var foreign = principals().stream().filter(arn -> !arn.contains("::" + caller.account() + ":"));
-        var suspects = Stream.concat(deleted, foreign).toList();
+                .map(id -> id.group(1) + " (which was deleted)");
+        var suspects = Stream.concat(deleted, principals().stream()).toList();
         return suspects.isEmpty() ? "" : "; check these principals of the policy: " + String.join(", ", suspects);
     }
 
-    /** The last attempt's error is the caller's. */
-    <T> T repeat(Class<? extends KmsException> notYet, Supplier<T> call) {
+    /**
+     * The last attempt's error is the caller's.
+     *
+     * @param firstRefusal is run when the call is refused for the first time
+     */
+    <T> T repeat(Class<? extends KmsException> notYet, Supplier<T> call, Runnable firstRefusal) {
+        var refusals = new AtomicInteger();
         return poll(newsPatience, () -> {
             try {
                 return Optional.of(call.get());
             } catch (KmsException e) {
                 if (!notYet.isInstance(e)) {
                     throw e;
+                }
+                if (refusals.getAndIncrement() == 0) {
+                    firstRefusal.run();
                 }
                 return Optional.empty();
             }
@@ -565,7 +573,9 @@ class CreateKmsKey implements Callable<Integer> {
     CommandSpec spec;
 
     CommandLine commandLine() {
-        return new CommandLine(this)
+        var commandLine = new CommandLine(this);
+        spec.usageMessage().synopsisHeading("Usage: ./jbang ");
+        return commandLine
                 // JSON is UTF-8, whatever the terminal's encoding.
                 .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8))
                 .setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8))
@@ -573,7 +583,7 @@ class CreateKmsKey implements Callable<Integer> {
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
                 .registerConverter(JsonPointer.class, text -> jsonPointer(text))
                 .setParameterExceptionHandler((e, arguments) -> {
-                    note(usageError(e, arguments) + " (help: " + spec.name() + " --help)");
+                    note(usageError(e, arguments));
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -582,21 +592,46 @@ class CreateKmsKey implements Callable<Integer> {
                 });
     }
 
+    /** Refuses what leads to nothing in the result: after the run it would be too late. */
     static JsonPointer jsonPointer(String text) {
         if (!text.startsWith("/")) {
             throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
         }
-        return JsonPointer.compile(text);
+        var pointer = JsonPointer.compile(text);
+        var members = resultMembers();
+        if (!members.contains(pointer.getMatchingProperty())) {
+            throw new TypeConversionException("'" + text + "' is not in the result, which has /"
+                    + String.join(", /", members));
+        }
+        return pointer;
+    }
+
+    /** The members of the printed documents, which are the records that begin with status and account. */
+    static Set<String> resultMembers() {
+        return Stream.of(MethodHandles.lookup().lookupClass().getDeclaredClasses()).filter(Class::isRecord)
+                .map(type -> Stream.of(type.getRecordComponents()).map(RecordComponent::getName).toList())
+                .filter(names -> names.size() > 1 && names.subList(0, 2).equals(List.of("status", "account")))
+                .flatMap(List::stream).collect(Collectors.toCollection(LinkedHashSet::new));
     }
 
     String usageError(ParameterException e, String[] arguments) {
         var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
+        var help = " (help: ./jbang " + spec.name() + " --help)";
         if (e instanceof UnmatchedArgumentException unmatched) {
-            return message + didYouMean(unmatched);
+            return message + didYouMean(unmatched) + help;
         }
-        var mistyped = e instanceof MissingParameterException ? unknownOption(arguments) : Optional.<String>empty();
-        return message + mistyped.map(name -> "; unknown option '" + name + "'"
-                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name)))).orElse("");
+        if (!(e instanceof MissingParameterException)) {
+            return message + help;
+        }
+        return unknownOption(arguments).map(name -> message + "; unknown option '" + name + "'"
+                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name))) + help)
+                .orElseGet(() -> message + help + "; for example: " + firstExample());
+    }
+
+    /** Of the help, in one line. */
+    String firstExample() {
+        return String.join("\n", spec.usageMessage().footer()).split("(?<!\\\\)\n")[0].replaceAll("\\s*\\\\\n\\s*", " ")
+                .strip();
     }
 
     static String didYouMean(UnmatchedArgumentException e) {
@@ -843,7 +878,11 @@ class CreateKmsKey implements Callable<Integer> {
         if (region == null) {
             region = configuredRegion();
         }
-        return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+        return checkRegion("--region", region);
+    }
+
+    String checkRegion(String option, String name) {
+        return check(option, name, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
     }
 
     private String configuredRegion() {
@@ -905,7 +944,8 @@ class CreateKmsKey implements Callable<Integer> {
         }
         var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
         var line = text.lines().findFirst().orElse("");
-        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
+        var isWhole = e instanceof Failure; // what it quotes is cut already, and its commands have to be complete
+        return isWhole || line.length() <= 2000 ? line : line.substring(0, 2000) + " ...";
     }
 
     private static String reason(AwsServiceException answer) {
@@ -1039,7 +1079,13 @@ class CreateKmsKey implements Callable<Integer> {
 
     /** The command that takes all changes back; null if nothing was changed. */
     String undo() {
-        return undoCommands.isEmpty() ? null : String.join(" && ", undoCommands);
+        return undoSince(0);
+    }
+
+    /** The command that takes back what was changed since there were so many undo commands; null if nothing was. */
+    String undoSince(int count) {
+        var latest = undoCommands.stream().limit(undoCommands.size() - count).toList();
+        return latest.isEmpty() ? null : String.join(" && ", latest);
     }
 
     static Status strongest(List<Change> changes) {
@@ -1052,15 +1098,21 @@ class CreateKmsKey implements Callable<Integer> {
         return dryRun && status != Status.UNCHANGED ? "would-" + done.substring(0, done.length() - 1) : done;
     }
 
-    /** Runs steps that change a resource. A failure gets its name, and says what they had changed before. */
+    /**
+     * Runs steps that change a resource. A failure gets its name, and says what they had changed before and how that is
+     * taken back: a run that fails prints no result.
+     */
     <T> T naming(String resource, Supplier<T> steps) {
-        var before = changes.size();
+        var changesBefore = changes.size();
+        var undoBefore = undoCommands.size();
         try {
             return steps.get();
         } catch (RuntimeException e) {
-            var made = changes.stream().skip(before).map(Change::field).toList();
+            var made = changes.stream().skip(changesBefore).map(Change::field).toList();
+            var undo = undoSince(undoBefore);
             throw new Failure(resource + ": " + reason(e) + (made.isEmpty() || dryRun ? "" : "; changed before that: "
-                    + String.join(", ", made) + (isTemporary(e) ? "; the same command again does the rest" : "")), e);
+                    + String.join(", ", made) + (isTemporary(e) ? "; the same command again does the rest" : "")
+                    + (undo == null ? "" : "; this takes it back: " + undo)), e);
         }
     }
 

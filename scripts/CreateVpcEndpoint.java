@@ -24,6 +24,7 @@ import com.fasterxml.jackson.databind.*;
 import com.fasterxml.jackson.databind.node.*;
 import java.io.*;
 import java.lang.invoke.MethodHandles;
+import java.lang.reflect.RecordComponent;
 import java.net.*;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.*;
@@ -105,9 +106,9 @@ import software.amazon.awssdk.utils.AttributeMap;
         exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage",
                 "3:partly done: one endpoint failed, the other is complete", "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
-        footer = {"  create-vpc-endpoint --vpc-id vpc-0123456789abcdef0 \\",
+        footer = {"  ./jbang create-vpc-endpoint --vpc-id vpc-0123456789abcdef0 \\",
                 "      --security-group-ids sg-0123456789abcdef0",
-                "  create-vpc-endpoint --vpc-id vpc-0123456789abcdef0 \\",
+                "  ./jbang create-vpc-endpoint --vpc-id vpc-0123456789abcdef0 \\",
                 "      --security-group-ids sg-0123456789abcdef0 --policy restricted \\",
                 "      --principals arn:aws:iam::111122223333:role/Developer"})
 class CreateVpcEndpoint implements Callable<Integer> {
@@ -211,15 +212,12 @@ class CreateVpcEndpoint implements Callable<Integer> {
     static final String FULL_ACCESS = """
             {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}""";
 
-    /** The first wait between two looks at the endpoints' states, and the longest; mostly it takes a minute or two. */
-    Duration firstWait = Duration.ofSeconds(1);
-    Duration longestWait = Duration.ofSeconds(10);
     /** How long EC2 may take to show a new endpoint; usually less than a second. */
     Duration showPatience = Duration.ofSeconds(15);
 
     Ec2Client ec2;
     Map<String, String> wantedTags;
-    Network network;
+    Inventory inventory;
 
     public static void main(String[] args) {
         System.exit(new CreateVpcEndpoint().commandLine().execute(args));
@@ -232,7 +230,7 @@ class CreateVpcEndpoint implements Callable<Integer> {
         connect();
         checkPrincipals(principals);
         ec2 = client(Ec2Client.builder());
-        network = naming(vpcId, () -> network());
+        inventory = naming(vpcId, () -> inventory());
         checkSecurityGroups();
         var targets = services.stream().distinct().map(service -> naming(service.name(), () -> target(service)))
                 .toList();
@@ -243,7 +241,7 @@ class CreateVpcEndpoint implements Callable<Integer> {
         if (failures == outcomes.size()) {
             return 1;
         }
-        var endpoints = outcomes.stream().map(outcome -> describe(outcome)).toList();
+        var endpoints = outcomes.stream().map(outcome -> entry(outcome)).toList();
         return print(new Result(printed(strongest(changes)), caller.account(), region(), endpoints, changes, undo()),
                 failures == 0 ? 0 : 3);
     }
@@ -308,11 +306,13 @@ class CreateVpcEndpoint implements Callable<Integer> {
      *
      * @param dnsCommands turn on what private DNS needs and is off
      */
-    record Network(List<String> dnsCommands, List<ServiceDetail> offers, List<Subnet> subnets) {}
+    record Inventory(List<String> dnsCommands, List<ServiceDetail> offers, List<Subnet> subnets,
+            List<VpcEndpoint> endpoints) {}
 
-    Network network() {
-        return new Network(dnsCommands(), offers(),
-                ec2.describeSubnetsPaginator(r -> r.filters(filter("vpc-id", vpcId))).subnets().stream().toList());
+    Inventory inventory() {
+        return new Inventory(dnsCommands(), offers(),
+                ec2.describeSubnetsPaginator(r -> r.filters(filter("vpc-id", vpcId))).subnets().stream().toList(),
+                endpoints());
     }
 
     List<String> dnsCommands() {
@@ -343,7 +343,7 @@ class CreateVpcEndpoint implements Callable<Integer> {
     }
 
     void checkSecurityGroups() {
-        var create = "; create one with: create-endpoint-security-group --vpc-id " + vpcId;
+        var create = "; create one with: ./jbang create-endpoint-security-group --vpc-id " + vpcId;
         List<SecurityGroup> groups;
         try {
             groups = ec2.describeSecurityGroups(r -> r.groupIds(securityGroupIds)).securityGroups();
@@ -383,13 +383,13 @@ class CreateVpcEndpoint implements Callable<Integer> {
     /** What there is and what is wanted; whatever would fail fails here, before anything is changed. */
     Target target(Service service) {
         var offer = offer(service);
-        var existing = existing(service, offer).orElse(null);
+        var existing = existing(service, offer, inventory.endpoints()).orElse(null);
         var subnetIds = subnetIds(offer, existing);
         var needsDns = existing == null ? wantsPrivateDns()
                 : Boolean.TRUE.equals(privateDns) && !existing.privateDnsEnabled();
-        if (needsDns && !network.dnsCommands().isEmpty()) {
+        if (needsDns && !inventory.dnsCommands().isEmpty()) {
             throw new Failure("private DNS needs two attributes of " + vpcId + ": turn on what is off with: "
-                    + String.join(" && ", network.dnsCommands()) + ", or use --no-private-dns");
+                    + String.join(" && ", inventory.dnsCommands()) + ", or use --no-private-dns");
         }
         return new Target(service, offer, subnetIds, existing);
     }
@@ -401,18 +401,19 @@ class CreateVpcEndpoint implements Callable<Integer> {
 
     ServiceDetail offer(Service service) {
         var name = service.awsName + (fips ? "-fips" : "");
-        return network.offers().stream().filter(offer -> offer.serviceName().endsWith("." + region() + "." + name))
+        return inventory.offers().stream().filter(offer -> offer.serviceName().endsWith("." + region() + "." + name))
                 .findFirst().orElseThrow(() -> new Failure("AWS offers no " + name + " endpoint in " + region()
                         + (fips ? ": leave --fips out, or use another Region" : "")));
     }
 
-    /** All of the VPC. */
-    Stream<VpcEndpoint> endpoints() {
-        return ec2.describeVpcEndpointsPaginator(r -> r.filters(filter("vpc-id", vpcId))).vpcEndpoints().stream();
+    /** All of the VPC, of whatever service. */
+    List<VpcEndpoint> endpoints() {
+        return ec2.describeVpcEndpointsPaginator(r -> r.filters(filter("vpc-id", vpcId))).vpcEndpoints().stream()
+                .toList();
     }
 
-    Optional<VpcEndpoint> find(String id) {
-        return endpoints().filter(endpoint -> endpoint.vpcEndpointId().equals(id)).findFirst();
+    static Optional<VpcEndpoint> find(String id, List<VpcEndpoint> endpoints) {
+        return endpoints.stream().filter(endpoint -> endpoint.vpcEndpointId().equals(id)).findFirst();
     }
 
     /** EC2 answers in lower case, unlike its documentation, which is why the SDK does not know its states. */
@@ -431,8 +432,8 @@ class CreateVpcEndpoint implements Callable<Integer> {
     }
 
     /** The VPC's endpoint for the service: the one with private DNS if there are several. */
-    Optional<VpcEndpoint> existing(Service service, ServiceDetail offer) {
-        var endpoints = endpoints().filter(endpoint -> endpoint.serviceName().equals(offer.serviceName()))
+    Optional<VpcEndpoint> existing(Service service, ServiceDetail offer, List<VpcEndpoint> all) {
+        var endpoints = all.stream().filter(endpoint -> endpoint.serviceName().equals(offer.serviceName()))
                 .filter(endpoint -> !Set.of(State.DELETING, State.DELETED).contains(state(endpoint)))
                 .sorted(Comparator.comparing((VpcEndpoint endpoint) -> !isUsable(endpoint))
                         .thenComparing(endpoint -> !endpoint.privateDnsEnabled())
@@ -441,7 +442,7 @@ class CreateVpcEndpoint implements Callable<Integer> {
         if (endpoints.isEmpty()) {
             return Optional.empty();
         }
-        checkUsable(endpoints.get(0));
+        checkState(endpoints.get(0));
         var others = endpoints.stream().skip(1)
                 .map(endpoint -> endpoint.vpcEndpointId() + " (" + endpoint.stateAsString() + ")").toList();
         if (!others.isEmpty()) {
@@ -450,14 +451,18 @@ class CreateVpcEndpoint implements Callable<Integer> {
         return Optional.of(endpoints.get(0));
     }
 
-    void checkUsable(VpcEndpoint endpoint) {
+    void checkState(VpcEndpoint endpoint) {
         if (!isUsable(endpoint)) {
-            var error = endpoint.lastError() == null ? endpoint.failureReason()
-                    : endpoint.lastError().code() + ": " + endpoint.lastError().message();
-            throw new Failure(endpoint.vpcEndpointId() + " is " + endpoint.stateAsString()
-                    + (error == null ? "" : ": " + error) + "; delete it with: " + deletion(endpoint)
-                    + ", then run the same command again");
+            throw new Failure(fault(endpoint));
         }
+    }
+
+    /** Why an endpoint is not usable, and the way out. */
+    String fault(VpcEndpoint endpoint) {
+        var error = endpoint.lastError() == null ? endpoint.failureReason()
+                : endpoint.lastError().code() + ": " + endpoint.lastError().message();
+        return endpoint.vpcEndpointId() + " is " + endpoint.stateAsString() + (error == null ? "" : ": " + error)
+                + "; delete it with: " + deletion(endpoint) + ", then run the same command again";
     }
 
     String deletion(VpcEndpoint endpoint) {
@@ -467,7 +472,7 @@ class CreateVpcEndpoint implements Callable<Integer> {
     /** One subnet for each zone. */
     List<String> subnetIds(ServiceDetail offer, VpcEndpoint existing) {
         var presentIds = existing == null ? List.<String>of() : existing.subnetIds();
-        var presentByZone = network.subnets().stream().filter(subnet -> presentIds.contains(subnet.subnetId()))
+        var presentByZone = inventory.subnets().stream().filter(subnet -> presentIds.contains(subnet.subnetId()))
                 .collect(Collectors.toMap(Subnet::availabilityZone, Subnet::subnetId));
         return where.subnetIds != null ? givenSubnets(offer, existing, presentByZone)
                 : subnetsOfZones(offer, presentByZone);
@@ -478,7 +483,7 @@ class CreateVpcEndpoint implements Callable<Integer> {
         var chosen = new ArrayList<String>();
         for (var zone : new TreeSet<>(where.zones == null ? offer.availabilityZones() : where.zones)) {
             checkOffered(offer, zone, zone);
-            var lowest = network.subnets().stream().filter(subnet -> subnet.availabilityZone().equals(zone))
+            var lowest = inventory.subnets().stream().filter(subnet -> subnet.availabilityZone().equals(zone))
                     .filter(subnet -> obstacle(subnet) == null).map(Subnet::subnetId).min(Comparator.naturalOrder());
             var subnet = Optional.ofNullable(presentByZone.get(zone)).or(() -> lowest);
             if (subnet.isEmpty() && where.zones != null) {
@@ -497,7 +502,7 @@ class CreateVpcEndpoint implements Callable<Integer> {
     List<String> givenSubnets(ServiceDetail offer, VpcEndpoint existing, Map<String, String> presentByZone) {
         var chosenByZone = new TreeMap<String, String>();
         for (var id : new TreeSet<>(where.subnetIds)) {
-            var subnet = network.subnets().stream().filter(each -> each.subnetId().equals(id)).findFirst()
+            var subnet = inventory.subnets().stream().filter(each -> each.subnetId().equals(id)).findFirst()
                     .orElseThrow(() -> new Failure(id + " is not a subnet of " + vpcId));
             var zone = subnet.availabilityZone();
             if (obstacle(subnet) != null) {
@@ -541,9 +546,10 @@ class CreateVpcEndpoint implements Callable<Integer> {
      * What became of a target.
      *
      * @param isOpen EC2 has not finished with it
+     * @param undo the command that takes back what was changed; null if nothing was
      * @param failure null if there was none
      */
-    record Outcome(Target target, Status status, boolean isOpen, RuntimeException failure) {}
+    record Outcome(Target target, Status status, boolean isOpen, String undo, RuntimeException failure) {}
 
     /** One endpoint that fails does not stop the other. */
     Outcome attempt(Target target, Supplier<Outcome> steps) {
@@ -551,14 +557,14 @@ class CreateVpcEndpoint implements Callable<Integer> {
             return naming(target.name(), steps);
         } catch (RuntimeException e) {
             fail(e);
-            return new Outcome(target, Status.UNCHANGED, false, e);
+            return new Outcome(target, Status.UNCHANGED, false, null, e);
         }
     }
 
     Outcome create(Target target) {
         if (dryRun) {
             record(Change.creation(target.name(), "endpoint", target.offer().serviceName()), null);
-            return new Outcome(target, Status.CREATED, false, null);
+            return new Outcome(target, Status.CREATED, false, null, null);
         }
         VpcEndpoint endpoint;
         try {
@@ -578,7 +584,7 @@ class CreateVpcEndpoint implements Callable<Integer> {
         var created = target.with(endpoint);
         note(created.name() + " is created, " + endpoint.stateAsString());
         record(Change.creation(created.name(), "endpoint", endpoint.vpcEndpointId()), deletion(endpoint));
-        return new Outcome(created, Status.CREATED, isPending(endpoint), null);
+        return new Outcome(created, Status.CREATED, isPending(endpoint), deletion(endpoint), null);
     }
 
     /** The SDK repeats the call with the same token, so that a lost answer makes no second endpoint. */
@@ -604,7 +610,7 @@ class CreateVpcEndpoint implements Callable<Integer> {
     VpcEndpoint shown(Target target, SdkException failure) {
         var shown = Optional.<VpcEndpoint>empty();
         try {
-            shown = poll(showPatience, () -> existing(target.service(), target.offer()));
+            shown = poll(showPatience, () -> existing(target.service(), target.offer(), endpoints()));
         } catch (SdkException e) {
             failure.addSuppressed(e);
         }
@@ -615,7 +621,8 @@ class CreateVpcEndpoint implements Callable<Integer> {
     }
 
     Outcome update(Target target) {
-        var before = changes.size();
+        var changesBefore = changes.size();
+        var undoBefore = undoCommands.size();
         var id = target.endpoint().vpcEndpointId();
         noteWhatStays(target);
         var edits = edits(target);
@@ -630,7 +637,8 @@ class CreateVpcEndpoint implements Callable<Integer> {
         }
         changeEc2Tags(ec2, target.name(), id, target.endpoint().tags(), wantedTags);
         var isOpen = !edits.isEmpty() || isPending(target.endpoint());
-        return new Outcome(target, strongest(changes.subList(before, changes.size())), isOpen && !dryRun, null);
+        return new Outcome(target, strongest(changes.subList(changesBefore, changes.size())), isOpen && !dryRun,
+                undoSince(undoBefore), null);
     }
 
     void noteWhatStays(Target target) {
@@ -687,9 +695,9 @@ class CreateVpcEndpoint implements Callable<Integer> {
      */
     Optional<Target> modifyOnce(Target target) {
         var id = target.endpoint().vpcEndpointId();
-        var latest = target
-                .with(find(id).orElseThrow(() -> new Failure("someone else deleted it in the meantime")));
-        checkUsable(latest.endpoint());
+        var latest = target.with(find(id, endpoints())
+                .orElseThrow(() -> new Failure("someone else deleted it in the meantime")));
+        checkState(latest.endpoint());
         if (isPending(latest.endpoint())) {
             return Optional.empty();
         }
@@ -740,53 +748,81 @@ class CreateVpcEndpoint implements Callable<Integer> {
     /** Waits until EC2 has finished with all of them; with --no-wait only looks. */
     List<Outcome> await(List<Outcome> outcomes) {
         var names = outcomes.stream().filter(Outcome::isOpen).map(outcome -> outcome.target().name()).toList();
-        if (!names.isEmpty() && !waiting.none) {
+        if (names.isEmpty()) {
+            return outcomes;
+        }
+        if (!waiting.none) {
             note("waiting up to " + waiting.timeout + " for " + String.join(" and ", names) + " ...");
         }
-        var started = Instant.now();
-        var end = waiting.none ? started : started.plus(timeout());
-        var lastNote = started;
-        var wait = firstWait;
-        var latest = eachOpen(outcomes, outcome -> look(outcome, started));
-        while (latest.stream().anyMatch(Outcome::isOpen) && Instant.now().isBefore(end)) {
-            pause(wait);
-            wait = Collections.min(List.of(wait.multipliedBy(2), longestWait));
-            latest = eachOpen(latest, outcome -> look(outcome, started));
+        var watch = new Watch(outcomes);
+        try {
+            poll(waiting.none ? Duration.ZERO : timeout(), () -> watch.look());
+        } catch (SdkException e) {
+            return eachOpen(watch.outcomes, outcome -> unfinished(outcome, reason(e), e));
+        }
+        return waiting.none ? watch.outcomes : eachOpen(watch.outcomes, outcome -> unfinished(outcome,
+                "still " + outcome.target().endpoint().stateAsString() + " after " + waiting.timeout, null));
+    }
+
+    static List<Outcome> eachOpen(List<Outcome> outcomes, UnaryOperator<Outcome> step) {
+        return outcomes.stream().map(outcome -> outcome.isOpen() ? step.apply(outcome) : outcome).toList();
+    }
+
+    Outcome unfinished(Outcome outcome, String why, SdkException cause) {
+        return failed(outcome, why + "; the same command again waits on"
+                + (outcome.undo() == null ? "" : "; this takes back what was changed: " + outcome.undo()), cause);
+    }
+
+    Outcome failed(Outcome outcome, String why, SdkException cause) {
+        var failure = new Failure(outcome.target().name() + ": " + why, cause);
+        fail(failure);
+        return new Outcome(outcome.target(), outcome.status(), false, outcome.undo(), failure);
+    }
+
+    /** What EC2 shows of the endpoints that it has not finished with. */
+    class Watch {
+        private final Instant started = Instant.now();
+        private Instant lastNote = started;
+        List<Outcome> outcomes;
+
+        Watch(List<Outcome> outcomes) {
+            this.outcomes = outcomes;
+        }
+
+        /** The outcomes, if EC2 has finished with all of them. */
+        Optional<List<Outcome>> look() {
+            var shown = endpoints();
+            outcomes = eachOpen(outcomes, outcome -> latest(outcome, shown));
+            var open = outcomes.stream().filter(Outcome::isOpen).toList();
             if (Instant.now().isAfter(lastNote.plusSeconds(30))) {
                 lastNote = Instant.now();
-                latest.stream().filter(Outcome::isOpen).forEach(outcome -> noteState(outcome, started));
+                open.forEach(outcome -> noteState(outcome));
             }
+            return open.isEmpty() ? Optional.of(outcomes) : Optional.empty();
         }
-        return waiting.none ? latest : eachOpen(latest, outcome -> {
-            var endpoint = outcome.target().endpoint();
-            throw new Failure("still " + endpoint.stateAsString() + " after " + waiting.timeout
-                    + "; the same command again waits on, and this deletes it: " + deletion(endpoint));
-        });
-    }
 
-    List<Outcome> eachOpen(List<Outcome> outcomes, UnaryOperator<Outcome> step) {
-        return outcomes.stream()
-                .map(outcome -> outcome.isOpen() ? attempt(outcome.target(), () -> step.apply(outcome)) : outcome)
-                .toList();
-    }
-
-    Outcome look(Outcome outcome, Instant started) {
-        var known = outcome.target().endpoint();
-        var endpoint = find(known.vpcEndpointId()).orElse(known); // a new one may not show yet
-        checkUsable(endpoint);
-        var latest = new Outcome(outcome.target().with(endpoint), outcome.status(), isPending(endpoint), null);
-        if (!latest.isOpen()) {
-            noteState(latest, started);
+        private Outcome latest(Outcome outcome, List<VpcEndpoint> shown) {
+            var known = outcome.target().endpoint();
+            var endpoint = find(known.vpcEndpointId(), shown).orElse(known); // a new one may not show yet
+            var latest = new Outcome(outcome.target().with(endpoint), outcome.status(), isPending(endpoint),
+                    outcome.undo(), null);
+            if (!isUsable(endpoint)) {
+                return failed(latest, fault(endpoint), null);
+            }
+            if (!latest.isOpen()) {
+                noteState(latest);
+            }
+            return latest;
         }
-        return latest;
+
+        private void noteState(Outcome outcome) {
+            note(outcome.target().name() + " is " + outcome.target().endpoint().stateAsString() + " after "
+                    + Duration.between(started, Instant.now()).toSeconds() + " s");
+        }
     }
 
-    void noteState(Outcome outcome, Instant started) {
-        note(outcome.target().name() + " is " + outcome.target().endpoint().stateAsString() + " after "
-                + Duration.between(started, Instant.now()).toSeconds() + " s");
-    }
-
-    Endpoint describe(Outcome outcome) {
+    /** What is printed of an endpoint. */
+    Endpoint entry(Outcome outcome) {
         var target = outcome.target();
         var planned = VpcEndpoint.builder().privateDnsEnabled(wantsPrivateDns()).subnetIds(target.subnetIds())
                 .groups(securityGroupIds.stream().map(id -> SecurityGroupIdentifier.builder().groupId(id).build())
@@ -837,7 +873,9 @@ class CreateVpcEndpoint implements Callable<Integer> {
     CommandSpec spec;
 
     CommandLine commandLine() {
-        return new CommandLine(this)
+        var commandLine = new CommandLine(this);
+        spec.usageMessage().synopsisHeading("Usage: ./jbang ");
+        return commandLine
                 // JSON is UTF-8, whatever the terminal's encoding.
                 .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8))
                 .setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8))
@@ -845,7 +883,7 @@ class CreateVpcEndpoint implements Callable<Integer> {
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
                 .registerConverter(JsonPointer.class, text -> jsonPointer(text))
                 .setParameterExceptionHandler((e, arguments) -> {
-                    note(usageError(e, arguments) + " (help: " + spec.name() + " --help)");
+                    note(usageError(e, arguments));
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -854,21 +892,46 @@ class CreateVpcEndpoint implements Callable<Integer> {
                 });
     }
 
+    /** Refuses what leads to nothing in the result: after the run it would be too late. */
     static JsonPointer jsonPointer(String text) {
         if (!text.startsWith("/")) {
             throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
         }
-        return JsonPointer.compile(text);
+        var pointer = JsonPointer.compile(text);
+        var members = resultMembers();
+        if (!members.contains(pointer.getMatchingProperty())) {
+            throw new TypeConversionException("'" + text + "' is not in the result, which has /"
+                    + String.join(", /", members));
+        }
+        return pointer;
+    }
+
+    /** The members of the printed documents, which are the records that begin with status and account. */
+    static Set<String> resultMembers() {
+        return Stream.of(MethodHandles.lookup().lookupClass().getDeclaredClasses()).filter(Class::isRecord)
+                .map(type -> Stream.of(type.getRecordComponents()).map(RecordComponent::getName).toList())
+                .filter(names -> names.size() > 1 && names.subList(0, 2).equals(List.of("status", "account")))
+                .flatMap(List::stream).collect(Collectors.toCollection(LinkedHashSet::new));
     }
 
     String usageError(ParameterException e, String[] arguments) {
         var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
+        var help = " (help: ./jbang " + spec.name() + " --help)";
         if (e instanceof UnmatchedArgumentException unmatched) {
-            return message + didYouMean(unmatched);
+            return message + didYouMean(unmatched) + help;
         }
-        var mistyped = e instanceof MissingParameterException ? unknownOption(arguments) : Optional.<String>empty();
-        return message + mistyped.map(name -> "; unknown option '" + name + "'"
-                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name)))).orElse("");
+        if (!(e instanceof MissingParameterException)) {
+            return message + help;
+        }
+        return unknownOption(arguments).map(name -> message + "; unknown option '" + name + "'"
+                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name))) + help)
+                .orElseGet(() -> message + help + "; for example: " + firstExample());
+    }
+
+    /** Of the help, in one line. */
+    String firstExample() {
+        return String.join("\n", spec.usageMessage().footer()).split("(?<!\\\\)\n")[0].replaceAll("\\s*\\\\\n\\s*", " ")
+                .strip();
     }
 
     static String didYouMean(UnmatchedArgumentException e) {
@@ -1115,7 +1178,11 @@ class CreateVpcEndpoint implements Callable<Integer> {
         if (region == null) {
             region = configuredRegion();
         }
-        return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+        return checkRegion("--region", region);
+    }
+
+    String checkRegion(String option, String name) {
+        return check(option, name, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
     }
 
     private String configuredRegion() {
@@ -1177,7 +1244,8 @@ class CreateVpcEndpoint implements Callable<Integer> {
         }
         var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
         var line = text.lines().findFirst().orElse("");
-        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
+        var isWhole = e instanceof Failure; // what it quotes is cut already, and its commands have to be complete
+        return isWhole || line.length() <= 2000 ? line : line.substring(0, 2000) + " ...";
     }
 
     private static String reason(AwsServiceException answer) {
@@ -1311,7 +1379,13 @@ class CreateVpcEndpoint implements Callable<Integer> {
 
     /** The command that takes all changes back; null if nothing was changed. */
     String undo() {
-        return undoCommands.isEmpty() ? null : String.join(" && ", undoCommands);
+        return undoSince(0);
+    }
+
+    /** The command that takes back what was changed since there were so many undo commands; null if nothing was. */
+    String undoSince(int count) {
+        var latest = undoCommands.stream().limit(undoCommands.size() - count).toList();
+        return latest.isEmpty() ? null : String.join(" && ", latest);
     }
 
     static Status strongest(List<Change> changes) {
@@ -1324,15 +1398,21 @@ class CreateVpcEndpoint implements Callable<Integer> {
         return dryRun && status != Status.UNCHANGED ? "would-" + done.substring(0, done.length() - 1) : done;
     }
 
-    /** Runs steps that change a resource. A failure gets its name, and says what they had changed before. */
+    /**
+     * Runs steps that change a resource. A failure gets its name, and says what they had changed before and how that is
+     * taken back: a run that fails prints no result.
+     */
     <T> T naming(String resource, Supplier<T> steps) {
-        var before = changes.size();
+        var changesBefore = changes.size();
+        var undoBefore = undoCommands.size();
         try {
             return steps.get();
         } catch (RuntimeException e) {
-            var made = changes.stream().skip(before).map(Change::field).toList();
+            var made = changes.stream().skip(changesBefore).map(Change::field).toList();
+            var undo = undoSince(undoBefore);
             throw new Failure(resource + ": " + reason(e) + (made.isEmpty() || dryRun ? "" : "; changed before that: "
-                    + String.join(", ", made) + (isTemporary(e) ? "; the same command again does the rest" : "")), e);
+                    + String.join(", ", made) + (isTemporary(e) ? "; the same command again does the rest" : "")
+                    + (undo == null ? "" : "; this takes it back: " + undo)), e);
         }
     }
 

@@ -23,6 +23,8 @@ import com.fasterxml.jackson.core.JsonPointer;
 import com.fasterxml.jackson.databind.*;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.*;
+import java.lang.invoke.MethodHandles;
+import java.lang.reflect.RecordComponent;
 import java.net.*;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.*;
@@ -140,8 +142,8 @@ import software.amazon.awssdk.utils.AttributeMap;
                 "3:partly done: what CodeCommit did not take is named, all else is restored",
                 "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
-        footer = {"  restore-from-s3 --bucket my-backups --repository-name payments --list",
-                "  restore-from-s3 --bucket my-backups --repository-name payments \\",
+        footer = {"  ./jbang restore-from-s3 --bucket my-backups --repository-name payments --list",
+                "  ./jbang restore-from-s3 --bucket my-backups --repository-name payments \\",
                 "      --at 2026-11-21 --directory payments.git"})
 class RestoreFromS3 implements Callable<Integer> {
     @Option(names = "--backup-account", paramLabel = "ACCOUNT",
@@ -1380,7 +1382,7 @@ class RestoreFromS3 implements Callable<Integer> {
                     : List.of(key.arn(), key.keyId()).contains(current);
             if (!isSame) {
                 throw new Failure("is under " + Objects.requireNonNullElse(current, "the AWS managed key") + ", not "
-                        + key.arn() + ": leave --kms-key-id out, or first run create-encrypted-repo");
+                        + key.arn() + ": leave --kms-key-id out, or first run ./jbang create-encrypted-repo");
             }
         }
 
@@ -1957,7 +1959,9 @@ class RestoreFromS3 implements Callable<Integer> {
     CommandSpec spec;
 
     CommandLine commandLine() {
-        return new CommandLine(this)
+        var commandLine = new CommandLine(this);
+        spec.usageMessage().synopsisHeading("Usage: ./jbang ");
+        return commandLine
                 // JSON is UTF-8, whatever the terminal's encoding.
                 .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8))
                 .setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8))
@@ -1965,7 +1969,7 @@ class RestoreFromS3 implements Callable<Integer> {
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
                 .registerConverter(JsonPointer.class, text -> jsonPointer(text))
                 .setParameterExceptionHandler((e, arguments) -> {
-                    note(usageError(e, arguments) + " (help: " + spec.name() + " --help)");
+                    note(usageError(e, arguments));
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -1974,21 +1978,46 @@ class RestoreFromS3 implements Callable<Integer> {
                 });
     }
 
+    /** Refuses what leads to nothing in the result: after the run it would be too late. */
     static JsonPointer jsonPointer(String text) {
         if (!text.startsWith("/")) {
             throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
         }
-        return JsonPointer.compile(text);
+        var pointer = JsonPointer.compile(text);
+        var members = resultMembers();
+        if (!members.contains(pointer.getMatchingProperty())) {
+            throw new TypeConversionException("'" + text + "' is not in the result, which has /"
+                    + String.join(", /", members));
+        }
+        return pointer;
+    }
+
+    /** The members of the printed documents, which are the records that begin with status and account. */
+    static Set<String> resultMembers() {
+        return Stream.of(MethodHandles.lookup().lookupClass().getDeclaredClasses()).filter(Class::isRecord)
+                .map(type -> Stream.of(type.getRecordComponents()).map(RecordComponent::getName).toList())
+                .filter(names -> names.size() > 1 && names.subList(0, 2).equals(List.of("status", "account")))
+                .flatMap(List::stream).collect(Collectors.toCollection(LinkedHashSet::new));
     }
 
     String usageError(ParameterException e, String[] arguments) {
         var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
+        var help = " (help: ./jbang " + spec.name() + " --help)";
         if (e instanceof UnmatchedArgumentException unmatched) {
-            return message + didYouMean(unmatched);
+            return message + didYouMean(unmatched) + help;
         }
-        var mistyped = e instanceof MissingParameterException ? unknownOption(arguments) : Optional.<String>empty();
-        return message + mistyped.map(name -> "; unknown option '" + name + "'"
-                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name)))).orElse("");
+        if (!(e instanceof MissingParameterException)) {
+            return message + help;
+        }
+        return unknownOption(arguments).map(name -> message + "; unknown option '" + name + "'"
+                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name))) + help)
+                .orElseGet(() -> message + help + "; for example: " + firstExample());
+    }
+
+    /** Of the help, in one line. */
+    String firstExample() {
+        return String.join("\n", spec.usageMessage().footer()).split("(?<!\\\\)\n")[0].replaceAll("\\s*\\\\\n\\s*", " ")
+                .strip();
     }
 
     static String didYouMean(UnmatchedArgumentException e) {
@@ -2235,7 +2264,11 @@ class RestoreFromS3 implements Callable<Integer> {
         if (region == null) {
             region = configuredRegion();
         }
-        return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+        return checkRegion("--region", region);
+    }
+
+    String checkRegion(String option, String name) {
+        return check(option, name, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
     }
 
     private String configuredRegion() {
@@ -2297,7 +2330,8 @@ class RestoreFromS3 implements Callable<Integer> {
         }
         var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
         var line = text.lines().findFirst().orElse("");
-        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
+        var isWhole = e instanceof Failure; // what it quotes is cut already, and its commands have to be complete
+        return isWhole || line.length() <= 2000 ? line : line.substring(0, 2000) + " ...";
     }
 
     private static String reason(AwsServiceException answer) {
@@ -2431,7 +2465,13 @@ class RestoreFromS3 implements Callable<Integer> {
 
     /** The command that takes all changes back; null if nothing was changed. */
     String undo() {
-        return undoCommands.isEmpty() ? null : String.join(" && ", undoCommands);
+        return undoSince(0);
+    }
+
+    /** The command that takes back what was changed since there were so many undo commands; null if nothing was. */
+    String undoSince(int count) {
+        var latest = undoCommands.stream().limit(undoCommands.size() - count).toList();
+        return latest.isEmpty() ? null : String.join(" && ", latest);
     }
 
     static Status strongest(List<Change> changes) {
@@ -2444,15 +2484,21 @@ class RestoreFromS3 implements Callable<Integer> {
         return dryRun && status != Status.UNCHANGED ? "would-" + done.substring(0, done.length() - 1) : done;
     }
 
-    /** Runs steps that change a resource. A failure gets its name, and says what they had changed before. */
+    /**
+     * Runs steps that change a resource. A failure gets its name, and says what they had changed before and how that is
+     * taken back: a run that fails prints no result.
+     */
     <T> T naming(String resource, Supplier<T> steps) {
-        var before = changes.size();
+        var changesBefore = changes.size();
+        var undoBefore = undoCommands.size();
         try {
             return steps.get();
         } catch (RuntimeException e) {
-            var made = changes.stream().skip(before).map(Change::field).toList();
+            var made = changes.stream().skip(changesBefore).map(Change::field).toList();
+            var undo = undoSince(undoBefore);
             throw new Failure(resource + ": " + reason(e) + (made.isEmpty() || dryRun ? "" : "; changed before that: "
-                    + String.join(", ", made) + (isTemporary(e) ? "; the same command again does the rest" : "")), e);
+                    + String.join(", ", made) + (isTemporary(e) ? "; the same command again does the rest" : "")
+                    + (undo == null ? "" : "; this takes it back: " + undo)), e);
         }
     }
 
@@ -2613,10 +2659,10 @@ class RestoreFromS3 implements Callable<Integer> {
             key = kms.describeKey(r -> r.keyId(id)).keyMetadata();
         } catch (NotFoundException e) {
             var alias = id.startsWith("alias/") ? id : "alias/codecommit";
-            throw new Failure("no key " + id + " in " + region() + "; create one with: create-kms-key --alias " + alias
-                    + " --region " + region(), e);
+            throw new Failure("no key " + id + " in " + region() + "; create one with: ./jbang create-kms-key --alias "
+                    + alias + " --region " + region(), e);
         }
-        checkUsable(key, "use another key, or create one with create-kms-key");
+        checkUsable(key, "use another key, or create one with ./jbang create-kms-key");
         return key;
     }
 

@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * A run of a script as Linux's /proc saw its JVM. Its output goes through pipes, so that none of it is written to disk;
@@ -22,6 +23,12 @@ record Observed(double seconds, long memory, long written, int exitCode, String 
     }
 
     static Observed run(Map<String, String> environment, List<String> command)
+            throws IOException, InterruptedException {
+        return run(environment, command, new AtomicInteger());
+    }
+
+    /** @param looks counts how often the JVM was looked at */
+    static Observed run(Map<String, String> environment, List<String> command, AtomicInteger looks)
             throws IOException, InterruptedException {
         var builder = new ProcessBuilder(command);
         builder.environment().keySet().removeIf(name -> name.matches("(?i)AWS_.*|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS"));
@@ -39,6 +46,7 @@ record Observed(double seconds, long memory, long written, int exitCode, String 
         while (process.isAlive()) {
             memory = value(process, "status", "VmHWM", memory);
             written = value(process, "io", "write_bytes", written);
+            looks.incrementAndGet();
             Thread.sleep(10);
         }
         var exitCode = process.waitFor();

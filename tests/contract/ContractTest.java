@@ -18,6 +18,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.regex.MatchResult;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -211,6 +212,62 @@ class ContractTest {
         }
     }
 
+    /** A command without what it needs says how it looks with it. */
+    @ParameterizedTest
+    @MethodSource("Toolkit#scripts")
+    void aMissingOptionIsAnsweredWithAnExample(String script) {
+        var run = Script.run(Toolkit.command(script), "--region", "eu-west-1");
+        assertEquals(2, run.exitCode(), run.err());
+        assertEquals(1, run.err().lines().count(), run.err());
+        var spec = Toolkit.command(script).getCommandSpec();
+        if (!spec.requiredArgs().isEmpty()) {
+            assertTrue(run.err().endsWith("; for example: " + examples(script).get(0) + "\n"), run.err());
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("Toolkit#scripts")
+    void printRefusesWhatTheResultNeverHas(String script) throws Exception {
+        var words = new ArrayList<>(Toolkit.words(examples(script).get(0)));
+        words.subList(0, 2).clear();
+        words.add("--print");
+        try (var aws = LocalAws.start()) {
+            Script.use(aws);
+            for (var pointer : List.of("status", "/stauts", "/", "/Status")) {
+                words.add(pointer);
+                var run = Script.run(Toolkit.command(script), words.toArray(String[]::new));
+                Script.assertRefused(run, "'" + pointer + "' is no", aws);
+                assertTrue(run.err().contains("/status"), run.err());
+                words.remove(words.size() - 1);
+            }
+        }
+    }
+
+    /** Help, examples and messages name commands as they are started in a clone. */
+    @ParameterizedTest
+    @MethodSource("Toolkit#scripts")
+    void commandsAreNamedAsTheyAreStarted(String script) {
+        assertTrue(help(script).startsWith("Usage: ./jbang " + Toolkit.kebab(script) + " "), help(script));
+        assertTrue(Toolkit.command(script).getCommandSpec().usageMessage().footer()[0].startsWith("  ./jbang "));
+        assertEquals(List.of(), bareCommands(Toolkit.source(script)));
+    }
+
+    /** The commands of the toolkit in a source's texts that begin without ./jbang: with options, or to be run. */
+    static List<String> bareCommands(String source) {
+        var command = Pattern.compile("(?<!\\./jbang )\\b(" + String.join("|", Toolkit.aliases().keySet()) + ")\\b");
+        return Pattern.compile("\"(?:[^\"\\\\\n]|\\\\.)*\"").matcher(source).results().map(MatchResult::group)
+                .filter(text -> command.matcher(text).results().anyMatch(found -> text.startsWith(" -", found.end())
+                        || text.substring(0, found.start()).matches(".*\\b(run|with):? ")))
+                .toList();
+    }
+
+    @Test
+    void aBareCommandIsFound() {
+        assertEquals(List.of("\"no key; run create-kms-key\"", "\"create-kms-key --alias \""),
+                bareCommands("f(\"no key; run create-kms-key\", \"create-kms-key --alias \", \"create-kms-key: no\","
+                        + " \"as create-kms-key creates\", \"run ./jbang create-kms-key --alias x\")"));
+    }
+
     @ParameterizedTest
     @MethodSource("Toolkit#scripts")
     void helpListsTheExitCodes(String script) {
@@ -262,7 +319,7 @@ class ContractTest {
             for (var example : examples(script)) {
                 assertFalse(example.matches(".*[|;&<>`].*|.*\\$\\(.*"), "more than one command: " + example);
                 var words = new ArrayList<>(Toolkit.words(example));
-                if (words.get(0).equals("./jbang")) words.remove(0);
+                assertEquals("./jbang", words.remove(0), example);
                 assertEquals(Toolkit.kebab(script), words.remove(0), example);
                 Toolkit.command(script).parseArgs(words.toArray(String[]::new));
                 if (!words.contains("--dry-run") && !Toolkit.READING.contains(script)) words.add("--dry-run");

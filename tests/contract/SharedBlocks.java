@@ -27,6 +27,7 @@ import com.sun.source.tree.MethodTree;
 import com.sun.source.tree.StatementTree;
 import com.sun.source.tree.Tree;
 import com.sun.source.tree.TypeParameterTree;
+import com.sun.source.tree.VariableTree;
 import com.sun.source.util.JavacTask;
 import com.sun.source.util.SourcePositions;
 import com.sun.source.util.TreeScanner;
@@ -566,9 +567,27 @@ class SharedBlocks implements Callable<Integer> {
                 if (tree.getBody() == null) return null;
                 var parameters = tree.getParameters().stream().map(parameter -> parameter.getType().toString());
                 methods.add(new Method(tree.getReturnType() + " " + tree.getName() + "("
-                        + parameters.collect(Collectors.joining(", ")) + ")", tree.getBody().toString(),
+                        + parameters.collect(Collectors.joining(", ")) + ")", withoutNames(tree),
                         statements - before, start(tree)));
                 return null;
+            }
+
+            /** The body as the compiler prints it, with numbers for the names of parameters and local variables. */
+            private static String withoutNames(MethodTree method) {
+                var names = new LinkedHashSet<String>();
+                new TreeScanner<Void, Void>() {
+                    @Override
+                    public Void visitVariable(VariableTree variable, Void nothing) {
+                        names.add(variable.getName().toString());
+                        return super.visitVariable(variable, nothing);
+                    }
+                }.scan(method, null);
+                var body = method.getBody().toString();
+                var number = 0;
+                for (var name : names) {
+                    body = body.replaceAll("(?<![\\w.])" + name + "\\b(?!\\()", "\\$" + number++);
+                }
+                return body;
             }
         }
 

@@ -403,7 +403,11 @@ class SharedBlocksTest {
             edit("CreateB", "    Set<String> names", method.formatted("other", "\n") + "    Set<String> names");
             assertEquals(List.of("the same method: CreateA.int one(int), CreateB.int other(int)"),
                     repeatedMethods(new SharedBlocks(root, null).read()));
-            edit("CreateB", "b++;", "b--;");
+            edit("CreateB", "other(int a) {\n        var b = a;\n        b++;\n\n        return b;",
+                    "other(int c) {\n        var other = c;\n        other++;\n        return other;");
+            assertEquals(List.of("the same method: CreateA.int one(int), CreateB.int other(int)"),
+                    repeatedMethods(new SharedBlocks(root, null).read()), "under other names");
+            edit("CreateB", "other++;", "other--;");
             assertEquals(List.of(), repeatedMethods(new SharedBlocks(root, null).read()));
         }
     }

@@ -160,7 +160,8 @@ class SignInTest {
         configure(PROFILES.replace("profile sso]", "default]"));
         assertFailed(run(), "profile default: Unable to load SSO token; sign in with: aws sso login --profile default");
         configure(PROFILES.replace("profile keys]", "default]"));
-        assertFailed(run("--dry-run"), "x: no key alias/x in eu-west-1; create one with: create-kms-key --alias alias/x"
+        assertFailed(run("--dry-run"), "x: no key alias/x in eu-west-1; create one with: ./jbang create-kms-key "
+                + "--alias alias/x"
                 + " --region eu-west-1");
     }
 

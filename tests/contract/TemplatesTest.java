@@ -340,9 +340,7 @@ class TemplatesTest {
             options.addAll(List.of("--security-group-ids", stack.output("SecurityGroupId"), "--private-dns"));
             if (restricted) Arrays.stream(RESTRICTED).map(word -> word.formatted(partition)).forEach(options::add);
             else options.addAll(List.of("--policy", "default"));
-            var script = new CreateVpcEndpoint();
-            script.firstWait = java.time.Duration.ofMillis(10);
-            var endpoints = Script.run(script.commandLine(), options.toArray(String[]::new));
+            var endpoints = Script.run(new CreateVpcEndpoint().commandLine(), options.toArray(String[]::new));
             assertEquals("unchanged", endpoints.status(), endpoints.out() + endpoints.err());
             assertFalse(endpoints.err().contains("kept"), endpoints.err());
             assertEquals(List.of(stack.output("ApiEndpointId"), stack.output("GitEndpointId")),

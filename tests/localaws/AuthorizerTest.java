@@ -9,6 +9,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.Consumer;
 import localaws.PolicyEvaluator.Decision;
 import org.junit.jupiter.api.AfterAll;
@@ -57,6 +58,13 @@ class AuthorizerTest {
         aws.close();
     }
 
+    @Test
+    void aNeedHasAllTheListsThatItWasGiven() {
+        var need = new Need("codecommit:GitPush", "*").list("codecommit:References", List.of("refs/heads/main"))
+                .list("aws:TagKeys", List.of("Team"));
+        assertEquals(Set.of("codecommit:References", "aws:TagKeys"), need.lists());
+    }
+
     String roleArn() {
         return HOME + "role/team/" + role.name;
     }
@@ -102,7 +110,7 @@ class AuthorizerTest {
         for (var service : aws.account(LocalAws.ACCOUNT).services.entrySet()) {
             var operations = new ArrayList<String>();
             Models.model(service.getKey()).get("operations").fieldNames().forEachRemaining(operations::add);
-            for (var operation : operations)
+            for (var operation : operations) {
                 try {
                     var needs = service.getValue().needs(operation, Models.JSON.createObjectNode(), caller);
                     assertTrue(needs.size() == 1 || operation.matches("GetCallerIdentity|CreateAlias|"
@@ -112,6 +120,7 @@ class AuthorizerTest {
                     // the request is too empty to say what it is about
                     assertTrue(operation.matches(".*PullRequest.*|(Tag|Untag)Resource|ListTagsForResource"), operation);
                 }
+            }
             assertThrows(IllegalStateException.class,
                     () -> service.getValue().needs("NoSuchOperation", Models.JSON.createObjectNode(), caller));
         }
@@ -175,8 +184,11 @@ class AuthorizerTest {
     void gathersInlineAndManagedPoliciesOfAUserAndItsGroups() {
         var iam = client(IamClient.builder(), aws.as(HOME + "user/" + user.name));
         Consumer<Boolean> may = expected -> {
-            if (expected) iam.getRole(r -> r.roleName(role.name));
-            else assertTrue(refusal(403, () -> iam.getRole(r -> r.roleName(role.name))).startsWith("AccessDenied"));
+            if (expected) {
+                iam.getRole(r -> r.roleName(role.name));
+            } else {
+                assertTrue(refusal(403, () -> iam.getRole(r -> r.roleName(role.name))).startsWith("AccessDenied"));
+            }
         };
         may.accept(false);
         user.inline.put("p", policy("Allow", "iam:GetRole", HOME + "role/team/*", ""));

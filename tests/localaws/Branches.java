@@ -59,9 +59,10 @@ final class Branches {
                             .put("commitId", tip(branch).name()));
                 }
                 case "GetCommit" -> {
-                    if (!ObjectId.isId(input.get("commitId").asText()))
+                    if (!ObjectId.isId(input.get("commitId").asText())) {
                         throw new AwsError("InvalidCommitIdException",
                                 "The commit id is not valid: " + input.get("commitId").asText());
+                    }
                     var id = input.get("commitId").asText();
                     yield node("commit", shown(commit(id, "CommitIdDoesNotExistException")));
                 }
@@ -101,15 +102,17 @@ final class Branches {
 
     private static String name(String branch) {
         var name = branch.startsWith("refs/heads/") ? branch : "refs/heads/" + branch;
-        if (!Repository.isValidRefName(name) || branch.length() > 256 || ObjectId.isId(branch))
+        if (!Repository.isValidRefName(name) || branch.length() > 256 || ObjectId.isId(branch)) {
             throw new AwsError("InvalidBranchNameException", "The branch name " + branch + " is not valid");
+        }
         return name;
     }
 
     private String branch(String name) {
         var branch = name(name);
-        if (repo.resolve(branch) == null)
+        if (repo.resolve(branch) == null) {
             throw new AwsError("BranchDoesNotExistException", "The branch " + name + " does not exist");
+        }
         return branch;
     }
 
@@ -128,9 +131,10 @@ final class Branches {
     private JsonNode createBranch() throws IOException {
         var branch = name(input.get("branchName").asText());
         var commit = commit(input.get("commitId").asText(), "CommitDoesNotExistException");
-        if (repo.resolve(branch) != null)
+        if (repo.resolve(branch) != null) {
             throw new AwsError("BranchNameExistsException",
                     "The branch " + input.get("branchName").asText() + " already exists");
+        }
         set(branch, commit);
         return null;
     }
@@ -139,8 +143,9 @@ final class Branches {
         var branch = name(input.get("branchName").asText());
         var tip = tip(branch);
         if (tip == null) return Models.JSON.createObjectNode();
-        if (branch.equals("refs/heads/" + repo.defaultBranch()))
+        if (branch.equals("refs/heads/" + repo.defaultBranch())) {
             throw new AwsError("DefaultBranchCannotBeDeletedException", "The default branch cannot be deleted");
+        }
         var update = repo.git().updateRef(branch);
         update.setForceUpdate(true);
         repo.check(update.delete());
@@ -154,13 +159,16 @@ final class Branches {
         var tip = tip(branch);
         var given = input.path("parentCommitId").textValue();
         if (tip == null) {
-            if (!repo.git().getRefDatabase().getRefsByPrefix("refs/heads/").isEmpty())
+            if (!repo.git().getRefDatabase().getRefsByPrefix("refs/heads/").isEmpty()) {
                 throw new AwsError("BranchDoesNotExistException", "The branch " + branch + " does not exist");
+            }
             return null;
         }
         if (given == null) throw new AwsError("ParentCommitIdRequiredException", "A parent commit ID is required");
-        if (!given.equals(tip.name())) throw new AwsError("ParentCommitIdOutdatedException",
-                "The parent commit ID is not the tip of the branch, " + tip.name());
+        if (!given.equals(tip.name())) {
+            throw new AwsError("ParentCommitIdOutdatedException",
+                    "The parent commit ID is not the tip of the branch, " + tip.name());
+        }
         return tip;
     }
 
@@ -178,8 +186,9 @@ final class Branches {
                 var builder = all.builder();
                 builder.addTree(new byte[0], 0, walk.getObjectReader(), walk.parseCommit(parent).getTree());
                 builder.finish();
-                for (var i = 0; i < all.getEntryCount(); i++)
+                for (var i = 0; i < all.getEntryCount(); i++) {
                     files.put(all.getEntry(i).getPathString(), all.getEntry(i));
+                }
             }
         }
 
@@ -220,8 +229,9 @@ final class Branches {
         var path = input.get("filePath").asText();
         var before = change.files.get(path(path));
         var blob = change.put(path, input.get("fileContent").asText(), input.path("fileMode").asText("NORMAL"));
-        if (before != null && before.getObjectId().equals(blob))
+        if (before != null && before.getObjectId().equals(blob)) {
             throw new AwsError("SameFileContentException", "The file " + path + " has this content already");
+        }
         return change.commit().put("blobId", blob.name());
     }
 
@@ -233,11 +243,13 @@ final class Branches {
 
     private JsonNode createCommit() throws IOException {
         var change = new Change();
-        if (input.path("putFiles").isEmpty() && input.path("deleteFiles").isEmpty())
+        if (input.path("putFiles").isEmpty() && input.path("deleteFiles").isEmpty()) {
             throw new AwsError("FileEntryRequiredException", "At least one file is required");
-        for (var file : input.path("putFiles"))
+        }
+        for (var file : input.path("putFiles")) {
             change.put(file.get("filePath").asText(), file.path("fileContent").asText(),
                     file.path("fileMode").asText("NORMAL"));
+        }
         for (var file : input.path("deleteFiles")) change.delete(file.get("filePath").asText());
         return change.commit();
     }

@@ -53,8 +53,9 @@ class BranchesTest {
     @Test
     void makesListsAndDeletesBranches() {
         var main = tip("main");
-        for (var name : List.of("b", "feature/x"))
+        for (var name : List.of("b", "feature/x")) {
             codecommit.createBranch(r -> r.repositoryName("r").branchName(name).commitId(main));
+        }
         aws.codecommit.branchesPerPage = 2;
         var first = codecommit.listBranches(r -> r.repositoryName("r"));
         assertEquals(List.of("b", "feature/x"), first.branches());

@@ -107,8 +107,9 @@ public final class CodeCommit implements LocalAws.Service {
 
     public synchronized Repo createRepository(String region, String name) {
         var repo = new Repo(name, new Caller("", account, region));
-        if (in(region).putIfAbsent(name, repo) != null)
+        if (in(region).putIfAbsent(name, repo) != null) {
             throw new IllegalArgumentException(name + " exists in " + region);
+        }
         return repo;
     }
 
@@ -297,8 +298,9 @@ public final class CodeCommit implements LocalAws.Service {
     @Override
     public AwsError invalid(String operation, List<Models.Violation> violations) {
         var violation = violations.get(0);
-        if (violation.rule() == Models.Rule.UNKNOWN || violation.rule() == Models.Rule.TYPE)
+        if (violation.rule() == Models.Rule.UNKNOWN || violation.rule() == Models.Rule.TYPE) {
             return new AwsError("SerializationException", violation.text());
+        }
         var path = violation.path().substring(1).split("\\."); // such as triggers.1.member.name
         var member = path[0] + (path.length > 3 ? "." + path[3] : "");
         var name = ERROR_NAMES.getOrDefault(member, member);
@@ -308,8 +310,9 @@ public final class CodeCommit implements LocalAws.Service {
             case "repositoryNames" -> "InvalidRepositoryNameException";
             default -> "Invalid" + name + "Exception";
         };
-        for (var declared : Models.operation("codecommit", operation).path("errors"))
+        for (var declared : Models.operation("codecommit", operation).path("errors")) {
             if (declared.asText().equals(code)) return new AwsError(code, violation.text());
+        }
         throw new IllegalStateException(operation + " does not declare " + code);
     }
 
@@ -319,30 +322,35 @@ public final class CodeCommit implements LocalAws.Service {
         repo.description = input.path("repositoryDescription").asText("");
         addTags(repo.tags, input.path("tags"));
         repo.key(usable(input.hasNonNull("kmsKeyId") ? input.get("kmsKeyId").asText() : managedKey(caller), caller));
-        if (in(caller.region()).containsKey(name))
+        if (in(caller.region()).containsKey(name)) {
             throw new AwsError("RepositoryNameExistsException", "Repository named " + name + " already exists");
-        if (in(caller.region()).size() >= repositoryLimit)
+        }
+        if (in(caller.region()).size() >= repositoryLimit) {
             throw new AwsError("RepositoryLimitExceededException",
                     "Repository limit of " + repositoryLimit + " exceeded for account " + caller.account());
+        }
         in(caller.region()).put(name, repo);
         return answer("repositoryMetadata", repo.metadata());
     }
 
     private JsonNode batchGetRepositories(ObjectNode input, Caller caller) {
         var names = input.get("repositoryNames");
-        if (names.isEmpty())
+        if (names.isEmpty()) {
             throw new AwsError("RepositoryNamesRequiredException", "A list of repository names is required");
-        if (names.size() > NAMES_PER_BATCH)
+        }
+        if (names.size() > NAMES_PER_BATCH) {
             throw new AwsError("MaximumRepositoryNamesExceededException",
                     "The maximum number of repository names is " + NAMES_PER_BATCH);
+        }
         var answer = Models.JSON.createObjectNode();
         var repositories = answer.putArray("repositories");
         var notFound = answer.putArray("repositoriesNotFound");
         var errors = answer.putArray("errors");
         for (var name : names) {
             var repo = in(caller.region()).get(name(name.asText()));
-            if (repo == null) notFound.add(name);
-            else
+            if (repo == null) {
+                notFound.add(name);
+            } else {
                 try {
                     repo.checkKey(caller);
                     repositories.add(repo.metadata());
@@ -350,6 +358,7 @@ public final class CodeCommit implements LocalAws.Service {
                     errors.addObject().put("repositoryId", repo.id).put("repositoryName", repo.name)
                             .put("errorCode", e.code).put("errorMessage", e.getMessage());
                 }
+            }
         }
         return answer;
     }
@@ -384,8 +393,9 @@ public final class CodeCommit implements LocalAws.Service {
             } catch (IllegalArgumentException e) {
                 token = "";
             }
-            if (!token.startsWith("after "))
+            if (!token.startsWith("after ")) {
                 throw new AwsError("InvalidContinuationTokenException", "The continuation token is not valid");
+            }
             var after = token.substring("after ".length());
             rest = rest.filter(item -> order.compare(key.apply(item), after) > 0);
         }
@@ -405,8 +415,9 @@ public final class CodeCommit implements LocalAws.Service {
     private JsonNode updateRepositoryName(ObjectNode input, Caller caller) {
         var repo = existing(name(input.get("oldName").asText()), caller);
         var newName = name(input.get("newName").asText());
-        if (in(caller.region()).containsKey(newName))
+        if (in(caller.region()).containsKey(newName)) {
             throw new AwsError("RepositoryNameExistsException", "Repository named " + newName + " already exists");
+        }
         rename(repo, newName);
         return null;
     }
@@ -435,14 +446,17 @@ public final class CodeCommit implements LocalAws.Service {
 
     private JsonNode mergePullRequest(String option, ObjectNode input, Caller caller) {
         var pullRequest = pullRequest(input, caller);
-        if (writable(input, caller) != pullRequest.repo)
+        if (writable(input, caller) != pullRequest.repo) {
             throw new AwsError("RepositoryNotAssociatedWithPullRequestException", input.get("repositoryName").asText()
                     + " does not have the pull request " + pullRequest.id);
-        if (!pullRequest.shown().get("pullRequestStatus").asText().equals("OPEN"))
+        }
+        if (!pullRequest.shown().get("pullRequestStatus").asText().equals("OPEN")) {
             throw new AwsError("PullRequestAlreadyClosedException", "The pull request is already closed");
-        if (!pullRequest.satisfied())
+        }
+        if (!pullRequest.satisfied()) {
             throw new AwsError("PullRequestApprovalRulesNotSatisfiedException",
                     "The approval rules of the pull request are not satisfied");
+        }
         try {
             pullRequest.merge(option, new Branches(aws, pullRequest.repo, input, caller), caller);
         } catch (IOException e) {
@@ -471,10 +485,12 @@ public final class CodeCommit implements LocalAws.Service {
     private JsonNode updateDefaultBranch(ObjectNode input, Caller caller) {
         var repo = readable(input, caller);
         var branch = input.get("defaultBranchName").asText();
-        if (!Repository.isValidRefName("refs/heads/" + branch))
+        if (!Repository.isValidRefName("refs/heads/" + branch)) {
             throw new AwsError("InvalidBranchNameException", "The branch name " + branch + " is not valid");
-        if (repo.resolve("refs/heads/" + branch) == null)
+        }
+        if (repo.resolve("refs/heads/" + branch) == null) {
             throw new AwsError("BranchDoesNotExistException", "The branch " + branch + " does not exist");
+        }
         repo.defaultBranch(branch);
         repo.lastModified = aws.now();
         return null;
@@ -496,9 +512,11 @@ public final class CodeCommit implements LocalAws.Service {
 
     private JsonNode untagResource(ObjectNode input, Caller caller) {
         var tags = byArn(input, caller).tags;
-        for (var key : input.get("tagKeys"))
-            if (key.asText().toLowerCase().startsWith("aws:"))
+        for (var key : input.get("tagKeys")) {
+            if (key.asText().toLowerCase().startsWith("aws:")) {
                 throw new AwsError("InvalidSystemTagUsageException", "System tags cannot be removed: " + key.asText());
+            }
+        }
         input.get("tagKeys").forEach(key -> tags.remove(key.asText()));
         return null;
     }
@@ -506,30 +524,35 @@ public final class CodeCommit implements LocalAws.Service {
     private static void addTags(Map<String, String> tags, JsonNode more) {
         var all = new TreeMap<>(tags);
         more.properties().forEach(tag -> {
-            if (tag.getKey().toLowerCase().startsWith("aws:"))
+            if (tag.getKey().toLowerCase().startsWith("aws:")) {
                 throw new AwsError("InvalidSystemTagUsageException",
                         "Tag keys must not start with aws: " + tag.getKey());
-            if (!TAG_TEXT.matcher(tag.getKey()).matches() || !TAG_TEXT.matcher(tag.getValue().asText()).matches())
+            }
+            if (!TAG_TEXT.matcher(tag.getKey()).matches() || !TAG_TEXT.matcher(tag.getValue().asText()).matches()) {
                 throw new AwsError("InvalidTagsMapException",
                         "Allowed in tags are letters, numbers, spaces and + - = . _ : / @, but not " + tag.getKey()
                                 + "=" + tag.getValue().asText());
+            }
             all.put(tag.getKey(), tag.getValue().asText());
         });
-        if (all.size() > TAGS)
+        if (all.size() > TAGS) {
             throw new AwsError("TooManyTagsException", "The maximum number of tags for a resource is " + TAGS);
+        }
         tags.putAll(all);
     }
 
     private JsonNode getFile(ObjectNode input, Caller caller) {
         var repo = readable(input, caller);
         var path = input.get("filePath").asText().replaceFirst("^/", "");
-        if (Stream.of(path.split("/", -1)).anyMatch(Set.of("", ".", "..")::contains))
+        if (Stream.of(path.split("/", -1)).anyMatch(Set.of("", ".", "..")::contains)) {
             throw new AwsError("InvalidPathException", "The path is not valid: " + path);
+        }
         var commit = repo.commit(input.path("commitSpecifier").asText(Constants.HEAD));
         try (var reader = repo.readable().newObjectReader();
                 var file = TreeWalk.forPath(reader, path, commit.getTree())) {
-            if (file == null || file.getFileMode().getObjectType() != Constants.OBJ_BLOB)
+            if (file == null || file.getFileMode().getObjectType() != Constants.OBJ_BLOB) {
                 throw new AwsError("FileDoesNotExistException", "There is no file " + path + " in " + commit.name());
+            }
             var blob = reader.open(file.getObjectId(0));
             if (blob.getSize() > FILE_BYTES) throw new AwsError("FileTooLargeException", path + " is larger than 6 MB");
             var mode = file.getFileMode() == FileMode.SYMLINK ? "SYMLINK"
@@ -550,28 +573,32 @@ public final class CodeCommit implements LocalAws.Service {
 
     private PullRequest existing(ObjectNode input, Caller caller) {
         var id = input.path("pullRequestId").asText();
-        if (!id.matches("\\d+"))
+        if (!id.matches("\\d+")) {
             throw new AwsError("InvalidPullRequestIdException", "The pull request id " + id + " is not valid");
+        }
         var pullRequest = pullRequests(caller.region()).get(id);
-        if (pullRequest == null || in(caller.region()).get(pullRequest.repo.name) != pullRequest.repo)
+        if (pullRequest == null || in(caller.region()).get(pullRequest.repo.name) != pullRequest.repo) {
             throw new AwsError("PullRequestDoesNotExistException", "Pull request " + id + " does not exist");
+        }
         return pullRequest;
     }
 
     /** The pull request, if it still is at the revision; whether AWS tells about earlier ones is not documented. */
     private PullRequest revision(ObjectNode input, Caller caller) {
         var pullRequest = pullRequest(input, caller);
-        if (!pullRequest.shown().get("revisionId").equals(input.get("revisionId")))
+        if (!pullRequest.shown().get("revisionId").equals(input.get("revisionId"))) {
             throw new AwsError("InvalidRevisionIdException", "Pull request " + input.get("pullRequestId").asText()
                     + " is not at revision " + input.get("revisionId").asText());
+        }
         return pullRequest;
     }
 
     private JsonNode listPullRequests(ObjectNode input, Caller caller) {
         var repo = readable(input, caller);
-        if (input.hasNonNull("authorArn") && !input.get("authorArn").asText().startsWith("arn:"))
+        if (input.hasNonNull("authorArn") && !input.get("authorArn").asText().startsWith("arn:")) {
             throw new AwsError("InvalidAuthorArnException",
                     "The author ARN is not valid: " + input.get("authorArn").asText());
+        }
         var size = pageSize(input, pullRequestsPerPage);
         var ids = repo.pullRequests().stream().map(PullRequest::shown)
                 .filter(p -> !input.hasNonNull("pullRequestStatus")
@@ -586,9 +613,10 @@ public final class CodeCommit implements LocalAws.Service {
     }
 
     private JsonNode describePullRequestEvents(ObjectNode input, Caller caller) {
-        if (input.hasNonNull("actorArn") && !input.get("actorArn").asText().startsWith("arn:"))
+        if (input.hasNonNull("actorArn") && !input.get("actorArn").asText().startsWith("arn:")) {
             throw new AwsError("InvalidActorArnException",
                     "The actor ARN is not valid: " + input.get("actorArn").asText());
+        }
         var size = pageSize(input, eventsPerPage);
         var events = pullRequest(input, caller).events();
         var wanted = IntStream.range(0, events.size()).boxed()
@@ -611,19 +639,24 @@ public final class CodeCommit implements LocalAws.Service {
     private JsonNode getCommentsForPullRequest(ObjectNode input, Caller caller) {
         var pullRequest = pullRequest(input, caller);
         var between = new TreeMap<String, String>();
-        for (var member : List.of("beforeCommitId", "afterCommitId"))
+        for (var member : List.of("beforeCommitId", "afterCommitId")) {
             if (input.hasNonNull(member)) between.put(member, input.get(member).asText());
-        if (input.hasNonNull("repositoryName") && between.size() < 2)
+        }
+        if (input.hasNonNull("repositoryName") && between.size() < 2) {
             throw new AwsError("CommitIdRequiredException", "With a repository name go the ids of both commits");
-        if (!input.hasNonNull("repositoryName") && !between.isEmpty())
+        }
+        if (!input.hasNonNull("repositoryName") && !between.isEmpty()) {
             throw new AwsError("RepositoryNameRequiredException",
                     "With the ids of commits goes the name of the repository");
-        if (!between.isEmpty() && readable(input, caller) != pullRequest.repo)
+        }
+        if (!between.isEmpty() && readable(input, caller) != pullRequest.repo) {
             throw new AwsError("RepositoryNotAssociatedWithPullRequestException", input.get("repositoryName").asText()
                     + " does not have the pull request " + input.get("pullRequestId").asText());
+        }
         for (var commit : between.values()) {
-            if (!ObjectId.isId(commit))
+            if (!ObjectId.isId(commit)) {
                 throw new AwsError("InvalidCommitIdException", "The commit id " + commit + " is not valid");
+            }
             pullRequest.repo.commit(commit);
         }
         var size = pageSize(input, commentsPerPage);
@@ -663,15 +696,17 @@ public final class CodeCommit implements LocalAws.Service {
     /** Replaces all triggers (API reference; user guide, pages "how-to-notify" and "limits"). */
     private JsonNode putRepositoryTriggers(ObjectNode input, Caller caller) {
         var repo = readable(input, caller);
-        if (input.get("triggers").size() > TRIGGERS)
+        if (input.get("triggers").size() > TRIGGERS) {
             throw new AwsError("MaximumRepositoryTriggersExceededException",
                     "The maximum number of triggers for a repository is " + TRIGGERS);
+        }
         var names = new HashSet<String>();
         for (var trigger : input.get("triggers")) {
             checkTrigger(trigger, caller);
-            if (!names.add(trigger.get("name").asText()))
+            if (!names.add(trigger.get("name").asText())) {
                 throw new AwsError("InvalidRepositoryTriggerNameException",
                         "Trigger names must be unique: " + trigger.get("name").asText());
+            }
         }
         repo.triggers(input.get("triggers"));
         return Models.JSON.createObjectNode().put("configurationId", repo.triggersId);
@@ -680,39 +715,51 @@ public final class CodeCommit implements LocalAws.Service {
     private static void checkTrigger(JsonNode trigger, Caller caller) {
         var name = trigger.get("name").asText();
         if (name.isEmpty()) throw new AwsError("RepositoryTriggerNameRequiredException", "A trigger name is required");
-        if (!name.matches("[\\w.-]{1,100}"))
+        if (!name.matches("[\\w.-]{1,100}")) {
             throw new AwsError("InvalidRepositoryTriggerNameException", "The trigger name is not valid: " + name);
+        }
         var arn = trigger.get("destinationArn").asText();
-        if (arn.isEmpty())
+        if (arn.isEmpty()) {
             throw new AwsError("RepositoryTriggerDestinationArnRequiredException", "A destination ARN is required");
+        }
         if (!arn.matches("arn:" + caller.partition()
                 + ":(sns:[a-z0-9-]+:\\d{12}:[\\w-]{1,256}"
-                + "|lambda:[a-z0-9-]+:\\d{12}:function:[\\w-]{1,64}(:[\\w$-]+)?)"))
+                + "|lambda:[a-z0-9-]+:\\d{12}:function:[\\w-]{1,64}(:[\\w$-]+)?)")) {
             throw new AwsError("InvalidRepositoryTriggerDestinationArnException",
                     "The destination must be an Amazon SNS standard topic or an AWS Lambda function: " + arn);
-        if (!arn.split(":")[3].equals(caller.region()))
+        }
+        if (!arn.split(":")[3].equals(caller.region())) {
             throw new AwsError("InvalidRepositoryTriggerRegionException",
                     "The destination must be in the Region of the repository, " + caller.region() + ": " + arn);
-        if (trigger.path("customData").asText().length() > 1_000)
+        }
+        if (trigger.path("customData").asText().length() > 1_000) {
             throw new AwsError("InvalidRepositoryTriggerCustomDataException",
                     "Custom data has at most 1,000 characters");
-        if (!trigger.hasNonNull("branches"))
+        }
+        if (!trigger.hasNonNull("branches")) {
             throw new AwsError("RepositoryTriggerBranchNameListRequiredException",
                     "A list of branch names is required; an empty one means all branches");
-        if (trigger.get("branches").size() > TRIGGER_BRANCHES)
+        }
+        if (trigger.get("branches").size() > TRIGGER_BRANCHES) {
             throw new AwsError("MaximumBranchesExceededException",
                     "The maximum number of branches for a trigger is " + TRIGGER_BRANCHES);
-        for (var branch : trigger.get("branches"))
-            if (branch.asText().startsWith("refs/") || !Repository.isValidRefName("refs/heads/" + branch.asText()))
+        }
+        for (var branch : trigger.get("branches")) {
+            if (branch.asText().startsWith("refs/") || !Repository.isValidRefName("refs/heads/" + branch.asText())) {
                 throw new AwsError("InvalidRepositoryTriggerBranchNameException",
                         "The branch name is not valid: " + branch.asText());
+            }
+        }
         var events = trigger.get("events");
-        if (events.isEmpty())
+        if (events.isEmpty()) {
             throw new AwsError("RepositoryTriggerEventsListRequiredException", "At least one event is required");
-        for (var event : events)
-            if (event.asText().equals("all") && events.size() > 1)
+        }
+        for (var event : events) {
+            if (event.asText().equals("all") && events.size() > 1) {
                 throw new AwsError("InvalidRepositoryTriggerEventsException",
                         "The event all cannot be used with other events");
+            }
+        }
     }
 
     /** For tests: a template of the Region that they use; the content is a valid one. */
@@ -739,12 +786,14 @@ public final class CodeCommit implements LocalAws.Service {
         var name = templateName(input);
         var content = input.get("approvalRuleTemplateContent").asText();
         checkTemplate(content);
-        if (templates(caller.region()).containsKey(name))
+        if (templates(caller.region()).containsKey(name)) {
             throw new AwsError("ApprovalRuleTemplateNameAlreadyExistsException",
                     "An approval rule template named " + name + " already exists");
-        if (templates(caller.region()).size() >= TEMPLATES)
+        }
+        if (templates(caller.region()).size() >= TEMPLATES) {
             throw new AwsError("NumberOfRuleTemplatesExceededException",
                     "The maximum number of approval rule templates is " + TEMPLATES);
+        }
         return answer("approvalRuleTemplate",
                 newTemplate(name, content, input.path("approvalRuleTemplateDescription").asText(""), caller));
     }
@@ -754,8 +803,9 @@ public final class CodeCommit implements LocalAws.Service {
         var content = input.get("newRuleContent").asText();
         checkTemplate(content);
         if (input.hasNonNull("existingRuleContentSha256")
-                && !input.get("existingRuleContentSha256").equals(template.get("ruleContentSha256")))
+                && !input.get("existingRuleContentSha256").equals(template.get("ruleContentSha256"))) {
             throw new AwsError("InvalidRuleContentSha256Exception", "The content was changed in the meantime");
+        }
         template.put("approvalRuleTemplateContent", content).put("ruleContentSha256", sha256(content))
                 .put("lastModifiedDate", seconds()).put("lastModifiedUser", caller.arn());
         return answer("approvalRuleTemplate", template);
@@ -802,18 +852,22 @@ public final class CodeCommit implements LocalAws.Service {
                 && rule.path("Statements").size() == 1
                 && only(rule, "Version", "DestinationReferences", "Statements")
                 && rule.path("DestinationReferences").size() <= 100;
-        for (var reference : rule.path("DestinationReferences"))
+        for (var reference : rule.path("DestinationReferences")) {
             right &= reference.asText().matches("refs/heads/[^*].*");
+        }
         for (var statement : rule.path("Statements")) {
             right &= only(statement, "Type", "NumberOfApprovalsNeeded", "ApprovalPoolMembers")
                     && statement.path("Type").asText().equals("Approvers")
                     && statement.path("NumberOfApprovalsNeeded").asInt() > 0
                     && statement.path("ApprovalPoolMembers").size() <= 50;
-            for (var member : statement.path("ApprovalPoolMembers"))
+            for (var member : statement.path("ApprovalPoolMembers")) {
                 right &= member.asText().matches("arn:aws[a-z-]*:(iam|sts)::\\d{12}:.+|CodeCommitApprovers:\\d{12}:.+");
+            }
         }
-        if (!right) throw new AwsError("InvalidApprovalRuleTemplateContentException",
-                "The content of the approval rule template is not valid");
+        if (!right) {
+            throw new AwsError("InvalidApprovalRuleTemplateContentException",
+                    "The content of the approval rule template is not valid");
+        }
     }
 
     private static boolean only(JsonNode node, String... members) {
@@ -823,9 +877,10 @@ public final class CodeCommit implements LocalAws.Service {
     private JsonNode associateTemplate(ObjectNode input, Caller caller) {
         var name = template(input, caller).get("approvalRuleTemplateName").asText();
         var repo = readable(input, caller);
-        if (!repo.templates.contains(name) && repo.templates.size() >= TEMPLATES_PER_REPOSITORY)
+        if (!repo.templates.contains(name) && repo.templates.size() >= TEMPLATES_PER_REPOSITORY) {
             throw new AwsError("MaximumRuleTemplatesAssociatedWithRepositoryException",
                     "The maximum number of templates for a repository is " + TEMPLATES_PER_REPOSITORY);
+        }
         repo.templates.add(name);
         return null;
     }
@@ -843,16 +898,19 @@ public final class CodeCommit implements LocalAws.Service {
     private ObjectNode template(ObjectNode input, Caller caller) {
         var name = templateName(input);
         var template = templates(caller.region()).get(name);
-        if (template == null) throw new AwsError("ApprovalRuleTemplateDoesNotExistException",
-                "The approval rule template " + name + " does not exist");
+        if (template == null) {
+            throw new AwsError("ApprovalRuleTemplateDoesNotExistException",
+                    "The approval rule template " + name + " does not exist");
+        }
         return template;
     }
 
     private static String templateName(ObjectNode input) {
         var name = input.get("approvalRuleTemplateName").asText();
-        if (!name.matches("[\\w. -]{1,100}") || name.endsWith(".git"))
+        if (!name.matches("[\\w. -]{1,100}") || name.endsWith(".git")) {
             throw new AwsError("InvalidApprovalRuleTemplateNameException",
                     "The name of the approval rule template is not valid: " + name);
+        }
         return name;
     }
 
@@ -863,8 +921,9 @@ public final class CodeCommit implements LocalAws.Service {
     }
 
     private static String name(String name) {
-        if (name.endsWith(".git"))
+        if (name.endsWith(".git")) {
             throw new AwsError("InvalidRepositoryNameException", "Repository names must not end with .git: " + name);
+        }
         return name;
     }
 
@@ -893,8 +952,9 @@ public final class CodeCommit implements LocalAws.Service {
     private static String nameInArn(ObjectNode input, Caller caller) {
         var arn = input.path("resourceArn").asText();
         var prefix = caller.arn("codecommit", "");
-        if (!arn.startsWith(prefix) || !arn.substring(prefix.length()).matches("[\\w.-]{1,100}"))
+        if (!arn.startsWith(prefix) || !arn.substring(prefix.length()).matches("[\\w.-]{1,100}")) {
             throw new AwsError("InvalidResourceArnException", "The resource ARN is not valid: " + arn);
+        }
         return arn.substring(prefix.length());
     }
 
@@ -906,14 +966,18 @@ public final class CodeCommit implements LocalAws.Service {
     }
 
     private String keyArn(String keyId, Caller caller) {
-        if (keyId.startsWith("arn:") && !keyId.startsWith("arn:" + caller.partition() + ":kms:"))
+        if (keyId.startsWith("arn:") && !keyId.startsWith("arn:" + caller.partition() + ":kms:")) {
             throw new AwsError("EncryptionKeyInvalidIdException", keyId + " is not the ARN of a key");
+        }
         if (keyId.startsWith("arn:") && keyId.contains(":kms:" + caller.region() + ":")
-                && !keyId.contains(":" + caller.account() + ":"))
+                && !keyId.contains(":" + caller.account() + ":")) {
             throw new AwsError("EncryptionKeyAccessDeniedException", "Access to the key " + keyId + " is denied");
+        }
         var key = kms().find(keyId, caller.region());
-        if (key == null) throw new AwsError("EncryptionKeyNotFoundException",
-                "The key " + keyId + " does not exist in " + caller.region());
+        if (key == null) {
+            throw new AwsError("EncryptionKeyNotFoundException",
+                    "The key " + keyId + " does not exist in " + caller.region());
+        }
         return key.arn;
     }
 
@@ -930,13 +994,16 @@ public final class CodeCommit implements LocalAws.Service {
         } catch (AwsError e) {
             throw new AwsError("EncryptionKeyAccessDeniedException", e.getMessage());
         }
-        if (!key.keySpec.equals("SYMMETRIC_DEFAULT") || !key.usage.equals("ENCRYPT_DECRYPT"))
+        if (!key.keySpec.equals("SYMMETRIC_DEFAULT") || !key.usage.equals("ENCRYPT_DECRYPT")) {
             throw new AwsError("EncryptionKeyInvalidUsageException", key.arn + " is " + key.keySpec + " for "
                     + key.usage + "; only SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT can be used");
-        if (key.state.equals("Disabled"))
+        }
+        if (key.state.equals("Disabled")) {
             throw new AwsError("EncryptionKeyDisabledException", key.arn + " is disabled");
-        if (!key.state.equals("Enabled"))
+        }
+        if (!key.state.equals("Enabled")) {
             throw new AwsError("EncryptionKeyUnavailableException", key.arn + " is " + key.state);
+        }
     }
 
     private Kms kms() {
@@ -950,8 +1017,10 @@ public final class CodeCommit implements LocalAws.Service {
     void close() {
         regions.values().forEach(repos -> repos.values().forEach(Repo::close));
         try {
-            if (directory != null) FileUtils.delete(directory.toFile(),
-                    FileUtils.RECURSIVE | FileUtils.RETRY | FileUtils.SKIP_MISSING | FileUtils.IGNORE_ERRORS);
+            if (directory != null) {
+                FileUtils.delete(directory.toFile(),
+                        FileUtils.RECURSIVE | FileUtils.RETRY | FileUtils.SKIP_MISSING | FileUtils.IGNORE_ERRORS);
+            }
         } catch (IOException e) {
             // a request may still be writing; the directory is temporary
         }
@@ -1082,8 +1151,9 @@ public final class CodeCommit implements LocalAws.Service {
         }
 
         public Repo commit(String ref, String file, byte[] content) {
-            if (defaultBranch == null && ref.startsWith("refs/heads/"))
+            if (defaultBranch == null && ref.startsWith("refs/heads/")) {
                 defaultBranch(ref.substring("refs/heads/".length()));
+            }
             var at = person();
             return work(g -> {
                 try (var inserter = g.newObjectInserter(); var walk = new RevWalk(g)) {
@@ -1097,9 +1167,11 @@ public final class CodeCommit implements LocalAws.Service {
                         var old = DirCache.newInCore().builder();
                         old.addTree(new byte[0], 0, walk.getObjectReader(), walk.parseCommit(tip).getTree());
                         old.finish();
-                        for (var i = 0; i < old.getDirCache().getEntryCount(); i++)
-                            if (!old.getDirCache().getEntry(i).getPathString().equals(file))
+                        for (var i = 0; i < old.getDirCache().getEntryCount(); i++) {
+                            if (!old.getDirCache().getEntry(i).getPathString().equals(file)) {
                                 builder.add(old.getDirCache().getEntry(i));
+                            }
+                        }
                     }
                     builder.add(entry);
                     builder.finish();
@@ -1265,17 +1337,21 @@ public final class CodeCommit implements LocalAws.Service {
             var head = specifier.equals(Constants.HEAD);
             var names = head || specifier.startsWith("refs/") ? List.of(specifier)
                     : List.of("refs/heads/" + specifier, "refs/tags/" + specifier);
-            if (!head && !Repository.isValidRefName(names.get(0)))
+            if (!head && !Repository.isValidRefName(names.get(0))) {
                 throw new AwsError("InvalidCommitException", "The commit is not valid: " + specifier);
+            }
             try (var walk = new RevWalk(readable())) {
                 RevObject object = null;
-                if (ObjectId.isId(specifier)) object = walk.parseAny(ObjectId.fromString(specifier));
-                else
+                if (ObjectId.isId(specifier)) {
+                    object = walk.parseAny(ObjectId.fromString(specifier));
+                } else {
                     for (var ref : names) {
                         var found = readable().exactRef(ref);
-                        if (object == null && found != null && found.getObjectId() != null)
+                        if (object == null && found != null && found.getObjectId() != null) {
                             object = walk.peel(walk.parseAny(found.getObjectId()));
+                        }
                     }
+                }
                 if (object instanceof RevCommit) return walk.parseCommit(object);
             } catch (MissingObjectException e) {
                 // said below
@@ -1319,8 +1395,11 @@ public final class CodeCommit implements LocalAws.Service {
         public synchronized Repo work(Work work) {
             if (git == null) seeds.add(work);
             try {
-                if (git != null) work.on(git);
-                else if (memory != null) work.on(memory);
+                if (git != null) {
+                    work.on(git);
+                } else if (memory != null) {
+                    work.on(memory);
+                }
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             }
@@ -1329,7 +1408,7 @@ public final class CodeCommit implements LocalAws.Service {
 
         /** The Git repository on disk. */
         public synchronized Repository git() {
-            if (git == null)
+            if (git == null) {
                 try {
                     var bare = Files.createDirectory(CodeCommit.this.directory().resolve(id + ".git"));
                     Files.createDirectory(bare.resolve("objects"));
@@ -1343,6 +1422,7 @@ public final class CodeCommit implements LocalAws.Service {
                 } catch (IOException e) {
                     throw new UncheckedIOException(e);
                 }
+            }
             return git;
         }
 
@@ -1352,13 +1432,14 @@ public final class CodeCommit implements LocalAws.Service {
          */
         synchronized Repository readable() {
             if (git != null || borrows) return git();
-            if (memory == null)
+            if (memory == null) {
                 try {
                     memory = new InMemoryRepository(new DfsRepositoryDescription(id));
                     for (var seed : seeds) seed.on(memory);
                 } catch (IOException e) {
                     throw new UncheckedIOException(e);
                 }
+            }
             return memory;
         }
 
@@ -1386,8 +1467,9 @@ public final class CodeCommit implements LocalAws.Service {
             lastModified = aws.now();
             moved(ref);
             triggers.forEach(trigger -> fired.add(trigger.get("name").asText() + " " + ref));
-            if (defaultBranch == null && ref.startsWith("refs/heads/") && resolve(ref) != null)
+            if (defaultBranch == null && ref.startsWith("refs/heads/") && resolve(ref) != null) {
                 defaultBranch(ref.substring("refs/heads/".length()));
+            }
             if (aws.account(account).events.hasRules(owner.region())) tell(ref, before);
         }
 
@@ -1420,8 +1502,9 @@ public final class CodeCommit implements LocalAws.Service {
         void pushed(Iterable<ReceiveCommand> commands) {
             for (var command : commands) {
                 var isNew = command.getType() == ReceiveCommand.Type.CREATE;
-                if (command.getResult() == ReceiveCommand.Result.OK)
+                if (command.getResult() == ReceiveCommand.Result.OK) {
                     changed(command.getRefName(), isNew ? null : command.getOldId());
+                }
             }
         }
 
@@ -1454,8 +1537,9 @@ public final class CodeCommit implements LocalAws.Service {
 
         void check(RefUpdate.Result result) throws IOException {
             if (!Set.of(RefUpdate.Result.NEW, RefUpdate.Result.FORCED, RefUpdate.Result.FAST_FORWARD,
-                    RefUpdate.Result.NO_CHANGE).contains(result))
+                    RefUpdate.Result.NO_CHANGE).contains(result)) {
                 throw new IOException("the ref of " + name + " could not be set: " + result);
+            }
         }
 
         private synchronized void close() {

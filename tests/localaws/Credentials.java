@@ -66,12 +66,13 @@ final class Credentials {
     Caller verify(LocalAws.Request request, Scope scope, byte[] body, Instant now) {
         var json = Models.isJson(scope.service());
         var query = Models.isQuery(scope.service());
-        if (scope.accessKeyId().isEmpty())
+        if (scope.accessKeyId().isEmpty()) {
             throw new AwsError(403, json ? "MissingAuthenticationTokenException" : "MissingAuthenticationToken",
                     "Request is missing Authentication Token");
+        }
         var key = keys.get(scope.accessKeyId());
         var token = request.header("X-Amz-Security-Token");
-        if (key == null || key.token() != null && !key.token().equals(token))
+        if (key == null || key.token() != null && !key.token().equals(token)) {
             throw switch (scope.service()) {
                 case "s3" -> new AwsError(403, "InvalidAccessKeyId",
                         "The AWS Access Key Id you provided does not exist in our records.");
@@ -81,22 +82,26 @@ final class Credentials {
                         query ? "InvalidClientTokenId" : "UnrecognizedClientException",
                         "The security token included in the request is invalid.");
             };
-        if (now.isAfter(key.expiry()))
+        }
+        if (now.isAfter(key.expiry())) {
             throw switch (scope.service()) {
                 case "s3" -> new AwsError(400, "ExpiredToken", "The provided token has expired.");
                 case "ec2" -> new AwsError(400, "RequestExpired", "Request has expired.");
                 default -> new AwsError(query ? 403 : 400, query ? "ExpiredToken" : "ExpiredTokenException",
                         "The security token included in the request is expired");
             };
+        }
         var time = request.header("X-Amz-Date");
         var mismatch = new AwsError(403,
                 query || scope.service().equals("s3") ? "SignatureDoesNotMatch"
                         : json ? "InvalidSignatureException" : "AuthFailure",
                 "The request signature we calculated does not match the signature you provided.");
         if (time == null || !time.startsWith(scope.date())) throw mismatch;
-        if (Duration.between(Instant.from(TIME.parse(time)), Instant.now()).abs().compareTo(Duration.ofMinutes(15)) > 0)
+        var age = Duration.between(Instant.from(TIME.parse(time)), Instant.now());
+        if (age.abs().compareTo(Duration.ofMinutes(15)) > 0) {
             throw scope.service().equals("s3") ? new AwsError(403, "RequestTimeTooSkewed",
                     "The difference between the request time and the current time is too large.") : mismatch;
+        }
         var hash = request.header("x-amz-content-sha256");
         var canonical = request.method() + "\n" + request.path() + "\n" + canonicalQuery(request.query) + "\n"
                 + scope.signedHeaders().lines().flatMap(h -> java.util.Arrays.stream(h.split(";")))

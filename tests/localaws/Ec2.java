@@ -119,11 +119,14 @@ public final class Ec2 implements LocalAws.Service {
 
     /** Takes a CIDR from a VPC; for a while the association is still listed, as disassociated. */
     public synchronized void disassociate(String vpcId, String cidr) {
-        for (var set : List.of("CidrBlockAssociationSet", "Ipv6CidrBlockAssociationSet"))
-            for (var association : thing(vpcId).data.path(set))
-                if (association.path("CidrBlock").asText(association.path("Ipv6CidrBlock").asText()).equals(cidr))
+        for (var set : List.of("CidrBlockAssociationSet", "Ipv6CidrBlockAssociationSet")) {
+            for (var association : thing(vpcId).data.path(set)) {
+                if (association.path("CidrBlock").asText(association.path("Ipv6CidrBlock").asText()).equals(cidr)) {
                     ((ObjectNode) association.get(set.replace("AssociationSet", "State"))).put("State",
                             "disassociated");
+                }
+            }
+        }
     }
 
     public synchronized void setDnsAttributes(String vpcId, boolean support, boolean hostnames) {
@@ -149,11 +152,14 @@ public final class Ec2 implements LocalAws.Service {
                 .put("Ipv6Native", cidr.contains(":"))
                 .put("SubnetArn", "arn:" + new Caller("", owner, region).partition() + ":ec2:" + region + ":" + owner
                         + ":subnet/" + id);
-        if (cidr.contains(":")) data.putArray("Ipv6CidrBlockAssociationSet").addObject()
-                .put("AssociationId", id("subnet-cidr-assoc", region))
-                .put("Ipv6CidrBlock", cidr)
-                .putObject("Ipv6CidrBlockState").put("State", "associated");
-        else data.put("CidrBlock", cidr);
+        if (cidr.contains(":")) {
+            data.putArray("Ipv6CidrBlockAssociationSet").addObject()
+                    .put("AssociationId", id("subnet-cidr-assoc", region))
+                    .put("Ipv6CidrBlock", cidr)
+                    .putObject("Ipv6CidrBlockState").put("State", "associated");
+        } else {
+            data.put("CidrBlock", cidr);
+        }
         state.subnets.put(id, new Thing(data));
         return id;
     }
@@ -255,8 +261,9 @@ public final class Ec2 implements LocalAws.Service {
         var region = zone.substring(0, zone.length() - 1);
         var parts = region.split("-");
         var id = new StringBuilder(parts[0]);
-        for (var part : Arrays.copyOfRange(parts, 1, parts.length - 1))
+        for (var part : Arrays.copyOfRange(parts, 1, parts.length - 1)) {
             id.append(part.replaceAll("(north|south|east|west|central|gov)", "$1 ").replaceAll("(\\w)\\w* ", "$1"));
+        }
         return id.append(parts[parts.length - 1]).append("-az").append(zone.charAt(zone.length() - 1) - 'a' + 1)
                 .toString();
     }
@@ -303,16 +310,18 @@ public final class Ec2 implements LocalAws.Service {
                 var needs = new ArrayList<>(List.of(on(action, input.path("VpcId").asText(), caller),
                         made(action, "vpc-endpoint", tags, caller)
                                 .key("ec2:VpceServiceName", input.path("ServiceName").asText())));
-                for (var list : List.of("SubnetIds", "SecurityGroupIds"))
+                for (var list : List.of("SubnetIds", "SecurityGroupIds")) {
                     texts(input.path(list)).forEach(id -> needs.add(on(action, id, caller)));
+                }
                 tagging(needs, operation, "vpc-endpoint", tags, caller);
                 yield needs;
             }
             case "ModifyVpcEndpoint" -> {
                 var needs = new ArrayList<>(List.of(on(action, input.path("VpcEndpointId").asText(), caller)));
                 for (var list : List.of("AddSubnetIds", "RemoveSubnetIds", "AddSecurityGroupIds",
-                        "RemoveSecurityGroupIds"))
+                        "RemoveSecurityGroupIds")) {
                     texts(input.path(list)).forEach(id -> needs.add(on(action, id, caller)));
+                }
                 yield needs;
             }
             case "DeleteVpcEndpoints" ->
@@ -333,9 +342,11 @@ public final class Ec2 implements LocalAws.Service {
 
     private static Map<String, String> requestTags(ObjectNode input, String type) {
         var tags = new TreeMap<String, String>();
-        for (var specification : input.path("TagSpecifications"))
-            if (specification.path("ResourceType").asText().equals(type))
+        for (var specification : input.path("TagSpecifications")) {
+            if (specification.path("ResourceType").asText().equals(type)) {
                 tags.putAll(Need.tags(specification.path("Tags"), "Key", "Value"));
+            }
+        }
         return tags;
     }
 
@@ -347,8 +358,9 @@ public final class Ec2 implements LocalAws.Service {
     /** Tags given at creation need a permission of their own. */
     private static void tagging(List<Need> needs, String operation, String type, Map<String, String> tags,
             Caller caller) {
-        if (!tags.isEmpty())
+        if (!tags.isEmpty()) {
             needs.add(made("ec2:CreateTags", type, tags, caller).key("ec2:CreateAction", operation));
+        }
     }
 
     private Need on(String action, String id, Caller caller) {
@@ -386,8 +398,9 @@ public final class Ec2 implements LocalAws.Service {
 
     @Override
     public synchronized JsonNode answer(String operation, ObjectNode input, Caller caller) {
-        if (input.path("DryRun").asBoolean())
+        if (input.path("DryRun").asBoolean()) {
             throw new AwsError(412, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.");
+        }
         var state = state(caller.region());
         return switch (operation) {
             case "DescribeVpcs" -> describe(state.vpcs, input, "VpcIds", VPC, "Vpcs", VPC_FILTERS);
@@ -428,9 +441,10 @@ public final class Ec2 implements LocalAws.Service {
     /** How a kind of thing is named in ids and errors; EC2 itself is not of one mind. */
     private record Kind(String prefix, String malformed, String notFound, String notFoundText) {
         Thing find(Map<String, Thing> things, String id) {
-            if (!id.matches(prefix + "-[0-9a-z]+"))
+            if (!id.matches(prefix + "-[0-9a-z]+")) {
                 throw new AwsError(malformed, "Invalid id: \"" + id + "\" (expecting \"" + prefix
                         + "-...; the Id may only contain lowercase alphanumeric characters and a single dash\")");
+            }
             var thing = things.get(id);
             if (thing == null || thing.hidden-- > 0) throw new AwsError(notFound, notFoundText.replace("%", id));
             return thing;
@@ -493,9 +507,10 @@ public final class Ec2 implements LocalAws.Service {
             Map<String, Values> filters) {
         var shown = new TreeMap<String, ObjectNode>();
         if (input.has(ids)) {
-            if (input.has("MaxResults"))
+            if (input.has("MaxResults")) {
                 throw new AwsError("InvalidParameterCombination",
                         "The parameter " + ids + " cannot be used with the parameter maxResults");
+            }
             for (var id : input.get(ids)) shown.put(id.asText(), shown(kind.find(things, id.asText())));
         } else {
             things.forEach((id, thing) -> {
@@ -510,17 +525,20 @@ public final class Ec2 implements LocalAws.Service {
             Map<String, Values> filters) {
         for (var filter : input.path("Filters")) {
             var name = filter.path("Name").asText();
-            if (!filters.containsKey(name) && !name.matches("tag:.+|tag-key"))
+            if (!filters.containsKey(name) && !name.matches("tag:.+|tag-key")) {
                 throw invalidValue("The filter '" + name + "' is invalid");
-            if (!filter.path("Values").isArray() || filter.get("Values").isEmpty())
+            }
+            if (!filter.path("Values").isArray() || filter.get("Values").isEmpty()) {
                 throw invalidValue("The filter '" + name + "' has no values");
+            }
         }
         var question = Integer.toHexString(input.path("Filters").toString().hashCode());
         var rest = all;
         if (input.has("NextToken")) {
             var token = token(input.get("NextToken").asText());
-            if (!token.startsWith(question + " "))
+            if (!token.startsWith(question + " ")) {
                 throw new AwsError("InvalidNextToken", "The token was not given for this request");
+            }
             rest = new TreeMap<>(all.tailMap(token.substring(question.length() + 1), false));
         }
         var size = whole ? Integer.MAX_VALUE : Math.min(pageSize, input.path("MaxResults").asInt(1000));
@@ -590,8 +608,9 @@ public final class Ec2 implements LocalAws.Service {
             var tags = new LinkedHashMap<String, JsonNode>();
             stream(thing.data.path("Tags")).forEach(tag -> tags.put(tag.get("Key").asText(), tag));
             stream(input.get("Tags")).forEach(tag -> tags.put(tag.get("Key").asText(), tag));
-            if (tags.size() > 50)
+            if (tags.size() > 50) {
                 throw new AwsError("TagLimitExceeded", "The maximum number of tags for a resource is 50");
+            }
             thing.data.putArray("Tags").addAll(tags.values());
         }
         return null;
@@ -618,11 +637,13 @@ public final class Ec2 implements LocalAws.Service {
         var keys = new HashSet<String>();
         for (var tag : tags) {
             var key = tag.path("Key").asText();
-            if (key.isEmpty() || key.startsWith("aws:"))
+            if (key.isEmpty() || key.startsWith("aws:")) {
                 throw invalidValue("Tag keys starting with 'aws:' are reserved for internal use");
+            }
             if (key.length() > 128) throw invalidValue("Tag key exceeds the maximum length of 128 characters");
-            if (tag.path("Value").asText().length() > 256)
+            if (tag.path("Value").asText().length() > 256) {
                 throw invalidValue("Tag value exceeds the maximum length of 256 characters");
+            }
             if (!keys.add(key)) throw invalidValue("Duplicate tag key '" + key + "' specified.");
         }
         if (keys.size() > 50) throw new AwsError("TagLimitExceeded", "The maximum number of tags for a resource is 50");
@@ -632,9 +653,10 @@ public final class Ec2 implements LocalAws.Service {
     private static ArrayNode tags(ObjectNode input, String type) {
         var tags = node().arrayNode();
         for (var specification : input.path("TagSpecifications")) {
-            if (!specification.path("ResourceType").asText().equals(type))
+            if (!specification.path("ResourceType").asText().equals(type)) {
                 throw invalidValue("'" + specification.path("ResourceType").asText()
                         + "' is not a valid taggable resource type for this operation.");
+            }
             tags.addAll((ArrayNode) specification.withArray("/Tags"));
         }
         checkTags(tags);
@@ -649,18 +671,22 @@ public final class Ec2 implements LocalAws.Service {
         if (!input.has("VpcId")) throw new AwsError("VPCIdNotSpecified", "No default VPC for this user");
         var vpcId = VPC.find(state.vpcs, input.get("VpcId").asText()).get("VpcId");
         var name = input.get("GroupName").asText();
-        if (name.startsWith("sg-")) throw invalidValue(
-                "Invalid value '" + name + "' for groupName. Group names may not be in the format sg-*.");
+        if (name.startsWith("sg-")) {
+            throw invalidValue(
+                    "Invalid value '" + name + "' for groupName. Group names may not be in the format sg-*.");
+        }
         if (!name.matches(TEXT)) throw invalidValue("Value (" + name + ") for parameter GroupName is invalid.");
-        if (!input.get("Description").asText().matches(TEXT))
+        if (!input.get("Description").asText().matches(TEXT)) {
             throw invalidValue(
                     "Invalid security group description. Valid descriptions are strings less than 256 characters "
                             + "from the following set:  "
                     + "a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*");
+        }
         if (state.groups.values().stream()
-                .anyMatch(g -> g.get("VpcId").equals(vpcId) && g.get("GroupName").equalsIgnoreCase(name)))
+                .anyMatch(g -> g.get("VpcId").equals(vpcId) && g.get("GroupName").equalsIgnoreCase(name))) {
             throw new AwsError("InvalidGroup.Duplicate",
                     "The security group '" + name + "' already exists for VPC '" + vpcId + "'");
+        }
         var group = newGroup(vpcId, name, input.get("Description").asText(), tags(input, "security-group"));
         group.hidden = callsUntilVisible;
         return node().put("GroupId", group.get("GroupId")).set("Tags", group.data.get("Tags"));
@@ -674,8 +700,9 @@ public final class Ec2 implements LocalAws.Service {
         data.set("Tags", tags);
         var group = new Thing(data);
         group.egress.add(new Rule("-1", null, null, "IpRanges", "0.0.0.0/0", null, id("sgr", region)));
-        if (thing(vpcId).data.has("Ipv6CidrBlockAssociationSet"))
+        if (thing(vpcId).data.has("Ipv6CidrBlockAssociationSet")) {
             group.egress.add(new Rule("-1", null, null, "Ipv6Ranges", "::/0", null, id("sgr", region)));
+        }
         state(region).groups.put(group.get("GroupId"), group);
         return group;
     }
@@ -683,9 +710,10 @@ public final class Ec2 implements LocalAws.Service {
     private ObjectNode deleteSecurityGroup(State state, ObjectNode input) {
         var group = namedGroup(state, input);
         var id = group.get("GroupId");
-        if (group.get("GroupName").equals("default"))
+        if (group.get("GroupName").equals("default")) {
             throw new AwsError("CannotDelete",
                     "the specified group: \"" + id + "\" name: \"default\" cannot be deleted by a user");
+        }
         var used = state.endpoints.values().stream()
                 .anyMatch(e -> stream(e.data.path("Groups")).anyMatch(g -> g.path("GroupId").asText().equals(id)))
                 || state.groups.values().stream()
@@ -701,9 +729,10 @@ public final class Ec2 implements LocalAws.Service {
     }
 
     private static Thing namedGroup(State state, ObjectNode input) {
-        if (!input.has("GroupId"))
+        if (!input.has("GroupId")) {
             throw new AwsError("MissingParameter",
                     "The request must contain the parameter GroupId: names are for groups of a default VPC only");
+        }
         return GROUP.find(state.groups, input.get("GroupId").asText());
     }
 
@@ -712,15 +741,19 @@ public final class Ec2 implements LocalAws.Service {
         var wanted = rules(state, input);
         tags(input, "security-group-rule");
         var keys = group.ingress.stream().map(Rule::key).collect(Collectors.toSet());
-        for (var rule : wanted)
-            if (keys.contains(rule.key()))
+        for (var rule : wanted) {
+            if (keys.contains(rule.key())) {
                 throw new AwsError("InvalidPermission.Duplicate",
                         "the specified rule \"peer: " + rule.source + ", " + rule.protocol.toUpperCase()
                         + ", from port: " + rule.from + ", to port: " + rule.to + ", ALLOW\" already exists");
-        for (var kind : List.of("IpRanges", "Ipv6Ranges"))
-            if (Stream.concat(group.ingress.stream(), wanted.stream()).filter(r -> r.kind.equals(kind)).count() > 60)
+            }
+        }
+        for (var kind : List.of("IpRanges", "Ipv6Ranges")) {
+            if (Stream.concat(group.ingress.stream(), wanted.stream()).filter(r -> r.kind.equals(kind)).count() > 60) {
                 throw new AwsError("RulesPerSecurityGroupLimitExceeded",
                         "The maximum number of rules per security group has been reached.");
+            }
+        }
         var answer = node().put("Return", true);
         for (var rule : wanted) {
             var made = new Rule(rule.protocol, rule.from, rule.to, rule.kind, rule.source, rule.description,
@@ -750,9 +783,12 @@ public final class Ec2 implements LocalAws.Service {
             group.ingress.forEach(rule -> rules.put(rule.id, shown(group, rule, false)));
             group.egress.forEach(rule -> rules.put(rule.id, shown(group, rule, true)));
         }
-        for (var id : texts(input.path("SecurityGroupRuleIds")))
-            if (!rules.containsKey(id)) throw new AwsError("InvalidSecurityGroupRuleId.NotFound",
-                    "The security group rule ID '" + id + "' does not exist");
+        for (var id : texts(input.path("SecurityGroupRuleIds"))) {
+            if (!rules.containsKey(id)) {
+                throw new AwsError("InvalidSecurityGroupRuleId.NotFound",
+                        "The security group rule ID '" + id + "' does not exist");
+            }
+        }
         if (input.has("SecurityGroupRuleIds")) rules.keySet().retainAll(texts(input.get("SecurityGroupRuleIds")));
         return page(rules, input, input.has("SecurityGroupRuleIds"), "SecurityGroupRules", RULE_FILTERS);
     }
@@ -761,10 +797,11 @@ public final class Ec2 implements LocalAws.Service {
         var tags = new TreeMap<String, ObjectNode>();
         Map.of("vpc", state.vpcs, "subnet", state.subnets, "security-group", state.groups, "vpc-endpoint",
                 state.endpoints).forEach((type, things) -> things.forEach((id, thing) -> {
-                    for (var tag : thing.data.path("Tags"))
+                    for (var tag : thing.data.path("Tags")) {
                         tags.put(id + " " + tag.get("Key").asText(), node().put("ResourceId", id)
                                 .put("ResourceType", type).put("Key", tag.get("Key").asText())
                                 .put("Value", tag.path("Value").asText()));
+                    }
                 }));
         return page(tags, input, false, "Tags", TAG_FILTERS);
     }
@@ -773,19 +810,22 @@ public final class Ec2 implements LocalAws.Service {
         var group = namedGroup(state, input);
         var gone = new ArrayList<Rule>();
         if (input.has("SecurityGroupRuleIds")) {
-            if (input.has("IpPermissions"))
+            if (input.has("IpPermissions")) {
                 throw new AwsError("InvalidParameterCombination",
                         "The parameter securityGroupRuleIds may not be used with ipPermissions");
-            for (var id : input.get("SecurityGroupRuleIds"))
+            }
+            for (var id : input.get("SecurityGroupRuleIds")) {
                 gone.add(group.ingress.stream().filter(r -> r.id.equals(id.asText())).findFirst()
                         .orElseThrow(() -> new AwsError("InvalidSecurityGroupRuleId.NotFound",
                                 "The security group rule ID '" + id.asText()
                         + "' does not exist")));
+            }
         } else {
-            for (var rule : rules(state, input))
+            for (var rule : rules(state, input)) {
                 gone.add(group.ingress.stream().filter(r -> r.key().equals(rule.key())).findFirst()
                         .orElseThrow(() -> new AwsError("InvalidPermission.NotFound",
                                 "The specified rule does not exist in this security group.")));
+            }
         }
         group.ingress.removeAll(gone);
         return node().put("Return", true);
@@ -800,8 +840,9 @@ public final class Ec2 implements LocalAws.Service {
     private static List<Rule> rules(State state, ObjectNode input) {
         var permissions = input.path("IpPermissions");
         if (permissions.isMissingNode() || permissions.isEmpty()) {
-            if (!input.has("CidrIp"))
+            if (!input.has("CidrIp")) {
                 throw new AwsError("MissingParameter", "The request must contain the parameter ipPermissions");
+            }
             var one = node().arrayNode();
             var permission = one.addObject();
             for (var member : List.of("IpProtocol", "FromPort", "ToPort")) permission.set(member, input.get(member));
@@ -814,30 +855,36 @@ public final class Ec2 implements LocalAws.Service {
             var ports = protocol.equals("tcp") || protocol.equals("udp");
             var from = permission.path("FromPort").asInt(-1);
             var to = permission.path("ToPort").asInt(-1);
-            if (ports && (from < 0 || to > 65535 || from > to))
+            if (ports && (from < 0 || to > 65535 || from > to)) {
                 throw invalidValue("Invalid value '" + from + "-" + to + "' for port range.");
+            }
             SOURCES.forEach((kind, member) -> stream(permission.path(kind)).forEach(source -> {
                 var value = source.path(member).asText();
                 if (kind.equals("UserIdGroupPairs")) GROUP.find(state.groups, value);
                 var description = source.path("Description").asText("");
-                if (!description.isEmpty() && !description.matches(TEXT.replace("&", "")))
+                if (!description.isEmpty() && !description.matches(TEXT.replace("&", ""))) {
                     throw invalidValue(
                             "Invalid rule description. Valid descriptions are strings less than 256 characters from "
                                     + "the following set:  "
                             + "a-zA-Z0-9. _-:/()#,@[]+=;{}!$*");
+                }
                 if (kind.startsWith("Ip")) {
-                    if (kind.equals("IpRanges") == value.contains(":"))
+                    if (kind.equals("IpRanges") == value.contains(":")) {
                         throw invalidValue("CIDR block " + value + " is malformed");
+                    }
                     value = canonical(value);
                 }
                 rules.add(new Rule(protocol, ports ? from : null, ports ? to : null, kind, value,
                         description.isEmpty() ? null : description, null));
             }));
         }
-        if (rules.isEmpty()) throw new AwsError("InvalidPermission.Malformed",
-                "A rule needs a source: a CIDR, a prefix list or a security group");
-        if (rules.stream().map(Rule::key).distinct().count() < rules.size())
+        if (rules.isEmpty()) {
+            throw new AwsError("InvalidPermission.Malformed",
+                    "A rule needs a source: a CIDR, a prefix list or a security group");
+        }
+        if (rules.stream().map(Rule::key).distinct().count() < rules.size()) {
             throw invalidValue("The same permission must not appear multiple times");
+        }
         return rules;
     }
 
@@ -873,8 +920,9 @@ public final class Ec2 implements LocalAws.Service {
         var parts = cidr.split("/", -1);
         var ipv6 = parts[0].contains(":");
         if (parts.length != 2 || !parts[1].matches("\\d{1,3}")
-                || !parts[0].matches(ipv6 ? "[0-9a-fA-F:.]+" : "\\d{1,3}(\\.\\d{1,3}){3}"))
+                || !parts[0].matches(ipv6 ? "[0-9a-fA-F:.]+" : "\\d{1,3}(\\.\\d{1,3}){3}")) {
             throw malformed;
+        }
         byte[] address;
         try {
             address = InetAddress.getByName(parts[0]).getAddress();
@@ -884,11 +932,14 @@ public final class Ec2 implements LocalAws.Service {
         var bits = Integer.parseInt(parts[1]);
         if (bits > address.length * 8 || address.length != (ipv6 ? 16 : 4)) throw malformed;
         for (var bit = bits; bit < address.length * 8; bit++) address[bit / 8] &= (byte) ~(0x80 >> bit % 8);
-        if (!ipv6) return (address[0] & 255) + "." + (address[1] & 255) + "." + (address[2] & 255) + "."
-                + (address[3] & 255) + "/" + bits;
+        if (!ipv6) {
+            return (address[0] & 255) + "." + (address[1] & 255) + "." + (address[2] & 255) + "."
+                    + (address[3] & 255) + "/" + bits;
+        }
         var text = new StringBuilder();
-        for (var i = 0; i < 16; i += 2)
+        for (var i = 0; i < 16; i += 2) {
             text.append(i == 0 ? "" : ":").append(Integer.toHexString((address[i] & 255) << 8 | address[i + 1] & 255));
+        }
         // the longest run of two or more zero groups, the first of equals, becomes "::" (RFC 5952)
         for (var run = 8; run >= 2; run--) {
             var zeros = Pattern.compile("(^|:)0(:0){" + (run - 1) + "}(:|$)").matcher(text);
@@ -954,10 +1005,12 @@ public final class Ec2 implements LocalAws.Service {
     private ObjectNode describeVpcEndpointServices(ObjectNode input, Caller caller) {
         var all = services(caller.region());
         if (input.has("ServiceNames")) {
-            for (var name : input.get("ServiceNames"))
-                if (!all.containsKey(name.asText()))
+            for (var name : input.get("ServiceNames")) {
+                if (!all.containsKey(name.asText())) {
                     throw new AwsError("InvalidServiceName",
                             "The Vpc Endpoint Service '" + name.asText() + "' does not exist");
+                }
+            }
             all.keySet().retainAll(stream(input.get("ServiceNames")).map(JsonNode::asText).toList());
         }
         var answer = page(all, input, input.has("ServiceNames"), "ServiceDetails", SERVICE_FILTERS);
@@ -973,41 +1026,51 @@ public final class Ec2 implements LocalAws.Service {
         request.remove("ClientToken");
         if (state.clientTokens.containsKey(token)) {
             var before = state.clientTokens.get(token);
-            if (!before.get("request").equals(request))
+            if (!before.get("request").equals(request)) {
                 throw new AwsError("IdempotentParameterMismatch",
                         "The request uses the same client token as a previous, but non-identical request.");
+            }
             return node().put("ClientToken", token).set("VpcEndpoint", before.get("endpoint"));
         }
         var vpc = VPC.find(state.vpcs, input.get("VpcId").asText());
         var service = service(caller.region(), input.get("ServiceName").asText());
-        if (!services(caller.region()).containsKey(input.get("ServiceName").asText()))
+        if (!services(caller.region()).containsKey(input.get("ServiceName").asText())) {
             throw new AwsError("InvalidServiceName",
                     "The Vpc Endpoint Service '" + input.get("ServiceName").asText() + "' does not exist");
+        }
         var type = input.path("VpcEndpointType").asText("Gateway");
         var offered = service.at("/ServiceType/0/ServiceType").asText();
-        if (type.equals("Gateway") && input.has("SubnetIds"))
+        if (type.equals("Gateway") && input.has("SubnetIds")) {
             throw invalidParameter(
                     "Subnet IDs are only supported for Interface and GatewayLoadBalancer type VPC Endpoints.");
-        if (!type.equals(offered)) throw invalidParameter(
-                "Endpoint type (" + type + ") does not match available service types ([" + offered + "]).");
-        if (!type.equals("Interface"))
+        }
+        if (!type.equals(offered)) {
+            throw invalidParameter(
+                    "Endpoint type (" + type + ") does not match available service types ([" + offered + "]).");
+        }
+        if (!type.equals("Interface")) {
             throw new AwsError("UnsupportedOperation", "The embedded AWS makes interface endpoints only");
-        for (var member : List.of("RouteTableIds", "SubnetConfigurations", "DnsOptions"))
-            if (input.has(member))
+        }
+        for (var member : List.of("RouteTableIds", "SubnetConfigurations", "DnsOptions")) {
+            if (input.has(member)) {
                 throw new AwsError("UnsupportedOperation", "The embedded AWS does not know " + member);
-        if (!input.path("IpAddressType").asText("ipv4").equals("ipv4"))
+            }
+        }
+        if (!input.path("IpAddressType").asText("ipv4").equals("ipv4")) {
             throw invalidParameter(
                     "The endpoint service does not support the IP address type " + input.get("IpAddressType").asText());
+        }
         var privateDns = input.path("PrivateDnsEnabled").asBoolean(true);
         if (privateDns) checkPrivateDns(state, vpc, service, null);
         var subnets = texts(input.path("SubnetIds"));
         checkSubnets(state, vpc, service, List.of(), subnets);
         var groups = texts(input.path("SecurityGroupIds"));
         checkGroups(state, vpc, groups);
-        if (groups.isEmpty())
+        if (groups.isEmpty()) {
             groups = state.groups.values().stream()
                     .filter(g -> g.get("VpcId").equals(vpc.get("VpcId")) && g.get("GroupName").equals("default"))
                     .map(g -> g.get("GroupId")).toList();
+        }
         var policy = policy(input, caller, EndpointPolicy.FULL_ACCESS);
         var endpoint = newEndpoint(vpc, service, policy, privateDns, subnets, groups, tags(input, "vpc-endpoint"));
         endpoint.data.put("State", "pending");
@@ -1072,26 +1135,29 @@ public final class Ec2 implements LocalAws.Service {
         subnets.forEach(subnet -> entries.addObject()
                 .put("DnsName", name + "-" + thing(subnet).get("AvailabilityZone") + suffix)
                 .put("HostedZoneId", "Z7HUB22UULQXV"));
-        if (data.path("PrivateDnsEnabled").asBoolean())
+        if (data.path("PrivateDnsEnabled").asBoolean()) {
             service.get("PrivateDnsNames")
                     .forEach(n -> entries.addObject().put("DnsName", n.get("PrivateDnsName").asText())
                     .put("HostedZoneId", "Z0PRIVATEZONEEXAMPLE"));
+        }
     }
 
     private static void checkPrivateDns(State state, Thing vpc, ObjectNode service, Thing except) {
-        if (!vpc.data.path("EnableDnsSupport").asBoolean() || !vpc.data.path("EnableDnsHostnames").asBoolean())
+        if (!vpc.data.path("EnableDnsSupport").asBoolean() || !vpc.data.path("EnableDnsHostnames").asBoolean()) {
             throw invalidParameter(
                     "Enabling private DNS requires both enableDnsSupport and enableDnsHostnames VPC attributes set "
                             + "to true for "
                     + vpc.get("VpcId"));
+        }
         if (state.endpoints.values().stream()
                 .anyMatch(e -> e != except && e.get("VpcId").equals(vpc.get("VpcId"))
                         && e.data.path("PrivateDnsEnabled").asBoolean()
                         && e.get("ServiceName").equals(service.get("ServiceName").asText())
-                        && !e.get("State").equals("failed")))
+                        && !e.get("State").equals("failed"))) {
             throw invalidParameter(
                     "private-dns-enabled cannot be set because there is already a conflicting DNS domain for "
                     + service.at("/PrivateDnsNames/0/PrivateDnsName").asText() + " in the VPC " + vpc.get("VpcId"));
+        }
     }
 
     private void checkSubnets(State state, Thing vpc, ObjectNode service, List<String> present,
@@ -1100,52 +1166,65 @@ public final class Ec2 implements LocalAws.Service {
         present.forEach(id -> zones.add(state.subnets.get(id).get("AvailabilityZone")));
         for (var id : added) {
             var subnet = ENDPOINT_SUBNET.find(state.subnets, id);
-            if (!subnet.get("VpcId").equals(vpc.get("VpcId")))
+            if (!subnet.get("VpcId").equals(vpc.get("VpcId"))) {
                 throw invalidParameter("Subnet " + id + " does not belong to VPC " + vpc.get("VpcId"));
-            if (!subnet.get("OwnerId").equals(account))
+            }
+            if (!subnet.get("OwnerId").equals(account)) {
                 throw invalidParameter(
                         "Subnet " + id + " is shared by another account and cannot be used for an endpoint");
-            if (subnet.data.path("Ipv6Native").asBoolean())
+            }
+            if (subnet.data.path("Ipv6Native").asBoolean()) {
                 throw invalidParameter(
                         "Subnet " + id + " has no IPv4 CIDR block, which the IP address type ipv4 needs");
+            }
             if (stream(service.get("AvailabilityZones"))
-                    .noneMatch(z -> z.asText().equals(subnet.get("AvailabilityZone"))))
+                    .noneMatch(z -> z.asText().equals(subnet.get("AvailabilityZone")))) {
                 throw invalidParameter("The VPC endpoint service " + service.get("ServiceName").asText()
                         + " does not support the availability zone of the subnet: " + id + ".");
-            if (!zones.add(subnet.get("AvailabilityZone")))
+            }
+            if (!zones.add(subnet.get("AvailabilityZone"))) {
                 throw new AwsError("DuplicateSubnetsInSameZone",
                         "Found another VPC endpoint subnet in the availability zone of " + id
                                 + ". VPC endpoint subnets should be in different availability zones supported by the "
                                 + "VPC endpoint service.");
+            }
         }
     }
 
     private static void checkGroups(State state, Thing vpc, List<String> ids) {
-        for (var id : ids)
-            if (!GROUP.find(state.groups, id).get("VpcId").equals(vpc.get("VpcId")))
+        for (var id : ids) {
+            if (!GROUP.find(state.groups, id).get("VpcId").equals(vpc.get("VpcId"))) {
                 throw new AwsError("InvalidGroup.NotFound",
                         "The security group '" + id + "' does not exist in VPC '" + vpc.get("VpcId") + "'");
+            }
+        }
     }
 
     private ObjectNode modifyVpcEndpoint(State state, ObjectNode input, Caller caller) {
         var endpoint = ENDPOINT.find(state.endpoints, input.get("VpcEndpointId").asText());
-        if (endpoint.get("State").equals("pending"))
+        if (endpoint.get("State").equals("pending")) {
             throw new AwsError("OperationInProgress", "VpcEndpoint modify operation in progress");
-        if (!endpoint.get("State").equals("available"))
+        }
+        if (!endpoint.get("State").equals("available")) {
             throw new AwsError("InvalidState", "The endpoint is " + endpoint.get("State"));
+        }
         for (var member : List.of("AddRouteTableIds", "RemoveRouteTableIds", "SubnetConfigurations", "DnsOptions",
-                "IpAddressType", "ResetPolicy"))
+                "IpAddressType", "ResetPolicy")) {
             if (input.has(member)) throw invalidParameter(member + " is not for interface endpoints here");
+        }
         if (input.size() == 1) throw new AwsError("MissingParameter", "No attribute to modify is given");
         var vpc = state.vpcs.get(endpoint.get("VpcId"));
         var service = service(caller.region(), endpoint.get("ServiceName"));
         var subnets = new ArrayList<>(texts(endpoint.data.get("SubnetIds")));
         var groups = new ArrayList<>(stream(endpoint.data.get("Groups")).map(g -> g.get("GroupId").asText()).toList());
-        for (var id : texts(input.path("RemoveSubnetIds")))
+        for (var id : texts(input.path("RemoveSubnetIds"))) {
             if (!subnets.contains(id)) throw invalidParameter("Subnet " + id + " is not associated with the endpoint");
-        for (var id : texts(input.path("RemoveSecurityGroupIds")))
-            if (!groups.contains(id))
+        }
+        for (var id : texts(input.path("RemoveSecurityGroupIds"))) {
+            if (!groups.contains(id)) {
                 throw invalidParameter("Security group " + id + " is not associated with the endpoint");
+            }
+        }
         // What is there counts before what is removed: a zone's subnet cannot be exchanged in one call.
         checkSubnets(state, vpc, service, subnets,
                 texts(input.path("AddSubnetIds")).stream().filter(id -> !subnets.contains(id)).toList());
@@ -1186,9 +1265,13 @@ public final class Ec2 implements LocalAws.Service {
         for (var shown : answer.get("VpcEndpoints")) {
             var endpoint = state.endpoints.get(shown.get("VpcEndpointId").asText());
             if (!endpoint.get("State").matches("pending|deleting") || --endpoint.pending > 0) continue;
-            if (endpoint.get("State").equals("deleting")) state.endpoints.remove(endpoint.get("VpcEndpointId"));
-            else if (endpoint.failure != null) endpoint.data.put("State", "failed").set("LastError", endpoint.failure);
-            else endpoint.data.put("State", "available");
+            if (endpoint.get("State").equals("deleting")) {
+                state.endpoints.remove(endpoint.get("VpcEndpointId"));
+            } else if (endpoint.failure != null) {
+                endpoint.data.put("State", "failed").set("LastError", endpoint.failure);
+            } else {
+                endpoint.data.put("State", "available");
+            }
         }
         return answer;
     }

@@ -30,8 +30,9 @@ final class EndpointPolicy {
      * unwrapped.
      */
     static String rewritten(String text, String partition) {
-        if (text.length() > 20480)
+        if (text.length() > 20480) {
             throw new AwsError("InvalidPolicyDocument", "The policy document is larger than 20480 characters");
+        }
         JsonNode policy;
         try {
             policy = Models.JSON.readTree(text);
@@ -63,15 +64,18 @@ final class EndpointPolicy {
         statement.fieldNames().forEachRemaining(name -> check(STATEMENT.contains(name), "unknown element " + name));
         check(statement.path("Sid").asText("").matches("[A-Za-z0-9 ]*"), "wrong Sid");
         check(Set.of("Allow", "Deny").contains(statement.path("Effect").asText()), "wrong Effect");
-        for (var name : List.of("Principal", "Action", "Resource"))
+        for (var name : List.of("Principal", "Action", "Resource")) {
             check(statement.has(name) != statement.has("Not" + name),
                     "one of " + name + " and Not" + name + " is needed");
-        for (var name : List.of("Action", "NotAction"))
+        }
+        for (var name : List.of("Action", "NotAction")) {
             Kms.list(statement.path(name)).forEach(
                     a -> check(a.asText().matches("\\*|[a-z0-9-]+:[A-Za-z0-9*?]+"), "wrong action " + a.asText()));
-        for (var name : List.of("Resource", "NotResource"))
+        }
+        for (var name : List.of("Resource", "NotResource")) {
             Kms.list(statement.path(name))
                     .forEach(r -> check(r.asText().equals("*") || arn(r.asText()), "wrong resource " + r.asText()));
+        }
         statement.path("Condition").properties().forEach(operator -> {
             check(PolicyEvaluator.OPERATOR.matcher(operator.getKey()).matches(),
                     "unknown operator " + operator.getKey());

@@ -19,6 +19,7 @@ public final class Fault {
     boolean throttle;
     boolean loseAnswer;
     Duration delay = Duration.ZERO;
+    Runnable hold = () -> { };
     private long cutAnswer = -1;
     private long flipAnswer = -1;
     private long stallAnswer = -1;
@@ -73,6 +74,12 @@ public final class Fault {
 
     public Fault delay(Duration time) {
         delay = time;
+        return this;
+    }
+
+    /** Waits for what this waits for before it does what was asked. */
+    public Fault hold(Runnable wait) {
+        hold = wait;
         return this;
     }
 

@@ -1,5 +1,6 @@
 package localaws;
 
+import java.io.BufferedOutputStream;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -57,10 +58,12 @@ final class GitHttp {
             if (!path.matches()) throw new AwsError(404, "NotFound", "Not found");
             var advertises = path.group(3).equals("info/refs");
             var service = advertises ? request.query.getOrDefault("service", "") : path.group(3);
-            if (!request.method().equals(advertises ? "GET" : "POST"))
+            if (!request.method().equals(advertises ? "GET" : "POST")) {
                 throw new AwsError(405, "MethodNotAllowed", "Method not allowed");
-            if (!service.equals("git-upload-pack") && !service.equals("git-receive-pack"))
+            }
+            if (!service.equals("git-upload-pack") && !service.equals("git-receive-pack")) {
                 throw new AwsError(403, "Forbidden", "Only Git's smart HTTP protocol is offered");
+            }
             request.name = service.equals("git-upload-pack") ? "codecommit:GitPull" : "codecommit:GitPush";
             request.input = Models.JSON.createObjectNode().put("repositoryName", path.group(2)).put("path",
                     path.group(3));
@@ -68,21 +71,29 @@ final class GitHttp {
             request.named(request.name, request.input);
             if (request.throttled()) throw new AwsError(429, "ThrottlingException", "Rate Exceeded");
             var codecommit = aws.account(request.caller.account()).codecommit;
-            if (service.equals("git-upload-pack") || advertises)
+            if (service.equals("git-upload-pack") || advertises) {
                 authorize(request, codecommit.on(request.name, path.group(2), request.caller));
+            }
             var repo = codecommit.repository(request.caller.region(), path.group(2));
-            if (repo == null)
+            if (repo == null) {
                 throw new AwsError(404, "RepositoryDoesNotExistException", path.group(2) + " does not exist");
+            }
             checkKey(repo, service, request.caller);
-            if (!advertises && !("application/x-" + service + "-request").equals(request.header("Content-Type")))
+            if (!advertises && !("application/x-" + service + "-request").equals(request.header("Content-Type"))) {
                 throw new AwsError(415, "UnsupportedMediaType", "Unsupported media type");
-            if (service.equals("git-upload-pack")) pull(request, repo, advertises, codecommit.gitProtocolV2);
-            else if (advertises) advertise(request, repo);
-            else push(request, repo, codecommit.on(request.name, path.group(2), request.caller), codecommit);
+            }
+            if (service.equals("git-upload-pack")) {
+                pull(request, repo, advertises, codecommit.gitProtocolV2);
+            } else if (advertises) {
+                advertise(request, repo);
+            } else {
+                push(request, repo, codecommit.on(request.name, path.group(2), request.caller), codecommit);
+            }
         } catch (AwsError e) {
             request.error = e.code;
-            if (e.status == 401)
+            if (e.status == 401) {
                 request.exchange.getResponseHeaders().set("WWW-Authenticate", "Basic realm=\"git-codecommit\"");
+            }
             request.answer(e.status, "text/plain; charset=utf-8", e.getMessage() + "\n");
         }
     }
@@ -90,15 +101,19 @@ final class GitHttp {
     private void authorize(LocalAws.Request request, Need... needs) {
         for (var need : needs) {
             var result = aws.authorizer.decide(request.caller, need);
-            if (result.decision() != PolicyEvaluator.Decision.allowed)
+            if (result.decision() != PolicyEvaluator.Decision.allowed) {
                 throw new AwsError(403, "AccessDenied", Authorizer.message(request.caller, need, result));
+            }
         }
     }
 
     private static void checkKey(CodeCommit.Repo repo, String service, Caller caller) {
         try {
-            if (service.equals("git-upload-pack")) repo.checkKey(caller);
-            else repo.checkKeyForWriting(caller);
+            if (service.equals("git-upload-pack")) {
+                repo.checkKey(caller);
+            } else {
+                repo.checkKeyForWriting(caller);
+            }
         } catch (AwsError e) {
             throw new AwsError(403, e.code, e.getMessage());
         }
@@ -123,8 +138,9 @@ final class GitHttp {
         var percent = user.indexOf('%');
         var key = aws.credentials.get(percent < 0 ? user : user.substring(0, percent));
         var token = percent < 0 ? null : user.substring(percent + 1);
-        if (key == null || !java.util.Objects.equals(key.token(), token) || aws.now().isAfter(key.expiry()))
+        if (key == null || !java.util.Objects.equals(key.token(), token) || aws.now().isAfter(key.expiry())) {
             throw denied;
+        }
         // clients that take the host from a URL leave the port out; git-remote-codecommit signs CODE_COMMIT_ENDPOINT
         // with it
         var host = request.header("Host").replaceFirst(":\\d+$", "");
@@ -155,8 +171,9 @@ final class GitHttp {
         if (!matcher.matches()) return false;
         try {
             if (Duration.between(Instant.from(Credentials.TIME.parse(matcher.group(1) + "Z")), now).abs().compareTo(AGE)
-                    > 0)
+                    > 0) {
                 return false;
+            }
         } catch (DateTimeException e) {
             return false;
         }
@@ -194,18 +211,38 @@ final class GitHttp {
         upload.setPackConfig(packing);
         var protocol = request.header("Git-Protocol");
         if (protocol != null) upload.setExtraParameters(List.of(protocol.split(":")));
-        var out = answer(request,
-                advertises ? "application/x-git-upload-pack-advertisement" : "application/x-git-upload-pack-result");
-        if (advertises)
+        var out = new EndKeptBack(answer(request,
+                advertises ? "application/x-git-upload-pack-advertisement" : "application/x-git-upload-pack-result"));
+        if (advertises) {
             upload.sendAdvertisedRefs(new PacketLineOutRefAdvertiser(new PacketLineOut(out)), "git-upload-pack");
-        else
+        } else {
             try {
                 upload.upload(body(request), out, null);
             } catch (UploadPackInternalServerErrorException e) {
                 if (e.getCause() instanceof Fault.Cut) throw (Fault.Cut) e.getCause();
-                request.error = e.getCause().toString(); // which JGit has told the client
+                request.error = e.getCause().toString(); // which JGit tells the client, as the end of the answer
+                request.log();
             }
+        }
         out.close();
+    }
+
+    /** Keeps the end of an answer until it is closed: what it says of an error has to be in the log first. */
+    private static final class EndKeptBack extends BufferedOutputStream {
+        EndKeptBack(OutputStream answer) {
+            super(answer);
+        }
+
+        @Override
+        public void flush() {
+            // a client has sent all that it has to say, and so waits for the end in any case
+        }
+
+        @Override
+        public void close() throws IOException {
+            super.flush();
+            out.close();
+        }
     }
 
     private void advertise(LocalAws.Request request, CodeCommit.Repo repo) throws IOException {
@@ -229,9 +266,13 @@ final class GitHttp {
         var references = body.references();
         try {
             var key = "codecommit:References";
-            if (references.isEmpty()) authorize(request, need);
-            else if (codecommit.referencesAsList) authorize(request, need.list(key, references));
-            else authorize(request, references.stream().map(ref -> need.key(key, ref)).toArray(Need[]::new));
+            if (references.isEmpty()) {
+                authorize(request, need);
+            } else if (codecommit.referencesAsList) {
+                authorize(request, need.list(key, references));
+            } else {
+                authorize(request, references.stream().map(ref -> need.key(key, ref)).toArray(Need[]::new));
+            }
         } catch (AwsError e) {
             body.transferTo(OutputStream.nullOutputStream()); // git reads the answer only when it has sent all
             throw e;
@@ -259,16 +300,20 @@ final class GitHttp {
         for (var command : commands) {
             count++;
             var name = command.getRefName().replaceFirst("^refs/(heads|tags)/", "");
-            if (name.length() > 256 || name.matches("[0-9a-f]{40}"))
+            if (name.length() > 256 || name.matches("[0-9a-f]{40}")) {
                 command.setResult(ReceiveCommand.Result.REJECTED_OTHER_REASON,
                         "names have at most 256 characters and are no commit ids");
+            }
             if (command.getType() == ReceiveCommand.Type.DELETE
-                    && command.getRefName().equals("refs/heads/" + defaultBranch))
+                    && command.getRefName().equals("refs/heads/" + defaultBranch)) {
                 command.setResult(ReceiveCommand.Result.REJECTED_NODELETE, "the default branch cannot be deleted");
+            }
         }
-        if (count > UPDATES_PER_PUSH)
-            for (var command : commands)
+        if (count > UPDATES_PER_PUSH) {
+            for (var command : commands) {
                 command.setResult(ReceiveCommand.Result.REJECTED_OTHER_REASON, "Too many reference update commands");
+            }
+        }
     }
 
     /** The body of a push, whose commands are looked at before it is read. */

@@ -18,7 +18,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Base64;
 import java.util.List;
-import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -67,12 +66,7 @@ class GitHttpTest {
                         "GIT_TERMINAL_PROMPT", "0", "GIT_AUTHOR_NAME", "Ada",
                         "GIT_AUTHOR_EMAIL", "ada@example.com", "GIT_COMMITTER_NAME", "Ada", "GIT_COMMITTER_EMAIL",
                         "ada@example.com"));
-        var process = builder.start();
-        if (!process.waitFor(60, TimeUnit.SECONDS)) {
-            process.destroyForcibly().waitFor();
-            return new Git(-1, "git took too long: " + Files.readString(log));
-        }
-        return new Git(process.exitValue(), Files.readString(log));
+        return new Git(builder.start().waitFor(), Files.readString(log));
     }
 
     String done(Path directory, String... arguments) throws Exception {
@@ -98,10 +92,11 @@ class GitHttpTest {
 
     static HttpResponse<String> get(String name, String user, String password) throws Exception {
         var request = HttpRequest
-                .newBuilder(URI.create(aws.endpoint() + "/v1/repos/" + name + "/info/refs?service=git-upload-pack"))
-                .timeout(Duration.ofSeconds(20));
-        if (user != null) request.header("Authorization", "Basic "
-                + Base64.getEncoder().encodeToString((user + ":" + password).getBytes(StandardCharsets.UTF_8)));
+                .newBuilder(URI.create(aws.endpoint() + "/v1/repos/" + name + "/info/refs?service=git-upload-pack"));
+        if (user != null) {
+            request.header("Authorization", "Basic "
+                    + Base64.getEncoder().encodeToString((user + ":" + password).getBytes(StandardCharsets.UTF_8)));
+        }
         return HttpClient.newHttpClient().send(request.build(), HttpResponse.BodyHandlers.ofString());
     }
 
@@ -330,8 +325,9 @@ class GitHttpTest {
             "us-gov-west-1, git-codecommit-fips.us-gov-west-1.amazonaws.com",
         "eu-west-1, vpce-0123456789abcdef0-a1b2c3d4.git-codecommit.eu-west-1.vpce.amazonaws.com"})
     void checksTheNameOfTheHost(String region, String host) throws Exception {
-        if (aws.codecommit.repository(region, "named") == null)
+        if (aws.codecommit.repository(region, "named") == null) {
             aws.codecommit.createRepository(region, "named").commit("refs/heads/main", "a", "1");
+        }
         var password = password(LocalAws.SECRET_ACCESS_KEY, host, "named", region, Instant.now());
         var url = "http://" + LocalAws.ACCESS_KEY_ID + ":%s@" + host + "/v1/repos/named";
         assertTrue(done(temp, "-c", "http.proxy=" + aws.endpoint(), "ls-remote", url.formatted(password))
@@ -349,7 +345,6 @@ class GitHttpTest {
             out.write("0014command=ls-refs\n0000".getBytes());
         }
         var request = HttpRequest.newBuilder(URI.create(aws.endpoint() + "/v1/repos/gzip/git-upload-pack"))
-                .timeout(Duration.ofSeconds(20))
                 .header("Authorization",
                         "Basic " + Base64.getEncoder()
                                 .encodeToString((LocalAws.ACCESS_KEY_ID + ":" + password("gzip")).getBytes()))
@@ -426,8 +421,9 @@ class GitHttpTest {
     void misbehavesOnDemand() throws Exception {
         var repo = aws.codecommit.createRepository("faults");
         var random = new java.util.Random(1);
-        for (var i = 0; i < 20; i++)
+        for (var i = 0; i < 20; i++) {
             repo.commit("refs/heads/main", "f" + i, random.ints(2000).boxed().toList().toString());
+        }
         aws.inject(Fault.on("codecommit:GitPull").throttle());
         assertTrue(git(temp, "clone", url("faults"), "throttled").out().contains("429"));
         assertEquals(429, aws.calls().get(aws.calls().size() - 1).status());

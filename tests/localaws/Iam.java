@@ -142,9 +142,10 @@ public final class Iam implements LocalAws.Service {
                 + "\"Allow\",\n            \"Action\": \"%s\",\n            \"Resource\": \"*\"\n        }\n    ]\n}";
         for (var own : Map
                 .of("AdministratorAccess", all.formatted("*"), "AWSCodeCommitFullAccess", all.formatted("codecommit:*"))
-                .entrySet())
+                .entrySet()) {
             policies.put("aws:policy/" + own.getKey(),
                     new Managed("aws:policy/" + own.getKey(), "", own.getValue(), aws.now()));
+        }
     }
 
     // For tests: what no script makes, and a look at the state
@@ -167,8 +168,9 @@ public final class Iam implements LocalAws.Service {
     }
 
     public Principal createGroup(String pathAndName, String... users) {
-        for (var user : users)
+        for (var user : users) {
             principals.get("user/" + user).groups.add(pathAndName.substring(pathAndName.lastIndexOf('/') + 1));
+        }
         return create("group", pathAndName);
     }
 
@@ -183,10 +185,11 @@ public final class Iam implements LocalAws.Service {
         var slash = pathAndName.lastIndexOf('/');
         var principal = new Principal(kind, "/" + pathAndName.substring(0, slash + 1), pathAndName.substring(slash + 1),
                 aws.now());
-        if (kind.equals("role"))
+        if (kind.equals("role")) {
             principal.trust = """
                     {"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole",
                     "Principal":{"AWS":"%s"}}]}""".formatted(account);
+        }
         principals.put(kind + "/" + principal.name, principal);
         return principal;
     }
@@ -228,16 +231,18 @@ public final class Iam implements LocalAws.Service {
     /** Of a caller of this account; whoever was deleted since has no policies. */
     synchronized Identity identity(Caller caller) {
         var resource = caller.arn().split(":", 6)[5];
-        if (resource.equals("root"))
+        if (resource.equals("root")) {
             return new Identity(caller.arn(), "Account", "root", account, List.of(Authorizer.FULL_ACCESS), List.of(),
                     Map.of());
+        }
         var session = resource.startsWith("assumed-role/");
         var name = session ? resource.split("/")[1] : resource.substring(resource.lastIndexOf('/') + 1);
         var type = session ? "AssumedRole" : "User";
         var principal = principals.get((session ? "role/" : "user/") + name);
-        if (principal == null)
+        if (principal == null) {
             return new Identity(caller.iamArn((session ? "role/" : "user/") + name), type, name, "", List.of(),
                     List.of(), Map.of());
+        }
         var userId = principal.id + (session ? ":" + resource.substring(resource.lastIndexOf('/') + 1) : "");
         var boundaries = principal.boundary == null ? List.<Policy>of() : List.of(policyOf(principal.boundary));
         return new Identity(caller.iamArn(principal.resource()), type, name, userId, policiesOf(principal), boundaries,
@@ -302,8 +307,10 @@ public final class Iam implements LocalAws.Service {
         var need = new Need(action, caller.iamArn(principal == null ? kind + "/" + name : principal.resource()))
                 .shown(kind + " " + name);
         if (principal == null) return need;
-        if (principal.boundary != null && !kind.equals("group") && !action.matches("iam:(List.*|Get.*Policy|GetUser)"))
+        if (principal.boundary != null && !kind.equals("group")
+                && !action.matches("iam:(List.*|Get.*Policy|GetUser)")) {
             need = need.key("iam:PermissionsBoundary", arn(policies.get(principal.boundary), caller));
+        }
         return need.resourceTags(principal.tags);
     }
 
@@ -327,9 +334,11 @@ public final class Iam implements LocalAws.Service {
     @Override
     public synchronized JsonNode answer(String operation, ObjectNode input, Caller caller) {
         for (var member : List.of("PathPrefix", "PolicyUsageFilter", "CallerArn", "ResourcePolicy", "ResourceOwner",
-                "ResourceHandlingOption"))
-            if (input.hasNonNull(member))
+                "ResourceHandlingOption")) {
+            if (input.hasNonNull(member)) {
                 throw new AwsError("InvalidInput", "The embedded AWS does not offer " + member);
+            }
+        }
         var kind = kind(operation);
         return switch (operation) {
             case "GetRole", "GetUser" ->
@@ -365,14 +374,16 @@ public final class Iam implements LocalAws.Service {
             case "AttachRolePolicy", "AttachUserPolicy", "AttachGroupPolicy" -> change(() -> {
                 var principal = modifiable(principal(kind, input));
                 var policy = managed(input, caller);
-                if (principal.attached.size() >= ATTACHED_QUOTA && !principal.attached.contains(policy.resource))
+                if (principal.attached.size() >= ATTACHED_QUOTA && !principal.attached.contains(policy.resource)) {
                     throw limit("Cannot exceed quota for PoliciesPer" + capital(kind) + ": " + ATTACHED_QUOTA);
+                }
                 principal.attached.add(policy.resource);
             });
             case "DetachRolePolicy", "DetachUserPolicy", "DetachGroupPolicy" -> change(() -> {
                 var principal = modifiable(principal(kind, input));
-                if (!principal.attached.contains(resource(input, caller)))
+                if (!principal.attached.contains(resource(input, caller))) {
                     throw noSuch("Policy " + input.get("PolicyArn").asText() + " was not found.");
+                }
                 principal.attached.remove(resource(input, caller));
             });
             case "ListAttachedRolePolicies", "ListAttachedUserPolicies", "ListAttachedGroupPolicies" ->
@@ -407,8 +418,9 @@ public final class Iam implements LocalAws.Service {
             });
             case "DeletePolicyVersion" -> {
                 var policy = own(managed(input, caller));
-                if (version(policy, input).equals(policy.defaultVersion))
+                if (version(policy, input).equals(policy.defaultVersion)) {
                     throw new AwsError(409, "DeleteConflict", "Cannot delete the default version of a policy.");
+                }
                 policy.versions.remove(version(policy, input));
                 yield null;
             }
@@ -425,8 +437,9 @@ public final class Iam implements LocalAws.Service {
 
     private ObjectNode named(ObjectNode input, Caller caller) {
         if (input.hasNonNull("UserName") || input.hasNonNull("RoleName")) return input;
-        if (!caller.arn().contains(":user/"))
+        if (!caller.arn().contains(":user/")) {
             throw new AwsError("ValidationError", "Must specify userName when calling with non-User credentials");
+        }
         return input.deepCopy().put("UserName", caller.arn().substring(caller.arn().lastIndexOf('/') + 1));
     }
 
@@ -438,10 +451,11 @@ public final class Iam implements LocalAws.Service {
     }
 
     private static Principal modifiable(Principal principal) {
-        if (principal.path.startsWith("/aws-service-role/"))
+        if (principal.path.startsWith("/aws-service-role/")) {
             throw new AwsError("UnmodifiableEntity",
                     "Cannot perform the operation on the protected role '" + principal.name
                     + "' - this role is only modifiable by AWS");
+        }
         return principal;
     }
 
@@ -451,12 +465,14 @@ public final class Iam implements LocalAws.Service {
                 .put(capital(principal.kind) + "Id", principal.id)
                 .put("Arn", "arn:" + caller.partition() + ":iam::" + caller.account() + ":" + principal.resource())
                         .put("CreateDate", principal.created.getEpochSecond());
-        if (principal.trust != null)
+        if (principal.trust != null) {
             described.put("AssumeRolePolicyDocument", encode(principal.trust))
                     .put("MaxSessionDuration", principal.maxSessionDuration);
-        if (principal.boundary != null)
+        }
+        if (principal.boundary != null) {
             described.putObject("PermissionsBoundary").put("PermissionsBoundaryType", "Policy")
                     .put("PermissionsBoundaryArn", arn(policies.get(principal.boundary), caller));
+        }
         return described;
     }
 
@@ -465,11 +481,13 @@ public final class Iam implements LocalAws.Service {
         modifiable(principal);
         checkPolicy(document, caller);
         var size = size(document);
-        for (var other : principal.inline.entrySet())
+        for (var other : principal.inline.entrySet()) {
             if (!other.getKey().equals(input.get("PolicyName").asText())) size += size(other.getValue());
-        if (size > INLINE_QUOTA.get(principal.kind))
+        }
+        if (size > INLINE_QUOTA.get(principal.kind)) {
             throw limit("Maximum policy size of " + INLINE_QUOTA.get(principal.kind) + " bytes exceeded for "
                     + principal.kind + " " + principal.name);
+        }
         principal.inline.put(input.get("PolicyName").asText(), document);
     }
 
@@ -478,9 +496,10 @@ public final class Iam implements LocalAws.Service {
         checkPolicy(document, caller);
         if (size(document) > MANAGED_QUOTA) throw limit("Cannot exceed quota for PolicySize: " + MANAGED_QUOTA);
         var name = input.get("PolicyName").asText();
-        if (policies.values().stream().anyMatch(p -> p.name.equalsIgnoreCase(name) && !p.resource.startsWith("aws:")))
+        if (policies.values().stream().anyMatch(p -> p.name.equalsIgnoreCase(name) && !p.resource.startsWith("aws:"))) {
             throw new AwsError(409, "EntityAlreadyExists",
                     "A policy called " + name + " already exists. Duplicate names are not allowed.");
+        }
         var policy = new Managed("policy" + input.path("Path").asText("/") + name, input.path("Description").asText(""),
                 document, aws.now());
         putTags(policy, input);
@@ -489,12 +508,14 @@ public final class Iam implements LocalAws.Service {
     }
 
     private void deletePolicy(Managed policy) {
-        if (holders(policy).findAny().isPresent())
+        if (holders(policy).findAny().isPresent()) {
             throw new AwsError(409, "DeleteConflict", "Cannot delete a policy attached to entities.");
-        if (policy.versions.size() > 1)
+        }
+        if (policy.versions.size() > 1) {
             throw new AwsError(409, "DeleteConflict",
                     "This policy has more than one version. Before you delete a policy, you must delete the policy's "
                             + "versions. The default version is deleted with the policy.");
+        }
         policies.remove(policy.resource);
     }
 
@@ -502,9 +523,10 @@ public final class Iam implements LocalAws.Service {
         var document = input.get("PolicyDocument").asText();
         checkPolicy(document, caller);
         if (size(document) > MANAGED_QUOTA) throw limit("Cannot exceed quota for PolicySize: " + MANAGED_QUOTA);
-        if (policy.versions.size() >= VERSIONS)
+        if (policy.versions.size() >= VERSIONS) {
             throw limit("A managed policy can have up to " + VERSIONS
                     + " versions. Before you create a new version, you must delete an existing version.");
+        }
         return change(() -> {
             var version = policy.addVersion(document);
             if (input.path("SetAsDefault").asBoolean()) policy.defaultVersion = version;
@@ -525,8 +547,9 @@ public final class Iam implements LocalAws.Service {
         var arn = input.get("PolicyArn").asText();
         var own = "arn:" + caller.partition() + ":iam::" + caller.account() + ":";
         var others = "arn:" + caller.partition() + ":iam::aws:";
-        if (!arn.startsWith(own + "policy/") && !arn.startsWith(others + "policy/"))
+        if (!arn.startsWith(own + "policy/") && !arn.startsWith(others + "policy/")) {
             throw new AwsError("InvalidInput", "ARN " + arn + " is not valid.");
+        }
         return arn.startsWith(own) ? arn.substring(own.length()) : "aws:" + arn.substring(others.length());
     }
 
@@ -541,21 +564,24 @@ public final class Iam implements LocalAws.Service {
 
     private Managed managed(ObjectNode input, Caller caller) {
         var policy = policies.get(resource(input, caller));
-        if (policy == null)
+        if (policy == null) {
             throw noSuch("Policy " + input.get("PolicyArn").asText() + " does not exist or is not attachable.");
+        }
         return policy;
     }
 
     private static Managed own(Managed policy) {
-        if (policy.resource.startsWith("aws:"))
+        if (policy.resource.startsWith("aws:")) {
             throw new AwsError(403, "AccessDenied", "AWS's own policies cannot be changed");
+        }
         return policy;
     }
 
     private static String version(Managed policy, ObjectNode input) {
         var version = input.get("VersionId").asText();
-        if (!policy.versions.containsKey(version))
+        if (!policy.versions.containsKey(version)) {
             throw noSuch("Policy " + policy.name + " version " + version + " does not exist or is not attachable.");
+        }
         return version;
     }
 
@@ -583,8 +609,9 @@ public final class Iam implements LocalAws.Service {
 
     private static void putTags(Managed policy, ObjectNode input) {
         for (var tag : input.path("Tags")) {
-            if (tag.get("Key").asText().toLowerCase(Locale.ROOT).startsWith("aws:"))
+            if (tag.get("Key").asText().toLowerCase(Locale.ROOT).startsWith("aws:")) {
                 throw new AwsError("InvalidInput", "System tags cannot be added/updated by requester");
+            }
             policy.tags.put(tag.get("Key").asText(), tag.get("Value").asText());
         }
     }
@@ -596,9 +623,10 @@ public final class Iam implements LocalAws.Service {
                 .toList();
         var answer = page("All", holders, input, pageSize);
         var page = answer.remove("All");
-        for (var kind : INLINE_QUOTA.keySet())
+        for (var kind : INLINE_QUOTA.keySet()) {
             answer.putArray("Policy" + capital(kind) + "s")
                     .addAll(page.valueStream().filter(p -> p.has(nameOf(kind))).toList());
+        }
         return answer;
     }
 
@@ -645,8 +673,9 @@ public final class Iam implements LocalAws.Service {
 
     private JsonNode simulatePrincipal(ObjectNode input, Caller caller) {
         var source = input.get("PolicySourceArn").asText();
-        if (!source.matches("arn:" + caller.partition() + ":iam::\\d{12}:(user|group|role)/.+"))
+        if (!source.matches("arn:" + caller.partition() + ":iam::\\d{12}:(user|group|role)/.+")) {
             throw new AwsError("InvalidInput", "Invalid Entity Arn: " + source);
+        }
         var principal = principals.values().stream()
                 .filter(p -> source.endsWith("::" + caller.account() + ":" + p.resource())).findFirst()
                 .orElseThrow(() -> noSuch("The entity " + source + " cannot be found."));
@@ -663,26 +692,32 @@ public final class Iam implements LocalAws.Service {
         var context = new LinkedHashMap<String, List<String>>();
         var lists = new HashSet<String>();
         for (var entry : input.path("ContextEntries")) {
-            if (!entry.hasNonNull("ContextKeyName") || !entry.hasNonNull("ContextKeyType"))
+            if (!entry.hasNonNull("ContextKeyName") || !entry.hasNonNull("ContextKeyType")) {
                 throw new AwsError("InvalidInput", "Context entries must have a name and a type");
+            }
             var values = entry.path("ContextKeyValues").valueStream().map(JsonNode::asText).toList();
-            if (values.isEmpty() || values.size() > 1 && !entry.get("ContextKeyType").asText().endsWith("List"))
+            if (values.isEmpty() || values.size() > 1 && !entry.get("ContextKeyType").asText().endsWith("List")) {
                 throw new AwsError("InvalidInput", "Context entry " + entry.get("ContextKeyName").asText() + " has "
                         + values.size() + " values for its type");
+            }
             context.put(entry.get("ContextKeyName").asText(), values);
             if (entry.get("ContextKeyType").asText().endsWith("List")) lists.add(entry.get("ContextKeyName").asText());
         }
         var resources = input.path("ResourceArns").valueStream().map(JsonNode::asText).toList();
         var results = new ArrayList<JsonNode>();
         for (var action : input.get("ActionNames")) {
-            if (!action.asText().matches("[a-z0-9-]+:[A-Za-z0-9]+") || unknownToSimulator.contains(action.asText()))
+            if (!action.asText().matches("[a-z0-9-]+:[A-Za-z0-9]+") || unknownToSimulator.contains(action.asText())) {
                 throw new AwsError("InvalidInput", "Invalid Action: " + action.asText());
+            }
             var found = (resources.isEmpty() ? List.of("*") : resources).stream()
                     .map(resource -> result(new Request(source, action.asText(), resource, context, lists), identity,
                             boundaries))
                     .toList();
-            if (simulatorGroupsResources) found.forEach(r -> found.get(0).withArray("ResourceSpecificResults")
-                    .addAll(r == found.get(0) ? List.of() : r.path("ResourceSpecificResults").valueStream().toList()));
+            if (simulatorGroupsResources) {
+                var specific = found.get(0).withArray("ResourceSpecificResults");
+                found.stream().skip(1)
+                        .forEach(r -> specific.addAll(r.path("ResourceSpecificResults").valueStream().toList()));
+            }
             results.addAll(simulatorGroupsResources ? found.subList(0, 1) : found);
         }
         return page("EvaluationResults", results, input, simulatorPageSize);
@@ -693,13 +728,16 @@ public final class Iam implements LocalAws.Service {
         var result = Models.JSON.createObjectNode().put("EvalActionName", request.action())
                 .put("EvalResourceName", request.resource())
                 .put("EvalDecision", decided.decision().name());
-        for (var match : new LinkedHashSet<>(decided.matched().stream().map(PolicyEvaluator.Match::policyId).toList()))
+        var policyIds = decided.matched().stream().map(PolicyEvaluator.Match::policyId).toList();
+        for (var match : new LinkedHashSet<>(policyIds)) {
             result.withArray("MatchedStatements").addObject().put("SourcePolicyId", match).put("SourcePolicyType",
                     "IAM Policy");
-        if (!boundaries.isEmpty())
+        }
+        if (!boundaries.isEmpty()) {
             result.putObject("PermissionsBoundaryDecisionDetail")
                     .put("AllowedByPermissionsBoundary",
                             PolicyEvaluator.evaluate(request, boundaries).decision() == Decision.allowed);
+        }
         if (request.resource().equals("*")) {
             decided.missingKeys().forEach(result.putArray("MissingContextValues")::add);
             return result;
@@ -737,24 +775,32 @@ public final class Iam implements LocalAws.Service {
         }
         var sids = new HashSet<String>();
         only(policy, "Version|Id|Statement");
-        if (!policy.path("Version").asText("2008-10-17").matches("2012-10-17|2008-10-17"))
+        if (!policy.path("Version").asText("2008-10-17").matches("2012-10-17|2008-10-17")) {
             throw malformed("Syntax errors in policy.");
-        if (!policy.path("Statement").isContainerNode() || policy.get("Statement").isEmpty())
+        }
+        if (!policy.path("Statement").isContainerNode() || policy.get("Statement").isEmpty()) {
             throw malformed("Syntax errors in policy.");
+        }
         for (var statement : Kms.list(policy.get("Statement"))) {
-            if (statement.has("Principal") || statement.has("NotPrincipal"))
+            if (statement.has("Principal") || statement.has("NotPrincipal")) {
                 throw malformed("Policy document should not specify a principal.");
+            }
             only(statement, "Sid|Effect|Action|NotAction|Resource|NotResource|Condition");
             if (!statement.path("Effect").asText().matches("Allow|Deny")) throw malformed("Syntax errors in policy.");
             var sid = statement.path("Sid").asText("");
-            if (!sid.matches("[0-9A-Za-z]*")) throw malformed(
-                    "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular "
-                            + "expression [0-9A-Za-z]*");
-            if (!sid.isEmpty() && !sids.add(sid))
+            if (!sid.matches("[0-9A-Za-z]*")) {
+                throw malformed(
+                        "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular "
+                                + "expression [0-9A-Za-z]*");
+            }
+            if (!sid.isEmpty() && !sids.add(sid)) {
                 throw malformed("Statement IDs (SID) in a single policy must be unique.");
-            for (var action : oneOf(statement, "Action", "actions"))
-                if (!action.equals("*") && !action.matches("[a-zA-Z0-9-]+:[\\w*?]+"))
+            }
+            for (var action : oneOf(statement, "Action", "actions")) {
+                if (!action.equals("*") && !action.matches("[a-zA-Z0-9-]+:[\\w*?]+")) {
                     throw malformed("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.");
+                }
+            }
             for (var resource : oneOf(statement, "Resource", "resources")) checkResource(resource, caller);
             checkCondition(statement.path("Condition"));
         }
@@ -769,8 +815,9 @@ public final class Iam implements LocalAws.Service {
 
     /** The values of the element or of its negation, of which there must be one. */
     private static List<String> oneOf(JsonNode statement, String element, String what) {
-        if (statement.has(element) == statement.has("Not" + element))
+        if (statement.has(element) == statement.has("Not" + element)) {
             throw malformed("Policy statement must contain " + what + ".");
+        }
         var values = Kms.list(statement.path(statement.has(element) ? element : "Not" + element));
         if (values.isEmpty()) throw malformed("Policy statement must contain " + what + ".");
         if (!values.stream().allMatch(JsonNode::isTextual)) throw malformed("Syntax errors in policy.");
@@ -780,26 +827,32 @@ public final class Iam implements LocalAws.Service {
     private static void checkResource(String resource, Caller caller) {
         if (resource.equals("*")) return;
         var parts = resource.split(":", 6);
-        if (!parts[0].equals("arn") || parts.length < 6)
+        if (!parts[0].equals("arn") || parts.length < 6) {
             throw malformed("Resource " + resource + " must be in ARN format or \"*\".");
-        if (!parts[1].equals("*") && !parts[1].equals(caller.partition()))
+        }
+        if (!parts[1].equals("*") && !parts[1].equals(caller.partition())) {
             throw malformed("Partition \"" + parts[1] + "\" is not valid for resource \"" + resource + "\".");
-        if (!parts[2].matches("[a-z0-9-]+"))
+        }
+        if (!parts[2].matches("[a-z0-9-]+")) {
             throw malformed("Resource vendor must be fully qualified and cannot contain regexes.");
+        }
     }
 
     private static void checkCondition(JsonNode condition) {
         if (condition.isMissingNode()) return;
         if (!condition.isObject()) throw malformed("Syntax errors in policy.");
         for (var operator : condition.properties()) {
-            if (!PolicyEvaluator.OPERATOR.matcher(operator.getKey()).matches())
+            if (!PolicyEvaluator.OPERATOR.matcher(operator.getKey()).matches()) {
                 throw malformed("Invalid Condition type : " + operator.getKey() + ".");
+            }
             if (!operator.getValue().isObject()) throw malformed("Syntax errors in policy.");
             for (var key : operator.getValue().properties()) {
-                if (!key.getKey().matches("[a-zA-Z0-9-]+:.+"))
+                if (!key.getKey().matches("[a-zA-Z0-9-]+:.+")) {
                     throw malformed("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.");
-                if (Kms.list(key.getValue()).stream().anyMatch(value -> !value.isValueNode() || value.isNull()))
+                }
+                if (Kms.list(key.getValue()).stream().anyMatch(value -> !value.isValueNode() || value.isNull())) {
                     throw malformed("Syntax errors in policy.");
+                }
             }
         }
     }
@@ -809,8 +862,9 @@ public final class Iam implements LocalAws.Service {
     private static ObjectNode page(String name, List<? extends JsonNode> items, ObjectNode input, int size) {
         var from = 0;
         if (input.hasNonNull("Marker")) {
-            if (!input.get("Marker").asText().matches("AAF\\d{1,6}/="))
+            if (!input.get("Marker").asText().matches("AAF\\d{1,6}/=")) {
                 throw new AwsError("ValidationError", "Invalid Marker.");
+            }
             from = Math.min(Integer.parseInt(input.get("Marker").asText().replaceAll("\\D", "")), items.size());
         }
         var to = Math.min(items.size(), from + Math.min(size, input.path("MaxItems").asInt(100)));

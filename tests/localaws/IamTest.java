@@ -206,8 +206,9 @@ class IamTest {
         iam.detachRolePolicy(r -> r.roleName("Developer").policyArn(policy.arn()));
         assertError("NoSuchEntity", () -> iam.detachRolePolicy(r -> r.roleName("Developer").policyArn(policy.arn())));
         assertError("DeleteConflict", () -> iam.deletePolicy(r -> r.policyArn(policy.arn())));
-        for (var version : List.of("v1", "v2", "v3", "v4"))
+        for (var version : List.of("v1", "v2", "v3", "v4")) {
             iam.deletePolicyVersion(r -> r.policyArn(policy.arn()).versionId(version));
+        }
         assertEquals("v6",
                 iam.createPolicyVersion(r -> r.policyArn(policy.arn()).policyDocument(ALLOW_ALL)).policyVersion()
                         .versionId(),
@@ -248,8 +249,11 @@ class IamTest {
             iam.createPolicy(r -> r.policyName(name).policyDocument(ALLOW_ALL));
             Executable attach = () -> iam
                     .attachUserPolicy(r -> r.userName("alice").policyArn("arn:aws:iam::111122223333:policy/" + name));
-            if (i < 10) assertDoesNotThrow(attach);
-            else assertError("LimitExceeded", attach);
+            if (i < 10) {
+                assertDoesNotThrow(attach);
+            } else {
+                assertError("LimitExceeded", attach);
+            }
         }
     }
 

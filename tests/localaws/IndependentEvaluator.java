@@ -53,8 +53,9 @@ public final class IndependentEvaluator {
                     .start();
             var decisions = new ArrayList<String>();
             Models.JSON.readTree(node.getInputStream()).forEach(decision -> decisions.add(decision.asText()));
-            if (node.waitFor() != 0 || decisions.size() != simulations.size())
+            if (node.waitFor() != 0 || decisions.size() != simulations.size()) {
                 throw new IOException("node: exit code " + node.exitValue() + ", " + decisions.size() + " decisions");
+            }
             return decisions;
         } finally {
             for (var file : List.of(script, cases, directory)) Files.deleteIfExists(file);

@@ -178,27 +178,35 @@ public final class Kms implements LocalAws.Service {
                 yield key == null ? List.of(alias) : List.of(alias, onKey(action, key, caller));
             }
             default -> {
-                if (!TAKES_KEY.contains(operation))
+                if (!TAKES_KEY.contains(operation)) {
                     throw new IllegalStateException("no permission is known for kms:" + operation);
+                }
                 var id = input.path("KeyId").asText();
                 // to everyone of the account it is not found: AWS's own CloudFormation handler counts on that
-                if (id.contains("alias/") && owner(id, caller) == this && findAnywhere(id, caller) == null)
+                if (id.contains("alias/") && owner(id, caller) == this && findAnywhere(id, caller) == null) {
                     yield List.of();
+                }
                 var need = onKey(action, id, caller);
                 if (operation.equals("Encrypt")) need = cryptographic(need, context(input));
-                if (operation.matches("DescribeKey|Encrypt") && id.contains("alias/"))
+                if (operation.matches("DescribeKey|Encrypt") && id.contains("alias/")) {
                     need = need.key("kms:RequestAlias", id.substring(id.indexOf("alias/")));
-                if (operation.equals("PutKeyPolicy"))
+                }
+                if (operation.equals("PutKeyPolicy")) {
                     need = need.key("kms:BypassPolicyLockoutSafetyCheck", bypass(input));
-                if (operation.equals("EnableKeyRotation"))
+                }
+                if (operation.equals("EnableKeyRotation")) {
                     need = need.key("kms:RotationPeriodInDays", input.path("RotationPeriodInDays").asText("365"));
-                if (operation.equals("ScheduleKeyDeletion"))
+                }
+                if (operation.equals("ScheduleKeyDeletion")) {
                     need = need.key("kms:ScheduleKeyDeletionPendingWindowInDays",
                             input.path("PendingWindowInDays").asText("30"));
-                if (operation.equals("TagResource"))
+                }
+                if (operation.equals("TagResource")) {
                     need = need.requestTags(Need.tags(input.path("Tags"), "TagKey", "TagValue"));
-                if (operation.equals("UntagResource"))
+                }
+                if (operation.equals("UntagResource")) {
                     need = need.keys("aws:TagKeys", input.path("TagKeys").valueStream().map(JsonNode::asText).toList());
+                }
                 yield List.of(need);
             }
         };
@@ -262,8 +270,9 @@ public final class Kms implements LocalAws.Service {
     private static Need cryptographic(Need need, Map<String, String> context) {
         var more = need.key("kms:EncryptionAlgorithm", "SYMMETRIC_DEFAULT");
         if (!context.isEmpty()) more = more.keys("kms:EncryptionContextKeys", List.copyOf(context.keySet()));
-        for (var entry : context.entrySet())
+        for (var entry : context.entrySet()) {
             more = more.key("kms:EncryptionContext:" + entry.getKey(), entry.getValue());
+        }
         return more;
     }
 
@@ -311,8 +320,9 @@ public final class Kms implements LocalAws.Service {
             case "CreateAlias" -> createAlias(input, caller);
             case "DeleteAlias" -> {
                 var name = aliasName(input);
-                if (regional(caller.region()).aliases.remove(name) == null)
+                if (regional(caller.region()).aliases.remove(name) == null) {
                     throw notFound("Alias " + caller.arn("kms", name) + " is not found.");
+                }
                 yield null;
             }
             case "ListAliases" -> {
@@ -328,8 +338,9 @@ public final class Kms implements LocalAws.Service {
             }
             case "GetKeyPolicy" -> {
                 var key = key(input, caller, false);
-                if (!input.path("PolicyName").asText("default").equals("default"))
+                if (!input.path("PolicyName").asText("default").equals("default")) {
                     throw notFound("No such policy exists");
+                }
                 yield Models.JSON.createObjectNode().put("Policy", rewritten(key.policy, caller)).put("PolicyName",
                         "default");
             }
@@ -406,9 +417,11 @@ public final class Kms implements LocalAws.Service {
 
     private JsonNode create(ObjectNode input, Caller caller) {
         for (var member : List.of("KeySpec", "CustomerMasterKeySpec", "KeyUsage", "Origin", "CustomKeyStoreId",
-                "XksKeyId", "MultiRegion"))
-            if (input.hasNonNull(member))
+                "XksKeyId", "MultiRegion")) {
+            if (input.hasNonNull(member)) {
                 throw new AwsError("UnsupportedOperationException", "The embedded AWS does not offer " + member);
+            }
+        }
         var text = input.path("Policy").asText(null);
         if (text != null) checkPolicy(text, input.path("BypassPolicyLockoutSafetyCheck").asBoolean(), caller);
         var tags = withTags(Map.of(), input.path("Tags"));
@@ -436,14 +449,18 @@ public final class Kms implements LocalAws.Service {
 
     private JsonNode createAlias(ObjectNode input, Caller caller) {
         var name = aliasName(input);
-        if (input.get("TargetKeyId").asText().contains("alias/"))
+        if (input.get("TargetKeyId").asText().contains("alias/")) {
             throw validation("Aliases must refer to keys. Not aliases");
+        }
         var key = kept(customer(key(input.get("TargetKeyId").asText(), caller)));
         var aliases = regional(caller.region()).aliases;
-        if (aliases.containsKey(name)) throw new AwsError("AlreadyExistsException",
-                "An alias with the name " + caller.arn("kms", name) + " already exists");
-        if (aliases.values().stream().filter(key.keyId::equals).count() >= 50)
+        if (aliases.containsKey(name)) {
+            throw new AwsError("AlreadyExistsException",
+                    "An alias with the name " + caller.arn("kms", name) + " already exists");
+        }
+        if (aliases.values().stream().filter(key.keyId::equals).count() >= 50) {
             throw new AwsError("LimitExceededException", "Alias limit exceeded");
+        }
         aliases.put(name, key.keyId);
         return null;
     }
@@ -451,10 +468,12 @@ public final class Kms implements LocalAws.Service {
     private static String aliasName(ObjectNode input) {
         var name = input.get("AliasName").asText();
         if (!name.startsWith("alias/")) throw validation("Alias must start with the prefix \"alias/\".");
-        if (name.startsWith("alias/aws/"))
+        if (name.startsWith("alias/aws/")) {
             throw new AwsError("NotAuthorizedException", "Alias " + name + " is reserved");
-        if (!name.matches("alias/[a-zA-Z0-9/_-]+"))
+        }
+        if (!name.matches("alias/[a-zA-Z0-9/_-]+")) {
             throw new AwsError("InvalidAliasNameException", name + " is not a valid alias name");
+        }
         return name;
     }
 
@@ -476,24 +495,32 @@ public final class Kms implements LocalAws.Service {
             throw malformed("Policy is not valid JSON");
         }
         only(policy, "Version|Id|Statement");
-        if (!policy.path("Version").asText().matches("2012-10-17|2008-10-17"))
+        if (!policy.path("Version").asText().matches("2012-10-17|2008-10-17")) {
             throw malformed("Policy has no valid Version");
-        if (!policy.path("Statement").isContainerNode() || policy.get("Statement").isEmpty())
+        }
+        if (!policy.path("Statement").isContainerNode() || policy.get("Statement").isEmpty()) {
             throw malformed("Policy must contain a statement");
+        }
         for (var statement : list(policy.get("Statement"))) {
             only(statement, "Sid|Effect|Principal|NotPrincipal|Action|NotAction|Resource|NotResource|Condition");
-            if (!statement.path("Effect").asText().matches("Allow|Deny"))
+            if (!statement.path("Effect").asText().matches("Allow|Deny")) {
                 throw malformed("Policy statement must have Effect");
+            }
             checkPrincipals(oneOf(statement, "Principal", "a principal"), caller);
-            for (var action : list(oneOf(statement, "Action", "actions")))
-                if (!action.asText().matches("\\*|[a-zA-Z0-9-]+:[\\w*?]+"))
+            for (var action : list(oneOf(statement, "Action", "actions"))) {
+                if (!action.asText().matches("\\*|[a-zA-Z0-9-]+:[\\w*?]+")) {
                     throw malformed("Policy contains an invalid action: " + action.asText());
-            for (var resource : list(oneOf(statement, "Resource", "resources")))
-                if (!resource.asText().matches("\\*|arn:.+"))
+                }
+            }
+            for (var resource : list(oneOf(statement, "Resource", "resources"))) {
+                if (!resource.asText().matches("\\*|arn:.+")) {
                     throw malformed("Policy contains an invalid resource: " + resource.asText());
+                }
+            }
             for (var operator : statement.path("Condition").properties()) {
-                if (!PolicyEvaluator.OPERATOR.matcher(operator.getKey()).matches())
+                if (!PolicyEvaluator.OPERATOR.matcher(operator.getKey()).matches()) {
                     throw malformed("Policy contains an invalid condition operator: " + operator.getKey());
+                }
                 if (!operator.getValue().isObject()) throw malformed("Policy contains an invalid condition");
             }
         }
@@ -506,8 +533,9 @@ public final class Kms implements LocalAws.Service {
                 "{\"Statement\":{\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"*\"}}");
         var result = PolicyEvaluator.decide(again, List.of(identity), new PolicyEvaluator.Policy("key", policy),
                 List.of());
-        if (result.decision() != PolicyEvaluator.Decision.allowed)
+        if (result.decision() != PolicyEvaluator.Decision.allowed) {
             throw malformed("The new key policy will not allow you to update the key policy in the future.");
+        }
     }
 
     private static void only(JsonNode node, String members) {
@@ -520,8 +548,9 @@ public final class Kms implements LocalAws.Service {
     /** The value of the element or of its negation, of which there must be one. */
     private static JsonNode oneOf(JsonNode statement, String element, String what) {
         var value = statement.path(statement.has(element) ? element : "Not" + element);
-        if (statement.has(element) == statement.has("Not" + element) || value.isContainerNode() && value.isEmpty())
+        if (statement.has(element) == statement.has("Not" + element) || value.isContainerNode() && value.isEmpty()) {
             throw malformed("Policy statement must contain " + what + ".");
+        }
         return value;
     }
 
@@ -530,13 +559,15 @@ public final class Kms implements LocalAws.Service {
         only(principals, "AWS|Service|Federated|CanonicalUser");
         for (var kind : principals.properties()) {
             if (list(kind.getValue()).isEmpty()) throw malformed("Policy statement must contain a principal.");
-            for (var principal : list(kind.getValue()))
+            for (var principal : list(kind.getValue())) {
                 if (!switch (kind.getKey()) {
                     case "AWS" -> isPrincipal(principal.asText(), caller);
                     case "Service" -> principal.asText().matches("[a-z0-9.-]+\\.amazonaws\\.com(\\.cn)?");
                     default -> true;
-                })
+                }) {
                     throw malformed("Policy contains a statement with one or more invalid principals.");
+                }
+            }
         }
     }
 
@@ -565,9 +596,10 @@ public final class Kms implements LocalAws.Service {
     }
 
     private static Key symmetric(Key key) {
-        if (!key.keySpec.equals("SYMMETRIC_DEFAULT"))
+        if (!key.keySpec.equals("SYMMETRIC_DEFAULT")) {
             throw new AwsError("UnsupportedOperationException",
                     key.arn + " key spec is " + key.keySpec + " which is not valid for this operation.");
+        }
         return key;
     }
 
@@ -578,14 +610,17 @@ public final class Kms implements LocalAws.Service {
     }
 
     private static Key usable(Key key) {
-        if (!key.state.equals("Enabled")) throw key.state.equals("Disabled")
-                ? new AwsError("DisabledException", key.arn + " is disabled.") : state(key);
+        if (!key.state.equals("Enabled")) {
+            throw key.state.equals("Disabled")
+                    ? new AwsError("DisabledException", key.arn + " is disabled.") : state(key);
+        }
         return key;
     }
 
     private static Key customer(Key key) {
-        if (!key.manager.equals("CUSTOMER"))
+        if (!key.manager.equals("CUSTOMER")) {
             throw new AwsError("AccessDeniedException", key.arn + " is managed by AWS");
+        }
         return key;
     }
 
@@ -603,15 +638,17 @@ public final class Kms implements LocalAws.Service {
     }
 
     private Key key(String id, Caller caller) {
-        if (owner(id, caller) != this)
+        if (owner(id, caller) != this) {
             throw new AwsError("AccessDeniedException", "User: " + caller.arn() + " is not authorized to access " + id
                     + " because the resource does not exist in this Region, no resource-based policies allow access,"
                     + " or a resource-based policy explicitly denies access");
+        }
         var key = find(id, caller.region());
-        if (key == null || key.looksInVain-- > 0)
+        if (key == null || key.looksInVain-- > 0) {
             throw notFound(id.contains("alias/")
                     ? "Alias " + caller.arn("kms", id.substring(id.indexOf("alias/"))) + " is not found."
                     : "Key '" + (id.startsWith("arn:") ? id : caller.arn("kms", "key/" + id)) + "' does not exist");
+        }
         return key;
     }
 
@@ -624,10 +661,12 @@ public final class Kms implements LocalAws.Service {
         var given = new TreeSet<String>();
         for (var tag : tags) {
             var name = tag.get("TagKey").asText();
-            if (name.toLowerCase(Locale.ROOT).startsWith("aws:"))
+            if (name.toLowerCase(Locale.ROOT).startsWith("aws:")) {
                 throw new AwsError("TagException", "Tag keys must not begin with aws:");
-            if (!(name + tag.get("TagValue").asText()).matches("[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*"))
+            }
+            if (!(name + tag.get("TagValue").asText()).matches("[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*")) {
                 throw new AwsError("TagException", "Tags must match [\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*");
+            }
             if (!given.add(name)) throw new AwsError("TagException", "Duplicate tag keys");
             all.put(name, tag.get("TagValue").asText());
         }

@@ -49,7 +49,6 @@ import java.net.URI;
 import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
 import java.time.Clock;
-import java.time.Duration;
 import java.time.Instant;
 import java.time.ZoneOffset;
 import java.util.Base64;
@@ -64,7 +63,6 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 
@@ -147,7 +145,6 @@ public final class LocalAws implements AutoCloseable {
     });
     private final List<Call> calls = new CopyOnWriteArrayList<>();
     private final List<Fault> faults = new CopyOnWriteArrayList<>();
-    private final AtomicInteger underWay = new AtomicInteger();
     private volatile Consumer<Call> listener = call -> { };
 
     final Credentials credentials = new Credentials();
@@ -317,22 +314,13 @@ public final class LocalAws implements AutoCloseable {
         faults.clear();
     }
 
-    /**
-     * All calls so far, oldest first. Waits for those under way: a client may have its answer before the call is
-     * logged.
-     */
+    /** All calls so far, in the order of their answers: a call stands here before its client can read the answer. */
     public List<Call> calls() {
-        settle();
         return List.copyOf(calls);
     }
 
     public void clearCalls() {
-        settle();
         calls.clear();
-    }
-
-    private void settle() {
-        for (var i = 0; i < 5000 && underWay.get() > 0; i++) Fault.sleep(Duration.ofMillis(1));
     }
 
     /** Is told of every call when it is done. */
@@ -387,6 +375,8 @@ public final class LocalAws implements AutoCloseable {
         JsonNode input;
         int status;
         String error;
+        /** What the log says of it; null before it is answered. */
+        private Call logged;
 
         Request(HttpExchange exchange, Caller.Endpoint endpoint) {
             this.exchange = exchange;
@@ -415,6 +405,7 @@ public final class LocalAws implements AutoCloseable {
             fault = faults.stream().filter(f -> f.hits(name)).findFirst().orElse(null);
             if (fault == null) return;
             Fault.sleep(fault.delay);
+            fault.hold.run();
             if (fault.error != null) throw fault.error;
         }
 
@@ -432,6 +423,7 @@ public final class LocalAws implements AutoCloseable {
             if (fault != null && fault.loseAnswer) throw new Fault.Cut();
             this.status = status;
             headers.forEach(exchange.getResponseHeaders()::set);
+            log();
             var none = length == 0 || method().equals("HEAD") || status == 204 || status == 304;
             exchange.sendResponseHeaders(status, none ? -1 : Math.max(length, 0));
             if (none) return OutputStream.nullOutputStream();
@@ -443,6 +435,19 @@ public final class LocalAws implements AutoCloseable {
             try (var out = answer(status, Map.of("Content-Type", type), bytes.length)) {
                 out.write(bytes);
             }
+        }
+
+        /** Enters the call into the log, or what has become of it since it was entered. */
+        Call log() {
+            var before = logged;
+            logged = new Call(before == null ? now() : before.time(), name, caller == null ? "" : caller.region(),
+                    caller == null ? "" : caller.arn(), input, status, error);
+            if (before == null) {
+                calls.add(logged);
+            } else {
+                calls.replaceAll(call -> call == before ? logged : call);
+            }
+            return logged;
         }
     }
 
@@ -469,16 +474,19 @@ public final class LocalAws implements AutoCloseable {
     }
 
     private void handle(HttpExchange exchange, Caller.Endpoint endpoint) throws IOException {
-        underWay.incrementAndGet();
         var request = new Request(exchange, endpoint);
         try {
             var isGit = request.path().startsWith("/v1/repos/");
             var scope = Credentials.scope(request.header("Authorization"));
-            if (endpoint != null && !endpoint.serves(isGit ? "git-codecommit" : scope.service()))
+            if (endpoint != null && !endpoint.serves(isGit ? "git-codecommit" : scope.service())) {
                 request.answer(404, "text/plain", "This VPC endpoint is not for " + scope.service() + "\n");
-            else if (isGit) git.handle(request);
-            else if (scope.service().equals("s3")) s3.handle(request, scope);
-            else modelled(request, scope);
+            } else if (isGit) {
+                git.handle(request);
+            } else if (scope.service().equals("s3")) {
+                s3.handle(request, scope);
+            } else {
+                modelled(request, scope);
+            }
             exchange.close();
         } catch (IOException | RuntimeException e) {
             request.status = 0;
@@ -486,12 +494,7 @@ public final class LocalAws implements AutoCloseable {
             if (!(e instanceof IOException)) e.printStackTrace();
             throw new IOException(e); // the JDK's server closes the connection on an exception, and only then
         } finally {
-            var call = new Call(now(), request.name, request.caller == null ? "" : request.caller.region(),
-                    request.caller == null ? "" : request.caller.arn(),
-                    request.input, request.status, request.error);
-            calls.add(call);
-            listener.accept(call);
-            underWay.decrementAndGet();
+            listener.accept(request.log());
         }
     }
 
@@ -504,18 +507,21 @@ public final class LocalAws implements AutoCloseable {
         var json = Models.isJson(service);
         try {
             var body = request.body.readAllBytes();
-            if (model == null)
+            if (model == null) {
                 throw new AwsError("UnknownService", "The embedded AWS does not offer '" + service + "'");
+            }
             request.caller = credentials.verify(request, scope, body, now());
             Map<String, String> form = json ? Map.of() : parameters(new String(body, StandardCharsets.UTF_8));
             var target = request.header("X-Amz-Target");
             var operation = json && target != null ? target.substring(target.indexOf('.') + 1)
                     : form.getOrDefault("Action", "");
-            if (Models.operation(service, operation).isMissingNode())
+            if (Models.operation(service, operation).isMissingNode()) {
                 throw new AwsError(json ? "UnknownOperationException" : "InvalidAction",
                         "The embedded AWS does not offer " + service + ":" + operation);
-            if (json && !target.startsWith(model.path("targetPrefix").asText() + "."))
+            }
+            if (json && !target.startsWith(model.path("targetPrefix").asText() + ".")) {
                 throw new AwsError("UnknownOperationException", target);
+            }
             ObjectNode input;
             try {
                 input = json ? (ObjectNode) Models.JSON.readTree(body.length == 0 ? "{}".getBytes() : body)
@@ -533,9 +539,12 @@ public final class LocalAws implements AutoCloseable {
                 authorizer.check(request.caller, offered.needs(operation, input, request.caller), offered);
                 answer = offered.answer(operation, input, request.caller);
             }
-            if (json) request.answer(200, "application/x-amz-json-1.1", answer == null ? "" : answer.toString());
-            else request.answer(200, "text/xml",
-                    Models.encode(service, operation, answer == null ? Models.JSON.createObjectNode() : answer, id));
+            if (json) {
+                request.answer(200, "application/x-amz-json-1.1", answer == null ? "" : answer.toString());
+            } else {
+                var members = answer == null ? Models.JSON.createObjectNode() : answer;
+                request.answer(200, "text/xml", Models.encode(service, operation, members, id));
+            }
         } catch (AwsError e) {
             request.error = e.code;
             if (json) {

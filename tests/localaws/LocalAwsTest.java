@@ -2,9 +2,15 @@ package localaws;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.time.Duration;
 import java.time.Instant;
+import java.util.List;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -73,7 +79,7 @@ class LocalAwsTest {
         try (var sts = sts(aws.endpoint(), RIGHT)) {
             aws.inject(Fault.on("sts:GetCallerIdentity").times(2).throttle());
             assertEquals("111122223333", sts.getCallerIdentity().account(), "the SDK tries again");
-            assertEquals(java.util.List.of(400, 400, 200), aws.calls().stream().map(Call::status).toList());
+            assertEquals(List.of(400, 400, 200), aws.calls().stream().map(Call::status).toList());
             aws.inject(Fault.on("sts:*").always().cut(10));
             assertThrows(SdkClientException.class, sts::getCallerIdentity);
             aws.clearFaults();
@@ -84,5 +90,30 @@ class LocalAwsTest {
             sts.getCallerIdentity();
             assertThrows(AwsServiceException.class, sts::getCallerIdentity);
         }
+    }
+
+    /** A client that has an answer asks what was called, as the next call of a script shows its order. */
+    @Test
+    void aCallIsLoggedBeforeItsAnswerCanBeRead() throws Exception {
+        aws.inject(Fault.on("codecommit:GitPull").stall(1, Duration.ofDays(1)));
+        aws.codecommit.createRepository("logged").commit("refs/heads/main", "a", "a");
+        var request = HttpRequest.newBuilder(
+                URI.create(aws.endpoint() + "/v1/repos/logged/info/refs?service=git-upload-pack"))
+                .header("Authorization", aws.gitAuthorization("logged")).build();
+        try (var body = HttpClient.newHttpClient().send(request, HttpResponse.BodyHandlers.ofInputStream()).body()) {
+            assertTrue(body.read() >= 0, "the answer has begun");
+            assertEquals(List.of("codecommit:GitPull"), aws.calls().stream().map(Call::name).toList());
+        }
+    }
+
+    @Test
+    void theLogSaysThatAnAnswerWasCutAndKeepsTheCallsPlace() {
+        try (var sts = sts(aws.endpoint(), RIGHT)) {
+            aws.inject(Fault.on("sts:*").cut(10));
+            assertThrows(SdkClientException.class, sts::getCallerIdentity);
+            sts.getCallerIdentity();
+        }
+        assertEquals(List.of("Cut 0", "null 200"),
+                aws.calls().stream().map(call -> call.error() + " " + call.status()).toList());
     }
 }

@@ -81,20 +81,23 @@ final class Models {
                     found.add(new Violation(path, name, Rule.TYPE, "Expected a structure at '" + path + "'"));
                     return;
                 }
-                for (var required : shape.path("required"))
-                    if (!value.hasNonNull(required.asText()))
+                for (var required : shape.path("required")) {
+                    if (!value.hasNonNull(required.asText())) {
                         found.add(new Violation(path + "." + required.asText(),
                                 shape.at("/members/" + required.asText() + "/shape").asText(), Rule.REQUIRED,
                                 "Value null at '" + (path + "." + required.asText()).substring(1)
                                         + "' failed to satisfy constraint: Member must not be null"));
+                    }
+                }
                 value.properties().forEach(member -> {
                     var known = shape.path("members").path(member.getKey());
-                    if (known.isMissingNode())
+                    if (known.isMissingNode()) {
                         found.add(new Violation(path + "." + member.getKey(), "", Rule.UNKNOWN,
                                 "Unknown member '" + (path + "." + member.getKey()).substring(1) + "'"));
-                    else if (!member.getValue().isNull())
+                    } else if (!member.getValue().isNull()) {
                         check(service, known.get("shape").asText(), member.getValue(), path + "." + member.getKey(),
                                 found);
+                    }
                 });
             }
             case "list" -> {
@@ -103,8 +106,10 @@ final class Models {
                     return;
                 }
                 length(shape, name, value.size(), value, path, found);
-                for (var i = 0; i < value.size(); i++) check(service, shape.at("/member/shape").asText(), value.get(i),
-                        path + "." + (i + 1) + ".member", found);
+                for (var i = 0; i < value.size(); i++) {
+                    check(service, shape.at("/member/shape").asText(), value.get(i),
+                            path + "." + (i + 1) + ".member", found);
+                }
             }
             case "map" -> {
                 length(shape, name, value.size(), value, path, found);
@@ -123,24 +128,28 @@ final class Models {
                 length(shape, name, value.textValue().codePointCount(0, value.textValue().length()), value, path,
                         found);
                 if (shape.has("pattern")
-                        && !Pattern.compile(shape.get("pattern").textValue()).matcher(value.textValue()).matches())
+                        && !Pattern.compile(shape.get("pattern").textValue()).matcher(value.textValue()).matches()) {
                     found.add(new Violation(path, name, Rule.PATTERN, constraint(value, path,
                             "Member must satisfy regular expression pattern: " + shape.get("pattern").textValue())));
-                if (shape.has("enum") && !contains(shape.get("enum"), value))
+                }
+                if (shape.has("enum") && !contains(shape.get("enum"), value)) {
                     found.add(new Violation(path, name, Rule.ENUM,
                             constraint(value, path, "Member must satisfy enum value set: " + shape.get("enum"))));
+                }
             }
             case "integer", "long" -> {
-                if (!value.isIntegralNumber())
+                if (!value.isIntegralNumber()) {
                     found.add(new Violation(path, name, Rule.TYPE, "Expected an integer at '" + path + "'"));
-                else if (shape.has("min") && value.longValue() < shape.get("min").longValue()
-                        || shape.has("max") && value.longValue() > shape.get("max").longValue())
+                } else if (shape.has("min") && value.longValue() < shape.get("min").longValue()
+                        || shape.has("max") && value.longValue() > shape.get("max").longValue()) {
                     found.add(new Violation(path, name, Rule.RANGE, constraint(value, path,
                             "Member must have value between " + shape.path("min") + " and " + shape.path("max"))));
+                }
             }
             case "boolean" -> {
-                if (!value.isBoolean())
+                if (!value.isBoolean()) {
                     found.add(new Violation(path, name, Rule.TYPE, "Expected a boolean at '" + path + "'"));
+                }
             }
             default -> { }
         }
@@ -153,12 +162,14 @@ final class Models {
 
     private static void length(JsonNode shape, String name, int length, JsonNode value, String path,
             List<Violation> found) {
-        if (shape.has("min") && length < shape.get("min").intValue())
+        if (shape.has("min") && length < shape.get("min").intValue()) {
             found.add(new Violation(path, name, Rule.LENGTH,
                     constraint(value, path, "Member must have length greater than or equal to " + shape.get("min"))));
-        if (shape.has("max") && length > shape.get("max").longValue())
+        }
+        if (shape.has("max") && length > shape.get("max").longValue()) {
             found.add(new Violation(path, name, Rule.LENGTH,
                     constraint(value, path, "Member must have length less than or equal to " + shape.get("max"))));
+        }
     }
 
     private static String constraint(JsonNode value, String path, String rule) {
@@ -176,8 +187,9 @@ final class Models {
         rest.removeAll(Set.of("Action", "Version"));
         var shape = operation(service, operation).path("input").asText();
         var tree = shape.isEmpty() ? JSON.createObjectNode() : (ObjectNode) decode(service, shape, "", form, rest);
-        if (!rest.isEmpty())
+        if (!rest.isEmpty()) {
             throw new AwsError("UnknownParameter", "The parameter " + rest.iterator().next() + " is not recognized");
+        }
         return tree;
     }
 
@@ -191,9 +203,10 @@ final class Models {
                 var tree = JSON.createObjectNode();
                 shape.path("members").properties().forEach(member -> {
                     var key = prefix + parameter(ec2, member.getKey(), member.getValue());
-                    if (form.keySet().stream().anyMatch(k -> k.equals(key) || k.startsWith(key + ".")))
+                    if (form.keySet().stream().anyMatch(k -> k.equals(key) || k.startsWith(key + "."))) {
                         tree.set(member.getKey(),
                                 decode(service, member.getValue().get("shape").asText(), key + ".", form, rest));
+                    }
                 });
                 return tree;
             }
@@ -250,9 +263,10 @@ final class Models {
         var namespace = service.equals("ec2")
                 ? "http://ec2.amazonaws.com/doc/" + model(service).path("apiVersion").asText() + "/"
                 : model(service).path("xmlNamespace").asText();
-        if (service.equals("ec2"))
+        if (service.equals("ec2")) {
             return "<" + operation + "Response xmlns=\"" + namespace + "\"><requestId>" + requestId + "</requestId>"
                     + body + "</" + operation + "Response>";
+        }
         return "<" + operation + "Response xmlns=\"" + namespace + "\">"
                 + (shape.isEmpty() ? "" : "<" + operation + "Result>" + body + "</" + operation + "Result>")
                 + "<ResponseMetadata><RequestId>" + requestId + "</RequestId></ResponseMetadata></" + operation
@@ -264,9 +278,10 @@ final class Models {
         switch (shape.path("type").asText()) {
             case "structure" -> {
                 value.properties().forEach(member -> {
-                    if (!shape.path("members").has(member.getKey()))
+                    if (!shape.path("members").has(member.getKey())) {
                         throw new IllegalStateException("the embedded AWS answers with " + name + "." + member.getKey()
                                 + ", which the model does not know");
+                    }
                 });
                 shape.path("members").properties().forEach(member -> {
                     if (!value.hasNonNull(member.getKey())) return;

@@ -54,8 +54,9 @@ record Need(String action, String resource, String owner, Policy policy, Map<Str
 
     /** With values that are a list, be it of one. */
     Need list(String name, List<String> values) {
-        var need = keys(name, values);
-        return new Need(action, resource, owner, policy, need.keys, Set.of(name), shown);
+        var more = new TreeSet<>(lists);
+        more.add(name);
+        return new Need(action, resource, owner, policy, keys(name, values).keys, more, shown);
     }
 
     /** With the tags that the resource has. */

@@ -85,7 +85,8 @@ public final class PolicyEvaluator {
      *                  as codebuild.amazonaws.com
      * @param resource  an ARN, or {@code *} for actions that have no resource
      * @param context   values by condition key; the letter case of keys does not matter, no value is as good as no key
-     * @param lists     the keys that are lists even with a single value, besides those that AWS defines so
+     * @param lists     the keys that are lists even with a single value, besides those that AWS defines so; their
+     *                  letter case does not matter either
      */
     public record Request(String principal, String action, String resource, Map<String, List<String>> context,
             Set<String> lists) {
@@ -97,14 +98,15 @@ public final class PolicyEvaluator {
         private List<String> values(String key) {
             var values = context.get(key);
             if (values != null) return values;
-            for (var entry : context.entrySet())
+            for (var entry : context.entrySet()) {
                 if (entry.getKey().equalsIgnoreCase(key)) return entry.getValue();
+            }
             return List.of();
         }
 
         private boolean isList(String key) {
             return values(key).size() > 1 || MULTIVALUED.contains(key.toLowerCase(Locale.ROOT))
-                    || lists.contains(key);
+                    || lists.stream().anyMatch(key::equalsIgnoreCase);
         }
     }
 
@@ -200,18 +202,26 @@ public final class PolicyEvaluator {
         // A grant to a user or a session stands above the boundary, a grant to a role does not.
         var byResource = reach == Reach.SELF || reach == Reach.ROLE && inBounds;
         boolean granted;
-        if (!evaluator.sameAccount()) granted = byIdentity && reach != Reach.NONE;
-        else if (resource.present && evaluator.needsTrust())
+        if (!evaluator.sameAccount()) {
+            granted = byIdentity && reach != Reach.NONE;
+        } else if (resource.present && evaluator.needsTrust()) {
             granted = byResource || byIdentity && reach == Reach.ACCOUNT;
-        else granted = byResource || byIdentity;
+        } else {
+            granted = byResource || byIdentity;
+        }
         var inSession = !session.present || session.allowed();
         var throughEndpoint = !endpoint.present || endpoint.allowed();
 
         Group lacking;
-        if (!inSession) lacking = session;
-        else if (!inBounds && !granted) lacking = boundary;
-        else if (!throughEndpoint && granted) lacking = endpoint;
-        else lacking = identity.allowed() ? resource : identity;
+        if (!inSession) {
+            lacking = session;
+        } else if (!inBounds && !granted) {
+            lacking = boundary;
+        } else if (!throughEndpoint && granted) {
+            lacking = endpoint;
+        } else {
+            lacking = identity.allowed() ? resource : identity;
+        }
         return evaluator.result(granted && inSession && throughEndpoint,
                 List.of(identity, boundary, session, resource, endpoint), lacking);
     }
@@ -221,16 +231,18 @@ public final class PolicyEvaluator {
     }
 
     private Result result(boolean allowed, List<Group> groups, Group lacking) {
-        for (var group : groups)
+        for (var group : groups) {
             if (!group.denies.isEmpty()) {
                 var denies = groups.stream().flatMap(g -> g.denies.stream()).toList();
                 var article = group.kind.startsWith("i") ? "an " : "a ";
                 return new Result(Decision.explicitDeny, denies, missing,
                         "with an explicit deny in " + article + group.kind);
             }
-        if (!allowed)
+        }
+        if (!allowed) {
             return new Result(Decision.implicitDeny, List.of(), missing,
                     "because no " + lacking.kind + " allows the " + request.action + " action");
+        }
         var allows = groups.stream().filter(g -> !g.kind.startsWith("permissions"))
                 .flatMap(g -> g.allows.keySet().stream()).toList();
         return new Result(Decision.allowed, allows, missing, "");
@@ -252,15 +264,20 @@ public final class PolicyEvaluator {
     private Group group(String kind, List<Policy> policies) {
         var allows = new LinkedHashMap<Match, Reach>();
         var denies = new ArrayList<Match>();
-        for (var policy : policies)
+        for (var policy : policies) {
             for (var statement : policy.statements) {
                 var reach = reach(statement);
-                if (reach == Reach.NONE || !action(statement) || !resource(statement) || !conditions(statement))
+                if (reach == Reach.NONE || !action(statement) || !resource(statement) || !conditions(statement)) {
                     continue;
+                }
                 var match = new Match(policy.id, statement.sid);
-                if (statement.deny) denies.add(match);
-                else allows.merge(match, reach, (a, b) -> a.compareTo(b) > 0 ? a : b);
+                if (statement.deny) {
+                    denies.add(match);
+                } else {
+                    allows.merge(match, reach, (a, b) -> a.compareTo(b) > 0 ? a : b);
+                }
             }
+        }
         return new Group(kind, !policies.isEmpty(), allows, denies);
     }
 
@@ -290,9 +307,11 @@ public final class PolicyEvaluator {
             anyResource = !notResource && !node.has("Resource");
             resources = list(node.path(notResource ? "NotResource" : "Resource")).stream()
                     .map(r -> new Template(r.asText(), variables)).toList();
-            for (var operator : node.path("Condition").properties())
-                for (var key : operator.getValue().properties())
+            for (var operator : node.path("Condition").properties()) {
+                for (var key : operator.getValue().properties()) {
                     conditions.add(new Condition(operator.getKey(), key.getKey(), list(key.getValue()), variables));
+                }
+            }
         }
     }
 
@@ -355,12 +374,13 @@ public final class PolicyEvaluator {
     private Reach reach(JsonNode principal) {
         if (principal.isTextual()) return principal.asText().equals("*") ? Reach.SELF : Reach.NONE;
         var best = Reach.NONE;
-        for (var type : principal.properties())
+        for (var type : principal.properties()) {
             for (var name : list(type.getValue())) {
                 var reach = type.getKey().equals("AWS") ? reach(name.asText())
                         : name.asText().equals(request.principal) ? Reach.SELF : Reach.NONE;
                 if (reach.compareTo(best) > 0) best = reach;
             }
+        }
         return best;
     }
 
@@ -394,8 +414,9 @@ public final class PolicyEvaluator {
     // Action, Resource
 
     private boolean action(Statement statement) {
-        for (var action : statement.actions)
+        for (var action : statement.actions) {
             if (action.matcher(request.action).matches()) return !statement.notAction;
+        }
         return statement.notAction;
     }
 
@@ -441,12 +462,14 @@ public final class PolicyEvaluator {
     private boolean holds(Condition condition) {
         var given = request.values(condition.key);
         if (given.isEmpty()) missing.add(condition.key);
-        if (condition.isNull)
+        if (condition.isNull) {
             return condition.wanted.stream()
                     .anyMatch(w -> w.text.equalsIgnoreCase(String.valueOf(given.isEmpty())));
-        if (given.isEmpty())
+        }
+        if (given.isEmpty()) {
             return condition.ifExists || condition.set.equals("ForAllValues")
                     || condition.set.isEmpty() && condition.negated;
+        }
         // an operator for one value never holds for a list, negated or not: a list needs a set operator
         if (condition.set.isEmpty() && request.isList(condition.key)) return false;
         var texts = condition.wanted.stream().map(this::text).filter(t -> t != null).toList();
@@ -600,12 +623,16 @@ public final class PolicyEvaluator {
             chars.addAll(Text.of(text.substring(at, matcher.start())).chars);
             at = matcher.end();
             String value;
-            if (matcher.group(2) == null) value = matcher.group(1);
-            else {
+            if (matcher.group(2) == null) {
+                value = matcher.group(1);
+            } else {
                 var given = request.values(matcher.group(2));
                 if (given.isEmpty()) missing.add(matcher.group(2));
-                if (given.isEmpty()) value = matcher.group(3);
-                else value = request.isList(matcher.group(2)) ? matcher.group(3) : given.get(0);
+                if (given.isEmpty()) {
+                    value = matcher.group(3);
+                } else {
+                    value = request.isList(matcher.group(2)) ? matcher.group(3) : given.get(0);
+                }
             }
             if (value == null) return null;
             for (var c : value.toCharArray()) chars.add(new Char(c, false));

@@ -124,6 +124,19 @@ class PolicyEvaluatorTest {
         assertTrue(!holds("{'Null': {'codecommit:References': 'true'}}", there));
     }
 
+    /** Condition keys have no letter case, those neither that are lists by the request's word. */
+    @Test
+    void aKeyIsAListHoweverThePolicySpellsIt() {
+        var request = new Request(USER, "codecommit:GitPush", "*",
+                Map.of("codecommit:References", List.of("refs/heads/main")), Set.of("codecommit:References"));
+        var policy = "{'Version': '2012-10-17', 'Statement': {'Effect': 'Allow', 'Action': '*', 'Resource': '*', "
+                + "'Condition': {'%s': {'%s': 'refs/heads/main'}}}}";
+        for (var key : List.of("codecommit:References", "CodeCommit:references")) {
+            assertEquals(Decision.implicitDeny, evaluate(request, policy.formatted("StringEquals", key)), key);
+            assertEquals(Decision.allowed, evaluate(request, policy.formatted("ForAnyValue:StringEquals", key)), key);
+        }
+    }
+
     @Test
     void aVariableMayHaveADefault() {
         var policy = "{'Version': '2012-10-17', 'Statement': {'Effect': 'Allow', 'Action': '*', 'Resource': "
@@ -333,8 +346,9 @@ class PolicyEvaluatorTest {
         for (var i = 0; i < cases.size(); i++) {
             var ours = decide(cases.get(i)).name();
             seen.merge(ours, 1, Integer::sum);
-            if (!ours.equals(decisions.get(i)))
+            if (!ours.equals(decisions.get(i))) {
                 differences.add("here " + ours + ", there " + decisions.get(i) + ": " + cases.get(i));
+            }
         }
         differences.sort(Comparator.comparing(String::length));
         assertEquals(List.of(), differences.subList(0, Math.min(3, differences.size())),
@@ -474,28 +488,39 @@ class PolicyEvaluatorTest {
                     .put("action", one(ACTIONS.get(service)));
             request.putObject("resource").put("resource", one(RESOURCES.get(service))).put("accountId", "111122223333");
             var context = request.putObject("contextVariables");
-            for (var key : KEYS)
+            for (var key : KEYS) {
                 if (random.nextInt(3) > 0 && (!key.name.startsWith("codecommit:") || service.equals("codecommit")
                         && !request.get("action").asText().endsWith("GitPull"))) {
-                    if (key.several) context.set(key.name, several(key.given));
-                    else context.put(key.name, one(key.given));
+                    if (key.several) {
+                        context.set(key.name, several(key.given));
+                    } else {
+                        context.put(key.name, one(key.given));
+                    }
                 }
-            if (context.has("aws:PrincipalArn"))
+            }
+            if (context.has("aws:PrincipalArn")) {
                 context.put("aws:PrincipalArn", roleOf(request.get("principal").asText()));
+            }
             var identity = simulation.putArray("identityPolicies");
-            for (var i = random.nextInt(3); i >= 0; i--)
+            for (var i = random.nextInt(3); i >= 0; i--) {
                 identity.addObject().put("name", "identity" + i).set("policy", policy(service, false));
+            }
             simulation.putArray("serviceControlPolicies");
             simulation.putArray("resourceControlPolicies");
-            if (service.matches("kms|sts") || service.equals("s3") && random.nextBoolean())
+            if (service.matches("kms|sts") || service.equals("s3") && random.nextBoolean()) {
                 simulation.set("resourcePolicy", policy(service, true));
-            if (random.nextInt(5) == 0)
+            }
+            if (random.nextInt(5) == 0) {
                 simulation.putArray("permissionBoundaryPolicies").addObject().put("name", "boundary").set("policy",
                         policy(service, false));
-            if (random.nextInt(5) == 0 && request.get("principal").asText().contains("assumed-role"))
+            }
+            if (random.nextInt(5) == 0 && request.get("principal").asText().contains("assumed-role")) {
                 simulation.set("sessionPolicy", policy(service, false));
-            if (random.nextInt(5) == 0) simulation.putArray("vpcEndpointPolicies").addObject().put("name", "endpoint")
-                    .set("policy", endpointPolicy(service));
+            }
+            if (random.nextInt(5) == 0) {
+                simulation.putArray("vpcEndpointPolicies").addObject().put("name", "endpoint")
+                        .set("policy", endpointPolicy(service));
+            }
             return simulation;
         }
 
@@ -541,8 +566,9 @@ class PolicyEvaluatorTest {
                 return;
             }
             var operator = one(OPERATORS.get(key.type));
-            if (key.several || random.nextInt(6) == 0)
+            if (key.several || random.nextInt(6) == 0) {
                 operator = one(List.of("ForAllValues:", "ForAnyValue:", "")) + operator;
+            }
             // Of ForAnyValue with IfExists and a missing key the guide says true, the other evaluator false: left out.
             if (random.nextInt(3) == 0 && !operator.startsWith("ForAnyValue")) operator += "IfExists";
             statement.withObject("/Condition").withObject("/" + operator).set(key.name, several(key.wanted));

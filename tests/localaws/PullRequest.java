@@ -55,8 +55,9 @@ final class PullRequest {
                 .put("destinationCommitId", firstDestinationCommit).setAll(mergeBase());
         for (var templateName : repo.approvalRuleTemplates()) {
             var template = codecommit.templates(repo.owner.region()).get(templateName);
-            if (template == null || !applies(template.get("approvalRuleTemplateContent").asText(), destination))
+            if (template == null || !applies(template.get("approvalRuleTemplateContent").asText(), destination)) {
                 continue;
+            }
             rule(templateName, template.get("approvalRuleTemplateContent").asText(),
                     template.get("lastModifiedUser").asText()).putObject("originApprovalRuleTemplate")
                     .put("approvalRuleTemplateName", templateName)
@@ -183,8 +184,11 @@ final class PullRequest {
     }
 
     void approval(String userArn, String state) {
-        if (state.equals("APPROVE")) approvers.add(userArn);
-        else approvers.remove(userArn);
+        if (state.equals("APPROVE")) {
+            approvers.add(userArn);
+        } else {
+            approvers.remove(userArn);
+        }
         event("PULL_REQUEST_APPROVAL_STATE_CHANGED", userArn, "approvalStateChangedEventMetadata")
                 .put("revisionId", revisionId()).put("approvalStatus", state);
     }
@@ -229,8 +233,9 @@ final class PullRequest {
     }
 
     synchronized void override(String status, String userArn) {
-        if (status.equals("OVERRIDE") == (overrider != null))
+        if (status.equals("OVERRIDE") == (overrider != null)) {
             throw new AwsError("OverrideAlreadySetException", "The override is already set to " + status);
+        }
         overrider = status.equals("OVERRIDE") ? userArn : null;
         event("PULL_REQUEST_APPROVAL_RULE_OVERRIDDEN", userArn, "approvalRuleOverriddenEventMetadata")
                 .put("revisionId", revisionId()).put("overrideStatus", status);
@@ -242,9 +247,10 @@ final class PullRequest {
         for (var i = 0; i < rules.size(); i++) {
             var rule = rules.get(i);
             if (!rule.get("approvalRuleName").asText().equals(ruleName)) continue;
-            if (rule.has("originApprovalRuleTemplate"))
+            if (rule.has("originApprovalRuleTemplate")) {
                 throw new AwsError("CannotDeleteApprovalRuleFromTemplateException",
                         "The rule " + ruleName + " was made from a template");
+            }
             rules.remove(i);
             return rule.get("approvalRuleId").asText();
         }
@@ -306,8 +312,9 @@ final class PullRequest {
     synchronized void moved(String ref) {
         var isSource = ref.equals(target.get("sourceReference").asText());
         if (!shown.get("pullRequestStatus").asText().equals("OPEN")
-                || !isSource && !ref.equals(target.get("destinationReference").asText()))
+                || !isSource && !ref.equals(target.get("destinationReference").asText())) {
             return;
+        }
         var commit = repo.resolve(ref);
         var member = isSource ? "sourceCommit" : "destinationCommit";
         if (commit == null || commit.name().equals(target.get(member).asText())) return;

@@ -18,7 +18,6 @@ import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.Comparator;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -51,7 +50,7 @@ public final class S3 {
     private final Path home;
     private final Map<String, Bucket> buckets = LocalAws.concurrentMap();
     /** Keys with a conditional write under way, as bucket/key. */
-    private final Set<String> conditional = new HashSet<>();
+    final Set<String> conditional = ConcurrentHashMap.newKeySet();
     /** How many keys, uploads or parts a page has at the most; S3 may always return fewer than were asked for. */
     public volatile int pageSize = 100;
     /** Of all parts but the last, in bytes. */
@@ -248,8 +247,10 @@ public final class S3 {
 
         private Version newest(String key) {
             synchronized (S3.this) {
-                if (!objects.containsKey(key)) throw new IllegalArgumentException(
-                        "s3://" + name + "/" + key + " does not exist, but " + objects.keySet());
+                if (!objects.containsKey(key)) {
+                    throw new IllegalArgumentException(
+                            "s3://" + name + "/" + key + " does not exist, but " + objects.keySet());
+                }
                 return objects.get(key).get(objects.get(key).size() - 1);
             }
         }
@@ -297,8 +298,10 @@ public final class S3 {
                 new Operation("AbortMultipartUpload", "s3:AbortMultipartUpload", "uploadId", ""),
                 new Operation("ListMultipartUploads", "s3:ListBucketMultipartUploads",
                         "uploads prefix key-marker upload-id-marker max-uploads encoding-type delimiter", ""),
-                new Operation("ListParts", "s3:ListMultipartUploadParts", "uploadId part-number-marker max-parts", "")))
+                new Operation("ListParts", "s3:ListMultipartUploadParts",
+                        "uploadId part-number-marker max-parts", ""))) {
             OPERATIONS.put(operation.name, operation);
+        }
     }
 
     /** The IAM action that a call, such as s3:UploadPart, needs. */
@@ -320,14 +323,16 @@ public final class S3 {
         int number(String name, int otherwise) {
             var text = parameter(name);
             if (text == null) return otherwise;
-            if (!text.matches("\\d{1,9}"))
+            if (!text.matches("\\d{1,9}")) {
                 throw new AwsError("InvalidArgument", "Provided " + name + " not an integer or within integer range");
+            }
             return Integer.parseInt(text);
         }
 
         boolean url() {
-            if (parameter("encoding-type") != null && !parameter("encoding-type").equals("url"))
+            if (parameter("encoding-type") != null && !parameter("encoding-type").equals("url")) {
                 throw new AwsError("InvalidArgument", "Invalid Encoding Method specified in Request");
+            }
             return parameter("encoding-type") != null;
         }
     }
@@ -349,20 +354,26 @@ public final class S3 {
             var bucket = buckets.get(name);
             if (bucket == null) throw new AwsError(404, "NoSuchBucket", "The specified bucket does not exist");
             request.exchange.getResponseHeaders().set("x-amz-bucket-region", bucket.region);
-            if (!bucket.region.equals(request.caller.region())) throw scope.region().equals("us-east-1")
-                    ? new AwsError(400, "AuthorizationHeaderMalformed",
-                            "The authorization header is malformed; the region 'us-east-1' is wrong; expecting '"
-                                    + bucket.region + "'")
-                    : new AwsError(301, "PermanentRedirect",
-                            "The bucket you are attempting to access must be addressed using the specified endpoint.");
+            if (!bucket.region.equals(request.caller.region())) {
+                throw scope.region().equals("us-east-1")
+                        ? new AwsError(400, "AuthorizationHeaderMalformed",
+                                "The authorization header is malformed; the region 'us-east-1' is wrong; expecting '"
+                                        + bucket.region + "'")
+                        : new AwsError(301, "PermanentRedirect",
+                                "The bucket you are attempting to access must be addressed using the specified "
+                                        + "endpoint.");
+            }
             var owner = request.header("x-amz-expected-bucket-owner");
-            if (owner != null && !owner.matches("\\d{12}"))
+            if (owner != null && !owner.matches("\\d{12}")) {
                 throw new AwsError("InvalidBucketOwnerAWSAccountID",
                         "The value of the expected bucket owner parameter must be an AWS account ID.");
-            if (owner != null && !owner.equals(bucket.account))
+            }
+            if (owner != null && !owner.equals(bucket.account)) {
                 throw new AwsError(403, "AccessDenied", "Access Denied");
-            if (key.getBytes(StandardCharsets.UTF_8).length > 1024)
+            }
+            if (key.getBytes(StandardCharsets.UTF_8).length > 1024) {
                 throw new AwsError("KeyTooLongError", "Your key is too long");
+            }
             answer(new Ask(request, scope, request.caller, operation, bucket, key));
         } catch (AwsError e) {
             request.error = e.code;
@@ -401,24 +412,28 @@ public final class S3 {
             case "DELETE" -> query.contains("uploadId") ? "AbortMultipartUpload" : "";
             default -> "";
         };
-        if (!OPERATIONS.containsKey(name))
+        if (!OPERATIONS.containsKey(name)) {
             throw new AwsError(501, "NotImplemented",
                     "The embedded AWS does not offer " + request.method() + " " + request.exchange.getRequestURI());
+        }
         return OPERATIONS.get(name);
     }
 
     /** Parameters and headers that the operation does not know are an error. */
     private static void known(LocalAws.Request request, Operation operation) {
-        for (var parameter : request.query.keySet())
-            if (!operation.parameters.contains(parameter) && !parameter.equals("x-id"))
+        for (var parameter : request.query.keySet()) {
+            if (!operation.parameters.contains(parameter) && !parameter.equals("x-id")) {
                 throw new AwsError(501, "NotImplemented", operation.name + " does not know the parameter " + parameter);
+            }
+        }
         for (var header : request.exchange.getRequestHeaders().keySet()) {
             var name = header.toLowerCase(Locale.ROOT);
             if ((name.startsWith("x-amz-") && !name.startsWith("x-amz-meta-") || name.startsWith("if-")
                     || name.equals("range")) && !ANYWHERE.contains(name)
-                    && !operation.headers.contains(name))
+                    && !operation.headers.contains(name)) {
                 throw new AwsError(501, "NotImplemented",
                         "A header you provided implies functionality that is not implemented: " + header);
+            }
         }
     }
 
@@ -431,16 +446,18 @@ public final class S3 {
             var lower = name.toLowerCase(Locale.ROOT);
             if (lower.matches(
                     "(?!x-amz-(date|security-token|content-sha256|user-agent|trailer|decoded-content-length))x-amz-.*"
-                            + "|if-.*|range|content-type|content-length"))
+                            + "|if-.*|range|content-type|content-length")) {
                 input.put(pascal(lower.replaceFirst("^x-amz-", "")), values.get(0));
+            }
         });
         return input;
     }
 
     private static String pascal(String name) {
         var pascal = new StringBuilder();
-        for (var word : name.split("-"))
+        for (var word : name.split("-")) {
             pascal.append(word.substring(0, 1).toUpperCase(Locale.ROOT)).append(word.substring(1));
+        }
         return pascal.toString();
     }
 
@@ -460,9 +477,10 @@ public final class S3 {
                 .key("s3:ResourceAccount", bucket.account).key("s3:TlsVersion", "1.3").key("s3:authType", "REST-HEADER")
                 .key("s3:signatureversion", "AWS4-HMAC-SHA256")
                 .key("s3:x-amz-content-sha256", ask.header("x-amz-content-sha256"));
-        if (action.equals("s3:ListBucket"))
+        if (action.equals("s3:ListBucket")) {
             need = need.key("s3:prefix", ask.parameter("prefix")).key("s3:delimiter", ask.parameter("delimiter"))
                     .key("s3:max-keys", ask.parameter("max-keys"));
+        }
         if (action.equals("s3:GetObjectVersion")) need = need.key("s3:VersionId", ask.parameter("versionId"));
         if (!action.equals("s3:PutObject")) return need;
         for (var header : CONDITION_HEADERS) need = need.key("s3:" + header, ask.header(header));
@@ -506,8 +524,10 @@ public final class S3 {
             case "GetBucketLocation" -> xml(ask, Map.of(), "<LocationConstraint" + XMLNS + ">"
                     + (ask.bucket.region.equals("us-east-1") ? "" : ask.bucket.region) + "</LocationConstraint>");
             case "GetBucketLifecycleConfiguration" -> {
-                if (ask.bucket.lifecycle == null) throw new AwsError(404, "NoSuchLifecycleConfiguration",
-                        "The lifecycle configuration does not exist");
+                if (ask.bucket.lifecycle == null) {
+                    throw new AwsError(404, "NoSuchLifecycleConfiguration",
+                            "The lifecycle configuration does not exist");
+                }
                 xml(ask, Map.of(),
                         "<LifecycleConfiguration" + XMLNS + ">" + ask.bucket.lifecycle + "</LifecycleConfiguration>");
             }
@@ -558,18 +578,18 @@ public final class S3 {
     private boolean begin(Ask ask) {
         var condition = ask.header("if-none-match");
         if (condition == null) return false;
-        if (!condition.equals("*"))
+        if (!condition.equals("*")) {
             throw new AwsError(501, "NotImplemented",
                     "A header you provided implies functionality that is not implemented: If-None-Match: " + condition);
-        synchronized (this) {
-            if (!conditional.add(ask.bucket.name + "/" + ask.key))
-                throw new AwsError(409, "ConditionalRequestConflict",
-                        "The conditional request cannot succeed due to a conflicting operation against this resource.");
+        }
+        if (!conditional.add(ask.bucket.name + "/" + ask.key)) {
+            throw new AwsError(409, "ConditionalRequestConflict",
+                    "The conditional request cannot succeed due to a conflicting operation against this resource.");
         }
         return true;
     }
 
-    private synchronized void end(Ask ask) {
+    private void end(Ask ask) {
         conditional.remove(ask.bucket.name + "/" + ask.key);
     }
 
@@ -581,26 +601,31 @@ public final class S3 {
         var headers = new TreeMap<String, String>();
         var encryption = ask.header("x-amz-server-side-encryption");
         var key = ask.header(KEY_ID);
-        if (encryption != null && !encryption.matches("AES256|aws:kms"))
+        if (encryption != null && !encryption.matches("AES256|aws:kms")) {
             throw new AwsError("InvalidArgument", "The encryption method specified is not supported");
-        if (key != null && !"aws:kms".equals(encryption))
+        }
+        if (key != null && !"aws:kms".equals(encryption)) {
             throw new AwsError("InvalidArgument",
                     "Server Side Encryption with AWS KMS managed key requires HTTP header "
                             + "x-amz-server-side-encryption : aws:kms");
-        if (key != null && !key.matches("arn:[a-z-]+:kms:" + ask.bucket.region + ":\\d{12}:key/[A-Za-z0-9-]+"))
+        }
+        if (key != null && !key.matches("arn:[a-z-]+:kms:" + ask.bucket.region + ":\\d{12}:key/[A-Za-z0-9-]+")) {
             throw new AwsError("KMS.NotFoundException", "Invalid keyId '" + key
                     + "': another account's key is named by its ARN, and it is in the bucket's Region");
+        }
         if (encryption != null && encryption.equals("aws:kms") && key == null
-                && !ask.caller.account().equals(ask.bucket.account))
+                && !ask.caller.account().equals(ask.bucket.account)) {
             throw new AwsError(403, "AccessDenied", "The key aws/s3 cannot be used by other accounts");
+        }
         headers.put("x-amz-server-side-encryption", encryption == null ? "AES256" : encryption);
         if (key != null) headers.put(KEY_ID, key);
         if ("true".equals(ask.header(BUCKET_KEY))) headers.put(BUCKET_KEY, "true");
         headers.put("Content-Type",
                 ask.header("content-type") == null ? "binary/octet-stream" : ask.header("content-type"));
         ask.request.exchange.getRequestHeaders().forEach((name, values) -> {
-            if (name.toLowerCase(Locale.ROOT).startsWith("x-amz-meta-"))
+            if (name.toLowerCase(Locale.ROOT).startsWith("x-amz-meta-")) {
                 headers.put(name.toLowerCase(Locale.ROOT), values.get(0));
+            }
         });
         return headers;
     }
@@ -616,10 +641,12 @@ public final class S3 {
         var versions = bucket.objects.computeIfAbsent(key, k -> new ArrayList<>());
         if (!versions.isEmpty()) {
             var old = versions.remove(versions.size() - 1);
-            if (bucket.versioned)
+            if (bucket.versioned) {
                 versions.add(new Version(old.id, Files.move(old.file, temporary()), old.size, old.etag, old.modified,
                         old.headers, old.checksum));
-            else Files.delete(old.file);
+            } else {
+                Files.delete(old.file);
+            }
         }
         var id = bucket.versioned ? UUID.randomUUID().toString().replace("-", "") : null;
         var version = new Version(id, place(bucket.name, key, file), size, etag, aws.now(),
@@ -665,19 +692,23 @@ public final class S3 {
             version = versions.stream().filter(v -> id == null || id.equals(v.id)).reduce((a, b) -> b).orElse(null);
             // who may not list must not learn that there is no such key
             if (version == null) authorize(ask, "s3:ListBucket");
-            if (version == null)
+            if (version == null) {
                 throw id == null ? new AwsError(404, "NoSuchKey", "The specified key does not exist.")
                         : new AwsError(404, "NoSuchVersion", "The specified version does not exist.");
+            }
         }
         // the head alone needs the key only if the checksum, which is encrypted too, is asked for
-        if (ask.operation.name.equals("GetObject") || ask.header("x-amz-checksum-mode") != null)
+        if (ask.operation.name.equals("GetObject") || ask.header("x-amz-checksum-mode") != null) {
             useKey(ask, version.headers, "kms:Decrypt");
+        }
         if (ask.header("if-match") != null && !ask.header("if-match").equals(version.etag)) throw failed();
-        if (ask.header("if-none-match") != null && ask.header("if-none-match").equals(version.etag))
+        if (ask.header("if-none-match") != null && ask.header("if-none-match").equals(version.etag)) {
             throw new AwsError(304, "NotModified", "Not Modified");
-        if (version.archived() && ask.operation.name.equals("GetObject"))
+        }
+        if (version.archived() && ask.operation.name.equals("GetObject")) {
             throw new AwsError(403, "InvalidObjectState",
                     "The operation is not valid for the object's storage class");
+        }
         var headers = answerHeaders(ask.bucket, version,
                 "ENABLED".equals(ask.header("x-amz-checksum-mode")) && ask.header("range") == null);
         headers.putAll(version.headers);
@@ -687,14 +718,17 @@ public final class S3 {
         var end = version.size;
         if (ask.header("range") != null) {
             var range = Pattern.compile("bytes=(\\d*)-(\\d*)").matcher(ask.header("range"));
-            if (!range.matches() || range.group().equals("bytes=-"))
+            if (!range.matches() || range.group().equals("bytes=-")) {
                 throw new AwsError("InvalidArgument", "The range is not valid");
+            }
             from = range.group(1).isEmpty() ? Math.max(0, end - Long.parseLong(range.group(2)))
                     : Long.parseLong(range.group(1));
-            if (!range.group(1).isEmpty() && !range.group(2).isEmpty())
+            if (!range.group(1).isEmpty() && !range.group(2).isEmpty()) {
                 end = Math.min(end, Long.parseLong(range.group(2)) + 1);
-            if (from >= version.size || from >= end)
+            }
+            if (from >= version.size || from >= end) {
                 throw new AwsError(416, "InvalidRange", "The requested range is not satisfiable");
+            }
             headers.put("Content-Range", "bytes " + from + "-" + (end - 1) + "/" + version.size);
         }
         headers.put("Content-Length", String.valueOf(end - from));
@@ -719,8 +753,9 @@ public final class S3 {
         var most = Math.min(ask.number("max-keys", 1000), 1000);
         var page = Math.min(most, pageSize);
         var token = ask.parameter("continuation-token");
-        if (!"2".equals(ask.parameter("list-type")))
+        if (!"2".equals(ask.parameter("list-type"))) {
             throw new AwsError("InvalidArgument", "Invalid List Type specified in Request");
+        }
         String after;
         try {
             after = token == null ? ask.request.query.getOrDefault("start-after", "")
@@ -749,8 +784,9 @@ public final class S3 {
                 }
                 count++;
                 last = key;
-                if (group != null) groups.add(group);
-                else {
+                if (group != null) {
+                    groups.add(group);
+                } else {
                     var version = entry.getValue().get(entry.getValue().size() - 1);
                     contents.append("<Contents>").append(element("Key", encode(key, url)))
                             .append(element("LastModified", MILLIS.format(version.modified)))
@@ -788,20 +824,23 @@ public final class S3 {
         useKey(ask, headers, "kms:GenerateDataKey", "kms:Decrypt");
         var named = ask.header("x-amz-checksum-algorithm");
         var algorithm = named == null ? "crc64nvme" : named.toLowerCase(Locale.ROOT);
-        if (!S3Body.ALGORITHMS.contains(algorithm))
+        if (!S3Body.ALGORITHMS.contains(algorithm)) {
             throw new AwsError("InvalidRequest",
                     "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
                             + "[CRC32, CRC32C, CRC64NVME, SHA1, SHA256]");
+        }
         var type = ask.header("x-amz-checksum-type");
         if (type == null) type = algorithm.equals("crc64nvme") ? "FULL_OBJECT" : "COMPOSITE";
-        if (named == null && ask.header("x-amz-checksum-type") != null)
+        if (named == null && ask.header("x-amz-checksum-type") != null) {
             throw new AwsError("InvalidRequest",
                     "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.");
+        }
         if (!type.equals(
                 algorithm.startsWith("sha") ? "COMPOSITE" : algorithm.equals("crc64nvme") ? "FULL_OBJECT" : type)
-                || !type.matches("COMPOSITE|FULL_OBJECT"))
+                || !type.matches("COMPOSITE|FULL_OBJECT")) {
             throw new AwsError("InvalidRequest",
                     "The " + type + " checksum type cannot be used with the " + algorithm + " checksum algorithm.");
+        }
         var id = UUID.randomUUID().toString().replace("-", "") + ".";
         var upload = new Upload(id, ask.key, aws.now(), headers, named != null, algorithm, type, new TreeMap<>());
         synchronized (this) {
@@ -818,26 +857,29 @@ public final class S3 {
 
     private synchronized Upload upload(Ask ask) {
         var upload = ask.bucket.uploads.get(ask.parameter("uploadId"));
-        if (upload == null || !upload.key.equals(ask.key))
+        if (upload == null || !upload.key.equals(ask.key)) {
             throw new AwsError(404, "NoSuchUpload",
                     "The specified upload does not exist. The upload ID may be invalid, or the upload may have been "
                             + "aborted or completed.");
+        }
         return upload;
     }
 
     private void uploadPart(Ask ask) throws IOException {
         var number = ask.number("partNumber", 0);
-        if (number < 1 || number > 10_000)
+        if (number < 1 || number > 10_000) {
             throw new AwsError("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive");
+        }
         var upload = upload(ask);
         useKey(ask, upload.headers, "kms:GenerateDataKey", "kms:Decrypt");
         var body = body(ask);
         body.read(ask.request.body());
-        if (body.given != null && !body.given.equals(upload.algorithm) || body.given == null && !upload.fullObject())
+        if (body.given != null && !body.given.equals(upload.algorithm) || body.given == null && !upload.fullObject()) {
             throw new AwsError("InvalidRequest",
                     "Checksum Type mismatch occurred, expected checksum Type: "
                             + (upload.named ? upload.algorithm : null)
                     + ", actual checksum Type: " + body.given);
+        }
         Part part;
         synchronized (this) {
             upload(ask); // it may have been aborted meanwhile
@@ -912,28 +954,35 @@ public final class S3 {
             var number = text(element, "PartNumber");
             var etag = text(element, "ETag");
             if (number == null || etag == null || !number.matches("\\d{1,5}")) throw malformed();
-            if (Integer.parseInt(number) <= last)
+            if (Integer.parseInt(number) <= last) {
                 throw new AwsError("InvalidPartOrder",
                         "The list of parts was not in ascending order. Parts must be ordered by part number.");
+            }
             consecutive &= Integer.parseInt(number) == last + 1;
             last = Integer.parseInt(number);
             var part = upload.parts.get(last);
             var checksum = text(element, "Checksum" + upload.algorithm.toUpperCase(Locale.ROOT));
             if (part == null || !part.etag.replace("\"", "").equals(etag.replace("\"", ""))
-                    || checksum != null && !checksum.equals(part.checksum))
+                    || checksum != null && !checksum.equals(part.checksum)) {
                 throw new AwsError("InvalidPart",
                         "One or more of the specified parts could not be found. The part may not have been uploaded, "
                                 + "or its entity tag or checksum does not match.");
-            if (checksum == null && !upload.fullObject()) throw new AwsError("InvalidRequest",
-                    "The upload was created using a " + upload.algorithm
-                            + " checksum. The complete request must include the checksum for each part. "
-                            + "It was missing for part " + last + " in the request.");
-            if (!parts.isEmpty() && parts.get(parts.size() - 1).size < smallestPart)
+            }
+            if (checksum == null && !upload.fullObject()) {
+                throw new AwsError("InvalidRequest",
+                        "The upload was created using a " + upload.algorithm
+                                + " checksum. The complete request must include the checksum for each part. "
+                                + "It was missing for part " + last + " in the request.");
+            }
+            if (!parts.isEmpty() && parts.get(parts.size() - 1).size < smallestPart) {
                 throw new AwsError("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size");
+            }
             parts.add(part);
         }
-        if (!consecutive) throw new AwsError(500, "InternalError",
-                "Part numbers of an upload with checksums must be consecutive and begin with 1.");
+        if (!consecutive) {
+            throw new AwsError(500, "InternalError",
+                    "Part numbers of an upload with checksums must be consecutive and begin with 1.");
+        }
         return parts;
     }
 
@@ -944,9 +993,10 @@ public final class S3 {
 
     private Version join(Ask ask, Upload upload, List<Part> parts) throws IOException {
         var type = ask.header("x-amz-checksum-type");
-        if (type != null && !type.equals(upload.type))
+        if (type != null && !type.equals(upload.type)) {
             throw new AwsError("InvalidRequest",
                     "The upload was created with the checksum type " + upload.type + ", not " + type + ".");
+        }
         var file = temporary();
         var size = 0L;
         var etags = S3Body.digest("MD5");
@@ -963,12 +1013,14 @@ public final class S3 {
                 : S3Body.checksum(upload.algorithm, composite.toByteArray()) + "-" + parts.size();
         var given = ask.header("x-amz-checksum-" + upload.algorithm);
         AwsError wrong = null;
-        if (given != null && !given.equals(checksum) && !(given + "-" + parts.size()).equals(checksum))
+        if (given != null && !given.equals(checksum) && !(given + "-" + parts.size()).equals(checksum)) {
             wrong = new AwsError("BadDigest",
                     "The " + upload.algorithm + " you specified did not match the calculated checksum.");
-        if (ask.header("x-amz-mp-object-size") != null && Long.parseLong(ask.header("x-amz-mp-object-size")) != size)
+        }
+        if (ask.header("x-amz-mp-object-size") != null && Long.parseLong(ask.header("x-amz-mp-object-size")) != size) {
             wrong = new AwsError("InvalidRequest",
                     "The provided 'x-amz-mp-object-size' header value does not match what was computed.");
+        }
         if (wrong != null) {
             Files.delete(file);
             throw wrong;
@@ -1001,12 +1053,13 @@ public final class S3 {
                     .sorted(Comparator.comparing(u -> u.key + "\0" + u.id)).toList();
         }
         var xml = new StringBuilder();
-        for (var upload : found.subList(0, Math.min(most, found.size())))
+        for (var upload : found.subList(0, Math.min(most, found.size()))) {
             xml.append("<Upload>").append(element("Key", encode(upload.key, url)))
                     .append(element("UploadId", upload.id)).append(element("StorageClass", "STANDARD"))
                     .append(element("Initiated", MILLIS.format(upload.started)))
                     .append(element("ChecksumAlgorithm", upload.algorithm.toUpperCase(Locale.ROOT)))
                     .append(element("ChecksumType", upload.type)).append("</Upload>");
+        }
         var truncated = found.size() > most;
         xml(ask, Map.of(),
                 "<ListMultipartUploadsResult" + XMLNS + ">" + element("Bucket", ask.bucket.name)

@@ -57,41 +57,50 @@ final class S3Body {
         var sums = headers.keySet().stream()
                 .filter(name -> name.startsWith("x-amz-checksum-") && ALGORITHMS.contains(name.substring(15))).toList();
         var trailer = headers.get("x-amz-trailer");
-        if (sums.size() + (trailer == null ? 0 : 1) > 1)
+        if (sums.size() + (trailer == null ? 0 : 1) > 1) {
             throw new AwsError("InvalidRequest",
                     "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.");
+        }
         named = sums.isEmpty() ? trailer : sums.get(0);
         given = named == null ? null : named.replace("x-amz-checksum-", "");
-        if (given != null && !ALGORITHMS.contains(given))
+        if (given != null && !ALGORITHMS.contains(given)) {
             throw new AwsError("InvalidRequest", "The value specified in the x-amz-trailer header is not supported");
+        }
         algorithm = given == null ? "crc64nvme" : given;
         var announced = headers.get("x-amz-sdk-checksum-algorithm");
-        if (announced != null && !announced.equalsIgnoreCase(given))
+        if (announced != null && !announced.equalsIgnoreCase(given)) {
             throw new AwsError("InvalidRequest",
                     "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer "
                             + "headers were found.");
+        }
     }
 
     void read(InputStream in) throws IOException {
         var hash = headers.getOrDefault("x-amz-content-sha256", "");
         var chunked = hash.startsWith("STREAMING-");
         var length = headers.get(chunked ? "x-amz-decoded-content-length" : "content-length");
-        if (length == null)
+        if (length == null) {
             throw new AwsError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.");
-        if (Long.parseLong(length) > LARGEST)
+        }
+        if (Long.parseLong(length) > LARGEST) {
             throw new AwsError("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size");
+        }
         var sums = new LinkedHashMap<String, Sum>();
-        for (var name : List.of("md5", hash.length() == 64 ? "sha256" : algorithm, algorithm))
+        for (var name : List.of("md5", hash.length() == 64 ? "sha256" : algorithm, algorithm)) {
             sums.computeIfAbsent(name, S3Body::sum);
+        }
         var done = false;
         try {
             var expected = named == null ? null : headers.get(named);
             try (var out = new Out(Files.newOutputStream(file), sums)) {
-                if (!chunked) in.transferTo(out);
-                else if (hash.endsWith("-TRAILER")) {
+                if (!chunked) {
+                    in.transferTo(out);
+                } else if (hash.endsWith("-TRAILER")) {
                     expected = new Chunks(in, hash).copy(out).get(named);
                     if (expected == null) throw BAD_TRAILER;
-                } else new Chunks(in, hash).copy(out);
+                } else {
+                    new Chunks(in, hash).copy(out);
+                }
                 size = out.size;
             }
             var own = new LinkedHashMap<String, byte[]>();
@@ -106,22 +115,28 @@ final class S3Body {
     }
 
     private void check(String hash, String length, String expected, Map<String, byte[]> own) {
-        if (size != Long.parseLong(length))
+        if (size != Long.parseLong(length)) {
             throw new AwsError("IncompleteBody",
                     "You did not provide the number of bytes specified by the Content-Length HTTP header");
-        if (hash.matches("[0-9a-f]{64}") && !hash.equals(Credentials.hex(own.get("sha256"))))
+        }
+        if (hash.matches("[0-9a-f]{64}") && !hash.equals(Credentials.hex(own.get("sha256")))) {
             throw new AwsError("XAmzContentSHA256Mismatch",
                     "The provided 'x-amz-content-sha256' header does not match what was computed.");
+        }
         var contentMd5 = headers.get("content-md5");
-        if (contentMd5 != null && !contentMd5.matches("[A-Za-z0-9+/]{22}=="))
+        if (contentMd5 != null && !contentMd5.matches("[A-Za-z0-9+/]{22}==")) {
             throw new AwsError("InvalidDigest", "The Content-MD5 you specified was invalid.");
-        if (contentMd5 != null && !contentMd5.equals(base64(own.get("md5"))))
+        }
+        if (contentMd5 != null && !contentMd5.equals(base64(own.get("md5")))) {
             throw new AwsError("BadDigest", "The Content-MD5 you specified did not match what we received.");
-        if (expected != null && expected.length() != checksum.length())
+        }
+        if (expected != null && expected.length() != checksum.length()) {
             throw new AwsError("InvalidRequest", "Value for " + named + " header is invalid.");
-        if (expected != null && !expected.equals(checksum))
+        }
+        if (expected != null && !expected.equals(checksum)) {
             throw new AwsError("BadDigest",
                     "The " + given.toUpperCase(Locale.ROOT) + " you specified did not match the calculated checksum.");
+        }
     }
 
     /** Into the file and every sum. */
@@ -163,17 +178,19 @@ final class S3Body {
             this.in = in;
             signed = kind.matches("STREAMING-AWS4-HMAC-SHA256-PAYLOAD(-TRAILER)?");
             signature = scope.signature();
-            if (!signed && !kind.equals("STREAMING-UNSIGNED-PAYLOAD-TRAILER"))
+            if (!signed && !kind.equals("STREAMING-UNSIGNED-PAYLOAD-TRAILER")) {
                 throw new AwsError("InvalidRequest", "The value of x-amz-content-sha256 header is invalid.");
+            }
         }
 
         /** Gives the trailer. */
         Map<String, String> copy(OutputStream out) throws IOException {
             for (;;) {
                 var head = line().split(";chunk-signature=");
-                if (!head[0].matches("[0-9a-fA-F]{1,7}") || signed != (head.length == 2))
+                if (!head[0].matches("[0-9a-fA-F]{1,7}") || signed != (head.length == 2)) {
                     throw new AwsError("InvalidChunkSizeError",
                             "Only the last chunk is allowed to have a size less than 8192 bytes");
+                }
                 var bytes = in.readNBytes(Integer.parseInt(head[0], 16));
                 if (bytes.length < Integer.parseInt(head[0], 16)) throw TRUNCATED;
                 if (signed) verify("AWS4-HMAC-SHA256-PAYLOAD", hash(new byte[0]) + "\n" + hash(bytes), head[1]);
@@ -202,9 +219,10 @@ final class S3Body {
             var area = scope.date() + "/" + scope.region() + "/s3/aws4_request";
             signature = sign
                     .apply(kind + "\n" + headers.get("x-amz-date") + "\n" + area + "\n" + signature + "\n" + hashes);
-            if (!signature.equals(given))
+            if (!signature.equals(given)) {
                 throw new AwsError(403, "SignatureDoesNotMatch",
                         "The request signature we calculated does not match the signature you provided.");
+            }
         }
 
         private static String hash(byte[] bytes) {
@@ -213,8 +231,9 @@ final class S3Body {
 
         private String line() throws IOException {
             var line = new StringBuilder();
-            for (int b; (b = in.read()) >= 0 && line.length() < 1000; line.append((char) b))
+            for (int b; (b = in.read()) >= 0 && line.length() < 1000; line.append((char) b)) {
                 if (b == '\n') return line.toString().stripTrailing();
+            }
             throw TRUNCATED;
         }
     }

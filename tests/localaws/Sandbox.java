@@ -52,14 +52,18 @@ import picocli.CommandLine.Spec;
                         + "needed.",
                 "What is allowed here AWS may still refuse."},
         footerHeading = "%nExamples:%n",
-        footer = {"  sandbox", "  sandbox -- bash", "  sandbox --git-dir ~/projects/shop -- git clone http://...",
-                "", "The command finds in its environment, besides what the AWS CLI and git need:",
+        footer = {"  ./jbang sandbox", "  ./jbang sandbox -- bash",
+                "  ./jbang sandbox --git-dir ~/projects/shop -- bash", "",
+                "The command finds in its environment, besides what the AWS CLI and git need:",
                 "  BACKUP_BUCKET   a bucket", "  VPC_ID          a VPC with subnets in three zones",
-                "  SANDBOX_S3      a directory that shows the objects of all buckets, as BUCKET/KEY", "",
-                "Its credentials are an administrator's of the account with the repositories. AWS_CONFIG_FILE has",
-                "profiles for --profile, and for git by AWS_PROFILE: source and backup, the administrators of the",
-                "two accounts; administrator, developer, backup-writer, auditor, roles of the first; backup-reader,",
-                "backup-auditor, roles of the second."})
+                "  SANDBOX_S3      a directory that shows the objects of all buckets, as",
+                "                  BUCKET/KEY", "",
+                "Its credentials are an administrator's of the account with the repositories.",
+                "AWS_CONFIG_FILE has profiles for --profile, and for git by AWS_PROFILE:",
+                "  source, backup                   the administrators of the two accounts",
+                "  administrator, developer,",
+                "  backup-writer, auditor           roles of the first",
+                "  backup-reader, backup-auditor    roles of the second"})
 public final class Sandbox implements Callable<Integer> {
     static final String REGION = "eu-west-1";
     static final String BUCKET = "codecommit-backups";
@@ -98,11 +102,21 @@ public final class Sandbox implements Callable<Integer> {
     private boolean stopped;
 
     public static void main(String[] args) {
-        System.exit(new CommandLine(new Sandbox()).setStopAtPositional(true)
+        System.exit(new Sandbox().commandLine().execute(args));
+    }
+
+    public CommandLine commandLine() {
+        var commandLine = new CommandLine(this);
+        spec.usageMessage().synopsisHeading("Usage: ./jbang ");
+        return commandLine.setStopAtPositional(true)
+                .setParameterExceptionHandler((e, arguments) -> {
+                    note(e.getMessage() + " (help: ./jbang sandbox --help)");
+                    return CommandLine.ExitCode.USAGE;
+                })
                 .setExecutionExceptionHandler((e, line, parsed) -> {
-            line.getErr().println("sandbox: " + (e.getMessage() == null ? e : e.getMessage()));
-            return 1;
-        }).execute(args));
+                    note(e.getMessage() == null ? e.toString() : e.getMessage());
+                    return 1;
+                });
     }
 
     @Override
@@ -111,8 +125,10 @@ public final class Sandbox implements Callable<Integer> {
         Runtime.getRuntime().addShutdownHook(new Thread(this::stop));
         directory = Files.createTempDirectory("sandbox-");
         aws = LocalAws.start();
-        if (verbose) aws.onCall(call -> note(
-                call.name() + " " + (call.error() == null ? call.status() : call.status() + " " + call.error())));
+        if (verbose) {
+            aws.onCall(call -> note(
+                    call.name() + " " + (call.error() == null ? call.status() : call.status() + " " + call.error())));
+        }
         var environment = new HashMap<>(seed());
         if (gitDir != null) {
             borrow(gitDir);
@@ -161,26 +177,35 @@ public final class Sandbox implements Callable<Integer> {
         aws.iam.createGroup("Developers", "alice");
         var vpc = aws.ec2.createVpc(REGION, "10.0.0.0/16");
         var block = 0;
-        for (var zone : List.of("a", "b", "c", "a"))
+        for (var zone : List.of("a", "b", "c", "a")) {
             aws.ec2.createSubnet(vpc, REGION + zone, "10.0." + block++ + ".0/24");
+        }
         Roles.createBackupBucket(aws, BUCKET, REGION);
         return Map.of("BACKUP_BUCKET", BUCKET, "VPC_ID", vpc, "SANDBOX_S3", aws.s3.directory().toString());
     }
 
     /** Puts a repository of the user's in. */
     private void borrow(Path path) throws IOException, InterruptedException {
-        if (!Files.isDirectory(path)) throw new CommandLine.ParameterException(spec.commandLine(),
-                "--git-dir '" + path + "': give the directory of a Git repository");
+        if (!Files.isDirectory(path)) {
+            throw new CommandLine.ParameterException(spec.commandLine(),
+                    "--git-dir '" + path + "': give the directory of a Git repository");
+        }
         var facts = git(path, "rev-parse", "--absolute-git-dir", "--is-shallow-repository", "--show-object-format",
                 "--git-path", "objects").lines().toList();
         if (facts.size() < 4) throw new IOException("--git-dir '" + path + "': no Git repository");
-        if (facts.get(1).equals("true")) throw new IOException("--git-dir '" + path
-                + "' is a shallow clone, which lacks part of its history; complete it with: git fetch --unshallow");
-        if (!facts.get(2).equals("sha1")) throw new IOException(
-                "--git-dir '" + path + "' uses " + facts.get(2) + " ids; CodeCommit knows SHA-1 only");
+        if (facts.get(1).equals("true")) {
+            throw new IOException("--git-dir '" + path
+                    + "' is a shallow clone, which lacks part of its history; complete it with: git fetch --unshallow");
+        }
+        if (!facts.get(2).equals("sha1")) {
+            throw new IOException(
+                    "--git-dir '" + path + "' uses " + facts.get(2) + " ids; CodeCommit knows SHA-1 only");
+        }
         var missing = missing(path);
-        if (!missing.isEmpty()) throw new IOException("--git-dir '" + path + "' lacks object " + missing
-                + ", as partial clones do; complete it with: git fetch --refetch --no-filter");
+        if (!missing.isEmpty()) {
+            throw new IOException("--git-dir '" + path + "' lacks object " + missing
+                    + ", as partial clones do; complete it with: git fetch --refetch --no-filter");
+        }
         var refs = new TreeMap<String, String>();
         git(path, "for-each-ref", "--format=%(objectname) %(refname)").lines().map(line -> line.split(" ", 2))
                 .filter(ref -> !ref[1].matches("refs/(remotes|stash|bisect|original)(/.*)?"))
@@ -196,8 +221,9 @@ public final class Sandbox implements Callable<Integer> {
 
     /** The first object that a partial clone's refs lead to and that is not there, or "". */
     private static String missing(Path path) throws IOException, InterruptedException {
-        if (git(path, "config", "--get-regexp", "^(extensions\\.partialclone|remote\\..*\\.promisor)$").isEmpty())
+        if (git(path, "config", "--get-regexp", "^(extensions\\.partialclone|remote\\..*\\.promisor)$").isEmpty()) {
             return "";
+        }
         return git(path, "rev-list", "--objects", "--missing=print", "--all").lines()
                 .filter(line -> line.startsWith("?")).map(line -> line.substring(1)).findFirst().orElse("");
     }
@@ -233,8 +259,9 @@ public final class Sandbox implements Callable<Integer> {
                 "AWS_REGION", REGION, "AWS_DEFAULT_REGION", REGION, "AWS_EC2_METADATA_DISABLED", "true",
                 "AWS_CONFIG_FILE", profiles().toString(), "AWS_SHARED_CREDENTIALS_FILE", "/dev/null",
                 "AWS_PAGER", ""));
-        for (var name : List.of("NO_PROXY", "no_proxy"))
+        for (var name : List.of("NO_PROXY", "no_proxy")) {
             environment.merge(name, "127.0.0.1", (old, mine) -> old.isEmpty() ? mine : old + "," + mine);
+        }
         passwords = new ServerSocket(0, 50, InetAddress.getByName("127.0.0.1"));
         var server = new Thread(this::servePasswords, "passwords");
         server.setDaemon(true);
@@ -259,18 +286,21 @@ public final class Sandbox implements Callable<Integer> {
 
     /** Git's credential protocol: a description line by line, then user name and password. */
     private void servePasswords() {
-        while (!passwords.isClosed())
+        while (!passwords.isClosed()) {
             try (var socket = passwords.accept()) {
                 socket.setSoTimeout(10_000);
                 var asked = new HashMap<String, String>();
                 var lines = new BufferedReader(new InputStreamReader(socket.getInputStream(), StandardCharsets.UTF_8));
-                for (var line = lines.readLine(); line != null && !line.isEmpty(); line = lines.readLine())
-                    if (line.contains("="))
+                for (var line = lines.readLine(); line != null && !line.isEmpty(); line = lines.readLine()) {
+                    if (line.contains("=")) {
                         asked.put(line.substring(0, line.indexOf('=')), line.substring(line.indexOf('=') + 1));
+                    }
+                }
                 answer(socket, asked);
             } catch (IOException e) {
                 if (!passwords.isClosed()) note("git's sign-in: " + e.getMessage());
             }
+        }
     }
 
     private void answer(Socket socket, Map<String, String> asked) throws IOException {
@@ -300,10 +330,10 @@ public final class Sandbox implements Callable<Integer> {
         for (var profile : PROFILES.entrySet()) {
             text.append("[profile ").append(profile.getKey()).append("]\nregion = ").append(REGION).append('\n');
             var arn = profile.getValue();
-            if (arn.contains(":role/"))
+            if (arn.contains(":role/")) {
                 text.append("role_arn = ").append(arn).append("\nsource_profile = ")
                         .append(arn.contains(LocalAws.ACCOUNT) ? "source" : "backup").append("\n\n");
-            else {
+            } else {
                 var login = profile.getKey().equals("source") ? OPERATOR : backup;
                 text.append("aws_access_key_id = ").append(login.accessKeyId()).append("\naws_secret_access_key = ")
                         .append(login.secretAccessKey()).append("\n\n");
@@ -323,12 +353,13 @@ public final class Sandbox implements Callable<Integer> {
             var children = new ArrayList<>(process.descendants().toList());
             children.add(process.toHandle());
             children.forEach(ProcessHandle::destroy);
-            for (var child : children)
+            for (var child : children) {
                 try {
                     child.onExit().get(5, TimeUnit.SECONDS);
                 } catch (TimeoutException | ExecutionException | InterruptedException e) {
                     child.destroyForcibly();
                 }
+            }
         }
         try {
             if (passwords != null) passwords.close();

@@ -11,9 +11,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.stream.Stream;
+import localaws.Sandbox;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import picocli.CommandLine;
 
 /** The sandbox as a process of its own, as a user starts it. */
 class SandboxTest {
@@ -82,11 +84,13 @@ class SandboxTest {
         }
         var writing = Toolkit.scripts().size() - Toolkit.READING.size();
         for (var line : List.of("with --dry-run: +would-(create|update)", "for real: +(created|updated)",
-                "once more: +unchanged"))
+                "once more: +unchanged")) {
             assertEquals(writing, tour.out().lines().filter(said -> said.matches("  " + line)).count(), tour.out());
-        for (var refusal : List.of("HTTP 403", "not authorized to perform: s3:PutObject"))
+        }
+        for (var refusal : List.of("HTTP 403", "not authorized to perform: s3:PutObject")) {
             assertEquals(1, tour.out().lines().filter(said -> said.matches("  refused: .*" + refusal + " .*")).count(),
                     tour.out());
+        }
         assertTrue(tour.out().contains("not AWS's"), tour.out());
     }
 
@@ -98,6 +102,26 @@ class SandboxTest {
         assertEquals(143, run("--", "sh", "-c", "kill -TERM $$").exitCode());
         assertEquals(127, run("--", "no-such-command").exitCode());
         assertEquals(2, run("--no-such-option").exitCode());
+    }
+
+    @Test
+    void refusesWhatItDoesNotKnowInOneLine() {
+        var run = Script.run(new Sandbox().commandLine(), "--git-dri", "x");
+        assertEquals(2, run.exitCode());
+        assertEquals("", run.out());
+        assertEquals(1, run.err().lines().count(), run.err());
+        assertTrue(run.err().startsWith("sandbox: Unknown option") && run.err().contains("./jbang sandbox --help"),
+                run.err());
+    }
+
+    @Test
+    void itsHelpFitsATerminal() {
+        var command = new Sandbox().commandLine();
+        var help = command.getUsageMessage(CommandLine.Help.Ansi.OFF).lines().toList();
+        assertTrue(help.get(0).startsWith("Usage: ./jbang sandbox "), help.get(0));
+        for (var line : command.getCommandSpec().usageMessage().footer()) {
+            assertTrue(help.contains(line), "it is wrapped: " + line);
+        }
     }
 
     @Test

@@ -67,17 +67,21 @@ public final class Sts implements LocalAws.Service {
 
     private JsonNode assumeRole(ObjectNode input, Caller caller) {
         for (var member : List.of("Tags", "TransitiveTagKeys", "SerialNumber", "TokenCode", "SourceIdentity",
-                "ProvidedContexts"))
-            if (input.hasNonNull(member))
+                "ProvidedContexts")) {
+            if (input.hasNonNull(member)) {
                 throw validation("The embedded AWS does not offer " + member);
+            }
+        }
         var arn = input.get("RoleArn").asText();
         var role = role(arn);
         var seconds = input.path("DurationSeconds").asInt(3600);
-        if (seconds > role.maxSessionDuration)
+        if (seconds > role.maxSessionDuration) {
             throw validation("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.");
-        if (seconds > CHAINED && caller.arn().contains(":assumed-role/"))
+        }
+        if (seconds > CHAINED && caller.arn().contains(":assumed-role/")) {
             throw validation("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by "
                     + "role chaining");
+        }
         var name = input.get("RoleSessionName").asText();
         var account = arn.split(":")[4];
         return session(role, account, name, seconds, sessionPolicies(input, caller, account), caller.partition());
@@ -90,8 +94,9 @@ public final class Sts implements LocalAws.Service {
             Iam.checkPolicy(input.get("Policy").asText(), caller);
             policies.add(Policy.of("session", input.get("Policy").asText()));
         }
-        for (var managed : input.path("PolicyArns"))
+        for (var managed : input.path("PolicyArns")) {
             policies.add(aws.account(account).iam.managed(managed.path("arn").asText()));
+        }
         return policies;
     }
 

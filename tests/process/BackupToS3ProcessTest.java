@@ -16,6 +16,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
 import localaws.Fault;
 import localaws.LocalAws;
@@ -74,8 +75,12 @@ class BackupToS3ProcessTest {
         var command = List.of("./jbang", "-R=-Xmx128m", "backup-to-s3", "--bucket", "backups");
         var warm = Observed.run(Script.environment(aws), with(command, "--dry-run"));
         assertEquals(0, warm.exitCode(), warm.err());
-        aws.inject(Fault.on("s3:PutObject").after(1).delay(Duration.ofSeconds(1))); // the last call: time to look
-        var run = Observed.run(Script.environment(aws), command);
+        var looks = new AtomicInteger();
+        aws.inject(Fault.on("s3:PutObject").after(1).hold(() -> { // the last call: nothing grows any more
+            var before = looks.get();
+            Wait.until(() -> looks.get() > before + 1, () -> "nobody looks");
+        }));
+        var run = Observed.run(Script.environment(aws), command, looks);
         assertEquals(0, run.exitCode(), run.err());
         var key = bucket.keys().stream().filter(k -> k.endsWith(".bundle")).findFirst().orElseThrow();
         assertTrue(bucket.size(key) > 50_000_000, key + " has " + bucket.size(key) + " bytes");

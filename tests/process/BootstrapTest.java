@@ -33,7 +33,7 @@ class BootstrapTest {
     /** Commands of a JBang that fails while another one is under way. */
     static final String ALONE = "mkdir \"$home/building\" || exit 9; sleep 1; rm -r \"$home/building\"";
     /** What ./jbang calls, besides bash, Java and Maven. */
-    static final List<String> TOOLS = List.of("cat", "cksum", "dirname", "env", "grep", "mkdir", "mktemp", "mv",
+    static final List<String> TOOLS = List.of("awk", "cat", "cksum", "dirname", "env", "grep", "mkdir", "mktemp", "mv",
             "readlink", "rm", "sed", "sleep", "sort");
 
     @TempDir
@@ -134,10 +134,40 @@ class BootstrapTest {
         var options = shell("\"$JBANG\" --verbose run -o create-kms-key create-kms-key").with("PATH", path).run();
         assertEquals("--verbose\nrun\n-o\ncreate-kms-key@" + ROOT.resolve("jbang-catalog.json") + "\ncreate-kms-key\n",
                 options.out());
-        var others = shell("\"$JBANG\" other --alias create-kms-key").with("PATH", path).run();
-        assertEquals("other\n--alias\ncreate-kms-key\n", others.out());
-        var nothing = shell("\"$JBANG\"").with("PATH", path).run();
-        assertEquals("\n", nothing.out());
+        for (var others : List.of("info tools", "other@catalog", "Other.java --alias", "run other", "--version")) {
+            var passed = shell("\"$JBANG\" " + others).with("PATH", path).run();
+            assertEquals(others.replace(' ', '\n') + "\n", passed.out());
+        }
+        Files.writeString(temp.resolve("file"), "");
+        assertEquals("file\n", shell("\"$JBANG\" file").with("PATH", path).run().out());
+    }
+
+    @Test
+    void listsTheCommandsWhereNoneIsGiven() throws Exception {
+        var run = shell("\"$JBANG\"").with("PATH", pathWithTools()).run();
+        assertEquals(2, run.exitCode());
+        assertEquals("", run.out());
+        var lines = run.err().lines().toList();
+        assertEquals("Usage: ./jbang COMMAND [OPTIONS], where COMMAND is one of:", lines.get(0));
+        assertEquals(List.copyOf(Toolkit.aliases().keySet()),
+                lines.stream().filter(line -> line.matches("  [a-z].*")).map(line -> line.strip().split(" ")[0])
+                        .sorted().toList());
+        assertEquals(List.of(), lines.stream().filter(line -> line.length() > 80).toList());
+        var text = String.join(" ", lines.stream().map(String::strip).toList()).replaceAll(" +", " ");
+        Toolkit.aliases().forEach((alias, entry) ->
+                assertTrue(text.contains(" " + alias + " " + entry.path("description").asText() + " "), text));
+    }
+
+    @ParameterizedTest
+    @CsvSource({"create-kms-kye, create-kms-key", "restore-form-s3, restore-from-s3", "backup, backup-to-s3",
+            "tests, test", "sandbx, sandbox", "hello, "})
+    void suggestsTheCommandThatWasMeant(String word, String nearest) throws Exception {
+        var run = shell("\"$JBANG\" \"$@\"", word, "--alias", "x").with("PATH", pathWithTools()).run();
+        assertEquals(2, run.exitCode());
+        assertEquals("", run.out());
+        assertTrue(run.err().startsWith("Usage: ./jbang COMMAND "), run.err());
+        assertTrue(run.err().endsWith("\njbang: no such command: " + word
+                + (nearest == null ? "" : "; did you mean " + nearest + "?") + "\n"), run.err());
     }
 
     @Test
@@ -189,7 +219,7 @@ class BootstrapTest {
     void startsAScriptWhereToolsAreThoseOfABsd() throws Exception {
         var path = path("bash", "java", "javac", "mvn", "git");
         for (var tool : Stream.concat(TOOLS.stream(),
-                Stream.of("awk", "basename", "chmod", "cp", "cut", "date", "diff", "expr", "find", "head", "id", "ls",
+                Stream.of("basename", "chmod", "cp", "cut", "date", "diff", "expr", "find", "head", "id", "ls",
                         "tail", "touch", "tr", "uname", "wc")).toList()) {
             var letters = switch (tool) {
                 case "mv", "cp" -> "[Tt]";

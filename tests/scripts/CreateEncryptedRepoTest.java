@@ -246,7 +246,7 @@ class CreateEncryptedRepoTest {
         bad.keySpec = "RSA_2048";
         assertFails(bad.keyId,
                 "CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: use another key, "
-                        + "or create one with create-kms-key");
+                        + "or create one with ./jbang create-kms-key");
         bad.keySpec = "SYMMETRIC_DEFAULT";
         bad.usage = "GENERATE_VERIFY_MAC";
         assertFails(bad.keyId, "for GENERATE_VERIFY_MAC");
@@ -260,9 +260,10 @@ class CreateEncryptedRepoTest {
                 "will be deleted on 2027-01-02T03:04:05Z; keep it with: aws kms cancel-key-deletion --key-id "
                         + bad.keyId + " --region eu-west-1 && aws kms enable-key");
         assertFails("alias/absent",
-                "no key alias/absent in eu-west-1; create one with: create-kms-key --alias alias/absent "
+                "no key alias/absent in eu-west-1; create one with: ./jbang create-kms-key --alias alias/absent "
                         + "--region eu-west-1");
-        assertFails("12345678-1234-1234-1234-123456789012", "create one with: create-kms-key --alias alias/codecommit");
+        assertFails("12345678-1234-1234-1234-123456789012",
+                "create one with: ./jbang create-kms-key --alias alias/codecommit");
         assertFails(key.arn.replace("111122223333", "444455556666"),
                 "of another account than the repository's, 111122223333");
     }
@@ -299,13 +300,13 @@ class CreateEncryptedRepoTest {
                 "The encryption key is not accessible"));
         var create = make();
         assertEquals(1, create.exitCode());
-        assertTrue(create.err().contains("create-kms-key --alias ALIAS --users YOUR-ROLE"), create.err());
+        assertTrue(create.err().contains("./jbang create-kms-key --alias ALIAS --users YOUR-ROLE"), create.err());
         aws.codecommit.createRepository(name);
         aws.inject(Fault.on("codecommit:UpdateRepositoryEncryptionKey").error(400, "EncryptionKeyAccessDeniedException",
                 "The encryption key is not accessible"));
         var update = make();
         assertEquals(1, update.exitCode());
-        assertTrue(update.err().contains("create-kms-key --alias ALIAS --users YOUR-ROLE"), update.err());
+        assertTrue(update.err().contains("./jbang create-kms-key --alias ALIAS --users YOUR-ROLE"), update.err());
         assertEquals(1, update.err().lines().count(), update.err());
     }
 
@@ -360,10 +361,9 @@ class CreateEncryptedRepoTest {
         assertEquals(1, run.exitCode());
         assertEquals("", run.out());
         assertEquals(1, run.err().lines().count(), run.err());
-        assertTrue(
-                run.err().startsWith("create-encrypted-repo: " + name + ": AccessDeniedException") && run.err()
-                        .contains("changed before that: kmsKeyId\n"),
-                run.err());
+        assertTrue(run.err().startsWith("create-encrypted-repo: " + name + ": AccessDeniedException"), run.err());
+        assertTrue(run.err().contains("; changed before that: kmsKeyId; this takes it back: aws codecommit "
+                + "update-repository-encryption-key --repository-name " + name + " --kms-key-id "), run.err());
         aws.clearFaults();
         assertEquals("updated", make("--tags", "A=b").status());
     }

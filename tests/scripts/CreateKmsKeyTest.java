@@ -285,6 +285,13 @@ class CreateKmsKeyTest {
         assertEquals(0, run.exitCode(), run.err());
         assertEquals("create-kms-key: " + alias
                 + ": KMS does not accept the policy yet; new principals take a few seconds to show ...\n", run.err());
+        var attempts = aws.calls().stream().filter(call -> call.name().equals("kms:CreateKey")).map(Call::time)
+                .toList();
+        assertEquals(3, attempts.size());
+        for (var next = 1; next < attempts.size(); next++) {
+            var waited = Duration.between(attempts.get(next - 1), attempts.get(next));
+            assertTrue(waited.toMillis() >= 200, "tried again at once, after " + waited); // clocks count in whole ms
+        }
     }
 
     @Test
@@ -296,7 +303,8 @@ class CreateKmsKeyTest {
         script.newsPatience = Duration.ZERO;
         var run = Script.run(script.commandLine(), "--alias", alias, "--users", DEVELOPER, foreign);
         assertEquals(1, run.exitCode());
-        assertTrue(run.err().endsWith("; check these principals of the policy: " + foreign + "\n"), run.err());
+        assertTrue(run.err().endsWith("; check these principals of the policy: " + DEVELOPER + ", " + foreign + "\n"),
+                run.err());
         assertEquals(null, key());
     }
 
@@ -354,7 +362,8 @@ class CreateKmsKeyTest {
         var run = Script.run(script.commandLine(), "--alias", alias, "--users", DEVELOPER);
         assertEquals(1, run.exitCode());
         assertTrue(run.err()
-                .endsWith("; check these principals of the policy: AROAIOSFODNN7EXAMPLE, which was deleted\n"),
+                .endsWith("; check these principals of the policy: AROAIOSFODNN7EXAMPLE (which was deleted), "
+                        + DEVELOPER + "\n"),
                 run.err());
         assertEquals(before, key().policy);
     }

@@ -922,7 +922,7 @@ class RestoreFromS3Test {
         assertEquals(key.arn, aws.codecommit.repository("new").key());
         aws.clearCalls();
         failed(toRepository(point, "new", "--kms-key-id", "alias/codecommit"), "new: is under " + key.arn,
-                "leave --kms-key-id out, or first run create-encrypted-repo");
+                "leave --kms-key-id out, or first run ./jbang create-encrypted-repo");
         failed(toRepository(point, "r", "--kms-key-id", "alias/codecommit"), "is under the AWS managed key");
         ok(toRepository(point, "r", "--kms-key-id", "alias/aws/codecommit"));
     }

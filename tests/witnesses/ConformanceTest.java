@@ -14,7 +14,6 @@ import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
@@ -180,7 +179,8 @@ class ConformanceTest {
     void theAwsCliFindsTheEndpoints() {
         Program.needsAwsCli();
         var network = new Network();
-        var made = Script.run(endpointScript(), "--vpc-id", network.vpc, "--security-group-ids", network.group,
+        var made = Script.run(new CreateVpcEndpoint().commandLine(), "--vpc-id", network.vpc,
+                "--security-group-ids", network.group,
                 "--policy", "restricted", "--repository-names", "payments",
                 "--principals", "arn:aws:iam::111122223333:role/Developer", "--tags", "Team=Payments");
         assertEquals(0, made.exitCode(), made.err());
@@ -199,12 +199,6 @@ class ConformanceTest {
         }
         var policy = endpoints.get(1).path("PolicyDocument").asText();
         assertTrue(policy.contains("arn:aws:codecommit:eu-west-1:111122223333:payments"), policy);
-    }
-
-    static CommandLine endpointScript() {
-        var script = new CreateVpcEndpoint();
-        script.firstWait = Duration.ofMillis(10);
-        return script.commandLine();
     }
 
     /** A VPC with a subnet in each of two zones and a security group that lets the VPC in. */
@@ -426,7 +420,7 @@ class ConformanceTest {
     void theUndoOfNewEndpointsDeletesThem() {
         Program.needsAwsCli();
         var network = new Network();
-        var made = takenBack(network::endpoints, endpointScript(), "--vpc-id", network.vpc,
+        var made = takenBack(network::endpoints, new CreateVpcEndpoint().commandLine(), "--vpc-id", network.vpc,
                 "--security-group-ids", network.group, "--tags", "Team=Payments");
         assertEquals("created", made.status());
     }
@@ -441,7 +435,7 @@ class ConformanceTest {
                     network.subnets.subList(0, 1), List.of(other));
             cli("ec2", "create-tags", "--resources", id, "--tags", "Key=Team,Value=old one");
         }
-        var run = takenBack(network::endpoints, endpointScript(), "--vpc-id", network.vpc,
+        var run = takenBack(network::endpoints, new CreateVpcEndpoint().commandLine(), "--vpc-id", network.vpc,
                 "--security-group-ids", network.group, "--private-dns", "--tags", "Team=new one", "More=x");
         assertEquals(List.of("subnetIds", "securityGroupIds", "policy", "tags",
                 "subnetIds", "securityGroupIds", "privateDnsEnabled", "policy", "tags"), fields(run));
@@ -907,13 +901,13 @@ class ConformanceTest {
                     .groupId();
         }
         var arguments = new String[] {"--vpc-id", vpc, "--security-group-ids", group, "--tags", "Team=Payments"};
-        var refused = Script.run(endpointScript(), arguments); // a new VPC has no DNS hostnames
+        var refused = Script.run(new CreateVpcEndpoint().commandLine(), arguments); // a new VPC has no DNS hostnames
         assertEquals(1, refused.exitCode(), refused.out());
         advised(refused, "turn on what is off with: (.*), or use");
-        var first = Script.run(endpointScript(), arguments);
+        var first = Script.run(new CreateVpcEndpoint().commandLine(), arguments);
         assertEquals(0, first.exitCode(), first.err());
         assertEquals("created", first.status());
-        var second = Script.run(endpointScript(), arguments);
+        var second = Script.run(new CreateVpcEndpoint().commandLine(), arguments);
         assertEquals("unchanged", second.status(), second.out() + second.err());
         assertEquals(first.json().at("/endpoints/0/vpcEndpointId"), second.json().at("/endpoints/0/vpcEndpointId"));
         assertEquals(2, second.json().at("/endpoints/0/subnetIds").size());
