@@ -298,10 +298,13 @@ class ShareKmsKey implements Callable<Integer> {
      */
     ObjectNode updatePolicy(KeyMetadata key) {
         var current = policyOf(key);
-        for (var attempt = 1; attempt <= MOST_ATTEMPTS; attempt++) {
+        for (var attempt = 1;; attempt++) {
             var wanted = withStatement(current, wantedStatement(key, current));
             if (sameMeaning(current, wanted)) {
                 return current;
+            }
+            if (attempt > MOST_ATTEMPTS) {
+                throw new Failure("others keep changing the key policy at the same time; run the same command again");
             }
             if (attempt > 1) {
                 note(keyId + ": someone else changed the key policy at the same time; changing it again ...");
@@ -314,7 +317,6 @@ class ShareKmsKey implements Callable<Integer> {
             current = policyAfter(key, current);
             nameVanished(wanted, current);
         }
-        throw new Failure("others keep changing the key policy at the same time; run the same command again");
     }
 
     ObjectNode policyOf(KeyMetadata key) {

@@ -579,6 +579,21 @@ class ShareKmsKeyTest {
         assertEquals(5, times[0]);
     }
 
+    /** The fifth attempt counts if it holds. */
+    @Test
+    void outlivesOthersThatWriteFourTimes() {
+        var before = key.policy;
+        var times = new int[1];
+        var run = whileOthersWrite(4, () -> set(key, policy -> {
+            policy.removeAll().setAll(read(before));
+            policy.withArray("Statement").add(theirs("Theirs" + ++times[0], HOME));
+        }), "--account-ids", OTHER);
+        assertEquals(0, run.exitCode(), run.err());
+        assertEquals("created", run.status());
+        assertEquals("[arn:aws:iam::444455556666:root]", texts(statement(), "/Principal/AWS"));
+        assertTrue(key.policy.contains("\"Theirs4\""), key.policy);
+    }
+
     @Test
     void aLostAnswerIsNoFailure() {
         aws.inject(Fault.on("kms:PutKeyPolicy").loseAnswer());
