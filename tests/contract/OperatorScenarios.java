@@ -88,6 +88,7 @@ final class OperatorScenarios {
         save(saved);
         savedKeys = Set.copyOf(bucket.keys());
         keys();
+        sharing();
         repositories();
         endpoints();
         branchDenies();
@@ -175,6 +176,23 @@ final class OperatorScenarios {
     private String existingAlias() {
         var alias = next("alias/codecommit");
         done(new CreateKmsKey().commandLine(), "--alias", alias, "--users", DEVELOPER, "--tags", "Team=Payments");
+        return alias;
+    }
+
+    // ---- share-kms-key
+
+    private void sharing() {
+        add("ShareKmsKey", "with an account", "\"created\"", () -> new Invocation(new ShareKmsKey().commandLine(),
+                "--key-id", existingAlias(), "--account-ids", LocalAws.BACKUP_ACCOUNT));
+        add("ShareKmsKey", "nothing to do", "\"unchanged\"", () -> new Invocation(new ShareKmsKey().commandLine(),
+                "--key-id", sharedAlias(), "--account-ids", LocalAws.BACKUP_ACCOUNT));
+        add("ShareKmsKey", "a withdrawal", "\"deleted\"", () -> new Invocation(new ShareKmsKey().commandLine(),
+                "--key-id", sharedAlias(), "--account-ids", LocalAws.BACKUP_ACCOUNT, "--remove"));
+    }
+
+    private String sharedAlias() {
+        var alias = existingAlias();
+        done(new ShareKmsKey().commandLine(), "--key-id", alias, "--account-ids", LocalAws.BACKUP_ACCOUNT);
         return alias;
     }
 

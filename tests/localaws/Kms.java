@@ -39,6 +39,13 @@ public final class Kms implements LocalAws.Service {
         public int rotationPeriod;
         public Instant deletion;
         public final Map<String, String> tags = new TreeMap<>();
+        /** They are listed; no call here makes one, and none lets anybody in. */
+        public final List<Grant> grants = new ArrayList<>();
+        /** All keys of a multi-Region key, the primary one first; empty for a key of one Region. */
+        List<Key> multiRegion = List.of();
+        /** What GetKeyPolicy shows so many times more. */
+        private String oldPolicy;
+        private int looksAtOldPolicy;
         /** How many calls by its id KMS still answers as if the key did not exist. */
         int looksInVain;
 
@@ -48,6 +55,8 @@ public final class Kms implements LocalAws.Service {
             this.created = created;
         }
     }
+
+    public record Grant(String id, String grantee, List<String> operations) {}
 
     private static final class Regional {
         final Map<String, Key> keys = new LinkedHashMap<>();
@@ -61,6 +70,8 @@ public final class Kms implements LocalAws.Service {
     public int pageSize = 3;
     /** How many calls for a new key come too early: KMS is eventually consistent (API Reference, CreateKey). */
     public int earlyCalls = 1;
+    /** How often GetKeyPolicy shows the old policy after a change (API Reference, PutKeyPolicy). */
+    public int looksAtOldPolicy;
 
     Kms(LocalAws aws, String account) {
         this.aws = aws;
@@ -95,6 +106,15 @@ public final class Kms implements LocalAws.Service {
 
     public synchronized Key createKey(String region, String keyId) {
         return add(new Caller("", account, region), keyId, "");
+    }
+
+    /** The primary key of a multi-Region key with a replica in each of the other Regions. */
+    public synchronized Key createMultiRegionKey(String region, String... replicaRegions) {
+        var id = "mrk-" + UUID.randomUUID().toString().replace("-", "");
+        var keys = new ArrayList<>(List.of(createKey(region, id)));
+        for (var replicaRegion : replicaRegions) keys.add(createKey(replicaRegion, id));
+        for (var key : keys) key.multiRegion = List.copyOf(keys);
+        return keys.get(0);
     }
 
     public synchronized void createAlias(String region, String alias, Key key) {
@@ -231,7 +251,7 @@ public final class Kms implements LocalAws.Service {
         return new Need(action, key.arn).policy("key", key.policy).resourceTags(key.tags)
                 .key("kms:CallerAccount", caller.account()).key("kms:ViaService", caller.via())
                 .key("kms:KeySpec", key.keySpec).key("kms:KeyUsage", key.usage).key("kms:KeyOrigin", "AWS_KMS")
-                .key("kms:MultiRegion", "false")
+                .key("kms:MultiRegion", String.valueOf(!key.multiRegion.isEmpty()))
                 .keys("kms:ResourceAliases", owner(id, caller).aliasesOf(key, caller.region()));
     }
 
@@ -341,7 +361,8 @@ public final class Kms implements LocalAws.Service {
                 if (!input.path("PolicyName").asText("default").equals("default")) {
                     throw notFound("No such policy exists");
                 }
-                yield Models.JSON.createObjectNode().put("Policy", rewritten(key.policy, caller)).put("PolicyName",
+                var shown = key.looksAtOldPolicy-- > 0 ? key.oldPolicy : key.policy;
+                yield Models.JSON.createObjectNode().put("Policy", rewritten(shown, caller)).put("PolicyName",
                         "default");
             }
             case "PutKeyPolicy" -> putPolicy(input, caller);
@@ -391,10 +412,12 @@ public final class Kms implements LocalAws.Service {
                 yield Models.JSON.createObjectNode().put("KeyId", key.arn).put("CiphertextBlob", blob)
                         .put("EncryptionAlgorithm", "SYMMETRIC_DEFAULT");
             }
-            // no call here makes a grant
             case "ListGrants" -> {
-                reachable(input, caller, false);
-                yield page("Grants", List.of(), input, 100);
+                var key = reachable(input, caller, false);
+                yield page("Grants", key.grants.stream()
+                        .filter(grant -> input.path("GrantId").asText(grant.id()).equals(grant.id()))
+                        .filter(grant -> input.path("GranteePrincipal").asText(grant.grantee()).equals(grant.grantee()))
+                        .map(grant -> grant(key, grant)).toList(), input, 100);
             }
             case "ListKeys" -> page("Keys", regional(caller.region()).keys.values().stream()
                     .map(key -> (JsonNode) Models.JSON.createObjectNode().put("KeyId", key.keyId).put("KeyArn",
@@ -443,7 +466,26 @@ public final class Kms implements LocalAws.Service {
                 .put("KeySpec", key.keySpec)
                 .put("MultiRegion", false);
         node.putArray("EncryptionAlgorithms").add("SYMMETRIC_DEFAULT");
+        if (!key.multiRegion.isEmpty()) {
+            var keys = node.put("MultiRegion", true).putObject("MultiRegionConfiguration")
+                    .put("MultiRegionKeyType", key == key.multiRegion.get(0) ? "PRIMARY" : "REPLICA");
+            keys.set("PrimaryKey", inRegion(key.multiRegion.get(0)));
+            var replicas = keys.putArray("ReplicaKeys");
+            key.multiRegion.stream().skip(1).forEach(replica -> replicas.add(inRegion(replica)));
+        }
         if (key.deletion != null) node.put("DeletionDate", key.deletion.getEpochSecond());
+        return node;
+    }
+
+    private static JsonNode inRegion(Key key) {
+        return Models.JSON.createObjectNode().put("Arn", key.arn).put("Region", key.arn.split(":")[3]);
+    }
+
+    private static JsonNode grant(Key key, Grant grant) {
+        var node = Models.JSON.createObjectNode().put("KeyId", key.arn).put("GrantId", grant.id())
+                .put("GranteePrincipal", grant.grantee()).put("CreationDate", key.created.getEpochSecond())
+                .put("IssuingAccount", "arn:" + key.arn.split(":")[1] + ":iam::" + key.arn.split(":")[4] + ":root");
+        grant.operations().forEach(node.putArray("Operations")::add);
         return node;
     }
 
@@ -481,6 +523,8 @@ public final class Kms implements LocalAws.Service {
         var key = kept(customer(key(input, caller, false)));
         if (!input.path("PolicyName").asText("default").equals("default")) throw notFound("No such policy exists");
         checkPolicy(input.get("Policy").asText(), input.path("BypassPolicyLockoutSafetyCheck").asBoolean(), caller);
+        key.oldPolicy = key.policy;
+        key.looksAtOldPolicy = looksAtOldPolicy;
         key.policy = input.get("Policy").asText();
         return null;
     }
@@ -573,9 +617,11 @@ public final class Kms implements LocalAws.Service {
 
     /**
      * Whether a policy may name it: of the users and roles of accounts that are here, those that exist and that KMS can
-     * see already. Groups and patterns never.
+     * see already. Groups and patterns never, and no account that does not exist, such as 000000000000; of any other
+     * id there may be one.
      */
     boolean isPrincipal(String arn, Caller caller) {
+        if (arn.matches("(arn:[a-z-]+:(iam|sts)::)?000000000000(:.*)?")) return false;
         if (arn.equals("*") || arn.matches("\\d{12}")) return true;
         var parts = Pattern
                 .compile("arn:" + caller.partition()

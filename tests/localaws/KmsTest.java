@@ -50,6 +50,8 @@ import software.amazon.awssdk.services.kms.model.KeyManagerType;
 import software.amazon.awssdk.services.kms.model.KeySpec;
 import software.amazon.awssdk.services.kms.model.KeyState;
 import software.amazon.awssdk.services.kms.model.KeyUsageType;
+import software.amazon.awssdk.services.kms.model.MultiRegionKey;
+import software.amazon.awssdk.services.kms.model.MultiRegionKeyType;
 import software.amazon.awssdk.services.kms.model.NotFoundException;
 import software.amazon.awssdk.services.kms.model.OriginType;
 import software.amazon.awssdk.services.kms.model.Tag;
@@ -92,6 +94,7 @@ class KmsTest {
     void seed() {
         aws.clearFaults();
         aws.kms.earlyCalls = 0;
+        aws.kms.looksAtOldPolicy = 0;
         key = aws.kms.createKey(REGION);
         alias = "alias/test-" + System.nanoTime();
     }
@@ -399,6 +402,8 @@ class KmsTest {
                 decryptFor("{'AWS':'arn:aws:iam::444455556666:role/*'}"),
                 decryptFor("{'AWS':'arn:aws-cn:iam::111122223333:role/Developer'}"),
                 decryptFor("{'AWS':'arn:aws:sts::111122223333:assumed-role/Ghost/me'}"),
+                decryptFor("{'AWS':'000000000000'}"),
+                decryptFor("{'AWS':['444455556666','arn:aws:iam::000000000000:root']}"),
                 decryptFor("{'AWS':'AROAIOSFODNN7EXAMPLE'}"),
                 decryptFor("{'AWS':'Developer'}"),
                 decryptFor("{'Service':'codecommit'}"),
@@ -449,6 +454,16 @@ class KmsTest {
         assertError("ValidationException", () -> kms.createKey(r -> r.description("x".repeat(8193))));
     }
 
+    /** KMS is eventually consistent. */
+    @Test
+    void aChangedPolicyDoesNotShowAtOnce() {
+        aws.kms.looksAtOldPolicy = 2;
+        kms.putKeyPolicy(r -> r.keyId(key.keyId).policy(policy(decryptFor("'*'"))));
+        for (var shows : List.of(false, false, true, true)) {
+            assertEquals(shows, kms.getKeyPolicy(r -> r.keyId(key.keyId)).policy().contains("kms:Decrypt"));
+        }
+    }
+
     @Test
     void nobodyLocksHimselfOutUnlessHeSaysSo() {
         var without = policy("{}").replace(ROOT, "arn:aws:iam::111122223333:role/Developer").replace(",{}", "");
@@ -491,7 +506,44 @@ class KmsTest {
         key.state = "Disabled";
         assertError("DisabledException",
                 () -> kms.encrypt(r -> r.keyId(key.keyId).plaintext(SdkBytes.fromUtf8String("text"))));
+    }
+
+    @Test
+    void grantsAreListedInPages() {
         assertEquals(List.of(), kms.listGrants(r -> r.keyId(key.keyId)).grants());
+        for (var i = 0; i < 7; i++) key.grants.add(new Kms.Grant("grant-" + i, i % 2 == 0 ? ROOT
+                : "arn:aws:iam::444455556666:role/Writer", List.of("Decrypt", "GenerateDataKey")));
+        assertEquals(3, kms.listGrants(r -> r.keyId(key.arn)).grants().size());
+        var grants = kms.listGrantsPaginator(r -> r.keyId(key.arn)).grants().stream().toList();
+        assertEquals(7, grants.stream().map(grant -> grant.grantId()).distinct().count());
+        assertEquals(List.of("Decrypt", "GenerateDataKey"), grants.get(0).operationsAsStrings());
+        assertEquals(key.arn, grants.get(0).keyId());
+        assertEquals(4, kms.listGrantsPaginator(r -> r.keyId(key.arn).granteePrincipal(ROOT)).grants().stream()
+                .count());
+        assertEquals("grant-5", kms.listGrants(r -> r.keyId(key.arn).grantId("grant-5")).grants().get(0).grantId());
+        kms.createAlias(r -> r.aliasName(alias).targetKeyId(key.keyId));
+        assertError("NotFoundException", () -> kms.listGrants(r -> r.keyId(alias)));
+    }
+
+    @Test
+    void theKeysOfAMultiRegionKeyKnowEachOtherAndHavePoliciesOfTheirOwn() {
+        var primary = aws.kms.createMultiRegionKey(REGION, "eu-west-2", "us-east-1");
+        var replica = aws.kms.find(primary.keyId, "us-east-1");
+        try (var elsewhere = client("us-east-1",
+                AwsBasicCredentials.create(LocalAws.ACCESS_KEY_ID, LocalAws.SECRET_ACCESS_KEY))) {
+            var seen = elsewhere.describeKey(r -> r.keyId(primary.keyId)).keyMetadata();
+            assertTrue(seen.multiRegion());
+            assertEquals(replica.arn, seen.arn());
+            assertEquals(MultiRegionKeyType.REPLICA, seen.multiRegionConfiguration().multiRegionKeyType());
+            assertEquals(primary.arn, seen.multiRegionConfiguration().primaryKey().arn());
+            assertEquals(List.of("eu-west-2", "us-east-1"), seen.multiRegionConfiguration().replicaKeys().stream()
+                    .map(MultiRegionKey::region).toList());
+        }
+        assertEquals(MultiRegionKeyType.PRIMARY, kms.describeKey(r -> r.keyId(primary.arn)).keyMetadata()
+                .multiRegionConfiguration().multiRegionKeyType());
+        kms.putKeyPolicy(r -> r.keyId(primary.keyId).policy(policy(decryptFor("'*'"))));
+        assertFalse(replica.policy.contains("kms:Decrypt"));
+        assertFalse(kms.describeKey(r -> r.keyId(key.arn)).keyMetadata().multiRegion());
     }
 
     @Test

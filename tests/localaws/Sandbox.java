@@ -331,7 +331,9 @@ public final class Sandbox implements Callable<Integer> {
             text.append("[profile ").append(profile.getKey()).append("]\nregion = ").append(REGION).append('\n');
             var arn = profile.getValue();
             if (arn.contains(":role/")) {
-                text.append("role_arn = ").append(arn).append("\nsource_profile = ")
+                // the AWS CLI keeps a role's credentials by its session's name: those of another sandbox are no good
+                text.append("role_arn = ").append(arn).append("\nrole_session_name = ")
+                        .append(directory.getFileName()).append("\nsource_profile = ")
                         .append(arn.contains(LocalAws.ACCOUNT) ? "source" : "backup").append("\n\n");
             } else {
                 var login = profile.getKey().equals("source") ? OPERATOR : backup;

@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import localaws.Sandbox;
 import org.junit.jupiter.api.BeforeEach;
@@ -178,6 +179,24 @@ class SandboxTest {
                         + "text; echo $VPC_ID");
         assertTrue(out.contains("refs/heads/odd/\"ünï\"\n") && out.contains("refs/tags/v1^{}\n"), out);
         assertTrue(out.matches("(?s).*\nhello\n(vpc-\\w+)\n\\1\n"), out);
+    }
+
+    /** What the README's table of profiles has as examples, one after the other. */
+    @Test
+    void theProfilesAreWhoTheReadmeSays() throws Exception {
+        Program.needsAwsCli();
+        var rows = Toolkit.read("README.md").lines()
+                .filter(line -> line.matches("\\| `(source|backup|administrator|developer|auditor|backup-\\w+)` \\|.*"))
+                .map(line -> line.split(" *\\| *")).toList();
+        assertEquals(8, rows.size());
+        var commands = rows.stream().map(row -> row[3].replaceAll("^`|`$", "") + " > \"$TMPDIR/said\"\n"
+                + "aws sts get-caller-identity --query Arn --output text --profile " + row[1].replace("`", "") + "\n");
+        var who = bash(commands.collect(Collectors.joining()) + "rm \"$TMPDIR/said\"\n").lines()
+                .map(arn -> arn.replaceAll("^arn:aws:\\w+::|/[\\w.-]+$", "")).toList();
+        assertEquals(List.of("111122223333:user", "444455556666:user", "111122223333:assumed-role/Administrator",
+                "111122223333:assumed-role/Developer", "111122223333:assumed-role/BackupWriter",
+                "111122223333:assumed-role/Auditor", "444455556666:assumed-role/BackupReader",
+                "444455556666:assumed-role/Auditor"), who);
     }
 
     /** Signed in by another implementation than this project's, read back without it. */

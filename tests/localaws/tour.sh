@@ -2,7 +2,7 @@
 # From nothing to a backup that restores: the scripts of this toolkit, composed as an operator composes them. Each is run three times:
 # first it only says what it would do, then it does it, then there is nothing left to do.
 #
-# Needs bash, git and Java, a way to AWS, VPC_ID and BACKUP_BUCKET, and the profiles developer and backup-reader. "./jbang sandbox" runs it in an AWS of its own, on this machine.
+# Needs bash, git and Java, a way to AWS, VPC_ID and BACKUP_BUCKET, and the profiles backup, developer and backup-reader. "./jbang sandbox" runs it in an AWS of its own, on this machine.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -55,6 +55,7 @@ thrice() {
 
 echo "A tour of the toolkit, against ${AWS_ENDPOINT_URL:-AWS} in $AWS_REGION. The first start of each script takes a few seconds more."
 [ -z "${SANDBOX_S3:-}" ] || echo "Nothing leaves this machine. The decisions of this sandbox are not AWS's: what it allows AWS may refuse."
+echo "The repositories are in the account 111122223333, the backups in 444455556666, whose administrator is the profile backup. Other profiles are a developer, a reader of the backups and others: see README."
 
 say "1. A key of your own, which developers may use"
 key=(create-kms-key --alias alias/codecommit --users "$developer" --tags Team=Payments)
@@ -109,8 +110,10 @@ unset AWS_PROFILE
 git ls-remote "$url" >"$work/pushed"
 grep refs/heads/idea "$work/pushed" | sed 's/^/  /'
 
-say "7. Every repository of the account is backed up"
-thrice backup-to-s3 --bucket "$BACKUP_BUCKET"
+say "7. Every repository of the account is backed up, under a key that the account of the backups shares"
+backups_key_arn=$(./jbang create-kms-key --profile backup --alias alias/backups --print /key/keyArn)
+thrice share-kms-key --profile backup --key-id alias/backups --account-ids 111122223333 --via-services s3
+thrice backup-to-s3 --bucket "$BACKUP_BUCKET" --sse-kms-key-id "$backups_key_arn"
 
 say "8. A reader of the backups cannot write to the bucket"
 reader=(backup-to-s3 --bucket "$BACKUP_BUCKET" --profile backup-reader)

@@ -40,6 +40,7 @@ import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.ec2.Ec2Client;
 import software.amazon.awssdk.services.iam.IamClient;
 import software.amazon.awssdk.services.kms.KmsClient;
+import software.amazon.awssdk.services.kms.model.GrantOperation;
 import software.amazon.awssdk.services.s3.S3Client;
 
 /**
@@ -351,6 +352,42 @@ class ConformanceTest {
         var stopped = takenBack(ConformanceTest::keys, new CreateKmsKey().commandLine(), "--alias", "alias/" + name,
                 "--no-rotation");
         assertTrue(fields(stopped).contains("rotationPeriodInDays"));
+    }
+
+    @Test
+    void theUndoOfASharedKeyBringsBackItsPolicy() {
+        Program.needsAwsCli();
+        var keyId = key().keyId;
+        var shared = takenBack(ConformanceTest::keys, new ShareKmsKey().commandLine(), "--key-id", keyId,
+                "--role-arns", "arn:aws:iam::444455556666:role/BackupWriter", "--via-services", "s3");
+        assertEquals("created", shared.status());
+        Script.run(new ShareKmsKey().commandLine(), "--key-id", keyId, "--account-ids", "444455556666");
+        assertEquals("updated", takenBack(ConformanceTest::keys, new ShareKmsKey().commandLine(), "--key-id", keyId,
+                "--account-ids", "777788889999").status());
+        assertEquals("deleted", takenBack(ConformanceTest::keys, new ShareKmsKey().commandLine(), "--key-id", keyId,
+                "--account-ids", "444455556666", "--remove").status());
+    }
+
+    /** As the message asks for it: out into a file, mended there, and back. */
+    @Test
+    void theAdviceForAStatementThatKmsDoesNotTakeBackIsACommand() throws Exception {
+        Program.needsAwsCli();
+        var key = key();
+        var right = key.policy;
+        key.policy = right.replaceFirst("\\]\\}\\s*$", ",{\"Sid\":\"Old\",\"Effect\":\"Allow\",\"Principal\":{\"AWS\":"
+                + "\"AROAIOSFODNN7EXAMPLE\"},\"Action\":\"kms:Decrypt\",\"Resource\":\"*\"}]}");
+        var refused = Script.run(new ShareKmsKey().commandLine(), "--key-id", key.keyId, "--account-ids",
+                "444455556666");
+        assertEquals(1, refused.exitCode(), refused.out());
+        var commands = Pattern.compile("read and write: (.*) > policy.json; (.*)").matcher(refused.err());
+        assertTrue(commands.find(), refused.err());
+        var file = Files.createTempFile(temp, "policy", ".json");
+        shell(commands.group(1) + " > " + file);
+        assertTrue(Files.readString(file).contains("AROAIOSFODNN7EXAMPLE"));
+        Files.writeString(file, right);
+        shell(commands.group(2).replace("policy.json", file.toString()));
+        assertEquals("created", Script.run(new ShareKmsKey().commandLine(), "--key-id", key.keyId, "--account-ids",
+                "444455556666").status());
     }
 
     Object repository() {
@@ -868,6 +905,41 @@ class ConformanceTest {
                 "--rotation-period-in-days", "365", "--description", "more code");
         assertEquals(List.of("description"), fields(third),
                 "moto tells no RotationPeriodInDays: 365 is what KMS takes by default");
+    }
+
+    @Test
+    void aKeyIsSharedInMotoAndWithdrawn() throws Exception {
+        useMoto();
+        var alias = "alias/shared-" + name;
+        try (var kms = KmsClient.create()) {
+            var keyId = kms.createKey(r -> r.multiRegion(true)).keyMetadata().keyId();
+            kms.createAlias(r -> r.aliasName(alias).targetKeyId(keyId));
+            kms.replicateKey(r -> r.keyId(keyId).replicaRegion("eu-west-2"));
+            kms.createGrant(r -> r.keyId(keyId).granteePrincipal("arn:aws:iam::444455556666:role/BackupWriter")
+                    .operations(GrantOperation.DECRYPT));
+        }
+        assertEquals(0, Script.run(new CreateKmsKey().commandLine(), "--alias", "alias/" + name).exitCode());
+        for (var id : List.of(alias, "alias/" + name)) {
+            var arguments = new String[] {"--key-id", id, "--role-arns",
+                    "arn:aws:iam::444455556666:role/BackupWriter", "--via-services", "s3"};
+            var first = Script.run(new ShareKmsKey().commandLine(), arguments);
+            assertEquals(0, first.exitCode(), first.err());
+            assertEquals("created", first.status());
+            assertEquals("unchanged", Script.run(new ShareKmsKey().commandLine(), arguments).status());
+            assertEquals("updated", Script.run(new ShareKmsKey().commandLine(), "--key-id", id, "--account-ids",
+                    "444455556666").status());
+        }
+        var withdrawn = Script.run(new ShareKmsKey().commandLine(), "--key-id", alias, "--account-ids",
+                "444455556666", "--remove");
+        assertEquals("deleted", withdrawn.status(), withdrawn.err());
+        assertEquals(1, withdrawn.json().at("/key/otherKeyArns").size(), withdrawn.out());
+        assertTrue(withdrawn.json().at("/key/otherKeyArns/0").asText().contains(":eu-west-2:"), withdrawn.out());
+        assertEquals(1, withdrawn.json().at("/key/grants").size(), withdrawn.out());
+        advised(withdrawn, "revoke it with: (.*)");
+        var again = Script.run(new ShareKmsKey().commandLine(), "--key-id", alias, "--account-ids", "444455556666",
+                "--remove");
+        assertEquals("unchanged", again.status(), again.err());
+        assertEquals(0, again.json().at("/key/grants").size(), again.out());
     }
 
     @Test

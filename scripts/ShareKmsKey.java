@@ -1,0 +1,1255 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Shares a KMS key with other accounts or their roles, or withdraws it, by one statement of its policy.
+//JAVA 17+
+//DEPS software.amazon.awssdk:bom:2.40.2@pom
+//DEPS software.amazon.awssdk:kms
+//DEPS software.amazon.awssdk:sts
+//DEPS software.amazon.awssdk:sso
+//DEPS software.amazon.awssdk:ssooidc
+//DEPS software.amazon.awssdk:signin
+//DEPS software.amazon.awssdk:url-connection-client
+//DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
+//DEPS info.picocli:picocli:4.7.7
+//DEPS org.slf4j:slf4j-nop:2.0.17
+//FILES policies/key-share.json=../policies/key-share.json
+//FILES policies/key-share-other-account.json=../policies/key-share-other-account.json
+//RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:TieredStopAtLevel=1
+
+import com.fasterxml.jackson.annotation.*;
+import com.fasterxml.jackson.core.JsonPointer;
+import com.fasterxml.jackson.databind.*;
+import com.fasterxml.jackson.databind.node.*;
+import java.io.*;
+import java.lang.invoke.MethodHandles;
+import java.net.*;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.*;
+import java.security.*;
+import java.security.cert.*;
+import java.time.*;
+import java.util.*;
+import java.util.concurrent.Callable;
+import java.util.function.*;
+import java.util.regex.*;
+import java.util.stream.*;
+import javax.net.ssl.*;
+import picocli.CommandLine;
+import picocli.CommandLine.*;
+import picocli.CommandLine.Model.CommandSpec;
+import software.amazon.awssdk.auth.credentials.*;
+import software.amazon.awssdk.awscore.client.builder.*;
+import software.amazon.awssdk.awscore.exception.AwsServiceException;
+import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
+import software.amazon.awssdk.core.exception.*;
+import software.amazon.awssdk.core.interceptor.*;
+import software.amazon.awssdk.http.*;
+import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
+import software.amazon.awssdk.profiles.*;
+import software.amazon.awssdk.regions.Region;
+import software.amazon.awssdk.regions.providers.DefaultAwsRegionProviderChain;
+import software.amazon.awssdk.retries.api.RetryStrategy;
+import software.amazon.awssdk.services.kms.KmsClient;
+import software.amazon.awssdk.services.kms.model.KeyManagerType;
+import software.amazon.awssdk.services.kms.model.KeyMetadata;
+import software.amazon.awssdk.services.kms.model.KeySpec;
+import software.amazon.awssdk.services.kms.model.KeyState;
+import software.amazon.awssdk.services.kms.model.KeyUsageType;
+import software.amazon.awssdk.services.kms.model.MalformedPolicyDocumentException;
+import software.amazon.awssdk.services.kms.model.MultiRegionKey;
+import software.amazon.awssdk.services.kms.model.NotFoundException;
+import software.amazon.awssdk.services.sts.StsClient;
+import software.amazon.awssdk.utils.AttributeMap;
+
+/**
+ * Shares a customer managed KMS key with other AWS accounts, or with roles of theirs alone, and withdraws it again.
+ *
+ * <p>Changes in AWS: one statement of the key's policy, KeySharing. What is given is added to what the statement has:
+ * other accounts and roles stay in it. An account is shared either as a whole ({@code --account-ids}) or with roles
+ * alone ({@code --role-arns}); what was given last counts. {@code --remove} takes the given accounts, with their roles,
+ * or the given roles away, and with the last of them the statement. Actions, services and organization hold for all
+ * that the statement shares with; if they are not given, they stay. Whatever else was changed in the statement is
+ * brought in line, but for further conditions: they narrow it, so they stay and are named. All other statements stay.
+ *
+ * <p>The key's policy is one half: in the other account an IAM policy must allow the use of the key, by its ARN. The
+ * result has that policy ({@code identityPolicy}). Roles stand in a condition (aws:PrincipalArn) and not among the
+ * principals: they need not exist yet, and may be deleted and created again; whoever may create a role of that name in
+ * that account may use the key. KMS takes the id of any account: a typing error lets strangers in, unless
+ * {@code --organization-id} keeps them out.
+ *
+ * <p>What a withdrawal leaves is named: grants of the account, and other statements that let it in. So are the other
+ * keys of a multi-Region key, each of which has a policy of its own.
+ *
+ * <p>A second run with the same arguments changes nothing. KMS has no version of a policy that a change could insist
+ * on: two people who change it at once may overwrite each other. The policy is read right before it is written, and
+ * again until KMS shows it. If it lacks the statement then, the change is made again; other statements that vanished
+ * are named.
+ *
+ * <p>IAM actions:
+ * <ul>
+ * <li>kms:DescribeKey, kms:GetKeyPolicy
+ * <li>kms:PutKeyPolicy to change the policy
+ * <li>kms:ListGrants for a withdrawal
+ * </ul>
+ */
+@Command(name = "share-kms-key", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true,
+        sortOptions = false,
+        description = "Shares a KMS key with other accounts or their roles, or withdraws it, by one statement of its"
+                + " policy.",
+        exitCodeListHeading = "%nExit codes:%n",
+        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage", "130, 143:interrupted"},
+        footerHeading = "%nExamples:%n",
+        footer = {"  share-kms-key --key-id alias/backups --via-services s3 \\",
+                "      --role-arns arn:aws:iam::111122223333:role/BackupWriter",
+                "  share-kms-key --key-id alias/backups --account-ids 111122223333 --remove"})
+class ShareKmsKey implements Callable<Integer> {
+    @Option(names = "--key-id", paramLabel = "KEY", required = true,
+            description = "The key to share: its id, ARN, alias (alias/NAME) or alias ARN.")
+    String keyId;
+
+    @ArgGroup(multiplicity = "1")
+    With with;
+
+    static class With {
+        @Option(names = "--account-ids", paramLabel = "ACCOUNT", arity = "1..*",
+                description = "Accounts to share the key with as a whole, in addition to those that have it. In each,"
+                        + " IAM policies decide who may use it.")
+        List<String> accountIds = List.of();
+
+        @Option(names = "--role-arns", paramLabel = "ARN", arity = "1..*",
+                description = "Roles of other accounts to share the key with, in addition to those that have it. Of"
+                        + " their accounts no one else may use it.")
+        List<String> roleArns = List.of();
+    }
+
+    @Option(names = "--via-services", paramLabel = "SERVICE", arity = "1..*",
+            description = "Only through these services, such as s3, for all that the key is shared with.")
+    List<String> viaServices = List.of();
+
+    @Option(names = "--organization-id", paramLabel = "ID",
+            description = "Only for accounts of this organization, which keeps out the stranger of a mistyped account"
+                    + " id.")
+    String organizationId;
+
+    @Option(names = "--actions", paramLabel = "ACTION", arity = "1..*",
+            description = "What may be done with the key, such as kms:Decrypt, for all that it is shared with. Default"
+                    + " for a new share: the seven actions that use takes.")
+    List<String> actions = List.of();
+
+    @Option(names = "--remove",
+            description = "Takes the key away from the given accounts, with all of their roles, or from the given"
+                    + " roles; the statement goes with the last of them.")
+    boolean remove;
+
+    /**
+     * The printed document.
+     *
+     * @param identityPolicy the IAM policy that the users of the key need in their accounts; null if there are none
+     */
+    record Result(String status, String account, String region, Key key, JsonNode identityPolicy, List<Change> changes,
+            String undo) {}
+
+    /**
+     * @param accountIds shared with as a whole
+     * @param statement null if the key is not shared
+     * @param otherStatements the Sids of the statements that are not this script's
+     * @param otherKeyArns of a multi-Region key, those in other Regions
+     * @param policy in a dry run
+     * @param grants after a withdrawal, those that the accounts still have
+     */
+    record Key(String keyId, String keyArn, String keyState, Collection<String> accountIds,
+            Collection<String> roleArns, JsonNode statement, List<String> otherStatements, List<String> otherKeyArns,
+            JsonNode policy, List<Grant> grants) {}
+
+    record Grant(String grantId, String granteePrincipal, List<String> operations) {}
+
+    /** Whom a key is shared with: accounts as a whole, and roles of other accounts. */
+    record Sharing(Set<String> accountIds, Set<String> roleArns) {
+        Set<String> allAccountIds() {
+            var all = new TreeSet<>(accountIds);
+            roleArns.forEach(role -> all.add(accountOf(role)));
+            return all;
+        }
+    }
+
+    static final String SID = "KeySharing";
+    /** What use of a key takes. */
+    static final Set<String> USE = new TreeSet<>(Set.of("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt",
+            "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"));
+    /** Nothing else has an effect for another account, on a key for symmetric encryption. */
+    static final Set<String> ACROSS_ACCOUNTS = new TreeSet<>(Stream.concat(USE.stream(),
+            Stream.of("kms:CreateGrant", "kms:GenerateDataKeyPair", "kms:GenerateDataKeyPairWithoutPlaintext",
+                    "kms:GetKeyRotationStatus", "kms:ListGrants", "kms:RetireGrant", "kms:RevokeGrant")).toList());
+    /** The longest key policy that KMS takes, in characters; a quota that cannot be raised. */
+    static final int LONGEST_POLICY = 32_768;
+    /** How often the statement is put in before others who change the policy at once are given way to. */
+    static final int MOST_ATTEMPTS = 5;
+
+    /** How long KMS may show the old policy after a change; usually seconds. */
+    Duration newsPatience = Duration.ofSeconds(30);
+
+    KmsClient kms;
+
+    public static void main(String[] args) {
+        System.exit(new ShareKmsKey().commandLine().execute(args));
+    }
+
+    @Override
+    public Integer call() {
+        checkOptions();
+        connect();
+        checkAccounts();
+        kms = client(KmsClient.builder());
+        var key = naming(keyId, () -> bringInLine());
+        return print(new Result(printed(strongest(changes)), caller.account(), region(), key, identityPolicy(key),
+                changes, undo()), 0);
+    }
+
+    void checkOptions() {
+        var arn = "(arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:";
+        var id = "(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})";
+        check("--key-id", keyId, arn + "key/)?" + id + "|" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}",
+                "the id, ARN or alias of a key, such as alias/backups");
+        if (keyId.startsWith("arn:") && !keyId.split(":")[3].equals(region())) {
+            throw wrong("--key-id '" + keyId + "': is in another Region than " + region() + "; use --region "
+                    + keyId.split(":")[3]);
+        }
+        with.accountIds.forEach(account -> check("--account-ids", account, "\\d{12}",
+                "the id of an account, such as 444455556666"));
+        with.roleArns.forEach(role -> check("--role-arns", role, "arn:aws[a-z-]*:iam::\\d{12}:role/[\\w+=,.@/-]+",
+                "the ARN of a role, without wildcards, such as arn:aws:iam::444455556666:role/BackupWriter"));
+        viaServices.forEach(service -> check("--via-services", service, "[a-z][a-z0-9-]*",
+                "the name of a service in its endpoint, such as s3"));
+        if (organizationId != null) {
+            check("--organization-id", organizationId, "o-[a-z0-9]{10,32}",
+                    "the id of an organization, such as o-a1b2c3d4e5");
+        }
+        actions.forEach(action -> check("--actions", action, String.join("|", ACROSS_ACCOUNTS),
+                "one of those that work across accounts: " + String.join(", ", ACROSS_ACCOUNTS)));
+        if (remove && !(viaServices.isEmpty() && organizationId == null && actions.isEmpty())) {
+            throw wrong("--remove: use it without --via-services, --organization-id and --actions; it takes accounts"
+                    + " or roles away, such as --account-ids 444455556666 --remove");
+        }
+    }
+
+    /** What only the caller's own account tells. */
+    void checkAccounts() {
+        var given = new Sharing(Set.copyOf(with.accountIds), Set.copyOf(with.roleArns));
+        if (given.allAccountIds().contains(caller.account())) {
+            throw new Failure(caller.account() + " is the account of the key: its own users and roles are for"
+                    + " create-kms-key --users");
+        }
+        for (var role : with.roleArns) {
+            if (!role.split(":")[1].equals(caller.partition())) {
+                throw new Failure(role + " is of another partition than the key, " + caller.partition());
+            }
+        }
+        if (keyId.startsWith("arn:") && !keyId.split(":")[4].equals(caller.account())) {
+            throw new Failure(keyId + " is of another account than these credentials, " + caller.account()
+                    + "; only its own account shares it: use --profile");
+        }
+    }
+
+    Key bringInLine() {
+        var key = shareableKey();
+        var policy = updatePolicy(key);
+        var otherKeys = otherKeys(key);
+        if (!otherKeys.isEmpty()) {
+            note(keyId + ": a multi-Region key, whose other keys have policies of their own; share or withdraw each of"
+                    + " them, with its --region: " + String.join(", ", otherKeys));
+        }
+        var statement = ownStatement(policy);
+        var sharing = sharing(statement);
+        var others = foreignStatements(policy, Set.of(SID));
+        return new Key(key.keyId(), key.arn(), key.keyStateAsString(), sharing.accountIds(), sharing.roleArns(),
+                statement.orElse(null), others.stream().map(other -> sid(other)).sorted().toList(), otherKeys,
+                dryRun ? policy : null, remove ? left(key, others) : null);
+    }
+
+    KeyMetadata shareableKey() {
+        KeyMetadata key;
+        try {
+            key = kms.describeKey(r -> r.keyId(keyId)).keyMetadata();
+        } catch (NotFoundException e) {
+            throw new Failure("no such key in " + region(), e);
+        }
+        if (key.keyManager() != KeyManagerType.CUSTOMER) {
+            throw new Failure(key.arn() + " is managed by AWS, which lets no one change its policy; create a key of"
+                    + " your own with create-kms-key");
+        }
+        // a key must not be enabled to be withdrawn
+        if (!remove || key.keyState() == KeyState.PENDING_DELETION) {
+            checkUsable(key, "share another key");
+        }
+        return key;
+    }
+
+    static List<String> otherKeys(KeyMetadata key) {
+        var regions = key.multiRegionConfiguration();
+        if (regions == null) {
+            return List.of();
+        }
+        return Stream.concat(Stream.of(regions.primaryKey()), regions.replicaKeys().stream())
+                .map(MultiRegionKey::arn).filter(arn -> !arn.equals(key.arn())).toList();
+    }
+
+    /**
+     * Changes the policy until KMS shows it with the wanted statement: someone else may write it at the same time.
+     * Returns the policy that the key has then, or in a dry run would have.
+     */
+    ObjectNode updatePolicy(KeyMetadata key) {
+        var current = policyOf(key);
+        for (var attempt = 1;; attempt++) {
+            var wanted = withStatement(current, wantedStatement(key, current));
+            if (sameMeaning(current, wanted)) {
+                return current;
+            }
+            if (attempt > MOST_ATTEMPTS) {
+                throw new Failure("others keep changing the key policy at the same time; run the same command again");
+            }
+            if (attempt > 1) {
+                note(keyId + ": someone else changed the key policy at the same time; changing it again ...");
+            }
+            checkTaken(key, current, wanted);
+            changePolicy(key, current, wanted);
+            if (dryRun) {
+                return wanted;
+            }
+            current = policyAfter(key, current);
+            nameVanished(wanted, current);
+        }
+    }
+
+    ObjectNode policyOf(KeyMetadata key) {
+        var answer = kms.getKeyPolicy(r -> r.keyId(key.arn()).policyName("default"));
+        return parsedPolicy(answer.policy());
+    }
+
+    /** The policy as KMS shows it once it is no longer the old one. */
+    ObjectNode policyAfter(KeyMetadata key, ObjectNode old) {
+        return poll(newsPatience, () -> Optional.of(policyOf(key)).filter(shown -> !sameMeaning(shown, old)))
+                .orElseThrow(() -> new Failure("KMS still shows the old key policy; the same command again shows"
+                        + " whether the change holds"));
+    }
+
+    /** Whoever wrote the policy after this run had read less of it, or deleted statements on purpose. */
+    void nameVanished(ObjectNode written, ObjectNode shown) {
+        var left = foreignStatements(shown, Set.of(SID)).stream().map(statement -> meaning(statement)).toList();
+        var vanished = foreignStatements(written, Set.of(SID)).stream()
+                .filter(statement -> !left.contains(meaning(statement))).toList();
+        if (!vanished.isEmpty()) {
+            note(keyId + ": someone else changed the key policy at the same time; these statements of it are gone: "
+                    + vanished);
+        }
+    }
+
+    /** The statement of this script. */
+    Optional<JsonNode> ownStatement(ObjectNode policy) {
+        var own = statements(policy).stream().filter(statement -> sid(statement).equals(SID)).toList();
+        if (own.size() > 1) {
+            throw new Failure("its policy has " + own.size() + " statements with the Sid " + SID
+                    + ", of which this script can know but one; delete or rename the others: " + own);
+        }
+        return own.stream().findFirst();
+    }
+
+    /** The policy with this statement in the place of the one that it has; without it if there is to be none. */
+    static ObjectNode withStatement(ObjectNode policy, Optional<ObjectNode> statement) {
+        var result = policy.deepCopy();
+        var statements = result.putArray("Statement").addAll(foreignStatements(policy, Set.of(SID)));
+        statement.ifPresent(own -> statements.add(own));
+        return result;
+    }
+
+    /** The statement as it should be; empty if the key is to be shared with no one. */
+    Optional<ObjectNode> wantedStatement(KeyMetadata key, ObjectNode policy) {
+        var present = ownStatement(policy);
+        var sharing = remove ? without(sharing(present)) : with(sharing(present));
+        if (sharing.allAccountIds().isEmpty()) {
+            return Optional.empty();
+        }
+        var statement = (ObjectNode) template("key-share.json", Map.of(
+                "accounts", sharing.allAccountIds().stream().map(id -> everyoneOf(id, "root")).toList(),
+                "principals", sharing.roleArns().isEmpty() ? List.of()
+                        : Stream.concat(sharing.accountIds().stream().map(id -> everyoneOf(id, "*")),
+                                sharing.roleArns().stream()).toList(),
+                "actions", wantedActions(present),
+                "services", viaServices.stream().distinct().map(service -> service + "." + region() + ".amazonaws.com")
+                        .toList(),
+                "organization", organizationId == null ? List.of() : List.of(organizationId))).at("/Statement/0");
+        keepConditions(present, statement);
+        dropEmptyConditions(statement);
+        return Optional.of(statement);
+    }
+
+    String everyoneOf(String accountId, String who) {
+        return "arn:" + caller.partition() + ":iam::" + accountId + ":" + who;
+    }
+
+    /** With what the options give; of an account, its roles or the whole, whichever was given last. */
+    Sharing with(Sharing present) {
+        var given = new Sharing(new TreeSet<>(with.accountIds), new TreeSet<>(with.roleArns));
+        var accounts = new TreeSet<>(present.accountIds());
+        accounts.removeAll(given.allAccountIds());
+        accounts.addAll(given.accountIds());
+        var roles = new TreeSet<>(present.roleArns());
+        roles.removeIf(role -> given.accountIds().contains(accountOf(role)));
+        roles.addAll(given.roleArns());
+        return new Sharing(accounts, roles);
+    }
+
+    Sharing without(Sharing present) {
+        for (var role : with.roleArns) {
+            if (present.accountIds().contains(accountOf(role))) {
+                throw new Failure("it is shared with all of " + accountOf(role) + ", not with " + role
+                        + " alone: withdraw it with --account-ids " + accountOf(role)
+                        + " --remove, or name the roles that keep it with --role-arns");
+            }
+        }
+        var accounts = new TreeSet<>(present.accountIds());
+        accounts.removeAll(with.accountIds);
+        var roles = new TreeSet<>(present.roleArns());
+        roles.removeAll(with.roleArns);
+        roles.removeIf(role -> with.accountIds.contains(accountOf(role)));
+        return new Sharing(accounts, roles);
+    }
+
+    static String accountOf(String arn) {
+        return arn.split(":")[4];
+    }
+
+    /** Whom the statement shares with; no one if there is none. */
+    static Sharing sharing(Optional<JsonNode> statement) {
+        var sharing = new Sharing(new TreeSet<>(), new TreeSet<>());
+        if (statement.isEmpty()) {
+            return sharing;
+        }
+        var account = Pattern.compile("(?:arn:aws[a-z-]*:iam::)?(\\d{12})(?::root)?");
+        var accounts = texts(statement.get().at("/Principal/AWS")).map(account::matcher).filter(Matcher::matches)
+                .map(id -> id.group(1)).toList();
+        var principals = statement.get().path("Condition").path("ArnLike").path("aws:PrincipalArn");
+        if (principals.isMissingNode()) {
+            sharing.accountIds().addAll(accounts);
+        }
+        texts(principals).filter(arn -> arn.matches("arn:aws[a-z-]*:iam::\\d{12}:.+"))
+                .filter(arn -> accounts.contains(accountOf(arn))).forEach(arn -> {
+                    if (arn.endsWith(":*")) {
+                        sharing.accountIds().add(accountOf(arn));
+                    } else {
+                        sharing.roleArns().add(arn);
+                    }
+                });
+        return sharing;
+    }
+
+    /** A list of texts, of which AWS shows one by itself. */
+    static Stream<String> texts(JsonNode oneOrMore) {
+        return oneOrMore.isTextual() ? Stream.of(oneOrMore.asText()) : oneOrMore.valueStream().map(JsonNode::asText);
+    }
+
+    /** Those that are given, else those that the statement has and may have. */
+    Collection<String> wantedActions(Optional<JsonNode> present) {
+        if (!actions.isEmpty()) {
+            return new TreeSet<>(actions);
+        }
+        var kept = present.stream().flatMap(statement -> texts(statement.path("Action")))
+                .filter(action -> ACROSS_ACCOUNTS.contains(action)).collect(Collectors.toCollection(TreeSet::new));
+        return kept.isEmpty() ? USE : kept;
+    }
+
+    /** Keeps the conditions that are not given, but for the one that names the roles. */
+    void keepConditions(Optional<JsonNode> present, ObjectNode statement) {
+        var further = new ArrayList<String>();
+        var conditions = present.map(statementBefore -> statementBefore.path("Condition"))
+                .orElse(JSON.createObjectNode());
+        for (var operator : conditions.properties()) {
+            for (var condition : operator.getValue().properties()) {
+                var place = statement.withObject("/Condition").withObject("/" + operator.getKey());
+                var isOurs = place.has(condition.getKey());
+                if (!isOurs) {
+                    further.add(operator.getKey() + " " + condition.getKey());
+                }
+                if (!isOurs || !condition.getKey().equals("aws:PrincipalArn")
+                        && place.get(condition.getKey()).isEmpty()) {
+                    place.set(condition.getKey(), condition.getValue());
+                }
+            }
+        }
+        if (!further.isEmpty()) {
+            note(keyId + ": kept conditions of the statement " + SID + " that are not this script's: "
+                    + String.join(", ", further));
+        }
+    }
+
+    static void dropEmptyConditions(ObjectNode statement) {
+        var conditions = statement.withObject("/Condition");
+        conditions.forEach(operator -> ((ObjectNode) operator).removeIf(value -> value.isArray() && value.isEmpty()));
+        conditions.removeIf(operator -> operator.isEmpty());
+        if (conditions.isEmpty()) {
+            statement.remove("Condition");
+        }
+    }
+
+    /**
+     * Refuses a policy that KMS would not take back, though it has it already: because of a user or role that was
+     * deleted since, or of a statement from the time before KMS asked for actions and resources (August 2025).
+     */
+    void checkTaken(KeyMetadata key, ObjectNode current, ObjectNode wanted) {
+        var id = Pattern.compile("\"(A(?:RO|ID|GP|IP)A[A-Z0-9]{12,})\"");
+        for (var statement : foreignStatements(current, Set.of(SID))) {
+            var principals = statement.path("Principal").toString() + statement.path("NotPrincipal");
+            var deleted = id.matcher(principals).results().map(found -> found.group(1)).toList();
+            if (!deleted.isEmpty()) {
+                throw new Failure("KMS takes no change of this policy as long as its statement " + sid(statement)
+                        + " names " + String.join(", ", deleted) + ", which was deleted" + wayOut(key));
+            }
+            for (var element : List.of("Action", "Resource")) {
+                if (!statement.has(element) && !statement.has("Not" + element)) {
+                    throw new Failure("KMS takes no change of this policy as long as its statement " + sid(statement)
+                            + " has no " + element + wayOut(key));
+                }
+            }
+        }
+        if (wanted.toString().length() > LONGEST_POLICY) {
+            throw new Failure("the key policy would have " + wanted.toString().length() + " characters, and KMS takes "
+                    + LONGEST_POLICY + ": share with accounts as a whole, or delete other statements");
+        }
+    }
+
+    String wayOut(KeyMetadata key) {
+        return "; mend or delete it first, in a file that these commands read and write: "
+                + aws("kms get-key-policy --policy-name default --output text --query Policy --key-id " + key.keyId())
+                + " > policy.json; " + aws("kms put-key-policy --policy-name default --policy file://policy.json"
+                        + " --key-id " + key.keyId());
+    }
+
+    void changePolicy(KeyMetadata key, ObjectNode current, ObjectNode wanted) {
+        var status = Status.UPDATED;
+        if (ownStatement(current).isEmpty()) {
+            status = Status.CREATED;
+        } else if (ownStatement(wanted).isEmpty()) {
+            status = Status.DELETED;
+        }
+        warn(wanted);
+        changes.clear(); // of an attempt that someone else has overwritten there is nothing left to undo
+        undoCommands.clear();
+        change(new Change(keyId, "policy", current, wanted, status),
+                aws("kms put-key-policy",
+                        Map.of("KeyId", key.keyId(), "PolicyName", "default", "Policy", current.toString())),
+                () -> put(key, wanted));
+    }
+
+    /** What KMS takes, and nobody may have meant. */
+    void warn(ObjectNode wanted) {
+        var statement = ownStatement(wanted).orElse(JSON.createObjectNode());
+        if (!remove && statement.at("/Condition/StringEquals").path("aws:PrincipalOrgID").isMissingNode()) {
+            var accounts = new Sharing(new TreeSet<>(with.accountIds), new TreeSet<>(with.roleArns)).allAccountIds();
+            note(keyId + ": nothing but the account id keeps strangers out; check " + String.join(", ", accounts)
+                    + ", or use --organization-id");
+        }
+        if (actions.contains("kms:CreateGrant")) {
+            note(keyId + ": with kms:CreateGrant others may give themselves grants, which outlive a withdrawal");
+        }
+    }
+
+    void put(KeyMetadata key, ObjectNode policy) {
+        try {
+            kms.putKeyPolicy(r -> r.keyId(key.arn()).policyName("default").policy(policy.toString()));
+        } catch (MalformedPolicyDocumentException e) {
+            throw new Failure(reason(e) + "; KMS takes no account that does not exist, and no policy after which you"
+                    + " could not change it again: check "
+                    + String.join(", ", sharing(ownStatement(policy)).allAccountIds())
+                    + " and that you are allowed kms:PutKeyPolicy by the policy's other statements", e);
+        } catch (SdkException e) {
+            if (!isDoubtful(e)) {
+                throw e;
+            }
+            if (!sameMeaning(policyOf(key), policy)) {
+                throw new Failure(reason(e) + "; the policy is as it was, as far as KMS shows; run the same command"
+                        + " again", e);
+            }
+        }
+    }
+
+    /** What still lets the accounts use the key that it was taken from: says so, and returns their grants. */
+    List<Grant> left(KeyMetadata key, List<JsonNode> otherStatements) {
+        var accounts = new Sharing(Set.copyOf(with.accountIds), Set.copyOf(with.roleArns)).allAccountIds();
+        var ofThem = Pattern.compile("\\b(" + String.join("|", accounts) + ")\\b|\"\\*\"");
+        var statements = otherStatements.stream()
+                .filter(statement -> statement.path("Effect").asText().equals("Allow"))
+                .filter(statement -> statement.has("NotPrincipal")
+                        || ofThem.matcher(statement.path("Principal").toString()).find())
+                .toList();
+        if (!statements.isEmpty()) {
+            note(keyId + ": other statements of its policy still are for " + String.join(", ", accounts)
+                    + " or for everybody: " + sids(statements));
+        }
+        var grants = kms.listGrantsPaginator(r -> r.keyId(key.arn())).grants().stream()
+                .filter(grant -> ofThem.matcher(grant.granteePrincipal()).find())
+                .map(grant -> new Grant(grant.grantId(), grant.granteePrincipal(), grant.operationsAsStrings()))
+                .toList();
+        for (var grant : grants) {
+            note(keyId + ": " + grant.granteePrincipal() + " still has a grant; revoke it with: "
+                    + aws("kms revoke-grant --key-id " + key.arn() + " --grant-id " + grant.grantId()));
+        }
+        return grants;
+    }
+
+    /** For the other accounts; null if the key is shared with none. */
+    static JsonNode identityPolicy(Key key) {
+        if (key.statement() == null) {
+            return null;
+        }
+        var services = key.statement().path("Condition").path("StringEquals").path("kms:ViaService");
+        var policy = template("key-share-other-account.json", Map.of(
+                "actions", texts(key.statement().path("Action")).sorted().toList(),
+                "key", key.keyArn(), "services", texts(services).sorted().toList()));
+        dropEmptyConditions((ObjectNode) policy.at("/Statement/0"));
+        return policy;
+    }
+
+    //region The same in every script: command line
+
+    @Option(names = "--region", paramLabel = "REGION",
+            description = "AWS Region. Default: AWS_REGION, else the profile's.")
+    String region;
+
+    @Option(names = "--profile", paramLabel = "NAME",
+            description = "Profile of the AWS configuration files. Goes before credentials in the environment.")
+    String profile;
+
+    @Option(names = "--print", paramLabel = "POINTER",
+            description = "Prints only the value at this JSON Pointer of the result, without quotes, e.g. /status.")
+    JsonPointer print;
+
+    @Option(names = {"-v", "--verbose"},
+            description = "Prints every AWS call, and the stack trace of an error, to stderr.")
+    boolean verbose;
+
+    @Spec
+    CommandSpec spec;
+
+    CommandLine commandLine() {
+        return new CommandLine(this)
+                // JSON is UTF-8, whatever the terminal's encoding.
+                .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8))
+                .setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8))
+                .setUsageHelpAutoWidth(true)
+                .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
+                .registerConverter(JsonPointer.class, text -> jsonPointer(text))
+                .setParameterExceptionHandler((e, arguments) -> {
+                    note(usageError(e, arguments) + " (help: " + spec.name() + " --help)");
+                    return 2;
+                })
+                .setExecutionExceptionHandler((e, command, parsed) -> {
+                    fail(e);
+                    return 1;
+                });
+    }
+
+    static JsonPointer jsonPointer(String text) {
+        if (!text.startsWith("/")) {
+            throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
+        }
+        return JsonPointer.compile(text);
+    }
+
+    String usageError(ParameterException e, String[] arguments) {
+        var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
+        if (e instanceof UnmatchedArgumentException unmatched) {
+            return message + didYouMean(unmatched);
+        }
+        var mistyped = e instanceof MissingParameterException ? unknownOption(arguments) : Optional.<String>empty();
+        return message + mistyped.map(name -> "; unknown option '" + name + "'"
+                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name)))).orElse("");
+    }
+
+    static String didYouMean(UnmatchedArgumentException e) {
+        return e.getSuggestions().isEmpty() ? "" : "; did you mean " + e.getSuggestions().get(0) + "?";
+    }
+
+    /** Of a required option with a typing error, picocli says only that the option is missing. */
+    Optional<String> unknownOption(String[] arguments) {
+        return Stream.of(arguments).map(argument -> argument.split("=", 2)[0])
+                .filter(name -> name.startsWith("--") && spec.findOption(name) == null
+                        && !spec.negatedOptionsMap().containsKey(name))
+                .findFirst();
+    }
+
+    /** The value, if it has the form; else exit code 2 and what is right. */
+    String check(String option, String value, String form, String right) {
+        if (value.matches(form)) {
+            return value;
+        }
+        throw wrong(option + " '" + value + "': must be " + right);
+    }
+
+    ParameterException wrong(String message) {
+        return new ParameterException(spec.commandLine(), message);
+    }
+
+    //endregion
+
+    //region The same in every script: AWS clients
+
+    private AwsCredentialsProvider credentials;
+    /** Known once {@link #connect} has returned. */
+    Caller caller;
+
+    /** Whose credentials these are. */
+    record Caller(String account, String partition, String arn) {}
+
+    /**
+     * Finds the credentials and asks STS whose they are, which needs no permission. Scripts call this after they have
+     * checked their options and before they read or change anything, so that a missing sign-in is reported first.
+     */
+    void connect() {
+        region();
+        checkConfigurationFiles();
+        if (profile != null) {
+            System.setProperty("aws.profile", profile); // for the clients that the SDK makes itself to sign in
+        }
+        credentials = profile != null ? ProfileCredentialsProvider.create(profile)
+                : DefaultCredentialsProvider.builder().build();
+        useProxies(System.getenv());
+        useCaBundle(System.getenv("AWS_CA_BUNDLE"));
+        System.setProperty("software.amazon.awssdk.http.service.impl", HttpService.class.getName());
+        try {
+            credentials.resolveCredentials();
+        } catch (SdkException e) {
+            throw new Failure(whyNotSignedIn(e), e);
+        }
+        try (var sts = client(StsClient.builder())) {
+            var identity = sts.getCallerIdentity();
+            caller = new Caller(identity.account(), identity.arn().split(":")[1], identity.arn());
+        }
+    }
+
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
+        return client(builder, AwsRetryStrategy.standardRetryStrategy());
+    }
+
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
+        return builder.region(Region.of(region())).credentialsProvider(credentials).overrideConfiguration(o -> {
+            o.retryStrategy(retries);
+            if (profile != null) {
+                o.defaultProfileName(profile);
+            }
+            if (verbose) {
+                o.addExecutionInterceptor(new CallLog());
+            }
+        }).build();
+    }
+
+    class CallLog implements ExecutionInterceptor {
+        @Override
+        public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
+            note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " "
+                    + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME) + ": HTTP "
+                    + context.httpResponse().statusCode());
+        }
+    }
+
+    /**
+     * The HTTP client of all of the SDK's clients, those that it makes itself to assume a profile's role included. The
+     * JDK opens the connections, by the proxies and certificates that Git uses, too.
+     */
+    public static class HttpService implements SdkHttpService, SdkHttpClient.Builder<HttpService> {
+        @Override
+        public HttpService createHttpClientBuilder() {
+            return this;
+        }
+
+        @Override
+        public SdkHttpClient buildWithDefaults(AttributeMap ofService) {
+            var timeouts = ofService.merge(SdkHttpConfigurationOption.GLOBAL_HTTP_DEFAULTS);
+            return UrlConnectionHttpClient.create(uri -> open(uri, timeouts));
+        }
+
+        private static HttpURLConnection open(URI uri, AttributeMap timeouts) {
+            try {
+                var connection = (HttpURLConnection) uri.toURL().openConnection();
+                connection.setConnectTimeout(
+                        (int) timeouts.get(SdkHttpConfigurationOption.CONNECTION_TIMEOUT).toMillis());
+                connection.setReadTimeout((int) timeouts.get(SdkHttpConfigurationOption.READ_TIMEOUT).toMillis());
+                return connection;
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+    }
+
+    /**
+     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY. Of itself the SDK takes HTTP_PROXY even for https, and
+     * no domains in NO_PROXY.
+     */
+    static void useProxies(Map<String, String> environment) {
+        UnaryOperator<String> variable = name -> environment
+                .getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
+        for (var scheme : List.of("http", "https")) {
+            var proxy = variable.apply(scheme + "_proxy");
+            if (!proxy.isEmpty()) {
+                useProxy(scheme, proxy);
+            }
+        }
+        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+"))
+                .map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty())
+                .map(host -> "|" + host + "|*." + host).collect(Collectors.joining());
+        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct);
+    }
+
+    static void useProxy(String scheme, String proxy) {
+        var form = "(?:https?://)?(?:(?<user>[^:@/]*):(?<password>[^@/]*)@)?(?<host>[\\w.-]+|\\[[\\da-fA-F:]+])"
+                + "(?::(?<port>\\d+))?/?";
+        var parts = Pattern.compile(form).matcher(proxy);
+        if (!parts.matches()) {
+            throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY must be of the form http://HOST:PORT");
+        }
+        System.setProperty(scheme + ".proxyHost", parts.group("host"));
+        System.setProperty(scheme + ".proxyPort", Objects.requireNonNullElse(parts.group("port"), "80"));
+        if (parts.group("user") == null) {
+            return;
+        }
+        var signIn = new PasswordAuthentication(percentDecoded(parts.group("user")),
+                percentDecoded(parts.group("password")).toCharArray());
+        System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // the JDK's default has no Basic for https
+        Authenticator.setDefault(new Authenticator() {
+            @Override
+            protected PasswordAuthentication getPasswordAuthentication() {
+                return getRequestorType() == RequestorType.PROXY ? signIn : null;
+            }
+        });
+    }
+
+    static String percentDecoded(String text) {
+        return URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
+    }
+
+    /** Makes the JDK trust the certificates of a PEM file in the place of its own, as the AWS CLI does. */
+    static void useCaBundle(String file) {
+        if (file == null || file.isEmpty()) {
+            return;
+        }
+        try (var in = Files.newInputStream(Path.of(file))) {
+            var trusted = KeyStore.getInstance(KeyStore.getDefaultType());
+            trusted.load(null);
+            for (var certificate : CertificateFactory.getInstance("X.509").generateCertificates(in)) {
+                trusted.setCertificateEntry("certificate-" + trusted.size(), certificate);
+            }
+            var managers = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+            managers.init(trusted);
+            var context = SSLContext.getInstance("TLS");
+            context.init(null, managers.getTrustManagers(), null);
+            HttpsURLConnection.setDefaultSSLSocketFactory(context.getSocketFactory());
+        } catch (IOException | InvalidPathException | GeneralSecurityException e) {
+            throw new Failure("AWS_CA_BUNDLE " + file + " must be a PEM file of certificates: " + reason(e), e);
+        }
+    }
+
+    /** What the SDK cannot parse would show up as a missing Region or missing credentials. */
+    static void checkConfigurationFiles() {
+        ProfileFileLocation.configurationFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CONFIGURATION));
+        ProfileFileLocation.credentialsFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CREDENTIALS));
+    }
+
+    static void checkConfigurationFile(Path file, ProfileFile.Type type) {
+        try {
+            ProfileFile.builder().content(file).type(type).build();
+        } catch (IllegalArgumentException | IllegalStateException e) {
+            throw new Failure(file + ": " + reason(e), e);
+        }
+    }
+
+    /** The SDK's chain says only that all of its members failed: the profile's own reason is told, if one is meant. */
+    String whyNotSignedIn(SdkException failure) {
+        var profiles = ProfileFile.defaultProfileFile().profiles();
+        var name = profile != null ? profile : ProfileFileSystemSetting.AWS_PROFILE.getStringValueOrThrow();
+        var settings = profiles.get(name);
+        if (name.equals("default") && (settings == null || signInHint(name, settings).isEmpty())) {
+            return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in; --verbose shows what was tried";
+        }
+        if (settings == null) {
+            return "no profile " + name + " in the AWS configuration files; there are: "
+                    + String.join(", ", new TreeSet<>(profiles.keySet()));
+        }
+        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name, failure))
+                + signInHint(name, settings);
+    }
+
+    /** Why a profile gives no credentials; if it does by now, why the chain gave none. */
+    static SdkException failureOf(String profile, SdkException failureOfChain) {
+        try (var provider = ProfileCredentialsProvider.create(profile)) {
+            provider.resolveCredentials();
+            return failureOfChain;
+        } catch (SdkException e) {
+            return e;
+        }
+    }
+
+    static String signInHint(String name, Profile profile) {
+        if (profile.property("login_session").isPresent()) {
+            return "; sign in with: aws login --profile " + name;
+        }
+        if (profile.property("sso_session").isPresent() || profile.property("sso_start_url").isPresent()) {
+            return "; sign in with: aws sso login --profile " + name;
+        }
+        if (profile.property("mfa_serial").isPresent()) {
+            return "; it asks for MFA, which only the AWS CLI can do: "
+                    + "eval \"$(aws configure export-credentials --profile " + name + " --format env)\"";
+        }
+        return "";
+    }
+
+    String region() {
+        if (region == null) {
+            region = configuredRegion();
+        }
+        return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+    }
+
+    private String configuredRegion() {
+        checkConfigurationFiles();
+        try {
+            return DefaultAwsRegionProviderChain.builder().profileName(profile).build().getRegion().id();
+        } catch (SdkClientException e) {
+            throw new Failure("no Region: use --region or set AWS_REGION", e);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: output and errors
+
+    /** What is not known yet, as in a dry run, is left out. */
+    static final ObjectMapper JSON = new ObjectMapper().setDefaultPropertyInclusion(JsonInclude.Include.NON_NULL);
+
+    /** Prints the result, or the part of it that --print asks for. */
+    int print(Object result, int exitCode) {
+        JsonNode document = JSON.valueToTree(result);
+        var part = print == null ? document : document.at(print);
+        if (part.isMissingNode()) {
+            throw new Failure("the result has nothing at " + print + ": " + document);
+        }
+        var out = spec.commandLine().getOut();
+        out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
+        if (out.checkError()) {
+            throw new Failure("stdout cannot be written to; the result is: " + document);
+        }
+        return exitCode;
+    }
+
+    void note(String message) {
+        spec.commandLine().getErr().println(spec.name() + ": " + message);
+    }
+
+    void fail(Exception e) {
+        note(reason(e));
+        if (verbose) {
+            e.printStackTrace(spec.commandLine().getErr());
+        }
+    }
+
+    /** In one line: the error code and message of AWS, or what else went wrong. */
+    static String reason(Throwable e) {
+        if (e instanceof AwsServiceException answer && answer.awsErrorDetails() != null) {
+            return reason(answer);
+        }
+        // A Failure says more than its cause does.
+        for (var cause = e; cause != null && !(cause instanceof Failure); cause = cause.getCause()) {
+            if (cause instanceof UnknownHostException) {
+                return "unknown host " + cause.getMessage() + "; check --region, AWS_ENDPOINT_URL and the network";
+            }
+            if (cause instanceof CertPathBuilderException) {
+                return "the certificate of the other side is not trusted: if a proxy inspects TLS, set AWS_CA_BUNDLE to"
+                        + " a PEM file of its CA";
+            }
+        }
+        var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
+        var line = text.lines().findFirst().orElse("");
+        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
+    }
+
+    private static String reason(AwsServiceException answer) {
+        var details = answer.awsErrorDetails();
+        var code = Objects.requireNonNullElse(details.errorCode(), "HTTP " + answer.statusCode());
+        var message = details.errorMessage() == null ? "" : ": " + details.errorMessage().replaceAll("\\s+", " ");
+        return code + message + " (request id " + answer.requestId() + ")"
+                + (code.contains("Expired") ? "; sign in again" : "");
+    }
+
+    /** Whether the same call may succeed later: a lost connection, an error of the service, throttling. */
+    static boolean isTemporary(Throwable e) {
+        for (var cause = e; cause != null; cause = cause.getCause()) {
+            if (cause instanceof AwsServiceException answer) {
+                return answer.statusCode() >= 500 || answer.isThrottlingException() || isCutShort(answer);
+            }
+            if (cause instanceof SdkClientException || cause instanceof IOException) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Whether the answer was cut: AWS names an error code in every refusal. */
+    static boolean isCutShort(AwsServiceException answer) {
+        return answer.awsErrorDetails() == null || answer.awsErrorDetails().errorCode() == null;
+    }
+
+    /** Repeats a look until it finds something or the time is over; the waits between grow from 250 ms to 5 s. */
+    static <T> Optional<T> poll(Duration patience, Supplier<Optional<T>> look) {
+        var end = Instant.now().plus(patience);
+        var wait = Duration.ofMillis(250);
+        var found = look.get();
+        while (found.isEmpty() && Instant.now().isBefore(end)) {
+            pause(wait);
+            wait = Collections.min(List.of(wait.multipliedBy(2), Duration.ofSeconds(5)));
+            found = look.get();
+        }
+        return found;
+    }
+
+    static void pause(Duration time) {
+        try {
+            Thread.sleep(time.toMillis());
+        } catch (InterruptedException e) {
+            throw new Failure("interrupted", e);
+        }
+    }
+
+    /** A failure whose message says what went wrong and what to do. */
+    static class Failure extends RuntimeException {
+        Failure(String message, Throwable cause) {
+            super(message, cause);
+        }
+
+        Failure(String message) {
+            this(message, null);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: AWS CLI commands
+
+    /** An AWS CLI command for the same Region and profile. */
+    String aws(String command) {
+        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+    }
+
+    /**
+     * The same with the operation's input as JSON, for free text, of which the AWS CLI would take file:// and a leading
+     * dash for its own syntax.
+     */
+    String aws(String operation, Map<String, ?> input) {
+        return aws(operation + " --cli-input-json " + quote(JSON.valueToTree(new TreeMap<>(input)).toString()));
+    }
+
+    /** As one word of a shell command. */
+    static String quote(String word) {
+        return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
+    }
+
+    //endregion
+
+    //region The same in every script: changes
+
+    @Option(names = "--dry-run", description = "Only reads, and prints what would change.")
+    boolean dryRun;
+
+    /** The weakest first; a run that changes several things reports the strongest. */
+    enum Status {
+        UNCHANGED, UPDATED, CREATED, DELETED
+    }
+
+    /** @param resource whose field this is */
+    record Change(String resource, String field, @JsonInclude Object from, @JsonInclude Object to,
+            @JsonIgnore Status status) {
+        static Change creation(String resource, String field, Object to) {
+            return new Change(resource, field, null, to, Status.CREATED);
+        }
+
+        static Change update(String resource, String field, Object from, Object to) {
+            return new Change(resource, field, from, to, Status.UPDATED);
+        }
+
+        static Change deletion(String resource, String field, Object from, Object to) {
+            return new Change(resource, field, from, to, Status.DELETED);
+        }
+    }
+
+    /** In the order in which they were made, or in a dry run would be. */
+    final List<Change> changes = new ArrayList<>();
+    /** Commands that take the changes back, the last change first. */
+    final Deque<String> undoCommands = new ArrayDeque<>();
+
+    /** Makes a change and records it; in a dry run only records it. */
+    void change(Change change, String undoCommand, Runnable step) {
+        if (!dryRun) {
+            step.run();
+        }
+        record(change, undoCommand);
+    }
+
+    /** Records a change that was made. */
+    void record(Change change, String undoCommand) {
+        changes.add(change);
+        if (undoCommand != null && !dryRun) {
+            undoCommands.push(undoCommand);
+        }
+    }
+
+    /** The command that takes all changes back; null if nothing was changed. */
+    String undo() {
+        return undoCommands.isEmpty() ? null : String.join(" && ", undoCommands);
+    }
+
+    static Status strongest(List<Change> changes) {
+        return changes.stream().map(Change::status).max(Comparator.naturalOrder()).orElse(Status.UNCHANGED);
+    }
+
+    /** "created", in a dry run "would-create". */
+    String printed(Status status) {
+        var done = status.name().toLowerCase(Locale.ROOT);
+        return dryRun && status != Status.UNCHANGED ? "would-" + done.substring(0, done.length() - 1) : done;
+    }
+
+    /** Runs steps that change a resource. A failure gets its name, and says what they had changed before. */
+    <T> T naming(String resource, Supplier<T> steps) {
+        var before = changes.size();
+        try {
+            return steps.get();
+        } catch (RuntimeException e) {
+            var made = changes.stream().skip(before).map(Change::field).toList();
+            throw new Failure(resource + ": " + reason(e) + (made.isEmpty() || dryRun ? "" : "; changed before that: "
+                    + String.join(", ", made) + (isTemporary(e) ? "; the same command again does the rest" : "")), e);
+        }
+    }
+
+    /** Whether a call may have had an effect although it failed: it was tried before, or the answer was lost. */
+    static boolean isDoubtful(SdkException e) {
+        return e.numAttempts() > 1 || isTemporary(e);
+    }
+
+    //endregion
+
+    //region The same in every script: usable keys
+
+    /**
+     * Refuses a key that CodeCommit cannot encrypt under.
+     *
+     * @param remedy what to do about a key of the wrong kind
+     */
+    void checkUsable(KeyMetadata key, String remedy) {
+        if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
+            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
+                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
+        }
+        var enable = aws("kms enable-key --key-id " + key.keyId());
+        if (key.keyState() == KeyState.PENDING_DELETION) {
+            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
+                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
+        }
+        if (key.keyState() != KeyState.ENABLED) {
+            throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: policies
+
+    /** A policy template with its placeholders filled; it is an error if one has no value. */
+    static ObjectNode template(String name, Map<String, ?> values) {
+        try (var file = MethodHandles.lookup().lookupClass().getResourceAsStream("/policies/" + name)) {
+            return (ObjectNode) filled(JSON.readTree(file), values);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** The tree with the placeholders filled in all of its strings; the policy variables of IAM (${aws:...}) stay. */
+    static JsonNode filled(JsonNode node, Map<String, ?> values) {
+        if (node.isObject()) {
+            node.properties().forEach(member -> member.setValue(filled(member.getValue(), values)));
+            return node;
+        }
+        if (node.isArray()) {
+            return JSON.createArrayNode().addAll(node.valueStream().map(item -> filled(item, values)).toList());
+        }
+        return node.isTextual() ? filled(node.textValue(), values) : node;
+    }
+
+    /** A text that is just one placeholder becomes the whole value, such as a list. */
+    private static JsonNode filled(String text, Map<String, ?> values) {
+        var placeholder = Pattern.compile("\\$\\{(\\w+)}");
+        var whole = placeholder.matcher(text);
+        if (whole.matches()) {
+            return JSON.valueToTree(value(whole.group(1), values));
+        }
+        return JSON.getNodeFactory().textNode(placeholder.matcher(text).replaceAll(
+                found -> Matcher.quoteReplacement(String.valueOf(value(found.group(1), values)))));
+    }
+
+    private static Object value(String name, Map<String, ?> values) {
+        if (!values.containsKey(name)) {
+            throw new IllegalArgumentException("the policy template has ${" + name + "}, which has no value");
+        }
+        return values.get(name);
+    }
+
+    static ObjectNode parsedPolicy(String document) {
+        try {
+            return (ObjectNode) JSON.readTree(document);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    static List<JsonNode> statements(JsonNode policy) {
+        var statements = policy.path("Statement");
+        return statements.isArray() ? statements.valueStream().toList() : List.of(statements);
+    }
+
+    /** The statements of a policy that have none of our Sids. */
+    static List<JsonNode> foreignStatements(JsonNode policy, Collection<String> ownSids) {
+        return statements(policy).stream().filter(statement -> !ownSids.contains(sid(statement))).toList();
+    }
+
+    static String sid(JsonNode statement) {
+        return statement.path("Sid").asText("(no Sid)");
+    }
+
+    static String sids(List<JsonNode> statements) {
+        return statements.stream().map(statement -> sid(statement)).collect(Collectors.joining(", "));
+    }
+
+    /** Whether two policies say the same, however AWS has rewritten one of them. */
+    static boolean sameMeaning(JsonNode one, JsonNode other) {
+        return meanings(one).equals(meanings(other));
+    }
+
+    private static Set<Object> meanings(JsonNode policy) {
+        return statements(policy).stream().map(statement -> meaning(statement)).collect(Collectors.toSet());
+    }
+
+    /**
+     * One form for all spellings: sets for lists and single values, text for numbers and booleans, account ids for root
+     * ARNs, {"AWS": "*"} for "*".
+     */
+    static Object meaning(JsonNode node) {
+        if (!node.isObject()) {
+            var values = node.isArray() ? node.valueStream() : Stream.of(node);
+            return values.map(value -> value.asText().replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
+                    .collect(Collectors.toSet());
+        }
+        var members = new TreeMap<String, Object>();
+        node.properties().forEach(member -> {
+            var isEveryone = member.getKey().endsWith("Principal") && member.getValue().asText().equals("*");
+            members.put(member.getKey(), isEveryone ? Map.of("AWS", Set.of("*")) : meaning(member.getValue()));
+        });
+        return members;
+    }
+
+    //endregion
+}
