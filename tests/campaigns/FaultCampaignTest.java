@@ -85,8 +85,8 @@ class FaultCampaignTest {
     static final List<String> SHAPES = List.of("{\"format\": 1}", "[]", "null", "{\"format\": 1, \"refs\": 7}",
             "{\"format\": 1, \"repositories\": {\"b-small\": null, \"c-odd\": 7}}",
             "{\"format\": 1, \"repository\": {}, \"refs\": {}, \"settings\": {}, \"chain\": [{}]}");
-    /** The git commands of verifications and restores. */
-    static final List<String> GIT_COMMANDS = List.of("--version", "index-pack", "rev-list", "fsck", "bundle");
+    /** The git commands of restores. */
+    static final List<String> GIT_COMMANDS = List.of("--version", "index-pack", "rev-list");
     /** What git does instead, as a shell has it; with AT for a number. An empty one stands for no git at all. */
     static final List<String> GIT_FAULTS = List.of("", "exit 1", "exit 127",
             "echo 'fatal: bad config line 1 in file .gitconfig' >&2; exit 128",
@@ -232,7 +232,7 @@ class FaultCampaignTest {
         var all = new ArrayList<Trouble>();
         var leavesGitAlone = subject.equals("backup") && seed % 2 == 0;
         for (var i = random.nextInt(4); i >= 0; i--) {
-            var beside = random.nextInt(leavesGitAlone ? 2 : 8);
+            var beside = random.nextInt(leavesGitAlone ? 2 : subject.equals("backup") ? 8 : 4);
             if (beside == 0) {
                 var names = List.of("a-large", "b-small", "c-odd", "runs");
                 all.add(new Trouble(UNREADABLE.get(random.nextInt(UNREADABLE.size())) + "="
@@ -245,7 +245,8 @@ class FaultCampaignTest {
                         ? new Trouble(random.nextBoolean() ? "odd" : "throw",
                                 SIDE_STEPS.get(random.nextInt(SIDE_STEPS.size())), random.nextInt(2),
                                 List.of(1, 2, 1000).get(random.nextInt(3)), random.nextInt(1000))
-                        : new Trouble("git", GIT_COMMANDS.get(random.nextInt(GIT_COMMANDS.size())), 0, 1,
+                        : new Trouble("git", subject.equals("verification") ? "fsck"
+                                : GIT_COMMANDS.get(random.nextInt(GIT_COMMANDS.size())), 0, 1,
                                 random.nextInt(50_000)));
                 continue;
             }
@@ -389,9 +390,9 @@ class FaultCampaignTest {
             if (trouble == null) return otherwise;
             var does = trouble.any(GIT_FAULTS);
             if (does.isEmpty()) return "no git here";
-            // nobody closes what fsck and bundle might read
-            var program = Files.writeString(programs.resolve("git"), "#!/bin/sh\ncase \" $* \" in *\" fsck \"*|*\" "
-                    + "bundle \"*) exec </dev/null ;; esac\ncase \" $* \" in *\" " + trouble.call + " \"*) "
+            // nobody closes what fsck might read
+            var program = Files.writeString(programs.resolve("git"), "#!/bin/sh\ncase \" $* \" in *\" fsck \"*) exec "
+                    + "</dev/null ;; esac\ncase \" $* \" in *\" " + trouble.call + " \"*) "
                     + does.replace("AT", String.valueOf(trouble.at)) + " ;; esac\nexec git \"$@\"\n");
             assertTrue(program.toFile().setExecutable(true));
             return program.toString();
