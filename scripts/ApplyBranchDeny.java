@@ -967,7 +967,8 @@ class ApplyBranchDeny implements Callable<Integer> {
 
         String fault() {
             var more = wrong.size() - 1;
-            return wrong.get(0) + (more == 0 ? "" : ", and " + more + " more decisions are not as they should be");
+            return wrong.get(0) + (more == 0 ? "" : ", and " + more + " more "
+                    + (more == 1 ? "decision is not as it" : "decisions are not as they") + " should be");
         }
     }
 
@@ -1343,8 +1344,8 @@ class ApplyBranchDeny implements Callable<Integer> {
             return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in; --verbose shows what was tried";
         }
         if (settings == null) {
-            return "no profile " + name + " in the AWS configuration files; there are: "
-                    + String.join(", ", new TreeSet<>(profiles.keySet()));
+            return "no profile " + name + " in the AWS configuration files; " + (profiles.isEmpty() ? "there is none"
+                    : "there are: " + String.join(", ", new TreeSet<>(profiles.keySet())));
         }
         return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name, failure))
                 + signInHint(name, settings);

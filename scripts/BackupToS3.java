@@ -512,13 +512,13 @@ class BackupToS3 implements Callable<Integer> {
         } finally {
             workers.shutdownNow();
             watch.shutdownNow();
-            if (terminal) {
-                spec.commandLine().getErr().print(CLEAR_LINE);
-            }
-            if (stopping) {
+            clearProgress();
+            if (!removeHook(hook)) {
                 hook.join(); // it ends the run, and records it
             }
-            Runtime.getRuntime().removeShutdownHook(hook);
+        }
+        if (stopping) {
+            throw new Failure("interrupted");
         }
     }
 
@@ -631,7 +631,7 @@ class BackupToS3 implements Callable<Integer> {
     /** On Ctrl-C: no upload stays unfinished, and what is done is recorded. */
     void stop() {
         stopping = true;
-        note("interrupted: " + outcomes.size() + " of " + names.size() + " repositories are done");
+        tell("interrupted: " + outcomes.size() + " of " + counted(names.size(), "repository") + " done");
         abortAll();
         try {
             if (!dryRun && !outcomes.isEmpty()) {
@@ -818,7 +818,7 @@ class BackupToS3 implements Callable<Integer> {
         }
 
         FetchConnection openFetch(Transport transport) throws NotSupportedException, TransportException {
-            ((TransportHttp) transport).setHttpConnectionFactory(new GitConnections());
+            ((TransportHttp) transport).setHttpConnectionFactory(new EscapingConnections());
             return transport.openFetch();
         }
 
@@ -1025,7 +1025,7 @@ class BackupToS3 implements Callable<Integer> {
         var patterns = decoded(attributes).lines().filter(line -> line.matches("[^#].*\\sfilter=lfs(\\s.*)?"))
                 .map(line -> line.strip().split("\\s")[0]).toList();
         if (!patterns.isEmpty()) {
-            note(name + ": Git LFS is in use (" + String.join(", ", patterns)
+            tell(name + ": Git LFS is in use (" + String.join(", ", patterns)
                     + "): these files are not in Git, and so not in the backup");
         }
         return patterns;
@@ -1226,42 +1226,22 @@ class BackupToS3 implements Callable<Integer> {
         }
     }
 
-    static class GitConnections implements HttpConnectionFactory {
-        @Override
-        public HttpConnection create(URL url) throws IOException {
-            return create(url, Proxy.NO_PROXY);
-        }
-
+    /** Reads refs by the bytes of their names. */
+    static class EscapingConnections extends GitConnections {
         @Override
         public HttpConnection create(URL url, Proxy proxy) throws IOException {
-            return new GitConnection(url, proxy);
+            return url.getPath().endsWith("/info/refs") ? new RefsConnection(url, proxy) : super.create(url, proxy);
         }
     }
 
-    /** Tells a refusal by its status, of which JGit gives text alone, and reads refs by their bytes. */
-    static class GitConnection extends JDKHttpConnection {
-        final boolean givesRefs;
-
-        GitConnection(URL url, Proxy proxy) throws IOException {
+    static class RefsConnection extends GitConnection {
+        RefsConnection(URL url, Proxy proxy) throws IOException {
             super(url, proxy);
-            givesRefs = url.getPath().endsWith("/info/refs");
-        }
-
-        @Override
-        public int getResponseCode() throws IOException {
-            var status = super.getResponseCode();
-            if (Set.of(403, 429, 503).contains(status)) {
-                throw new GitRefusal(status, getResponseMessage());
-            }
-            return status;
         }
 
         @Override
         public InputStream getInputStream() throws IOException {
             var in = super.getInputStream();
-            if (!givesRefs) {
-                return in;
-            }
             return new EscapedLines("gzip".equals(super.getHeaderField("Content-Encoding")) ? new GZIPInputStream(in)
                     : in);
         }
@@ -1269,21 +1249,7 @@ class BackupToS3 implements Callable<Integer> {
         /** JGit need not know of the compression of refs. */
         @Override
         public String getHeaderField(String name) {
-            return givesRefs && name.equalsIgnoreCase("Content-Encoding") ? null : super.getHeaderField(name);
-        }
-    }
-
-    static class GitRefusal extends Failure {
-        final int status;
-
-        GitRefusal(int status, String message) {
-            super("the Git server answered " + status + " " + message + (status != 403 ? "" : "; it takes"
-                    + " codecommit:GitPull, the use of the repository's key, valid credentials and a right clock"));
-            this.status = status;
-        }
-
-        boolean isThrottling() {
-            return status != 403;
+            return name.equalsIgnoreCase("Content-Encoding") ? null : super.getHeaderField(name);
         }
     }
 
@@ -1551,7 +1517,7 @@ class BackupToS3 implements Callable<Integer> {
             }
             if (!MessageDigest.isEqual(tail, packSha1.digest())) {
                 throw new IOException(
-                        "the pack is damaged or cut short: its checksum does not match after " + size + " bytes");
+                        "the pack is damaged or cut short: its checksum does not match after " + counted(size, "byte"));
             }
             isVerified = true;
         }
@@ -1762,14 +1728,14 @@ class BackupToS3 implements Callable<Integer> {
                 return Optional.of(JSON.reader().without(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES)
                         .treeToValue(document, type));
             }
-            note(key + " has another format than " + FORMAT + " and is not used");
+            tell(key + " has another format than " + FORMAT + " and is not used");
         } catch (IOException e) {
-            note(key + " cannot be used: " + reason(e));
+            tell(key + " cannot be used: " + reason(e));
         } catch (S3Exception e) {
             if (!isUnreadable(e)) {
                 throw e;
             }
-            note(key + " cannot be used: " + reason(e));
+            tell(key + " cannot be used: " + reason(e));
         }
         return Optional.empty();
     }
@@ -1791,7 +1757,7 @@ class BackupToS3 implements Callable<Integer> {
             if (e instanceof S3Exception answer && answer.statusCode() == 404) {
                 return;
             }
-            note("s3://" + bucket + "/" + key + ": an unfinished upload is left: " + reason(e)
+            tell("s3://" + bucket + "/" + key + ": an unfinished upload is left: " + reason(e)
                     + "; end it with: " + aws("s3api abort-multipart-upload --bucket " + bucket + " --key " + quote(key)
                             + " --upload-id " + uploadId));
         }
@@ -1848,26 +1814,26 @@ class BackupToS3 implements Callable<Integer> {
         if (outcomes.putIfAbsent(name, outcome) != null) {
             return;
         }
-        if (terminal) {
-            spec.commandLine().getErr().print(CLEAR_LINE);
-        }
         if (result.kind() != null) {
-            note(name + ": " + result.status() + ", " + result.kind() + ", " + result.refs() + " refs, "
-                    + result.bytes() + " bytes, " + result.seconds() + " s");
+            tell(name + ": " + result.status() + ", " + result.kind() + ", " + counted(result.refs(), "ref") + ", "
+                    + counted(result.bytes(), "byte") + ", " + result.seconds() + " s");
         } else if (!terminal && !result.status().equals("failed")) {
-            note(name + ": " + result.status());
+            tell(name + ": " + result.status());
         }
         if (result.error() != null) {
-            note(name + ": " + result.error());
+            tell(name + ": " + result.error());
         }
     }
 
     /** On a terminal, in a line that the next one replaces. */
     synchronized void showProgress() {
+        if (stopping) {
+            return;
+        }
         var megabytes = received.get() / 1e6;
         var err = spec.commandLine().getErr();
-        err.printf(Locale.ROOT, "%s%d/%d repositories, %.1f MB, %.1f MB/s", CLEAR_LINE, outcomes.size(), names.size(),
-                megabytes, megabytes / Math.max(1e-3, secondsSince(started)));
+        err.printf(Locale.ROOT, "%s%d/%s, %.1f MB, %.1f MB/s", CLEAR_LINE, outcomes.size(),
+                counted(names.size(), "repository"), megabytes, megabytes / Math.max(1e-3, secondsSince(started)));
         err.flush();
     }
 
@@ -2181,8 +2147,8 @@ class BackupToS3 implements Callable<Integer> {
             return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in; --verbose shows what was tried";
         }
         if (settings == null) {
-            return "no profile " + name + " in the AWS configuration files; there are: "
-                    + String.join(", ", new TreeSet<>(profiles.keySet()));
+            return "no profile " + name + " in the AWS configuration files; " + (profiles.isEmpty() ? "there is none"
+                    : "there are: " + String.join(", ", new TreeSet<>(profiles.keySet())));
         }
         return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name, failure))
                 + signInHint(name, settings);
@@ -2431,6 +2397,19 @@ class BackupToS3 implements Callable<Integer> {
     /** Whether stderr is a terminal, where progress is shown. */
     boolean terminal = System.console() != null;
 
+    /** A message, where on a terminal the progress stands. */
+    synchronized void tell(String message) {
+        clearProgress();
+        note(message);
+    }
+
+    synchronized void clearProgress() {
+        if (terminal) {
+            spec.commandLine().getErr().print(CLEAR_LINE);
+            spec.commandLine().getErr().flush();
+        }
+    }
+
     void checkSelection() {
         var right = "a repository's name, which may have * and ? for any characters, such as 'team-*'";
         repositoryNames.forEach(glob -> check("--repository-names", glob, "[\\w.*?-]{1,100}", right));
@@ -2622,6 +2601,21 @@ class BackupToS3 implements Callable<Integer> {
         }
     }
 
+    /** Takes back what Ctrl-C would start; false if it has started. */
+    static boolean removeHook(Thread hook) {
+        try {
+            return Runtime.getRuntime().removeShutdownHook(hook);
+        } catch (IllegalStateException e) {
+            return false;
+        }
+    }
+
+    /** "1 ref", "2 refs", "3 repositories". */
+    static String counted(long count, String noun) {
+        var plural = noun.endsWith("y") ? noun.substring(0, noun.length() - 1) + "ies" : noun + "s";
+        return count + " " + (count == 1 ? noun : plural);
+    }
+
     static String hex(byte[] bytes) {
         return HexFormat.of().formatHex(bytes);
     }
@@ -2665,9 +2659,57 @@ class BackupToS3 implements Callable<Integer> {
                 Instant.now());
         var encoded = Base64.getEncoder().encodeToString(signIn.getBytes(StandardCharsets.UTF_8));
         transport.setAdditionalHeaders(Map.of("Authorization", "Basic " + encoded));
+        transport.setHttpConnectionFactory(new GitConnections());
         transport.setTagOpt(TagOpt.NO_TAGS);
         transport.setTimeout(gitTimeout);
         return transport;
+    }
+
+    static class GitConnections implements HttpConnectionFactory {
+        @Override
+        public HttpConnection create(URL url) throws IOException {
+            return create(url, Proxy.NO_PROXY);
+        }
+
+        @Override
+        public HttpConnection create(URL url, Proxy proxy) throws IOException {
+            return new GitConnection(url, proxy);
+        }
+    }
+
+    /** Tells a refusal by its status, of which JGit gives text alone; of 404 it has a type of its own. */
+    static class GitConnection extends JDKHttpConnection {
+        private final String action;
+
+        GitConnection(URL url, Proxy proxy) throws IOException {
+            super(url, proxy);
+            action = url.toString().endsWith("git-receive-pack") ? "codecommit:GitPush" : "codecommit:GitPull";
+        }
+
+        @Override
+        public int getResponseCode() throws IOException {
+            var status = super.getResponseCode();
+            if (status >= 400 && status != HTTP_NOT_FOUND) {
+                throw new GitRefusal(status, getResponseMessage(), action);
+            }
+            return status;
+        }
+    }
+
+    static class GitRefusal extends Failure {
+        final int status;
+
+        /** @param action that the request needs */
+        GitRefusal(int status, String message, String action) {
+            super("the Git server answered " + status + " " + message + (status != 401 && status != 403 ? ""
+                    : "; it takes " + action + ", the use of the repository's key, valid credentials and a right"
+                            + " clock"));
+            this.status = status;
+        }
+
+        boolean isThrottling() {
+            return status == 429 || status == 503;
+        }
     }
 
     /** The sign-in goes with every request, so it may go nowhere else: no plain http but to this machine. */

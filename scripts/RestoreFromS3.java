@@ -49,6 +49,7 @@ import org.eclipse.jgit.lib.*;
 import org.eclipse.jgit.revwalk.*;
 import org.eclipse.jgit.storage.file.*;
 import org.eclipse.jgit.transport.*;
+import org.eclipse.jgit.transport.http.*;
 import org.eclipse.jgit.util.FS;
 import org.eclipse.jgit.util.FileUtils;
 import org.eclipse.jgit.util.SystemReader;
@@ -194,21 +195,31 @@ class RestoreFromS3 implements Callable<Integer> {
 
     /**
      * @param manifest the key, for --manifest
-     * @param head a branch or a commit id
+     * @param head a branch or a commit id; null if there is none
      * @param size of all bundles, in bytes
      * @param kinds of the bundles, in order: full, incr
      * @param error why it cannot be used; then only key and time are known
      */
-    record RestorePoint(String manifest, String time, String repositoryId, String head, Integer refs, Long size,
-            List<String> kinds, Boolean settings, Boolean pullRequests, String error) {}
+    record RestorePoint(String manifest, String time, String repositoryId, @JsonInclude String head, Integer refs,
+            Long size, List<String> kinds, Boolean settings, Boolean pullRequests, String error) {}
 
-    /** What a restore prints. */
-    record Result(String status, String account, String region, String directory, RestoredRepository repository,
-            int refs, RestorePoint restorePoint, String pullRequests, List<LeftOut> leftOut, List<Change> changes,
-            String undo) {}
+    /**
+     * What a restore prints.
+     *
+     * @param directory null if there is none
+     * @param repository null if there is none
+     * @param pullRequests the file; null if none were asked for or saved
+     */
+    record Result(String status, String account, String region, @JsonInclude String directory,
+            @JsonInclude RestoredRepository repository, int refs, RestorePoint restorePoint,
+            @JsonInclude String pullRequests, List<LeftOut> leftOut, List<Change> changes, String undo) {}
 
-    record RestoredRepository(String repositoryName, String repositoryId, String arn, String kmsKeyId,
-            String defaultBranch, String cloneUrlHttp) {}
+    /**
+     * @param kmsKeyId null under the AWS managed key
+     * @param defaultBranch null if there is none
+     */
+    record RestoredRepository(String repositoryName, String repositoryId, String arn, @JsonInclude String kmsKeyId,
+            @JsonInclude String defaultBranch, String cloneUrlHttp) {}
 
     /** What CodeCommit did not take. */
     record LeftOut(String what, String why) {}
@@ -254,9 +265,7 @@ class RestoreFromS3 implements Callable<Integer> {
         try {
             return print(restore.run(), restore.leftOut.isEmpty() ? 0 : 3);
         } finally {
-            if (!stopping) {
-                Runtime.getRuntime().removeShutdownHook(onInterrupt);
-            }
+            removeHook(onInterrupt);
         }
     }
 
@@ -710,7 +719,7 @@ class RestoreFromS3 implements Callable<Integer> {
                     : path(pullRequests).toString();
             return new Result(printed(strongest(changes)), caller.account(), region(),
                     targetDirectory == null ? null : targetDirectory.toString(), repository, refs.size(),
-                    point.describe(), written, leftOut.isEmpty() ? null : leftOut, changes, undo());
+                    point.describe(), written, leftOut, changes, undo());
         }
 
         /** Checks by size and checksum in S3 that every bundle is there and can be read. */
@@ -751,7 +760,8 @@ class RestoreFromS3 implements Callable<Integer> {
                 return Optional.of("is missing");
             }
             if (head.contentLength() != bundle.size()) {
-                return Optional.of("has " + head.contentLength() + " bytes and should have " + bundle.size());
+                return Optional.of("has " + counted(head.contentLength(), "byte") + " and should have "
+                        + bundle.size());
             }
             var crc32 = head.checksumCRC32();
             // One with a dash is of the parts, not of the object.
@@ -880,10 +890,11 @@ class RestoreFromS3 implements Callable<Integer> {
             begin(target);
             checkRoom(alternative);
             var point = restore.point;
-            note("restoring " + point.name() + ": " + point.refs().size() + " refs, " + megabytes(point.size())
-                    + " in " + point.chain().size() + " bundles, through " + place + " ...");
-            for (var name : List.of("objects/info", "objects/pack", "refs")) {
-                Files.createDirectories(place.resolve(name));
+            note("restoring " + point.name() + ": " + counted(point.refs().size(), "ref") + ", "
+                    + megabytes(point.size()) + " in " + counted(point.chain().size(), "bundle") + ", through " + place
+                    + " ...");
+            for (var name : List.of("objects", "objects/info", "objects/pack", "refs")) {
+                Files.createDirectory(place.resolve(name)); // not what an interruption has removed
             }
             Files.writeString(place.resolve("config"),
                     "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n");
@@ -1166,21 +1177,20 @@ class RestoreFromS3 implements Callable<Integer> {
         private void kill() {
             var process = running;
             if (process != null) {
-                process.destroyForcibly();
+                process.destroyForcibly().onExit().join();
             }
         }
 
         /** Several times if need be: on Ctrl-C something may still be written there. */
         synchronized void remove() {
-            for (var attempt = 1; place != null && Files.exists(place); attempt++) {
+            var created = createdDirectory ? place.getParent() : place;
+            for (var attempt = 1; created != null && Files.exists(created); attempt++) {
                 try {
                     FileUtils.delete(place.toFile(), FileUtils.RECURSIVE | FileUtils.SKIP_MISSING);
-                    if (createdDirectory) {
-                        Files.delete(place.getParent());
-                    }
+                    Files.deleteIfExists(created);
                 } catch (IOException e) {
                     if (attempt == 5) {
-                        note(place + " could not be removed: " + reason(e));
+                        note(created + " could not be removed: " + reason(e));
                         return;
                     }
                     pause(Duration.ofMillis(100));
@@ -1209,11 +1219,12 @@ class RestoreFromS3 implements Callable<Integer> {
         private final Bundle bundle;
         private long position;
         private String version;
+        private final BrokenLine line;
         private ResponseInputStream<GetObjectResponse> in;
-        private Exception lastFailure;
 
         Download(Bundle bundle) {
             this.bundle = bundle;
+            line = new BrokenLine(uri(bundle.key()));
         }
 
         @Override
@@ -1228,8 +1239,8 @@ class RestoreFromS3 implements Callable<Integer> {
                 return -1;
             }
             return poll(linePatience, () -> readOnce(bytes, from, length)).orElseThrow(() -> new Failure(
-                    uri(bundle.key()) + ": " + reason(lastFailure) + " after " + position + " of " + bundle.size()
-                            + " bytes", lastFailure));
+                    uri(bundle.key()) + ": " + reason(line.lastFailure) + " after " + position + " of "
+                            + counted(bundle.size(), "byte"), line.lastFailure));
         }
 
         private Optional<Integer> readOnce(byte[] bytes, int from, int length) {
@@ -1252,7 +1263,7 @@ class RestoreFromS3 implements Callable<Integer> {
                     throw new Failure(uri(bundle.key()) + ": " + reason(e), e);
                 }
                 close();
-                lastFailure = e;
+                line.tell(e);
                 return Optional.empty();
             }
         }
@@ -1387,7 +1398,7 @@ class RestoreFromS3 implements Callable<Integer> {
         }
 
         private Map<String, ObjectId> refs() {
-            return patiently(() -> {
+            return patiently(name, () -> {
                 var refs = new TreeMap<String, ObjectId>();
                 try (var local = new InMemoryRepository(new DfsRepositoryDescription());
                         var transport = transport(repository.cloneUrlHttp(), local);
@@ -1440,12 +1451,15 @@ class RestoreFromS3 implements Callable<Integer> {
                         .repositoryDescription(description.isEmpty() ? null : description)).repositoryMetadata();
                 record(creation, undo);
             } catch (RepositoryNameExistsException e) {
+                repository = find();
+                if (repository == null) {
+                    throw new Failure("was there and is not any more; the same command again creates it", e);
+                }
                 if (isDoubtful(e)) {
                     record(creation, undo);
                 } else {
                     note(name + ": someone else created it in the meantime");
                 }
-                repository = find();
             } catch (SdkException e) {
                 throw !isTemporary(e) ? e : new Failure(
                         reason(e) + "; it may have been created, empty: the same command again does the rest", e);
@@ -1476,7 +1490,7 @@ class RestoreFromS3 implements Callable<Integer> {
         }
 
         String progress() {
-            return right() + " of " + wanted.size() + " refs are right";
+            return right() + " of " + counted(wanted.size(), "ref") + (wanted.size() == 1 ? " is" : " are") + " right";
         }
 
         void mark() {
@@ -1508,35 +1522,82 @@ class RestoreFromS3 implements Callable<Integer> {
     }
 
     /** Repeats a call to Git while the line breaks. */
-    <T> T patiently(GitCall<T> call) {
-        var failures = new ArrayDeque<Exception>();
+    <T> T patiently(String subject, GitCall<T> call) {
+        var line = new BrokenLine(subject);
         return poll(linePatience, () -> {
             try {
                 return Optional.of(call.run());
-            } catch (TransportException e) {
-                checkRetry(e);
-                failures.push(e);
-                return Optional.empty();
             } catch (Exception e) {
-                throw new Failure(reason(e), e);
+                line.checkRetry(e);
+                return Optional.empty();
             }
-        }).orElseThrow(() -> new Failure(reason(failures.peek()), failures.peek()));
+        }).orElseThrow(line::failure);
     }
 
-    /** Throws what the same call would meet again. */
-    void checkRetry(TransportException e) {
-        if (isRefusal(e)) {
-            throw new Failure(reason(e) + "; the credentials have expired, or they lack codecommit:GitPull,"
-                    + " codecommit:GitPush or the repository's key", e);
+    /** The failures of a line that breaks again and again: each is told when it first comes. */
+    class BrokenLine {
+        private final String subject;
+        private Exception lastFailure;
+
+        BrokenLine(String subject) {
+            this.subject = subject;
         }
-        if (stopping || e instanceof NoRemoteRepositoryException || hasCause(e, UnknownHostException.class)) {
-            throw new Failure(reason(e), e);
+
+        /** Throws what the same call to Git would meet again; tells what it may not. */
+        void checkRetry(Exception e) {
+            if (stopping || !isOfLine(e)) {
+                throw lasting(e);
+            }
+            // In JGit's type, or it would look like a refusal for good.
+            tell(refusal(e).<Exception>map(refusal -> new TransportException(reason(refusal), refusal)).orElse(e));
+        }
+
+        void tell(Exception e) {
+            if (lastFailure == null || !reason(lastFailure).equals(reason(e))) {
+                note(subject + ": " + reason(e) + "; tries again");
+            }
+            lastFailure = e;
+        }
+
+        Failure failure() {
+            return new Failure(reason(lastFailure), lastFailure);
         }
     }
 
-    /** Whether the answer was HTTP 401 or 403, of which JGit has nothing but text. */
-    static boolean isRefusal(TransportException e) {
-        return e.getMessage().matches("(?s).*(not permitted|not authorized|: 40[13] ).*");
+    /**
+     * Whether the line broke, or the server is too busy or out of order. Of a broken line JGit keeps the JDK's
+     * exception; what a server refuses in words has none.
+     */
+    static boolean isOfLine(Exception e) {
+        var refusal = refusal(e);
+        if (refusal.isPresent()) {
+            return refusal.get().isThrottling() || refusal.get().status >= 500;
+        }
+        if (!(e instanceof TransportException)) {
+            return false; // of this machine
+        }
+        var isLasting = hasCause(e, UnknownHostException.class) || hasCause(e, CertificateException.class);
+        return !isLasting && (hasCause(e, SocketException.class) || hasCause(e, InterruptedIOException.class)
+                || hasCause(e, EOFException.class) || hasCauseOfJust(e, SSLException.class)
+                || hasCauseOfJust(e, IOException.class));
+    }
+
+    static Optional<GitRefusal> refusal(Throwable e) {
+        return Stream.iterate(e, Objects::nonNull, Throwable::getCause).filter(GitRefusal.class::isInstance)
+                .map(GitRefusal.class::cast).findFirst();
+    }
+
+    /** What the same call would meet again. JGit's exception is not its cause, by which it would look temporary. */
+    Failure lasting(Exception e) {
+        if (stopping) {
+            return new Failure("interrupted", e);
+        }
+        if (e instanceof Failure failure) {
+            return failure;
+        }
+        var failure = new Failure(reason(refusal(e).<Exception>map(refusal -> refusal).orElse(e)) + memoryHint(e));
+        failure.addSuppressed(e);
+        return failure;
     }
 
     static String memoryHint(Throwable e) {
@@ -1549,12 +1610,17 @@ class RestoreFromS3 implements Callable<Integer> {
         return e != null && (type.isInstance(e) || hasCause(e.getCause(), type));
     }
 
+    /** The same for the type itself, not those that extend it. */
+    static boolean hasCauseOfJust(Throwable e, Class<? extends Throwable> type) {
+        return e != null && (e.getClass() == type || hasCauseOfJust(e.getCause(), type));
+    }
+
     /** Brings the refs of a repository to where they are wanted, in as many pushes as it takes. */
     class Push {
         final Destination destination;
         /** Where the objects come from. */
         final Repository local;
-        private TransportException lastFailure;
+        private final BrokenLine line;
 
         /** A ref on its way: to its place, or to a commit before that if the whole way is too long for one push. */
         record Step(String ref, ObjectId to) {}
@@ -1562,13 +1628,13 @@ class RestoreFromS3 implements Callable<Integer> {
         Push(Destination destination, Repository local) {
             this.destination = destination;
             this.local = local;
+            line = new BrokenLine(destination.name + ": a push failed");
         }
 
         void run() throws IOException {
             checkWay();
             while (!destination.missing().isEmpty()) {
-                poll(linePatience, () -> pushSome())
-                        .orElseThrow(() -> new Failure(reason(lastFailure), lastFailure));
+                poll(linePatience, () -> pushSome()).orElseThrow(line::failure);
             }
             compare();
         }
@@ -1604,21 +1670,11 @@ class RestoreFromS3 implements Callable<Integer> {
                 for (var from = 0; from < steps.size(); from += maxRefs) {
                     push(steps.subList(from, Math.min(from + maxRefs, steps.size())));
                 }
-            } catch (TransportException e) {
-                noteFailure(e);
-                checkRetry(e);
-                destination.present = destination.refs();
             } catch (Exception e) {
-                throw new Failure(reason(e), e);
+                line.checkRetry(e);
+                destination.present = destination.refs();
             }
             return destination.present.equals(before) ? Optional.empty() : Optional.of(true);
-        }
-
-        private void noteFailure(TransportException e) {
-            if (lastFailure == null || !reason(lastFailure).equals(reason(e))) {
-                note(destination.name + ": a push failed: " + reason(e));
-            }
-            lastFailure = e;
         }
 
         /** The way of what is missing, the oldest commits first: so the packs of neighbours are parts of history. */
@@ -2229,8 +2285,8 @@ class RestoreFromS3 implements Callable<Integer> {
             return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in; --verbose shows what was tried";
         }
         if (settings == null) {
-            return "no profile " + name + " in the AWS configuration files; there are: "
-                    + String.join(", ", new TreeSet<>(profiles.keySet()));
+            return "no profile " + name + " in the AWS configuration files; " + (profiles.isEmpty() ? "there is none"
+                    : "there are: " + String.join(", ", new TreeSet<>(profiles.keySet())));
         }
         return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name, failure))
                 + signInHint(name, settings);
@@ -2827,6 +2883,21 @@ class RestoreFromS3 implements Callable<Integer> {
         }
     }
 
+    /** Takes back what Ctrl-C would start; false if it has started. */
+    static boolean removeHook(Thread hook) {
+        try {
+            return Runtime.getRuntime().removeShutdownHook(hook);
+        } catch (IllegalStateException e) {
+            return false;
+        }
+    }
+
+    /** "1 ref", "2 refs", "3 repositories". */
+    static String counted(long count, String noun) {
+        var plural = noun.endsWith("y") ? noun.substring(0, noun.length() - 1) + "ies" : noun + "s";
+        return count + " " + (count == 1 ? noun : plural);
+    }
+
     static String hex(byte[] bytes) {
         return HexFormat.of().formatHex(bytes);
     }
@@ -2919,9 +2990,57 @@ class RestoreFromS3 implements Callable<Integer> {
                 Instant.now());
         var encoded = Base64.getEncoder().encodeToString(signIn.getBytes(StandardCharsets.UTF_8));
         transport.setAdditionalHeaders(Map.of("Authorization", "Basic " + encoded));
+        transport.setHttpConnectionFactory(new GitConnections());
         transport.setTagOpt(TagOpt.NO_TAGS);
         transport.setTimeout(gitTimeout);
         return transport;
+    }
+
+    static class GitConnections implements HttpConnectionFactory {
+        @Override
+        public HttpConnection create(URL url) throws IOException {
+            return create(url, Proxy.NO_PROXY);
+        }
+
+        @Override
+        public HttpConnection create(URL url, Proxy proxy) throws IOException {
+            return new GitConnection(url, proxy);
+        }
+    }
+
+    /** Tells a refusal by its status, of which JGit gives text alone; of 404 it has a type of its own. */
+    static class GitConnection extends JDKHttpConnection {
+        private final String action;
+
+        GitConnection(URL url, Proxy proxy) throws IOException {
+            super(url, proxy);
+            action = url.toString().endsWith("git-receive-pack") ? "codecommit:GitPush" : "codecommit:GitPull";
+        }
+
+        @Override
+        public int getResponseCode() throws IOException {
+            var status = super.getResponseCode();
+            if (status >= 400 && status != HTTP_NOT_FOUND) {
+                throw new GitRefusal(status, getResponseMessage(), action);
+            }
+            return status;
+        }
+    }
+
+    static class GitRefusal extends Failure {
+        final int status;
+
+        /** @param action that the request needs */
+        GitRefusal(int status, String message, String action) {
+            super("the Git server answered " + status + " " + message + (status != 401 && status != 403 ? ""
+                    : "; it takes " + action + ", the use of the repository's key, valid credentials and a right"
+                            + " clock"));
+            this.status = status;
+        }
+
+        boolean isThrottling() {
+            return status == 429 || status == 503;
+        }
     }
 
     /** The sign-in goes with every request, so it may go nowhere else: no plain http but to this machine. */

@@ -155,9 +155,10 @@ class VerifyBackups implements Callable<Integer> {
      * @param status incomplete if some repositories could not be checked
      * @param account whose repositories were backed up
      * @param codecommit whether the backups were compared with CodeCommit's repositories, or why not
+     * @param error why what belongs to no repository was not checked, or not all of it
      */
     record Result(String status, String account, String region, String bucket, String prefix, boolean deep,
-            String codecommit, Totals totals, Collection<VerifiedRepository> repositories,
+            String codecommit, String error, Totals totals, Collection<VerifiedRepository> repositories,
             Collection<Finding> findings) {}
 
     /** @param downloaded in bytes, as are the bytes that S3 has */
@@ -166,12 +167,12 @@ class VerifyBackups implements Callable<Integer> {
 
     /**
      * @param error why it was not checked, or not all of it
-     * @param newest the time of the newest restore point that can be used
+     * @param newest the time of the newest restore point that can be used; null if there is none
      * @param restorePoints how many were verified
      * @param damaged how many restore points cannot be restored
      */
-    record VerifiedRepository(String repositoryName, Outcome status, String error, String newest, int restorePoints,
-            int damaged, int objects, long bytes, double seconds) {
+    record VerifiedRepository(String repositoryName, Outcome status, String error, @JsonInclude String newest,
+            int restorePoints, int damaged, int objects, long bytes, double seconds) {
         /** In CodeCommit, and not in the bucket. */
         static VerifiedRepository missing(String repositoryName) {
             return new VerifiedRepository(repositoryName, Outcome.FINDINGS, null, null, 0, 0, 0, 0, 0);
@@ -199,10 +200,10 @@ class VerifyBackups implements Callable<Integer> {
      *
      * @param repositoryName null of a run record or what else belongs to no repository
      * @param key of the object that it is about; null if there is none
-     * @param expires the day on which the last backup of a vanished repository expires
+     * @param expires the day on which the last backup of a vanished repository expires; null if there is none
      */
     record Finding(@JsonInclude String repositoryName, Kind kind, @JsonInclude String key, String message,
-            String expires) {}
+            @JsonInclude String expires) {}
 
     enum Kind {
         /** An object that a restore point needs is gone. */
@@ -268,6 +269,8 @@ class VerifyBackups implements Callable<Integer> {
     /** CodeCommit's repositories, ids by name; null if they are not compared. */
     Map<String, String> live;
     String codecommit = "compared";
+    /** Why what belongs to no repository was not checked; null if it was. */
+    volatile String errorBeside;
     final RunRecords runRecords = new RunRecords();
     /** By repository, kind and key. */
     final ConcurrentSkipListMap<String, Finding> findings = new ConcurrentSkipListMap<>();
@@ -280,6 +283,7 @@ class VerifyBackups implements Callable<Integer> {
     final Set<Process> children = ConcurrentHashMap.newKeySet();
     /** Holds the scratch repositories; null if there was none yet. */
     Path temporary;
+    ExecutorService workers;
     volatile boolean stopping;
 
     public static void main(String[] args) {
@@ -302,8 +306,7 @@ class VerifyBackups implements Callable<Integer> {
             findMissing();
             findVanished();
         } finally {
-            if (!stopping) {
-                Runtime.getRuntime().removeShutdownHook(hook);
+            if (removeHook(hook)) {
                 stop();
             }
         }
@@ -419,7 +422,7 @@ class VerifyBackups implements Callable<Integer> {
     }
 
     void verifyAll() throws InterruptedException {
-        var workers = Executors.newFixedThreadPool(jobs, VerifyBackups::daemon);
+        workers = Executors.newFixedThreadPool(jobs, VerifyBackups::daemon);
         try {
             runRecords.list();
             submitAll(workers);
@@ -608,9 +611,11 @@ class VerifyBackups implements Callable<Integer> {
                 }
             }
             if (error != null) {
-                tell(name + ": " + error);
+                tell((name.isEmpty() ? "beside the repositories" : name) + ": " + error);
             }
-            if (!name.isEmpty()) {
+            if (name.isEmpty()) {
+                errorBeside = error;
+            } else {
                 var bytes = heads.values().stream().filter(Objects::nonNull)
                         .mapToLong(HeadObjectResponse::contentLength).sum();
                 report(new VerifiedRepository(name, outcome, error, points.isEmpty() ? null : points.get(0).time,
@@ -686,7 +691,7 @@ class VerifyBackups implements Callable<Integer> {
                 return "has HEAD at '" + head + "'";
             }
             if (chain.isEmpty() && !refs.isEmpty()) {
-                return "has " + refs.size() + " refs and no bundle";
+                return "has " + counted(refs.size(), "ref") + " and no bundle";
             }
             return Stream.concat(IntStream.range(0, chain.size())
                     .mapToObj(i -> contradiction(key, directory, chain.get(i), i == 0 ? "full" : "incr")),
@@ -743,7 +748,7 @@ class VerifyBackups implements Callable<Integer> {
             }
             if (head.contentLength() != object.size) {
                 findDamage(point, Kind.SIZE, object.key,
-                        "is " + head.contentLength() + " bytes long; " + object.size + " were written");
+                        "has " + counted(head.contentLength(), "byte") + "; it was written with " + object.size);
                 return;
             }
             var isOfTheWhole = head.checksumCRC32() != null && head.checksumType() != ChecksumType.COMPOSITE;
@@ -827,8 +832,8 @@ class VerifyBackups implements Callable<Integer> {
                 switch (answer.verdict()) {
                     case GOOD -> {
                     }
-                    case MALFORMED -> tell(name + ": " + answer.lines.size()
-                            + " objects are malformed, and were so in CodeCommit: " + answer.lines.get(0));
+                    case MALFORMED -> tell(name + ": malformed, and so in CodeCommit: "
+                            + counted(answer.lines.size(), "object") + ": " + answer.lines.get(0));
                     case LOST -> findDamage(point, Kind.NOT_CONNECTED, point.key, answer.lost());
                     case NONE -> tell(name + ": JGit found all objects good, and git could not check them: " + answer);
                 }
@@ -854,7 +859,7 @@ class VerifyBackups implements Callable<Integer> {
             }
             loose.forEach((key, object) -> find(name, Kind.ORPHAN, key,
                     (stem(key) == null ? "is not of the backup's format: " : "is named by no manifest: ")
-                            + object.size() + " bytes of " + object.lastModified()));
+                            + counted(object.size(), "byte") + " of " + object.lastModified()));
         }
 
         /** Compares with CodeCommit and with the run records, by the newest restore point. */
@@ -941,7 +946,7 @@ class VerifyBackups implements Callable<Integer> {
                 }
                 if (isCut) {
                     throw new Failure(key + ": the connection was cut after " + in.count + " of "
-                            + from.response().contentLength() + " bytes", failure);
+                            + counted(from.response().contentLength(), "byte"), failure);
                 }
                 if (!isRight && sha256 != null) {
                     throw new Damage(Kind.CHECKSUM, key,
@@ -1293,9 +1298,10 @@ class VerifyBackups implements Callable<Integer> {
     /** At the end and on Ctrl-C, when workers may still be writing. */
     void stop() {
         stopping = true;
+        clearProgress();
         Path left;
         synchronized (children) {
-            children.forEach(Process::destroyForcibly);
+            children.forEach(VerifyBackups::kill);
             left = temporary;
         }
         if (left != null && poll(removalPatience, () -> removed(left)).isEmpty()) {
@@ -1303,12 +1309,24 @@ class VerifyBackups implements Callable<Integer> {
         }
     }
 
-    private static Optional<Path> removed(Path directory) {
+    /** With what it has started: git bundle has git index-pack write, which creates directories that are gone. */
+    static void kill(Process git) {
+        var started = git.descendants().toList();
+        git.destroyForcibly().onExit().join();
+        started.forEach(process -> {
+            process.destroyForcibly();
+            process.onExit().join();
+        });
+    }
+
+    /** It is gone when it does not come back while there are workers. */
+    private Optional<Path> removed(Path directory) {
+        var mayComeBack = Files.exists(directory) && !workers.isTerminated();
         try {
             FileUtils.delete(directory.toFile(), FileUtils.RECURSIVE | FileUtils.SKIP_MISSING);
-            return Optional.of(directory);
+            return mayComeBack ? Optional.empty() : Optional.of(directory);
         } catch (IOException e) {
-            return Optional.empty(); // a worker wrote into it in the meantime
+            return Optional.empty(); // a worker has written into it in the meantime
         }
     }
 
@@ -1433,27 +1451,20 @@ class VerifyBackups implements Callable<Integer> {
         return first != null && first.startsWith(repositoryName + "\0");
     }
 
-    /** A message, where on a terminal the progress stands. */
-    synchronized void tell(String message) {
-        if (terminal) {
-            spec.commandLine().getErr().print(CLEAR_LINE);
-        }
-        note(message);
-    }
-
     /** A line a repository; on a terminal only if there is something to say, and how far it is. */
     synchronized void report(VerifiedRepository repository) {
         verified.put(repository.repositoryName, repository);
         if (!terminal || repository.status != Outcome.VERIFIED) {
-            tell(repository.repositoryName + ": " + repository.status + ", " + repository.restorePoints
-                    + " restore points, " + repository.objects + " objects, " + repository.bytes + " bytes, "
-                    + repository.seconds + " s");
+            tell(repository.repositoryName + ": " + repository.status + ", "
+                    + counted(repository.restorePoints, "restore point") + ", " + counted(repository.objects, "object")
+                    + ", " + counted(repository.bytes, "byte") + ", " + repository.seconds + " s");
         }
-        if (terminal) {
+        if (terminal && !stopping) {
             var megabytes = downloaded.get() / 1e6;
-            var of = live == null ? "" : "/" + live.size();
-            spec.commandLine().getErr().printf(Locale.ROOT, "%s%d%s repositories, %.1f MB, %.1f MB/s", CLEAR_LINE,
-                    verified.size(), of, megabytes, megabytes / Math.max(1e-3, secondsSince(started)));
+            var repositories = live == null ? counted(verified.size(), "repository")
+                    : verified.size() + "/" + counted(live.size(), "repository");
+            spec.commandLine().getErr().printf(Locale.ROOT, "%s%s, %.1f MB, %.1f MB/s", CLEAR_LINE, repositories,
+                    megabytes, megabytes / Math.max(1e-3, secondsSince(started)));
             spec.commandLine().getErr().flush();
         }
     }
@@ -1470,12 +1481,12 @@ class VerifyBackups implements Callable<Integer> {
         }
         var status = findings.isEmpty() ? "verified" : "findings";
         var exitCode = findings.isEmpty() ? 0 : 4;
-        if (totals.failed + totals.unchecked > 0) {
+        if (totals.failed + totals.unchecked > 0 || errorBeside != null) {
             status = "incomplete";
             exitCode = 3;
         }
-        return print(new Result(status, account, region(), bucket, prefix, deep, codecommit, totals,
-                verified.values(), findings.values()), exitCode);
+        return print(new Result(status, account, region(), bucket, prefix, deep, codecommit, errorBeside,
+                totals, verified.values(), findings.values()), exitCode);
     }
 
     long count(Outcome outcome) {
@@ -1778,8 +1789,8 @@ class VerifyBackups implements Callable<Integer> {
             return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in; --verbose shows what was tried";
         }
         if (settings == null) {
-            return "no profile " + name + " in the AWS configuration files; there are: "
-                    + String.join(", ", new TreeSet<>(profiles.keySet()));
+            return "no profile " + name + " in the AWS configuration files; " + (profiles.isEmpty() ? "there is none"
+                    : "there are: " + String.join(", ", new TreeSet<>(profiles.keySet())));
         }
         return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name, failure))
                 + signInHint(name, settings);
@@ -1981,6 +1992,19 @@ class VerifyBackups implements Callable<Integer> {
     /** Whether stderr is a terminal, where progress is shown. */
     boolean terminal = System.console() != null;
 
+    /** A message, where on a terminal the progress stands. */
+    synchronized void tell(String message) {
+        clearProgress();
+        note(message);
+    }
+
+    synchronized void clearProgress() {
+        if (terminal) {
+            spec.commandLine().getErr().print(CLEAR_LINE);
+            spec.commandLine().getErr().flush();
+        }
+    }
+
     void checkSelection() {
         var right = "a repository's name, which may have * and ? for any characters, such as 'team-*'";
         repositoryNames.forEach(glob -> check("--repository-names", glob, "[\\w.*?-]{1,100}", right));
@@ -2170,6 +2194,21 @@ class VerifyBackups implements Callable<Integer> {
         public long getTimeUnit(String section, String subsection, String name, long otherwise, TimeUnit unit) {
             return section.equals("filesystem") ? unit.convert(2, TimeUnit.SECONDS) : otherwise;
         }
+    }
+
+    /** Takes back what Ctrl-C would start; false if it has started. */
+    static boolean removeHook(Thread hook) {
+        try {
+            return Runtime.getRuntime().removeShutdownHook(hook);
+        } catch (IllegalStateException e) {
+            return false;
+        }
+    }
+
+    /** "1 ref", "2 refs", "3 repositories". */
+    static String counted(long count, String noun) {
+        var plural = noun.endsWith("y") ? noun.substring(0, noun.length() - 1) + "ies" : noun + "s";
+        return count + " " + (count == 1 ? noun : plural);
     }
 
     static String hex(byte[] bytes) {

@@ -145,6 +145,9 @@ class SignInTest {
         assertFailed(run("--profile", "typo", "--region", "eu-west-1"), message);
         System.setProperty("aws.profile", "typo");
         assertFailed(run("--region", "eu-west-1"), message);
+        configure("");
+        assertFailed(run("--region", "eu-west-1"),
+                "no profile typo in the AWS configuration files; there is none");
     }
 
     @Test

@@ -18,6 +18,7 @@ public final class Fault {
     AwsError error;
     boolean throttle;
     boolean loseAnswer;
+    String otherAnswer;
     Duration delay = Duration.ZERO;
     Runnable hold = () -> { };
     private long cutAnswer = -1;
@@ -64,6 +65,12 @@ public final class Fault {
 
     public Fault serverError() {
         return error(500, "InternalFailure", "The request processing has failed because of an unknown error.");
+    }
+
+    /** Does what was asked and answers with this text instead, of whatever shape; not from S3 and Git. */
+    public Fault answer(String text) {
+        otherAnswer = text;
+        return this;
     }
 
     /** Does what was asked and then cuts the connection instead of answering. */

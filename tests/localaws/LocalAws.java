@@ -431,7 +431,8 @@ public final class LocalAws implements AutoCloseable {
         }
 
         void answer(int status, String type, String text) throws IOException {
-            var bytes = text.getBytes(StandardCharsets.UTF_8);
+            var isOther = fault != null && fault.otherAnswer != null;
+            var bytes = (isOther ? fault.otherAnswer : text).getBytes(StandardCharsets.UTF_8);
             try (var out = answer(status, Map.of("Content-Type", type), bytes.length)) {
                 out.write(bytes);
             }

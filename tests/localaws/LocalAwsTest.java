@@ -1,6 +1,7 @@
 package localaws;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -89,6 +90,9 @@ class LocalAwsTest {
             aws.inject(Fault.on("sts:*").after(1).error(403, "AccessDenied", "no"));
             sts.getCallerIdentity();
             assertThrows(AwsServiceException.class, sts::getCallerIdentity);
+            aws.clearFaults();
+            aws.inject(Fault.on("sts:*").answer("<GetCallerIdentityResponse/>"));
+            assertNull(sts.getCallerIdentity().account());
         }
     }
 

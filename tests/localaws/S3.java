@@ -140,8 +140,9 @@ public final class S3 {
             return this;
         }
 
+        /** @param json null to take the policy away */
         public Bucket policy(String json) {
-            PolicyEvaluator.Policy.of(name, json); // else the first request would find it wrong
+            if (json != null) PolicyEvaluator.Policy.of(name, json); // else the first request would find it wrong
             policy = json;
             return this;
         }

@@ -110,7 +110,8 @@ class BackupToS3ProcessTest {
         assertEquals(0, new ProcessBuilder("kill", "-" + signal, String.valueOf(process.pid())).start().waitFor());
         assertEquals(exitCode, Wait.forEnd(process, this::err), err());
         assertEquals("", Files.readString(directory.resolve("out")));
-        assertTrue(err().contains("interrupted: 1 of 2 repositories are done"), err());
+        assertTrue(err().contains("interrupted: 1 of 2 repositories done"), err());
+        assertFalse(err().contains("Shutdown"), err());
         assertEquals(List.of(), bucket.uploads());
         assertEquals(1, bucket.keys().stream().filter(key -> key.endsWith(".bundle")).count());
         assertEquals(1, bucket.keys().stream().filter(key -> key.contains("/runs/")).count());

@@ -12,6 +12,7 @@ import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.FilterInputStream;
 import java.io.IOException;
+import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
 import java.net.InetAddress;
@@ -332,6 +333,17 @@ class BackupToS3Test {
                         + "full, 3 refs, .* s\n.*\\r\\033\\[K"),
                 err);
         assertFalse(err.contains("unchanged"), err);
+    }
+
+    @Test
+    void anInterruptionTakesTheProgressAway() {
+        var script = new BackupToS3();
+        script.terminal = true;
+        var err = new StringWriter();
+        script.commandLine().setErr(new PrintWriter(err, true));
+        script.stop();
+        script.showProgress();
+        assertEquals("\r\033[Kbackup-to-s3: interrupted: 0 of 0 repositories done\n", err.toString());
     }
 
     @Test

@@ -42,8 +42,12 @@ final class Backups {
     /** Into the bucket backups, if the arguments name no other. */
     static Script.Run run(Consumer<BackupToS3> settings, String... args) {
         var script = new BackupToS3();
-        script.backOff = Duration.ofMillis(1);
         settings.accept(script);
+        return run(script, args);
+    }
+
+    static Script.Run run(BackupToS3 script, String... args) {
+        script.backOff = Duration.ofMillis(1);
         var all = new ArrayList<>(List.of(args));
         if (!all.contains("--bucket")) all.addAll(0, List.of("--bucket", "backups"));
         return Script.run(script.commandLine(), all.toArray(String[]::new));
@@ -69,6 +73,14 @@ final class Backups {
             return (ObjectNode) JSON.readTree(in);
         } catch (IOException e) {
             throw new UncheckedIOException(key, e);
+        }
+    }
+
+    static JsonNode json(String text) {
+        try {
+            return JSON.readTree(text);
+        } catch (IOException e) {
+            throw new UncheckedIOException(text, e);
         }
     }
 

@@ -8,12 +8,18 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.ByteArrayOutputStream;
+import java.io.EOFException;
+import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.net.SocketException;
+import java.net.SocketTimeoutException;
+import java.net.UnknownHostException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.security.cert.CertificateException;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -32,17 +38,22 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.zip.CRC32;
 import java.util.zip.DeflaterOutputStream;
+import javax.net.ssl.SSLException;
+import javax.net.ssl.SSLHandshakeException;
 import localaws.Call;
 import localaws.CodeCommit;
 import localaws.Fault;
 import localaws.LocalAws;
 import localaws.S3;
+import org.eclipse.jgit.errors.RemoteRepositoryException;
+import org.eclipse.jgit.errors.TransportException;
 import org.eclipse.jgit.lib.NullProgressMonitor;
 import org.eclipse.jgit.lib.ObjectId;
 import org.eclipse.jgit.lib.Repository;
 import org.eclipse.jgit.revwalk.RevWalk;
 import org.eclipse.jgit.transport.BundleWriter;
 import org.eclipse.jgit.transport.Transport;
+import org.eclipse.jgit.transport.URIish;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.MethodOrderer;
@@ -51,6 +62,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestMethodOrder;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import software.amazon.awssdk.core.sync.RequestBody;
@@ -928,6 +941,63 @@ class RestoreFromS3Test {
     }
 
     @Test
+    void aRepositoryThatComesAndGoesMeanwhileIsToldOf() throws Exception {
+        var point = payments();
+        aws.inject(Fault.on("codecommit:CreateRepository").error(400, "RepositoryNameExistsException", "It exists"));
+        failed(toRepository(point, "again"), "again: was there and is not any more; the same command again creates it");
+        ok(toRepository(point, "again"));
+        assertRestored(point, aws.codecommit.repository("again"));
+    }
+
+    /** What a shell may ask for by --print after all is done: there, and null if there is none. */
+    @Test
+    void theResultHasEveryMember() throws Exception {
+        var empty = aws.codecommit.createRepository("empty");
+        var point = save(empty, null, NIGHT, m -> m.putNull("head"));
+        var result = ok(toRepository(point, "again", "--kms-key-id", "alias/aws/codecommit")).json();
+        assertEquals(List.of("status", "account", "region", "directory", "repository", "refs", "restorePoint",
+                "pullRequests", "leftOut", "changes", "undo"),
+                result.propertyStream().map(Map.Entry::getKey).toList());
+        assertEquals(List.of("manifest", "time", "repositoryId", "head", "refs", "size", "kinds", "settings",
+                "pullRequests"), result.path("restorePoint").propertyStream().map(Map.Entry::getKey).toList());
+        assertEquals(List.of("repositoryName", "repositoryId", "arn", "kmsKeyId", "defaultBranch", "cloneUrlHttp"),
+                result.path("repository").propertyStream().map(Map.Entry::getKey).toList());
+        for (var pointer : List.of("/restorePoint/head", "/pullRequests", "/directory", "/repository/defaultBranch")) {
+            assertEquals("null\n", ok(toRepository(point, "again", "--print", pointer)).out());
+        }
+        assertEquals("[ ]\n", ok(toRepository(point, "again", "--print", "/leftOut")).out());
+        assertEquals("null\n", ok(restore("--manifest", point, "--directory", home.resolve("r").toString(), "--print",
+                "/repository")).out());
+    }
+
+    /** Whatever an interruption removes is not created again by what it interrupts. */
+    @Test
+    void whatWasRemovedMeanwhileStaysRemoved() {
+        var point = payments();
+        var script = new RestoreFromS3() {
+            @Override
+            long freeSpace(Path directory) throws IOException {
+                Directories.delete(directory);
+                return Long.MAX_VALUE;
+            }
+        };
+        failed(Script.run(script.commandLine(), "--bucket", "backups", "--manifest", point, "--directory",
+                home.resolve("r").toString()), "objects");
+        assertFalse(Files.exists(home.resolve("r")));
+    }
+
+    @Test
+    void countsInTheRightNumber() {
+        assertEquals(List.of("1 ref", "0 refs", "2 refs", "1 repository", "2 repositories"),
+                List.of(RestoreFromS3.counted(1, "ref"), RestoreFromS3.counted(0, "ref"),
+                        RestoreFromS3.counted(2, "ref"), RestoreFromS3.counted(1, "repository"),
+                        RestoreFromS3.counted(2, "repository")));
+        var one = aws.codecommit.createRepository("one").commit("refs/heads/main", "a", "1");
+        var run = ok(toDirectory(save(one, null, NIGHT), "r"));
+        assertTrue(run.err().contains(": 1 ref, 0.0 MB in 1 bundle, through "), run.err());
+    }
+
+    @Test
     void templatesOfTheAccountStayAsTheyAre() {
         var point = payments();
         aws.codecommit.createApprovalRuleTemplate("two of them", 1);
@@ -1297,9 +1367,10 @@ class RestoreFromS3Test {
                     aws.clock = java.time.Clock.offset(java.time.Clock.systemUTC(), Duration.ofHours(2));
                 }
             });
-            failed(toRepository(point, "again"),
-                    "the credentials have expired, or they lack codecommit:GitPull, codecommit:GitPush",
-                    " of 4 refs are right; ", "; the same command again does the rest");
+            var run = failed(toRepository(point, "again"), "again: the Git server answered 403 Forbidden; it takes"
+                    + " codecommit:GitPush, the use of the repository's key, valid credentials and a right clock; ",
+                    " of 4 refs are right; changed before that: repository, refs");
+            assertFalse(run.err().contains("the same command again"), run.err());
             failed(toRepository(point, "again"), "ExpiredToken", "sign in again");
             failed(toDirectory(point, "r"), "ExpiredToken", "sign in again");
             aws.clock = java.time.Clock.systemUTC();
@@ -1312,6 +1383,82 @@ class RestoreFromS3Test {
         }
     }
 
+    /** A request to Git, how its answer refuses it, and what is said of that. */
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+            "GitPull | 0 | 401 | Unauthorized; it takes codecommit:GitPull, ",
+            "GitPull | 0 | 403 | Forbidden; it takes codecommit:GitPull, ",
+            "GitPull | 0 | 404 | not found",
+            "GitPush | 0 | 403 | Forbidden; it takes codecommit:GitPush, ",
+            "GitPush | 1 | 403 | Forbidden; it takes codecommit:GitPush, ",
+            "GitPush | 1 | 400 | the Git server answered 400 Bad Request",
+            "GitPush | 1 | 413 | the Git server answered 413 Request Entity Too Large"})
+    void whatGitRefusesForGoodEndsAtOnce(String request, int after, int status, String says) {
+        var point = payments();
+        with = script -> script.linePatience = Duration.ofSeconds(2);
+        aws.inject(Fault.on("codecommit:" + request).after(after).always().error(status, "Odd", "Odd"));
+        var run = failed(toRepository(point, "again"), "again: ", says, "; changed before that: repository");
+        assertEquals(after + 1, names("codecommit:" + request).size(), run.err());
+        assertFalse(run.err().contains("again does the rest") || run.err().contains("tries again"), run.err());
+    }
+
+    /** A policy that is no status, in the words of a push's report. */
+    @Test
+    void aRefThatIsRefusedEndsThePushAtOnce() {
+        var name = "refs/heads/" + "a".repeat(40);
+        var point = save(aws.codecommit.createRepository("hex").commit(name, "a", "1"), null, NIGHT);
+        with = script -> script.linePatience = Duration.ofSeconds(2);
+        var run = failed(toRepository(point, "again", "--kms-key-id", "alias/codecommit"),
+                "again: refused: " + name + " (names have at most", "; 0 of 1 ref is right; ");
+        assertEquals(2, names("codecommit:GitPush").size(), run.err());
+        assertFalse(run.err().contains("again does the rest") || run.err().contains("tries again"), run.err());
+    }
+
+    /** The first time, and not each time. */
+    @ParameterizedTest
+    @ValueSource(strings = {"codecommit:GitPull 0 500 again: the Git server answered 500",
+            "codecommit:GitPull 0 429 again: the Git server answered 429",
+            "codecommit:GitPush 0 503 again: a push failed: the Git server answered 503",
+            "codecommit:GitPush 1 500 again: a push failed: the Git server answered 500",
+            "codecommit:GitPush 1 0 again: a push failed: ", "s3:GetObject 1 0 .bundle: "})
+    void aLineThatBreaksIsToldAtOnceAndTriedAgain(String callAfterStatusAndSaying) throws Exception {
+        var parts = callAfterStatusAndSaying.split(" ", 4);
+        var point = payments();
+        var fault = Fault.on(parts[0]).after(Integer.parseInt(parts[1])).times(2);
+        aws.inject(parts[2].equals("0") ? fault.cut(10) : fault.error(Integer.parseInt(parts[2]), "Odd", "Odd"));
+        var run = ok(toRepository(point, "again"));
+        assertRestored(point, aws.codecommit.repository("again"));
+        var told = run.err().lines().filter(line -> line.contains("tries again")).toList();
+        assertEquals(1, told.size(), run.err());
+        assertTrue(told.get(0).contains(parts[3]) && told.get(0).endsWith("; tries again"), told.get(0));
+    }
+
+    static Stream<Arguments> failuresOfGit() throws Exception {
+        var certificate = new SSLHandshakeException("PKIX path building failed");
+        certificate.initCause(new CertificateException("no name matches"));
+        var handshake = new SSLHandshakeException("Remote host terminated the handshake");
+        handshake.initCause(new EOFException());
+        return Stream.of(Arguments.of(true, new SocketException("Connection reset")),
+                Arguments.of(true, new SocketTimeoutException("Read timed out")),
+                Arguments.of(true, new EOFException("Short read of block.")),
+                Arguments.of(true, new IOException("Premature EOF")), Arguments.of(true, handshake),
+                Arguments.of(true, new SSLException("Tag mismatch!")),
+                Arguments.of(false, new UnknownHostException("git-codecommit.invalid")),
+                Arguments.of(false, certificate), Arguments.of(false, new SSLHandshakeException("handshake_failure")),
+                Arguments.of(false, new FileNotFoundException("objects/pack/x.pack")),
+                Arguments.of(false, new RemoteRepositoryException(new URIish("https://x/y"), "no")),
+                Arguments.of(false, null));
+    }
+
+    /** Of what JGit throws only the type counts. */
+    @ParameterizedTest
+    @MethodSource("failuresOfGit")
+    void tellsALineThatBreaksFromARefusal(boolean isOfLine, Exception cause) {
+        assertEquals(isOfLine, RestoreFromS3.isOfLine(new TransportException("Connection reset", cause)));
+        var failure = new RestoreFromS3().lasting(new TransportException("Connection reset", cause));
+        assertFalse(RestoreFromS3.isTemporary(failure), "so that nothing says to try again");
+    }
+
     @Test
     void anotherGitEndpoint() throws Exception {
         var point = payments();
@@ -1319,6 +1466,9 @@ class RestoreFromS3Test {
         assertRestored(point, aws.codecommit.repository("again"));
         failed(toRepository(point, "again", "--git-endpoint", "git-codecommit.eu-west-1.invalid"), "again: ",
                 "unknown host git-codecommit.eu-west-1.invalid");
+        var run = failed(toRepository(point, "other", "--git-endpoint", "git-codecommit.eu-west-1.invalid"), "other: ",
+                "unknown host git-codecommit.eu-west-1.invalid", "; changed before that: repository");
+        assertFalse(run.err().contains("the same command again"), run.err());
     }
 
     @ParameterizedTest
@@ -1600,7 +1750,7 @@ class RestoreFromS3Test {
         var run = ok(restore("--manifest", none, "--directory", home.resolve("r3").toString(), "--pull-requests",
                 file.toString()));
         assertTrue(run.err().contains("no pull requests were saved"), run.err());
-        assertFalse(run.json().has("pullRequests"));
+        assertTrue(run.json().path("pullRequests").isNull(), run.out());
         assertFalse(Files.exists(file));
     }
 

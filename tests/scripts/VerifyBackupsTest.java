@@ -12,7 +12,9 @@ import java.io.EOFException;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.PrintWriter;
 import java.io.RandomAccessFile;
+import java.io.StringWriter;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.FileSystemException;
@@ -336,7 +338,7 @@ class VerifyBackupsTest {
         assertEquals(List.of(), bundlesRead());
         assertEquals(3, calls("s3:GetObject"), "a manifest each and one run record");
         assertEquals(2, run.err().lines().count(), run.err());
-        assertTrue(run.err().contains("verify-backups: orders: verified, 1 restore points, 1 objects, "), run.err());
+        assertTrue(run.err().contains("verify-backups: orders: verified, 1 restore point, 1 object, "), run.err());
         assertEquals("verified\n", run("--print", "/status").out());
     }
 
@@ -758,7 +760,7 @@ class VerifyBackupsTest {
         record(full(repo));
         var run = run("--deep");
         assertVerified(run);
-        var saying = "old: 1 objects are malformed, and were so in CodeCommit: error in commit "
+        var saying = "old: malformed, and so in CodeCommit: 1 object: error in commit "
                 + repo.resolve("refs/heads/main").name() + ": badTimezone";
         assertTrue(run.err().contains(saying), run.err());
         var script = new VerifyBackups();
@@ -1597,6 +1599,38 @@ class VerifyBackupsTest {
         assertTrue(run.err().lines().reduce((a, b) -> b).orElse("").contains(saying), run.err());
     }
 
+    /** A manifest beside the repositories is read as theirs are. */
+    @Test
+    void whatCannotBeCheckedBesideTheRepositoriesIsCounted() {
+        record(full(repository("payments")));
+        put("projects/codecommit-backup/111122223333/eu-west-1/20260101T000000000Z-00000000.manifest.json.gz",
+                new byte[10]);
+        aws.inject(Fault.on("s3:GetObject").error(403, "AccessDenied", "Access Denied"));
+        var run = run("--jobs", "1");
+        assertEquals(3, run.exitCode(), run.out() + run.err());
+        assertEquals("incomplete", run.status());
+        assertTrue(run.json().path("error").asText().startsWith("AccessDenied: "), run.out());
+        assertTrue(run.err().contains("verify-backups: beside the repositories: AccessDenied: "), run.err());
+        assertEquals(List.of("verified"), run.json().path("repositories").findValuesAsText("status"));
+    }
+
+    /** What a shell may ask for by --print: there, and null if there is none. */
+    @Test
+    void theResultHasEveryMember() {
+        record(full(repository("payments")));
+        aws.codecommit.createRepository("new");
+        var run = run();
+        assertFound(run, "new missing ");
+        assertEquals(List.of("status", "account", "region", "bucket", "prefix", "deep", "codecommit", "totals",
+                "repositories", "findings"), run.json().propertyStream().map(Map.Entry::getKey).toList());
+        assertEquals(List.of("repositoryName", "status", "newest", "restorePoints", "damaged", "objects", "bytes",
+                "seconds"), run.json().at("/repositories/0").propertyStream().map(Map.Entry::getKey).toList());
+        assertEquals(List.of("repositoryName", "kind", "key", "message", "expires"),
+                run.json().at("/findings/0").propertyStream().map(Map.Entry::getKey).toList());
+        assertTrue(run.json().at("/findings/0/expires").isNull() && run.json().at("/repositories/0/newest").isNull(),
+                run.out());
+    }
+
     @Test
     void oneBadRepositoryDoesNotStopTheOthers() {
         var bad = full(repository("bad"));
@@ -1713,6 +1747,40 @@ class VerifyBackupsTest {
             process.destroyForcibly();
             Directories.delete(directory);
         }
+    }
+
+    /** git that is stopped takes along what it has started, which would go on writing. */
+    @Test
+    void leavesNoProcessBehindWhenInterrupted() throws Exception {
+        record(full(repository("payments")));
+        var path = Files.createDirectory(directory.resolve("path"));
+        var git = Files.writeString(path.resolve("git"),
+                "#!/bin/sh\nPATH=${PATH#*:}\nsleep 36000 &\necho $! >\"" + directory + "/started.new\"\n"
+                        + "mv \"" + directory + "/started.new\" \"" + directory + "/started\"\nwait\n");
+        assertTrue(git.toFile().setExecutable(true));
+        var command = new ArrayList<>(Script.withDefaultSignals());
+        command.addAll(Script.java(List.of("-Djava.io.tmpdir=" + directory), "VerifyBackups", "--bucket", "backups",
+                "--deep"));
+        var builder = Script.within(aws, new ProcessBuilder(command));
+        builder.environment().merge("PATH", path + ":", (those, first) -> first + those);
+        var process = builder.redirectError(ProcessBuilder.Redirect.DISCARD).start();
+        var started = directory.resolve("started");
+        Wait.until(() -> Files.exists(started) || !process.isAlive(), () -> "it starts no git");
+        var sleep = ProcessHandle.of(Long.parseLong(Files.readString(started).strip())).orElseThrow();
+        process.destroy();
+        assertEquals(143, Wait.forEnd(process, () -> "it takes no signal"));
+        assertFalse(sleep.isAlive());
+        assertEquals(List.of(), list(directory));
+    }
+
+    @Test
+    void anInterruptionTakesTheProgressAway() {
+        var script = new VerifyBackups();
+        script.terminal = true;
+        var err = new StringWriter();
+        script.commandLine().setErr(new PrintWriter(err, true));
+        script.stop();
+        assertEquals("\r\033[K", err.toString());
     }
 
     static List<Path> list(Path directory) {
