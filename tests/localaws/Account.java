@@ -9,6 +9,7 @@ public final class Account {
     public final Kms kms;
     public final Ec2 ec2;
     public final CodeCommit codecommit;
+    public final CloudWatch cloudwatch;
     final Map<String, LocalAws.Service> services;
 
     /** With a user named operator, an administrator. */
@@ -18,7 +19,9 @@ public final class Account {
         kms = new Kms(aws, id);
         ec2 = new Ec2(aws, id);
         codecommit = new CodeCommit(aws, id);
-        services = Map.of("sts", aws.sts, "iam", iam, "kms", kms, "ec2", ec2, "codecommit", codecommit);
+        cloudwatch = new CloudWatch(aws, id);
+        services = Map.of("sts", aws.sts, "iam", iam, "kms", kms, "ec2", ec2, "codecommit", codecommit,
+                "cloudwatch", cloudwatch);
         iam.createUser("operator").attached.add("aws:policy/AdministratorAccess");
     }
 }

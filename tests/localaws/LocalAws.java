@@ -9,6 +9,7 @@
 //SOURCES Branches.java
 //SOURCES Call.java
 //SOURCES Caller.java
+//SOURCES CloudWatch.java
 //SOURCES CodeCommit.java
 //SOURCES Credentials.java
 //SOURCES Ec2.java
@@ -152,6 +153,8 @@ public final class LocalAws implements AutoCloseable {
     public final Ec2 ec2;
     /** Of {@link #ACCOUNT}. */
     public final CodeCommit codecommit;
+    /** Of {@link #ACCOUNT}. */
+    public final CloudWatch cloudwatch;
     public final S3 s3;
     private final GitHttp git;
 
@@ -169,6 +172,7 @@ public final class LocalAws implements AutoCloseable {
         kms = home.kms;
         ec2 = home.ec2;
         codecommit = home.codecommit;
+        cloudwatch = home.cloudwatch;
         server.start();
     }
 
@@ -454,7 +458,8 @@ public final class LocalAws implements AutoCloseable {
     private void modelled(Request request, Credentials.Scope scope) throws IOException {
         var id = UUID.randomUUID().toString();
         request.exchange.getResponseHeaders().set("x-amzn-RequestId", id);
-        var service = scope.service();
+        // CloudWatch signs as monitoring; IAM knows it as cloudwatch
+        var service = scope.service().equals("monitoring") ? "cloudwatch" : scope.service();
         var model = Models.model(service);
         var json = model != null && model.path("protocol").asText().equals("json");
         try {
