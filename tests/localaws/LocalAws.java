@@ -518,7 +518,7 @@ public final class LocalAws implements AutoCloseable {
     private static AwsError throttling(String service) {
         return switch (service) {
             case "ec2" -> new AwsError(503, "RequestLimitExceeded", "Request limit exceeded.");
-            case "iam", "sts" -> new AwsError(400, "Throttling", "Rate exceeded");
+            case "cloudwatch", "iam", "sts" -> new AwsError(400, "Throttling", "Rate exceeded");
             default -> new AwsError(400, "ThrottlingException", "Rate exceeded");
         };
     }
