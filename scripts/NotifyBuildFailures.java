@@ -775,7 +775,8 @@ class NotifyBuildFailures implements Callable<Integer> {
         private void put(Target wanted) {
             var failed = poll(showPatience, () -> {
                 var entries = events.putTargets(r -> r.rule(ruleName()).targets(wanted)).failedEntries();
-                var isBusy = entries.stream().anyMatch(one -> one.errorCode().equals("ConcurrentModificationException"));
+                var isBusy = entries.stream()
+                        .anyMatch(one -> one.errorCode().equals("ConcurrentModificationException"));
                 return isBusy ? Optional.empty() : Optional.of(entries);
             }).orElseThrow(() -> new Failure(ruleName() + " is being changed by someone else: run the same command"
                     + " again"));

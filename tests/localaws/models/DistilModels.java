@@ -30,7 +30,9 @@ class DistilModels {
             "kms", "kms-2014-11-01",
             "codecommit", "codecommit-2015-04-13",
             "ec2", "ec2-2016-11-15",
-            "iam", "iam-2010-05-08"));
+            "events", "events-2015-10-07",
+            "iam", "iam-2010-05-08",
+            "sns", "sns-2010-03-31"));
 
     static final Map<String, List<String>> OPERATIONS = Map.of(
             "sts", words("AssumeRole GetCallerIdentity"),
@@ -59,6 +61,10 @@ class DistilModels {
                     DeleteTags DeleteVpcEndpoints DescribeSecurityGroupRules DescribeSecurityGroups DescribeSubnets
                     DescribeTags DescribeVpcAttribute DescribeVpcEndpointServices DescribeVpcEndpoints DescribeVpcs
                     ModifyVpcEndpoint RevokeSecurityGroupIngress"""),
+            "events", words("""
+                    DeleteRule DescribeRule DisableRule EnableRule ListRuleNamesByTarget ListRules ListTagsForResource
+                    ListTargetsByRule PutEvents PutRule PutTargets RemoveTargets TagResource TestEventPattern
+                    UntagResource"""),
             "iam", words("""
                     AttachGroupPolicy AttachRolePolicy AttachUserPolicy CreatePolicy CreatePolicyVersion
                     DeleteGroupPolicy DeletePolicy DeletePolicyVersion DeleteRolePolicy DeleteUserPolicy
@@ -67,7 +73,11 @@ class DistilModels {
                     ListAttachedRolePolicies ListAttachedUserPolicies ListEntitiesForPolicy ListGroupPolicies
                     ListPolicyVersions ListRolePolicies ListRoles ListUserPolicies ListUsers PutGroupPolicy
                     PutRolePolicy PutUserPolicy SetDefaultPolicyVersion SimulateCustomPolicy SimulatePrincipalPolicy
-                    TagPolicy"""));
+                    TagPolicy"""),
+            "sns", words("""
+                    ConfirmSubscription CreateTopic DeleteTopic GetSubscriptionAttributes GetTopicAttributes
+                    ListSubscriptionsByTopic ListTagsForResource ListTopics Publish SetTopicAttributes Subscribe
+                    TagResource Unsubscribe UntagResource"""));
 
     static List<String> words(String text) {
         return List.of(text.strip().split("\\s+"));
