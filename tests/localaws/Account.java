@@ -10,6 +10,8 @@ public final class Account {
     public final Ec2 ec2;
     public final CodeCommit codecommit;
     public final CloudWatch cloudwatch;
+    public final CodeBuild codebuild;
+    public final Logs logs;
     final Map<String, LocalAws.Service> services;
 
     /** With a user named operator, an administrator. */
@@ -20,8 +22,10 @@ public final class Account {
         ec2 = new Ec2(aws, id);
         codecommit = new CodeCommit(aws, id);
         cloudwatch = new CloudWatch(aws, id);
+        codebuild = new CodeBuild(aws, id);
+        logs = new Logs(aws);
         services = Map.of("sts", aws.sts, "iam", iam, "kms", kms, "ec2", ec2, "codecommit", codecommit,
-                "cloudwatch", cloudwatch);
+                "cloudwatch", cloudwatch, "codebuild", codebuild, "logs", logs);
         iam.createUser("operator").attached.add("aws:policy/AdministratorAccess");
     }
 }

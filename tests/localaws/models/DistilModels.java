@@ -27,9 +27,11 @@ class DistilModels {
     static final Map<String, String> SOURCES = new TreeMap<>(Map.of(
             "sts", "sts-2011-06-15",
             "kms", "kms-2014-11-01",
+            "codebuild", "codebuild-2016-10-06",
             "codecommit", "codecommit-2015-04-13",
             "ec2", "ec2-2016-11-15",
-            "iam", "iam-2010-05-08"));
+            "iam", "iam-2010-05-08",
+            "logs", "logs-2014-03-28"));
 
     static final Map<String, List<String>> OPERATIONS = Map.of(
             "sts", words("AssumeRole GetCallerIdentity"),
@@ -37,6 +39,9 @@ class DistilModels {
                     CreateAlias CreateKey DeleteAlias DescribeKey DisableKeyRotation EnableKeyRotation Encrypt
                     GetKeyPolicy GetKeyRotationStatus ListAliases ListGrants ListKeys ListResourceTags PutKeyPolicy
                     ScheduleKeyDeletion TagResource UntagResource UpdateKeyDescription"""),
+            "codebuild", words("""
+                    BatchGetBuilds BatchGetProjects CreateProject DeleteProject ListBuildsForProject ListProjects
+                    StartBuild StopBuild UpdateProject"""),
             "codecommit", words("""
                     AssociateApprovalRuleTemplateWithRepository BatchGetRepositories CreateApprovalRuleTemplate
                     CreateBranch CreateCommit CreateRepository CreateUnreferencedMergeCommit DeleteBranch DeleteFile
@@ -57,13 +62,16 @@ class DistilModels {
                     ModifyVpcEndpoint RevokeSecurityGroupIngress"""),
             "iam", words("""
                     AttachGroupPolicy AttachRolePolicy AttachUserPolicy CreatePolicy CreatePolicyVersion
-                    DeleteGroupPolicy DeletePolicy DeletePolicyVersion DeleteRolePolicy DeleteUserPolicy
+                    CreateRole DeleteGroupPolicy DeletePolicy DeletePolicyVersion DeleteRole DeleteRolePolicy
+                    DeleteUserPolicy
                     DetachGroupPolicy DetachRolePolicy DetachUserPolicy GetGroup GetGroupPolicy GetPolicy
                     GetPolicyVersion GetRole GetRolePolicy GetUser GetUserPolicy ListAttachedGroupPolicies
                     ListAttachedRolePolicies ListAttachedUserPolicies ListEntitiesForPolicy ListGroupPolicies
                     ListPolicyVersions ListRolePolicies ListRoles ListUserPolicies ListUsers PutGroupPolicy
                     PutRolePolicy PutUserPolicy SetDefaultPolicyVersion SimulateCustomPolicy SimulatePrincipalPolicy
-                    TagPolicy"""));
+                    TagPolicy TagRole UpdateAssumeRolePolicy"""),
+            "logs", words("""
+                    CreateLogGroup DeleteLogGroup DescribeLogGroups GetLogEvents PutRetentionPolicy"""));
 
     static List<String> words(String text) {
         return List.of(text.strip().split("\\s+"));
