@@ -1,6 +1,7 @@
 package localaws;
 
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 
 /** One AWS account and what is in it. Buckets are in {@link LocalAws#s3}, which knows the account of each. */
 public final class Account {
@@ -12,6 +13,10 @@ public final class Account {
     public final CloudWatch cloudwatch;
     public final CodeBuild codebuild;
     public final Logs logs;
+    public final Events events;
+    public final Sns sns;
+    /** What rules of EventBridge may have as targets, by the service in the target's ARN. */
+    final Map<String, Events.Target> targets = new ConcurrentHashMap<>();
     final Map<String, LocalAws.Service> services;
 
     /** With a user named operator, an administrator. */
@@ -24,8 +29,7 @@ public final class Account {
         cloudwatch = new CloudWatch(aws, id);
         codebuild = new CodeBuild(aws, id);
         logs = new Logs(aws);
-        services = Map.of("sts", aws.sts, "iam", iam, "kms", kms, "ec2", ec2, "codecommit", codecommit,
-                "cloudwatch", cloudwatch, "codebuild", codebuild, "logs", logs);
+        aws.timers.add(events);
         iam.createUser("operator").attached.add("aws:policy/AdministratorAccess");
     }
 }

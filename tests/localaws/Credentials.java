@@ -64,7 +64,8 @@ final class Credentials {
 
     /** Who signed the request; the body is null where its hash is in x-amz-content-sha256. */
     Caller verify(LocalAws.Request request, Scope scope, byte[] body, Instant now) {
-        var json = !scope.service().matches("sts|iam|ec2|s3");
+        var json = Models.isJson(scope.service());
+        var query = Models.isQuery(scope.service());
         if (scope.accessKeyId().isEmpty())
             throw new AwsError(403, json ? "MissingAuthenticationTokenException" : "MissingAuthenticationToken",
                     "Request is missing Authentication Token");
@@ -76,23 +77,20 @@ final class Credentials {
                         "The AWS Access Key Id you provided does not exist in our records.");
                 case "ec2" ->
                     new AwsError(401, "AuthFailure", "AWS was not able to validate the provided access credentials");
-                case "sts", "iam" ->
-                    new AwsError(403, "InvalidClientTokenId", "The security token included in the request is invalid.");
-                default -> new AwsError("UnrecognizedClientException",
+                default -> new AwsError(query ? 403 : 400,
+                        query ? "InvalidClientTokenId" : "UnrecognizedClientException",
                         "The security token included in the request is invalid.");
             };
         if (now.isAfter(key.expiry()))
             throw switch (scope.service()) {
                 case "s3" -> new AwsError(400, "ExpiredToken", "The provided token has expired.");
                 case "ec2" -> new AwsError(400, "RequestExpired", "Request has expired.");
-                case "sts", "iam" ->
-                    new AwsError(403, "ExpiredToken", "The security token included in the request is expired");
-                default ->
-                    new AwsError("ExpiredTokenException", "The security token included in the request is expired");
+                default -> new AwsError(query ? 403 : 400, query ? "ExpiredToken" : "ExpiredTokenException",
+                        "The security token included in the request is expired");
             };
         var time = request.header("X-Amz-Date");
         var mismatch = new AwsError(403,
-                scope.service().matches("s3|iam|sts") ? "SignatureDoesNotMatch"
+                query || scope.service().equals("s3") ? "SignatureDoesNotMatch"
                         : json ? "InvalidSignatureException" : "AuthFailure",
                 "The request signature we calculated does not match the signature you provided.");
         if (time == null || !time.startsWith(scope.date())) throw mismatch;

@@ -17,6 +17,7 @@
 //SOURCES Credentials.java
 //SOURCES Ec2.java
 //SOURCES EndpointPolicy.java
+//SOURCES Events.java
 //SOURCES Fault.java
 //SOURCES GitHttp.java
 //SOURCES Iam.java
@@ -29,6 +30,7 @@
 //SOURCES Roles.java
 //SOURCES S3.java
 //SOURCES S3Body.java
+//SOURCES Sns.java
 //SOURCES Sts.java
 //FILES localaws/models/models.json=models/models.json
 
@@ -51,11 +53,13 @@ import java.nio.charset.StandardCharsets;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
+import java.time.ZoneOffset;
 import java.util.Base64;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
@@ -67,9 +71,9 @@ import java.util.function.Consumer;
 import java.util.function.Supplier;
 
 /**
- * A small, strict AWS in this process, on a random loopback port: STS, KMS, CodeCommit with Git over HTTP, EC2, IAM and
- * S3, as much of them as the scripts call. Requests are authenticated (Signature Version 4), checked against AWS's
- * service models and authorised ({@link Authorizer}); what the models do not know, each service's class does. It is a
+ * A small, strict AWS in this process, on a random loopback port: STS, KMS, CodeCommit with Git over HTTP, EC2, IAM,
+ * S3, EventBridge and SNS, as much of them as the scripts call. Requests are authenticated (Signature Version 4),
+ * checked against AWS's service models and authorised ({@link Authorizer}); what the models do not know, each service's class does. It is a
  * stand-in for tests and the sandbox: what it allows, AWS may still refuse.
  *
  * <p>{@link #inject} makes it misbehave, {@link #calls} says what it was asked.
@@ -128,6 +132,15 @@ public final class LocalAws implements AutoCloseable {
         }
     }
 
+    /** What happens by itself at a time: a schedule, an alarm. */
+    interface Timer {
+        /** The first time after this one at which something is due, or null. */
+        Instant next(Instant after);
+
+        /** Does what is due at this time, which the clock shows. */
+        void due(Instant now);
+    }
+
     private final HttpServer server;
     private final ExecutorService workers = Executors.newCachedThreadPool(task -> {
         var thread = new Thread(task, "local-aws");
@@ -147,6 +160,7 @@ public final class LocalAws implements AutoCloseable {
     private final Map<String, HttpServer> endpointServers = new ConcurrentHashMap<>();
     /** The time that the services see; tests may set it ahead. */
     public volatile Clock clock = Clock.systemUTC();
+    final List<Timer> timers = new CopyOnWriteArrayList<>();
 
     public final Sts sts;
     /** Of {@link #ACCOUNT}. */
@@ -163,6 +177,10 @@ public final class LocalAws implements AutoCloseable {
     public final CodeBuild codebuild;
     /** Of {@link #ACCOUNT}. */
     public final Logs logs;
+    /** Of {@link #ACCOUNT}. */
+    public final Events events;
+    /** Of {@link #ACCOUNT}. */
+    public final Sns sns;
     public final S3 s3;
     private final GitHttp git;
 
@@ -183,6 +201,8 @@ public final class LocalAws implements AutoCloseable {
         cloudwatch = home.cloudwatch;
         codebuild = home.codebuild;
         logs = home.logs;
+        events = home.events;
+        sns = home.sns;
         server.start();
     }
 
@@ -335,6 +355,26 @@ public final class LocalAws implements AutoCloseable {
         return clock.instant();
     }
 
+    /**
+     * Moves the clock from now to this time, where it then stands still, and lets all that is due on the way happen, in
+     * the order of time, at its time.
+     */
+    public synchronized void advanceTo(Instant to) {
+        for (var at = dueAfter(now(), to); at.isPresent(); at = dueAfter(at.get(), to)) {
+            var due = at.get();
+            var before = now();
+            var those = timers.stream().filter(timer -> due.equals(timer.next(before))).toList();
+            clock = Clock.fixed(due, ZoneOffset.UTC);
+            those.forEach(timer -> timer.due(due));
+        }
+        clock = Clock.fixed(to, ZoneOffset.UTC);
+    }
+
+    private Optional<Instant> dueAfter(Instant time, Instant to) {
+        return timers.stream().map(timer -> timer.next(time)).filter(next -> next != null && !next.isAfter(to))
+                .min(Instant::compareTo);
+    }
+
     @Override
     public void close() {
         server.stop(0);
@@ -465,14 +505,14 @@ public final class LocalAws implements AutoCloseable {
         }
     }
 
-    /** JSON 1.1 (KMS, CodeCommit) and the Query protocol (STS, IAM, EC2). */
+    /** JSON 1.1 (KMS, CodeCommit, EventBridge) and the Query protocol (STS, IAM, EC2, SNS). */
     private void modelled(Request request, Credentials.Scope scope) throws IOException {
         var id = UUID.randomUUID().toString();
         request.exchange.getResponseHeaders().set("x-amzn-RequestId", id);
         // CloudWatch signs as monitoring; IAM knows it as cloudwatch
         var service = scope.service().equals("monitoring") ? "cloudwatch" : scope.service();
         var model = Models.model(service);
-        var json = model != null && model.path("protocol").asText().equals("json");
+        var json = Models.isJson(service);
         try {
             var body = request.body.readAllBytes();
             if (model == null)
@@ -529,7 +569,7 @@ public final class LocalAws implements AutoCloseable {
     private static AwsError throttling(String service) {
         return switch (service) {
             case "ec2" -> new AwsError(503, "RequestLimitExceeded", "Request limit exceeded.");
-            case "iam", "sts" -> new AwsError(400, "Throttling", "Rate exceeded");
+            case "iam", "sns", "sts" -> new AwsError(400, "Throttling", "Rate exceeded");
             default -> new AwsError(400, "ThrottlingException", "Rate exceeded");
         };
     }

@@ -42,6 +42,14 @@ final class Models {
 
     enum Rule { REQUIRED, UNKNOWN, TYPE, LENGTH, RANGE, PATTERN, ENUM }
 
+    static boolean isJson(String service) {
+        return MODELS.path(service).path("protocol").asText().equals("json");
+    }
+
+    static boolean isQuery(String service) {
+        return MODELS.path(service).path("protocol").asText().equals("query");
+    }
+
     static boolean knows(String service) {
         return MODELS.has(service);
     }
@@ -200,6 +208,18 @@ final class Models {
                 rest.remove(prefix.substring(0, prefix.length() - 1)); // an empty list is sent as "Name="
                 return tree;
             }
+            case "map" -> {
+                var tree = JSON.createObjectNode();
+                var keys = shape.at("/key/locationName").asText("key");
+                var values = shape.at("/value/locationName").asText("value");
+                for (var i = 1; form.containsKey(prefix + "entry." + i + "." + keys); i++) {
+                    var entry = prefix + "entry." + i + ".";
+                    var key = decode(service, shape.at("/key/shape").asText(), entry + keys + ".", form, rest).asText();
+                    tree.set(key, decode(service, shape.at("/value/shape").asText(), entry + values + ".", form, rest));
+                }
+                rest.remove(prefix.substring(0, prefix.length() - 1));
+                return tree;
+            }
             default -> {
                 var key = prefix.substring(0, prefix.length() - 1);
                 rest.remove(key);
@@ -264,6 +284,11 @@ final class Models {
                     xml.append("</").append(element).append('>');
                 }
             }
+            case "map" -> value.properties().forEach(entry -> {
+                xml.append("<entry><key>").append(escape(entry.getKey())).append("</key><value>");
+                encode(service, shape.at("/value/shape").asText(), entry.getValue(), xml);
+                xml.append("</value></entry>");
+            });
             case "timestamp" ->
                 xml.append(value.isNumber() ? Instant.ofEpochSecond(value.longValue()).toString() : value.asText());
             default -> xml.append(escape(value.asText()));

@@ -30,8 +30,10 @@ class DistilModels {
             "codebuild", "codebuild-2016-10-06",
             "codecommit", "codecommit-2015-04-13",
             "ec2", "ec2-2016-11-15",
+            "events", "events-2015-10-07",
             "iam", "iam-2010-05-08",
-            "logs", "logs-2014-03-28"));
+            "logs", "logs-2014-03-28",
+            "sns", "sns-2010-03-31"));
 
     static final Map<String, List<String>> OPERATIONS = Map.of(
             "sts", words("AssumeRole GetCallerIdentity"),
@@ -60,6 +62,10 @@ class DistilModels {
                     DeleteTags DeleteVpcEndpoints DescribeSecurityGroupRules DescribeSecurityGroups DescribeSubnets
                     DescribeTags DescribeVpcAttribute DescribeVpcEndpointServices DescribeVpcEndpoints DescribeVpcs
                     ModifyVpcEndpoint RevokeSecurityGroupIngress"""),
+            "events", words("""
+                    DeleteRule DescribeRule DisableRule EnableRule ListRuleNamesByTarget ListRules ListTagsForResource
+                    ListTargetsByRule PutEvents PutRule PutTargets RemoveTargets TagResource TestEventPattern
+                    UntagResource"""),
             "iam", words("""
                     AttachGroupPolicy AttachRolePolicy AttachUserPolicy CreatePolicy CreatePolicyVersion
                     CreateRole DeleteGroupPolicy DeletePolicy DeletePolicyVersion DeleteRole DeleteRolePolicy
@@ -69,9 +75,13 @@ class DistilModels {
                     ListAttachedRolePolicies ListAttachedUserPolicies ListEntitiesForPolicy ListGroupPolicies
                     ListPolicyVersions ListRolePolicies ListRoles ListUserPolicies ListUsers PutGroupPolicy
                     PutRolePolicy PutUserPolicy SetDefaultPolicyVersion SimulateCustomPolicy SimulatePrincipalPolicy
-                    TagPolicy TagRole UpdateAssumeRolePolicy"""),
+                    TagPolicy UpdateAssumeRolePolicy"""),
             "logs", words("""
-                    CreateLogGroup DeleteLogGroup DescribeLogGroups GetLogEvents PutRetentionPolicy"""));
+                    CreateLogGroup DeleteLogGroup DescribeLogGroups GetLogEvents PutRetentionPolicy"""),
+            "sns", words("""
+                    ConfirmSubscription CreateTopic DeleteTopic GetSubscriptionAttributes GetTopicAttributes
+                    ListSubscriptionsByTopic ListTagsForResource ListTopics Publish SetTopicAttributes Subscribe
+                    TagResource Unsubscribe UntagResource"""));
 
     static List<String> words(String text) {
         return List.of(text.strip().split("\\s+"));
