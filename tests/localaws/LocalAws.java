@@ -3,13 +3,16 @@
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
 //DEPS org.eclipse.jgit:org.eclipse.jgit:7.8.1.202611041320-r
 //DEPS org.slf4j:slf4j-nop:2.0.17
+//DEPS org.yaml:snakeyaml:2.5
 //SOURCES Account.java
 //SOURCES Authorizer.java
 //SOURCES AwsError.java
 //SOURCES Branches.java
+//SOURCES Buildspec.java
 //SOURCES Call.java
 //SOURCES Caller.java
 //SOURCES CloudWatch.java
+//SOURCES CodeBuild.java
 //SOURCES CodeCommit.java
 //SOURCES Credentials.java
 //SOURCES Ec2.java
@@ -19,6 +22,7 @@
 //SOURCES GitHttp.java
 //SOURCES Iam.java
 //SOURCES Kms.java
+//SOURCES Logs.java
 //SOURCES Models.java
 //SOURCES Need.java
 //SOURCES PolicyEvaluator.java
@@ -170,6 +174,10 @@ public final class LocalAws implements AutoCloseable {
     /** Of {@link #ACCOUNT}. */
     public final CloudWatch cloudwatch;
     /** Of {@link #ACCOUNT}. */
+    public final CodeBuild codebuild;
+    /** Of {@link #ACCOUNT}. */
+    public final Logs logs;
+    /** Of {@link #ACCOUNT}. */
     public final Events events;
     /** Of {@link #ACCOUNT}. */
     public final Sns sns;
@@ -191,6 +199,8 @@ public final class LocalAws implements AutoCloseable {
         ec2 = home.ec2;
         codecommit = home.codecommit;
         cloudwatch = home.cloudwatch;
+        codebuild = home.codebuild;
+        logs = home.logs;
         events = home.events;
         sns = home.sns;
         server.start();
@@ -370,6 +380,7 @@ public final class LocalAws implements AutoCloseable {
         server.stop(0);
         endpointServers.values().forEach(listener -> listener.stop(0));
         workers.shutdownNow();
+        accounts.values().forEach(account -> account.codebuild.close());
         accounts.values().forEach(account -> account.codecommit.close());
         s3.close();
     }
