@@ -3,6 +3,7 @@ import localaws.LocalAws;
 import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
 import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
+import software.amazon.awssdk.regions.PartitionMetadata;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.codebuild.CodeBuildClient;
 import software.amazon.awssdk.services.codebuild.model.ArtifactsType;
@@ -26,9 +27,11 @@ final class Projects {
         var role = aws.iam.createRole("build-" + name);
         role.trust = TRUST;
         role.inline.put("logs", LOGS);
+        var arn = "arn:" + PartitionMetadata.of(Region.of(region)).id() + ":iam::" + LocalAws.ACCOUNT + ":role/"
+                + role.name;
         var buildspec = "version: 0.2\nphases:\n  build:\n    commands:\n      - " + command + "\n";
         try (var codebuild = client(aws, region)) {
-            codebuild.createProject(r -> r.name(name).serviceRole(role.arn())
+            codebuild.createProject(r -> r.name(name).serviceRole(arn)
                     .source(source -> source.type(SourceType.NO_SOURCE).buildspec(buildspec))
                     .artifacts(artifacts -> artifacts.type(ArtifactsType.NO_ARTIFACTS))
                     .environment(environment -> environment.type(EnvironmentType.LINUX_CONTAINER)
