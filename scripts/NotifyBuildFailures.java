@@ -961,7 +961,8 @@ class NotifyBuildFailures implements Callable<Integer> {
     /** Takes from the topic what is ours, or deletes it if it is ours alone; whether it stays. */
     boolean releaseTopic(List<Watch> watches) {
         var users = rulesOfTopic();
-        watches.forEach(watch -> users.remove(watch.ruleName()));
+        watches.stream().filter(watch -> watch.otherTargets.stream().noneMatch(one -> one.arn().equals(topicArn)))
+                .forEach(watch -> users.remove(watch.ruleName()));
         if (!users.isEmpty()) {
             note(topicArn + " stays as it is, other rules send to it: " + String.join(", ", users));
             return true;

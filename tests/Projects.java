@@ -11,7 +11,7 @@ import software.amazon.awssdk.services.codebuild.model.ComputeType;
 import software.amazon.awssdk.services.codebuild.model.EnvironmentType;
 import software.amazon.awssdk.services.codebuild.model.SourceType;
 
-/** CodeBuild projects without a source, and their builds. */
+/** CodeBuild projects without a source, and their builds, which the account's root user makes. */
 final class Projects {
     private static final String TRUST = """
             {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
@@ -49,9 +49,10 @@ final class Projects {
     }
 
     private static CodeBuildClient client(LocalAws aws, String region) {
+        var root = aws.as("arn:aws:iam::" + LocalAws.ACCOUNT + ":root");
         return CodeBuildClient.builder().endpointOverride(aws.endpoint()).region(Region.of(region))
                 .credentialsProvider(StaticCredentialsProvider.create(
-                        AwsBasicCredentials.create(LocalAws.ACCESS_KEY_ID, LocalAws.SECRET_ACCESS_KEY)))
+                        AwsBasicCredentials.create(root.accessKeyId(), root.secretAccessKey())))
                 .httpClient(UrlConnectionHttpClient.create()).build();
     }
 }
