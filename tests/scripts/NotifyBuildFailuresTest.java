@@ -726,10 +726,11 @@ class NotifyBuildFailuresTest {
     }
 
     String partitionTopic(String region) {
-        Projects.create(aws, region, "elsewhere", "true");
-        var run = run("--project-names", "elsewhere", "--region", region);
+        var name = "elsewhere-" + region;
+        Projects.create(aws, region, name, "true");
+        var run = run("--project-names", name, "--region", region);
         assertEquals(4, run.exitCode(), run.err());
-        assertEquals("unchanged", run("--project-names", "elsewhere", "--region", region).status());
+        assertEquals("unchanged", run("--project-names", name, "--region", region).status());
         return run.json().at("/topic/topicArn").asText();
     }
 
