@@ -141,16 +141,22 @@ class OperatorPoliciesTest {
     static Pattern resource(String action) {
         var name = action.substring(action.indexOf(':') + 1);
         return Pattern.compile(switch (action.substring(0, action.indexOf(':'))) {
+            case "cloudwatch" -> name.equals("DescribeAlarms") ? "\\*"
+                    : "arn:aws:cloudwatch:eu-west-1:111122223333:alarm:build-\\*";
+            case "codebuild" -> "arn:aws:codebuild:eu-west-1:111122223333:project/codecommit-backup";
             case "codecommit" -> Actions.WITHOUT_REPOSITORY.contains(name) ? "\\*"
                     : "arn:aws:codecommit:eu-west-1:111122223333:\\*";
             case "ec2" -> Actions.EC2.get(name).equals("*") ? "\\*"
                     : "arn:aws:ec2:eu-west-1:111122223333:(" + Actions.EC2.get(name).replace(' ', '|') + ")/.+";
+            case "events" -> Set.of("ListRuleNamesByTarget", "TestEventPattern").contains(name) ? "\\*"
+                    : "arn:aws:events:eu-west-1:111122223333:rule/.+";
             case "iam" -> "arn:aws:iam::111122223333:(" + (name.equals("SimulatePrincipalPolicy") ? "group|role|user"
                     : Stream.of("Group", "Role", "User", "").filter(name.replace("EntitiesFor", "")::contains)
                             .findFirst().orElseThrow().toLowerCase().replaceFirst("^$", "policy")) + ")/.+";
             case "kms" -> Set.of("CreateKey", "ListKeys").contains(name) ? "\\*"
                     : "arn:aws:kms:(eu-west-1|\\*):\\d{12}:(key/\\*" + (name.equals("CreateAlias") ? "|alias/.+" : "")
                             + ")";
+            case "sns" -> name.equals("Unsubscribe") ? "\\*" : "arn:aws:sns:eu-west-1:111122223333:build-failures";
             case "s3" -> "arn:aws:s3:::my-backups"
                     + (Actions.OF_BUCKET.contains(name) ? "" : "/projects/codecommit-backup/\\*");
             default -> throw new AssertionError(action);

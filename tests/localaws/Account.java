@@ -10,6 +10,9 @@ public final class Account {
     public final Kms kms;
     public final Ec2 ec2;
     public final CodeCommit codecommit;
+    public final CloudWatch cloudwatch;
+    public final CodeBuild codebuild;
+    public final Logs logs;
     public final Events events;
     public final Sns sns;
     /** What rules of EventBridge may have as targets, by the service in the target's ARN. */
@@ -23,11 +26,17 @@ public final class Account {
         kms = new Kms(aws, id);
         ec2 = new Ec2(aws, id);
         codecommit = new CodeCommit(aws, id);
+        cloudwatch = new CloudWatch(aws, id);
+        codebuild = new CodeBuild(aws, id);
+        logs = new Logs(aws);
         events = new Events(aws, id);
         sns = new Sns(aws, id);
-        services = Map.of("sts", aws.sts, "iam", iam, "kms", kms, "ec2", ec2, "codecommit", codecommit, "events",
-                events, "sns", sns);
+        services = Map.ofEntries(Map.entry("sts", aws.sts), Map.entry("iam", iam), Map.entry("kms", kms),
+                Map.entry("ec2", ec2), Map.entry("codecommit", codecommit), Map.entry("cloudwatch", cloudwatch),
+                Map.entry("codebuild", codebuild), Map.entry("events", events), Map.entry("logs", logs),
+                Map.entry("sns", sns));
         aws.timers.add(events);
+        aws.timers.add(cloudwatch);
         iam.createUser("operator").attached.add("aws:policy/AdministratorAccess");
     }
 }

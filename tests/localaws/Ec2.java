@@ -236,6 +236,11 @@ public final class Ec2 implements LocalAws.Service {
                 .map(e -> (JsonNode) e.data.deepCopy()).toList();
     }
 
+    /** The VPC of a subnet or security group of the Region; null when there is no such thing. */
+    synchronized String vpcOf(String region, String id) {
+        return region.equals(regionOf.get(id)) ? thing(id).get("VpcId") : null;
+    }
+
     private Thing thing(String id) {
         var state = state(regionOf.get(id));
         return Stream.of(state.vpcs, state.subnets, state.groups, state.endpoints).map(m -> m.get(id))

@@ -63,6 +63,7 @@ public final class Iam implements LocalAws.Service {
         public String trust;
         /** For a role: the longest session, in seconds. */
         public int maxSessionDuration = 3600;
+        public String description = "";
         private int kmsLooksInVain;
         private int usesInVain;
         private final String id;
@@ -122,6 +123,8 @@ public final class Iam implements LocalAws.Service {
     private final Map<String, Managed> policies = new TreeMap<>();
     /** How many items a page has; AWS's own pages are longer. */
     public int pageSize = 2;
+    /** How often a service finds that a role which was just created is not there: IAM is eventually consistent. */
+    public int earlyRoleUses = 1;
     public int simulatorPageSize = 10;
     /** How many simulations still see the policies as they were before a change. */
     public int simulatorLag;
@@ -276,7 +279,10 @@ public final class Iam implements LocalAws.Service {
                 var isNamed = input.hasNonNull("UserName") || !caller.arn().contains(":user/");
                 yield List.of(on(action, "user", isNamed ? input : named(input, caller), caller));
             }
-            case "GetGroup", "GetRole", "PutRolePolicy", "PutUserPolicy", "PutGroupPolicy", "GetRolePolicy",
+            case "CreateRole" -> List.of(new Need(action,
+                    caller.iamArn("role" + input.path("Path").asText("/") + input.path("RoleName").asText()))
+                    .shown("role " + input.path("RoleName").asText()));
+            case "DeleteRole", "UpdateAssumeRolePolicy", "GetGroup", "GetRole", "PutRolePolicy", "PutUserPolicy", "PutGroupPolicy", "GetRolePolicy",
                     "GetUserPolicy", "GetGroupPolicy", "DeleteRolePolicy", "DeleteUserPolicy", "DeleteGroupPolicy",
                     "ListRolePolicies", "ListUserPolicies", "ListGroupPolicies", "ListAttachedRolePolicies",
                     "ListAttachedUserPolicies", "ListAttachedGroupPolicies" ->
@@ -343,6 +349,14 @@ public final class Iam implements LocalAws.Service {
         return switch (operation) {
             case "GetRole", "GetUser" ->
                 node(kind.equals("role") ? "Role" : "User", describe(principal(kind, named(input, caller)), caller));
+            case "CreateRole" -> createRole(input, caller);
+            case "UpdateAssumeRolePolicy" -> {
+                var role = modifiable(principal(kind, input));
+                checkTrust(input.get("PolicyDocument").asText());
+                role.trust = input.get("PolicyDocument").asText();
+                yield null;
+            }
+            case "DeleteRole" -> change(() -> deleteRole(modifiable(principal(kind, input))));
             case "GetGroup" -> {
                 var group = principal(kind, input);
                 var answer = page("Users",
@@ -465,6 +479,7 @@ public final class Iam implements LocalAws.Service {
                 .put(capital(principal.kind) + "Id", principal.id)
                 .put("Arn", "arn:" + caller.partition() + ":iam::" + caller.account() + ":" + principal.resource())
                         .put("CreateDate", principal.created.getEpochSecond());
+        if (!principal.description.isEmpty()) described.put("Description", principal.description);
         if (principal.trust != null) {
             described.put("AssumeRolePolicyDocument", encode(principal.trust))
                     .put("MaxSessionDuration", principal.maxSessionDuration);
@@ -474,6 +489,67 @@ public final class Iam implements LocalAws.Service {
                     .put("PermissionsBoundaryArn", arn(policies.get(principal.boundary), caller));
         }
         return described;
+    }
+
+    private JsonNode createRole(ObjectNode input, Caller caller) {
+        for (var member : List.of("Tags", "PermissionsBoundary"))
+            if (input.hasNonNull(member))
+                throw new AwsError("InvalidInput", "The embedded AWS does not offer " + member);
+        var name = input.get("RoleName").asText();
+        if (principals.values().stream().anyMatch(p -> p.kind.equals("role") && p.name.equalsIgnoreCase(name)))
+            throw new AwsError(409, "EntityAlreadyExists", "Role with name " + name + " already exists.");
+        checkTrust(input.get("AssumeRolePolicyDocument").asText());
+        var role = create("role", input.path("Path").asText("/").substring(1) + name);
+        role.trust = input.get("AssumeRolePolicyDocument").asText();
+        role.description = input.path("Description").asText("");
+        role.maxSessionDuration = input.path("MaxSessionDuration").asInt(3600);
+        role.usesInVain = earlyRoleUses;
+        return node("Role", describe(role, caller));
+    }
+
+    private void deleteRole(Principal role) {
+        if (!role.inline.isEmpty())
+            throw new AwsError(409, "DeleteConflict", "Cannot delete entity, must delete policies first.");
+        if (!role.attached.isEmpty())
+            throw new AwsError(409, "DeleteConflict", "Cannot delete entity, must detach all policies first.");
+        principals.remove("role/" + role.name);
+    }
+
+    /** A policy that says who may assume a role: it names principals, which exist, and no resource. */
+    private void checkTrust(String text) {
+        JsonNode policy;
+        try {
+            policy = STRICT.readTree(text);
+        } catch (JsonProcessingException e) {
+            throw malformed("This policy contains invalid Json");
+        }
+        only(policy, "Version|Id|Statement");
+        if (!policy.path("Statement").isContainerNode() || policy.get("Statement").isEmpty())
+            throw malformed("Syntax errors in policy.");
+        for (var statement : Kms.list(policy.get("Statement"))) {
+            if (statement.has("Resource") || statement.has("NotResource"))
+                throw malformed("Has prohibited field Resource");
+            only(statement, "Sid|Effect|Principal|NotPrincipal|Action|NotAction|Condition");
+            if (!statement.path("Effect").asText().matches("Allow|Deny")) throw malformed("Syntax errors in policy.");
+            for (var action : oneOf(statement, "Action", "actions"))
+                if (!action.matches("sts:\\w+|\\*")) throw malformed("AssumeRole policy may only specify STS "
+                        + "AssumeRole actions");
+            var principal = statement.path("Principal");
+            if (principal.isMissingNode()) throw malformed("Missing required field Principal");
+            for (var service : Kms.list(principal.path("Service")))
+                if (!service.asText().matches("[a-z0-9-]+(\\.[a-z0-9-]+)*\\.amazonaws\\.com(\\.cn)?"))
+                    throw malformed("Invalid principal in policy: \"SERVICE\":\"" + service.asText() + "\"");
+            for (var arn : Kms.list(principal.path("AWS"))) checkTrusted(arn.asText());
+            checkCondition(statement.path("Condition"));
+        }
+    }
+
+    private void checkTrusted(String principal) {
+        if (principal.matches("\\*|\\d{12}")) return;
+        var fields = principal.split(":", 6);
+        var trusted = fields.length < 6 ? null : aws.known(fields[4]);
+        if (trusted == null || !trusted.iam.exists(principal))
+            throw malformed("Invalid principal in policy: \"AWS\":\"" + principal + "\"");
     }
 
     private void putInline(Principal principal, ObjectNode input, Caller caller) {

@@ -3,12 +3,16 @@
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
 //DEPS org.eclipse.jgit:org.eclipse.jgit:7.8.1.202611041320-r
 //DEPS org.slf4j:slf4j-nop:2.0.17
+//DEPS org.yaml:snakeyaml:2.5
 //SOURCES Account.java
 //SOURCES Authorizer.java
 //SOURCES AwsError.java
 //SOURCES Branches.java
+//SOURCES Buildspec.java
 //SOURCES Call.java
 //SOURCES Caller.java
+//SOURCES CloudWatch.java
+//SOURCES CodeBuild.java
 //SOURCES CodeCommit.java
 //SOURCES Credentials.java
 //SOURCES Ec2.java
@@ -19,6 +23,7 @@
 //SOURCES GitHttp.java
 //SOURCES Iam.java
 //SOURCES Kms.java
+//SOURCES Logs.java
 //SOURCES Models.java
 //SOURCES Need.java
 //SOURCES PolicyEvaluator.java
@@ -167,6 +172,12 @@ public final class LocalAws implements AutoCloseable {
     /** Of {@link #ACCOUNT}. */
     public final CodeCommit codecommit;
     /** Of {@link #ACCOUNT}. */
+    public final CloudWatch cloudwatch;
+    /** Of {@link #ACCOUNT}. */
+    public final CodeBuild codebuild;
+    /** Of {@link #ACCOUNT}. */
+    public final Logs logs;
+    /** Of {@link #ACCOUNT}. */
     public final Events events;
     /** Of {@link #ACCOUNT}. */
     public final Sns sns;
@@ -187,6 +198,9 @@ public final class LocalAws implements AutoCloseable {
         kms = home.kms;
         ec2 = home.ec2;
         codecommit = home.codecommit;
+        cloudwatch = home.cloudwatch;
+        codebuild = home.codebuild;
+        logs = home.logs;
         events = home.events;
         sns = home.sns;
         server.start();
@@ -359,6 +373,7 @@ public final class LocalAws implements AutoCloseable {
         server.stop(0);
         endpointServers.values().forEach(listener -> listener.stop(0));
         workers.shutdownNow();
+        accounts.values().forEach(account -> account.codebuild.close());
         accounts.values().forEach(account -> account.codecommit.close());
         s3.close();
     }
@@ -499,11 +514,11 @@ public final class LocalAws implements AutoCloseable {
         }
     }
 
-    /** JSON 1.1 (KMS, CodeCommit, EventBridge) and the Query protocol (STS, IAM, EC2, SNS). */
+    /** JSON 1.1 (KMS, CodeCommit, EventBridge) and the Query protocol (STS, IAM, EC2, SNS, CloudWatch). */
     private void modelled(Request request, Credentials.Scope scope) throws IOException {
         var id = UUID.randomUUID().toString();
         request.exchange.getResponseHeaders().set("x-amzn-RequestId", id);
-        var service = scope.service();
+        var service = scope.api();
         var model = Models.model(service);
         var json = Models.isJson(service);
         try {
@@ -568,7 +583,7 @@ public final class LocalAws implements AutoCloseable {
     private static AwsError throttling(String service) {
         return switch (service) {
             case "ec2" -> new AwsError(503, "RequestLimitExceeded", "Request limit exceeded.");
-            case "iam", "sns", "sts" -> new AwsError(400, "Throttling", "Rate exceeded");
+            case "cloudwatch", "iam", "sns", "sts" -> new AwsError(400, "Throttling", "Rate exceeded");
             default -> new AwsError(400, "ThrottlingException", "Rate exceeded");
         };
     }

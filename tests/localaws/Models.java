@@ -146,6 +146,11 @@ final class Models {
                             "Member must have value between " + shape.path("min") + " and " + shape.path("max"))));
                 }
             }
+            case "double" -> {
+                if (!value.isNumber()) {
+                    found.add(new Violation(path, name, Rule.TYPE, "Expected a number at '" + path + "'"));
+                }
+            }
             case "boolean" -> {
                 if (!value.isBoolean()) {
                     found.add(new Violation(path, name, Rule.TYPE, "Expected a boolean at '" + path + "'"));
@@ -242,6 +247,8 @@ final class Models {
                             ? nodes.booleanNode(text.equals("true")) : nodes.textNode(text);
                     case "integer", "long" ->
                         text.matches("-?\\d+") ? nodes.numberNode(Long.parseLong(text)) : nodes.textNode(text);
+                    case "double" -> text.matches("-?\\d+(\\.\\d*)?(E-?\\d+)?")
+                            ? nodes.numberNode(Double.parseDouble(text)) : nodes.textNode(text);
                     default -> nodes.textNode(text);
                 };
             }

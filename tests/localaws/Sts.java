@@ -65,6 +65,27 @@ public final class Sts implements LocalAws.Service {
         return account == null ? null : account.iam.role(arn);
     }
 
+    /**
+     * What a service gets that assumes a role for a resource of the role's account; null when the role's trust policy
+     * does not let it, when there is no such role, or when IAM does not show it yet.
+     *
+     * @param service   such as codebuild.amazonaws.com
+     * @param sourceArn the resource
+     */
+    LocalAws.Login assumeAsService(String service, String arn, String sessionName, String sourceArn) {
+        var role = role(arn);
+        if (role == null) return null;
+        var account = arn.split(":")[4];
+        if (!aws.account(account).iam.visibleToServices(role)) return null;
+        var need = new Need("sts:AssumeRole", arn).policy("trust", role.trust);
+        var region = sourceArn.split(":")[3];
+        if (aws.authorizer.decideForService(service, sourceArn, account, region, need)
+                .decision() != PolicyEvaluator.Decision.allowed)
+            return null;
+        return aws.login("ASIA", "assumed-role/" + role.name + "/" + sessionName, account,
+                "token+/" + UUID.randomUUID() + "==", aws.now().plusSeconds(role.maxSessionDuration), List.of());
+    }
+
     private JsonNode assumeRole(ObjectNode input, Caller caller) {
         for (var member : List.of("Tags", "TransitiveTagKeys", "SerialNumber", "TokenCode", "SourceIdentity",
                 "ProvidedContexts")) {

@@ -26,19 +26,28 @@ class DistilModels {
 
     static final Map<String, String> SOURCES = new TreeMap<>(Map.of(
             "sts", "sts-2011-06-15",
+            "cloudwatch", "monitoring-2010-08-01",
             "kms", "kms-2014-11-01",
+            "codebuild", "codebuild-2016-10-06",
             "codecommit", "codecommit-2015-04-13",
             "ec2", "ec2-2016-11-15",
             "events", "events-2015-10-07",
             "iam", "iam-2010-05-08",
+            "logs", "logs-2014-03-28",
             "sns", "sns-2010-03-31"));
 
     static final Map<String, List<String>> OPERATIONS = Map.of(
             "sts", words("AssumeRole GetCallerIdentity"),
+            "cloudwatch", words("""
+                    DeleteAlarms DescribeAlarmHistory DescribeAlarms ListTagsForResource PutMetricAlarm SetAlarmState
+                    TagResource"""),
             "kms", words("""
                     CreateAlias CreateKey DeleteAlias DescribeKey DisableKeyRotation EnableKeyRotation Encrypt
                     GetKeyPolicy GetKeyRotationStatus ListAliases ListGrants ListKeys ListResourceTags PutKeyPolicy
                     ScheduleKeyDeletion TagResource UntagResource UpdateKeyDescription"""),
+            "codebuild", words("""
+                    BatchGetBuilds BatchGetProjects CreateProject DeleteProject ListBuildsForProject ListProjects
+                    StartBuild StopBuild UpdateProject"""),
             "codecommit", words("""
                     AssociateApprovalRuleTemplateWithRepository BatchGetRepositories CreateApprovalRuleTemplate
                     CreateBranch CreateCommit CreateRepository CreateUnreferencedMergeCommit DeleteBranch DeleteFile
@@ -63,13 +72,16 @@ class DistilModels {
                     UntagResource"""),
             "iam", words("""
                     AttachGroupPolicy AttachRolePolicy AttachUserPolicy CreatePolicy CreatePolicyVersion
-                    DeleteGroupPolicy DeletePolicy DeletePolicyVersion DeleteRolePolicy DeleteUserPolicy
+                    CreateRole DeleteGroupPolicy DeletePolicy DeletePolicyVersion DeleteRole DeleteRolePolicy
+                    DeleteUserPolicy
                     DetachGroupPolicy DetachRolePolicy DetachUserPolicy GetGroup GetGroupPolicy GetPolicy
                     GetPolicyVersion GetRole GetRolePolicy GetUser GetUserPolicy ListAttachedGroupPolicies
                     ListAttachedRolePolicies ListAttachedUserPolicies ListEntitiesForPolicy ListGroupPolicies
                     ListPolicyVersions ListRolePolicies ListRoles ListUserPolicies ListUsers PutGroupPolicy
                     PutRolePolicy PutUserPolicy SetDefaultPolicyVersion SimulateCustomPolicy SimulatePrincipalPolicy
-                    TagPolicy"""),
+                    TagPolicy UpdateAssumeRolePolicy"""),
+            "logs", words("""
+                    CreateLogGroup DeleteLogGroup DescribeLogGroups GetLogEvents PutRetentionPolicy"""),
             "sns", words("""
                     ConfirmSubscription CreateTopic DeleteTopic GetSubscriptionAttributes GetTopicAttributes
                     ListSubscriptionsByTopic ListTagsForResource ListTopics Publish SetTopicAttributes Subscribe
@@ -102,6 +114,8 @@ class DistilModels {
         var metadata = model.get("metadata");
         for (var name : List.of("protocol", "apiVersion", "targetPrefix", "xmlNamespace"))
             if (metadata.has(name)) out.set(name, metadata.get(name));
+        // newer clients of CloudWatch speak CBOR
+        if (service.equals("cloudwatch")) out.put("protocol", "query");
         var inputs = new TreeSet<String>();
         var outputs = new TreeSet<String>();
         for (var name : OPERATIONS.get(service)) {
