@@ -7,6 +7,8 @@
 //SOURCES Authorizer.java
 //SOURCES AwsError.java
 //SOURCES Branches.java
+//SOURCES BucketPolicy.java
+//SOURCES BucketSettings.java
 //SOURCES Call.java
 //SOURCES Caller.java
 //SOURCES CodeCommit.java
@@ -142,6 +144,8 @@ public final class LocalAws implements AutoCloseable {
     private final Map<String, HttpServer> endpointServers = new ConcurrentHashMap<>();
     /** The time that the services see; tests may set it ahead. */
     public volatile Clock clock = Clock.systemUTC();
+    /** Whether policies see requests as sent over TLS. */
+    public volatile boolean secureTransport = true;
 
     public final Sts sts;
     /** Of {@link #ACCOUNT}. */
