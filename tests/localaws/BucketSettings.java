@@ -87,6 +87,16 @@ final class BucketSettings {
             this.paths = Set.of(paths);
         }
 
+        /** Versions and locks stay (User Guide, "Locking objects with Object Lock"). */
+        boolean isRemovable() {
+            return this != VERSIONING && this != OBJECT_LOCK;
+        }
+
+        /** The operation that takes it away. */
+        String removal() {
+            return "Delete" + operation.replace("Configuration", "");
+        }
+
         private String xml(String content) {
             return "<" + root + XMLNS + ">" + content + "</" + root + ">";
         }
@@ -96,10 +106,14 @@ final class BucketSettings {
 
     /** Those of a new bucket: private, ACLs off, encrypted under S3's own keys. */
     BucketSettings() {
+        encryptUnderS3sKeys();
         set(Setting.PUBLIC_ACCESS_BLOCK, "<BlockPublicAcls>true</BlockPublicAcls>"
                 + "<IgnorePublicAcls>true</IgnorePublicAcls><BlockPublicPolicy>true</BlockPublicPolicy>"
                 + "<RestrictPublicBuckets>true</RestrictPublicBuckets>");
         set(Setting.OWNERSHIP, "<Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule>");
+    }
+
+    private void encryptUnderS3sKeys() {
         set(Setting.ENCRYPTION, "<Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm>"
                 + "</ApplyServerSideEncryptionByDefault><BucketKeyEnabled>false</BucketKeyEnabled></Rule>");
     }
@@ -121,8 +135,10 @@ final class BucketSettings {
         return document == null ? setting.xml("") : document;
     }
 
+    /** Objects are encrypted always, so that setting is only set back. */
     void remove(Setting setting) {
         documents.remove(setting);
+        if (setting == Setting.ENCRYPTION) encryptUnderS3sKeys();
     }
 
     void put(Setting setting, byte[] body) {

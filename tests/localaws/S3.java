@@ -327,8 +327,6 @@ public final class S3 {
                 new Operation("PutBucketPolicy", "s3:PutBucketPolicy", "policy", SUMS),
                 new Operation("DeleteBucketPolicy", "s3:DeleteBucketPolicy", "policy", ""),
                 new Operation("GetBucketPolicyStatus", "s3:GetBucketPolicyStatus", "policyStatus", ""),
-                new Operation("DeleteBucketLifecycle", "s3:PutLifecycleConfiguration", "lifecycle", ""),
-                new Operation("DeleteBucketTagging", "s3:PutBucketTagging", "tagging", ""),
                 new Operation("CreateMultipartUpload", "s3:PutObject", "uploads",
                         NEW + " x-amz-checksum-algorithm x-amz-checksum-type"),
                 new Operation("UploadPart", "s3:PutObject", "partNumber uploadId", SUMS),
@@ -344,6 +342,10 @@ public final class S3 {
             var put = new Operation("Put" + setting.operation, "s3:Put" + setting.action, setting.parameter, SUMS);
             OPERATIONS.put(get.name, get);
             OPERATIONS.put(put.name, put);
+            if (setting.isRemovable()) {
+                OPERATIONS.put(setting.removal(),
+                        new Operation(setting.removal(), put.action, setting.parameter, ""));
+            }
         }
     }
 
@@ -458,7 +460,7 @@ public final class S3 {
             return switch (method) {
                 case "GET" -> "Get" + setting.operation;
                 case "PUT" -> "Put" + setting.operation;
-                case "DELETE" -> "Delete" + setting.operation.replace("Configuration", "");
+                case "DELETE" -> setting.removal();
                 default -> "";
             };
         }
@@ -597,6 +599,11 @@ public final class S3 {
                 ask.request.answer(200, Map.of(), 0).close();
                 return;
             }
+            if (ask.operation.name.equals(setting.removal())) {
+                ask.bucket.settings.remove(setting);
+                ask.request.answer(204, Map.of(), 0).close();
+                return;
+            }
         }
         switch (ask.operation.name) {
             case "PutObject" -> putObject(ask);
@@ -605,14 +612,6 @@ public final class S3 {
             case "HeadBucket" -> ask.request.answer(200, Map.of(), 0).close();
             case "GetBucketLocation" -> xml(ask, Map.of(), "<LocationConstraint" + XMLNS + ">"
                     + (ask.bucket.region.equals("us-east-1") ? "" : ask.bucket.region) + "</LocationConstraint>");
-            case "DeleteBucketLifecycle" -> {
-                ask.bucket.settings.remove(Setting.LIFECYCLE);
-                ask.request.answer(204, Map.of(), 0).close();
-            }
-            case "DeleteBucketTagging" -> {
-                ask.bucket.settings.remove(Setting.TAGGING);
-                ask.request.answer(204, Map.of(), 0).close();
-            }
             case "GetBucketPolicy", "PutBucketPolicy", "DeleteBucketPolicy", "GetBucketPolicyStatus" -> policy(ask);
             case "DeleteBucket" -> deleteBucket(ask);
             case "DeleteObject" -> deleteObject(ask);

@@ -144,10 +144,7 @@ class S3BucketTest {
         assertError(404, "ObjectLockConfigurationNotFoundError",
                 () -> s3.getObjectLockConfiguration(r -> r.bucket(name)));
         assertError(404, "NoSuchTagSet", () -> s3.getBucketTagging(r -> r.bucket(name)));
-        aws.s3.bucket(name).setting("publicAccessBlock", null).setting("ownershipControls", null)
-                .setting("encryption", null);
-        assertError(404, "NoSuchPublicAccessBlockConfiguration", () -> s3.getPublicAccessBlock(r -> r.bucket(name)));
-        assertError(404, "OwnershipControlsNotFoundError", () -> s3.getBucketOwnershipControls(r -> r.bucket(name)));
+        aws.s3.bucket(name).setting("encryption", null);
         assertError(404, "ServerSideEncryptionConfigurationNotFoundError",
                 () -> s3.getBucketEncryption(r -> r.bucket(name)));
     }
@@ -267,6 +264,15 @@ class S3BucketTest {
                 .ownershipControls().rules().get(0).objectOwnership());
         s3.putBucketTagging(r -> r.bucket(name).tagging(t -> t.tagSet(Tag.builder().key("A").value("b").build())));
         assertEquals(1, s3.getBucketTagging(r -> r.bucket(name)).tagSet().size());
+        s3.putBucketEncryption(r -> r.bucket(name).serverSideEncryptionConfiguration(c -> c.rules(rule -> rule
+                .applyServerSideEncryptionByDefault(d -> d.sseAlgorithm("aws:kms")))));
+        s3.deleteBucketEncryption(r -> r.bucket(name));
+        assertEquals("AES256", s3.getBucketEncryption(r -> r.bucket(name)).serverSideEncryptionConfiguration()
+                .rules().get(0).applyServerSideEncryptionByDefault().sseAlgorithmAsString());
+        s3.deletePublicAccessBlock(r -> r.bucket(name));
+        assertError(404, "NoSuchPublicAccessBlockConfiguration", () -> s3.getPublicAccessBlock(r -> r.bucket(name)));
+        s3.deleteBucketOwnershipControls(r -> r.bucket(name));
+        assertError(404, "OwnershipControlsNotFoundError", () -> s3.getBucketOwnershipControls(r -> r.bucket(name)));
         s3.deleteBucketTagging(r -> r.bucket(name));
         assertError(404, "NoSuchTagSet", () -> s3.getBucketTagging(r -> r.bucket(name)));
         for (var wrong : List.of(Map.of("aws:x", "y"), Map.of("", "y"), Map.of("a", "b,c"))) {
