@@ -35,8 +35,8 @@ class ContractTest {
     static final ObjectMapper JSON = new ObjectMapper();
     /** Options that mean another thing in another script, by "script --option"; the others have one text everywhere. */
     static final Set<String> OWN_MEANING = Set.of("backup-to-s3 --repository-names",
-            "create-backup-bucket --bucket", "create-vpc-endpoint --repository-names", "restore-from-s3 --repository-name",
-            "verify-backups --repository-names");
+            "create-backup-bucket --bucket", "create-vpc-endpoint --repository-names",
+            "restore-from-s3 --repository-name", "verify-backups --repository-names");
 
     /**
      * Of scripts that need other options of the JVM: they hash all that they move, which the C1 compiler makes many
