@@ -219,12 +219,17 @@ class CreateBackupBucket implements Callable<Integer> {
 
     record Retention(String mode, Integer days) {}
 
+    /** As IAM's policy simulator spells it. */
+    enum Decision {
+        allowed, explicitDeny, implicitDeny
+    }
+
     /**
      * What the bucket's policy says of an act.
      *
      * @param statement the Sid of the statement that decides; null if none does
      */
-    record Judgement(String principal, String act, String decision, String statement) {}
+    record Judgement(String principal, String act, Decision decision, String statement) {}
 
     /**
      * A bucket's settings; of a new one, those that S3 gives it.
@@ -265,6 +270,8 @@ class CreateBackupBucket implements Callable<Integer> {
     static final String EXPIRY_RULE = "ExpireBackups";
     /** The longest bucket policy, in bytes. */
     static final int LONGEST_POLICY = 20_480;
+    /** The longest key policy, which is a quota that cannot be raised. */
+    static final int LONGEST_KEY_POLICY = 32_768;
     /** A chain of bundles is renewed after so many days, so what expires sooner is of no use. */
     static final int LONGEST_CHAIN = 30;
 
@@ -394,10 +401,13 @@ class CreateBackupBucket implements Callable<Integer> {
         checkWays(exists, present);
         var key = key(present);
         var policy = wantedPolicy(present.policy(), key);
-        checkPolicy("the bucket's policy", present.policy(), policy, OWN_SIDS, LONGEST_POLICY);
+        nameForeign("the bucket's policy", policy, OWN_SIDS);
         var judged = judge(policy, key);
         var keyPolicy = key == null ? null : keyPolicy(key);
         var wantedKeyPolicy = key == null ? null : wantedKeyPolicy(key, keyPolicy);
+        if (key != null) {
+            nameForeign("the policy of the key", wantedKeyPolicy, OWN_KEY_SIDS);
+        }
         if (!exists) {
             create(givenTags);
             present = dryRun ? present : read();
@@ -411,11 +421,13 @@ class CreateBackupBucket implements Callable<Integer> {
         if (exists) {
             changeTags(present, givenTags);
         }
-        if (key != null) {
-            changeKeyPolicy(key, keyPolicy, wantedKeyPolicy);
+        if (key != null && !sameMeaning(keyPolicy, wantedKeyPolicy)) {
+            changeKeyPolicy(key);
         }
         var isNew = !sameMeaning(present.policy(), policy);
-        changePolicy(exists, present, policy);
+        if (isNew) {
+            changePolicy(exists, present, key);
+        }
         return new Bucket(bucket, arn(), prefix, key == null ? null : key.arn(), retention(present),
                 dryRun ? policy : null, dryRun ? wantedKeyPolicy : null, dryRun ? judged : null,
                 isNew && !dryRun ? prove(key) : null);
@@ -757,23 +769,26 @@ class CreateBackupBucket implements Callable<Integer> {
     }
 
     ObjectNode wantedPolicy(ObjectNode current, KeyMetadata key) {
-        var own = template("backup-bucket.json", values(current, "ReadersRead", "NoDeletionButInAnEmergency", key));
+        var own = template("backup-bucket.json",
+                placeholders(current, "ReadersRead", "NoDeletionButInAnEmergency", key));
         own.withArray("Statement").removeIf(statement -> isForNobody(statement)
                 || sid(statement).equals("NoOtherKey") && key == null);
-        return replaced(current, OWN_SIDS, own);
+        var wanted = replaced(current, OWN_SIDS, own);
+        checkPolicy("the bucket's policy", current, wanted, OWN_SIDS, LONGEST_POLICY);
+        return wanted;
     }
 
     ObjectNode wantedKeyPolicy(KeyMetadata key, ObjectNode current) {
         checkKeyIsOurs(key, current);
-        var own = template("backup-key.json", values(current, "BackupReaders", "KeepBackupKey", key));
+        var own = template("backup-key.json", placeholders(current, "BackupReaders", "KeepBackupKey", key));
         own.withArray("Statement").removeIf(statement -> isForNobody(statement));
         var wanted = replaced(current, OWN_KEY_SIDS, own);
-        checkPolicy("the policy of the key", current, wanted, OWN_KEY_SIDS, 32_768);
+        checkPolicy("the policy of the key", current, wanted, OWN_KEY_SIDS, LONGEST_KEY_POLICY);
         return wanted;
     }
 
     /** What the templates take; readers and the break-glass role, if they are not given, as the policy has them. */
-    Map<String, Object> values(ObjectNode current, String readersSid, String emergencySid, KeyMetadata key) {
+    Map<String, Object> placeholders(ObjectNode current, String readersSid, String emergencySid, KeyMetadata key) {
         var root = everyone(caller.account(), "root");
         var readers = !readerRoleArns.isEmpty() ? readerRoleArns
                 : arns(current, readersSid, "/Condition/ArnLike/aws:PrincipalArn");
@@ -836,8 +851,7 @@ class CreateBackupBucket implements Callable<Integer> {
      * deleted since, of which it shows only the id.
      */
     void checkPolicy(String what, ObjectNode current, ObjectNode wanted, Set<String> ownSids, int longest) {
-        var foreign = foreignStatements(wanted, ownSids);
-        for (var statement : foreign) {
+        for (var statement : foreignStatements(wanted, ownSids)) {
             var deleted = Pattern.compile("\"(A(?:RO|ID|GP|IP)A[A-Z0-9]{12,})\"")
                     .matcher(statement.path("Principal").toString()).results().map(id -> id.group(1)).toList();
             if (!deleted.isEmpty() && !sameMeaning(current, wanted)) {
@@ -850,6 +864,10 @@ class CreateBackupBucket implements Callable<Integer> {
             throw new Failure(what + " would have " + length + " bytes, and AWS takes " + longest
                     + ": name accounts (--writer-accounts), or delete other statements");
         }
+    }
+
+    void nameForeign(String what, ObjectNode policy, Set<String> ownSids) {
+        var foreign = foreignStatements(policy, ownSids);
         if (!foreign.isEmpty()) {
             note(bucket + ": kept statements of " + what + " that are not this script's: " + sids(foreign));
         }
@@ -859,10 +877,10 @@ class CreateBackupBucket implements Callable<Integer> {
         return parsedPolicy(kms.getKeyPolicy(r -> r.keyId(key.arn()).policyName("default")).policy());
     }
 
-    void changeKeyPolicy(KeyMetadata key, ObjectNode current, ObjectNode wanted) {
-        if (sameMeaning(current, wanted)) {
-            return;
-        }
+    /** Reads the policy again right before it is written, so that what others have changed since stays. */
+    void changeKeyPolicy(KeyMetadata key) {
+        var current = keyPolicy(key);
+        var wanted = wantedKeyPolicy(key, current);
         change(Change.update(key.arn(), "keyPolicy", current, wanted),
                 aws("kms put-key-policy",
                         Map.of("KeyId", key.keyId(), "PolicyName", "default", "Policy", current.toString())),
@@ -873,15 +891,17 @@ class CreateBackupBucket implements Callable<Integer> {
                 });
     }
 
-    void changePolicy(boolean exists, Settings present, ObjectNode wanted) {
-        if (sameMeaning(present.policy(), wanted)) {
-            return;
+    /** The same for the bucket's policy, which is judged again if others have changed it. */
+    void changePolicy(boolean exists, Settings present, KeyMetadata key) {
+        var current = dryRun ? present.policy() : currentPolicy();
+        var wanted = wantedPolicy(current, key);
+        if (!sameMeaning(current, present.policy())) {
+            judge(wanted, key);
         }
-        var isNone = statements(present.policy()).isEmpty();
-        change(Change.update(bucket, "policy", isNone ? null : present.policy(), wanted),
+        var isNone = statements(current).isEmpty();
+        change(Change.update(bucket, "policy", isNone ? null : current, wanted),
                 !exists ? null : isNone ? aws("s3api delete-bucket-policy --bucket " + bucket)
-                        : aws("s3api put-bucket-policy", Map.of("Bucket", bucket, "Policy",
-                                present.policy().toString())),
+                        : aws("s3api put-bucket-policy", Map.of("Bucket", bucket, "Policy", current.toString())),
                 () -> {
                     whileRefused(refusals("MalformedPolicy", wanted),
                             () -> s3.putBucketPolicy(r -> r.bucket(bucket).policy(wanted.toString())));
@@ -951,26 +971,36 @@ class CreateBackupBucket implements Callable<Integer> {
         var judged = new ArrayList<Judgement>();
         for (var act : acts(policy, key)) {
             var judgement = judge(policy, act);
-            if (!judgement.decision().equals("allowed") == act.isAllowed()) {
-                throw new Failure(act.request().principal() + " " + act.name() + ": " + judgement.decision() + " by "
-                        + (judgement.statement() == null ? "no statement"
-                                : "the statement " + judgement.statement() + " of the bucket's policy")
-                        + "; mend or delete it first");
+            if (!isRight(act, judgement.decision())) {
+                throw new Failure(act.request().principal() + " " + act.name() + ": " + switch (judgement.decision()) {
+                    case allowed -> "allowed by the statement " + judgement.statement();
+                    case explicitDeny -> "denied by the statement " + judgement.statement();
+                    case implicitDeny -> "allowed by no statement";
+                } + " of the bucket's policy; mend or delete what is not this script's first");
             }
             judged.add(judgement);
         }
         return judged;
     }
 
+    /** What no statement allows, IAM policies can still allow in the bucket's own account. */
+    boolean isRight(Act act, Decision decision) {
+        return switch (decision) {
+            case allowed -> act.isAllowed();
+            case explicitDeny -> !act.isAllowed();
+            case implicitDeny -> !act.isAllowed() && !act.request().account().equals(caller.account());
+        };
+    }
+
     static Judgement judge(ObjectNode policy, Act act) {
         var applying = statements(policy).stream().filter(statement -> canJudge(statement))
                 .filter(statement -> applies(statement, act.request())).toList();
-        var deciding = applying.stream().sorted(Comparator.comparing(
-                statement -> statement.path("Effect").asText().equals("Deny") ? 0 : 1)).findFirst();
-        var decision = deciding.map(statement -> statement.path("Effect").asText().equals("Deny") ? "denied"
-                : "allowed").orElse("not allowed");
+        var denying = applying.stream().filter(statement -> statement.path("Effect").asText().equals("Deny"))
+                .findFirst();
+        var decision = denying.isPresent() ? Decision.explicitDeny
+                : applying.isEmpty() ? Decision.implicitDeny : Decision.allowed;
         return new Judgement(act.request().principal(), act.name(), decision,
-                deciding.map(statement -> sid(statement)).orElse(null));
+                denying.or(() -> applying.stream().findFirst()).map(statement -> sid(statement)).orElse(null));
     }
 
     List<Act> acts(ObjectNode policy, KeyMetadata key) {
@@ -1095,7 +1125,8 @@ class CreateBackupBucket implements Callable<Integer> {
      * tried.
      */
     List<String> prove(KeyMetadata key) {
-        if (s3.getBucketPolicyStatus(r -> r.bucket(bucket)).policyStatus().isPublic()) {
+        var status = s3.getBucketPolicyStatus(r -> r.bucket(bucket)).policyStatus();
+        if (Boolean.TRUE.equals(status.isPublic())) {
             throw new Failure("its policy is public, by a statement that is not this script's; delete that");
         }
         if (isDenied(r -> r.ifNoneMatch("*"))) {

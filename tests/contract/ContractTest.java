@@ -35,7 +35,8 @@ class ContractTest {
     static final ObjectMapper JSON = new ObjectMapper();
     /** Options that mean another thing in another script, by "script --option"; the others have one text everywhere. */
     static final Set<String> OWN_MEANING = Set.of("backup-to-s3 --repository-names",
-            "create-backup-bucket --bucket", "create-vpc-endpoint --repository-names",
+            "create-backup-bucket --bucket", "create-backup-bucket --expire-after-days",
+            "create-vpc-endpoint --repository-names",
             "restore-from-s3 --repository-name", "verify-backups --repository-names");
 
     /**

@@ -1005,6 +1005,24 @@ class ConformanceTest {
         }
     }
 
+    /** moto decides by the policy, and its endpoint has no TLS: whoever tries the policy is denied everything. */
+    @Test
+    void aBucketForBackupsIsMadeAndLockedInMoto() throws Exception {
+        useMoto();
+        var run = Script.run(new CreateBackupBucket().commandLine(), "--bucket", name, "--writer-accounts",
+                "444455556666", "--retention-days", "400", "--expire-after-days", "430", "--tags", "Team=Payments");
+        assertEquals("created", run.status(), run.err());
+        assertTrue(run.err().contains("the policy could not be tried"), run.err());
+        try (var s3 = S3Client.create()) {
+            assertEquals("Enabled", s3.getBucketVersioning(r -> r.bucket(name)).statusAsString());
+            assertEquals(400, s3.getObjectLockConfiguration(r -> r.bucket(name)).objectLockConfiguration().rule()
+                    .defaultRetention().days());
+            assertEquals(2, s3.getBucketLifecycleConfiguration(r -> r.bucket(name)).rules().size());
+            assertEquals("Payments", s3.getBucketTagging(r -> r.bucket(name)).tagSet().get(0).value());
+            assertEquals(8, Meaning.parse(s3.getBucketPolicy(r -> r.bucket(name)).policy()).path("Statement").size());
+        }
+    }
+
     /** CodeCommit and Git from the embedded AWS, S3 from moto. */
     @Test
     void aBackupGoesIntoMotosBucketAndIsThenUnchanged() throws Exception {
