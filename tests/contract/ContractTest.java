@@ -36,6 +36,7 @@ class ContractTest {
     static final ObjectMapper JSON = new ObjectMapper();
     /** Options that mean another thing in another script, by "script --option"; the others have one text everywhere. */
     static final Set<String> OWN_MEANING = Set.of("backup-to-s3 --repository-names",
+            "create-backup-bucket --bucket", "create-backup-bucket --expire-after-days",
             "create-vpc-endpoint --repository-names", "notify-build-failures --kms-key-id",
             "notify-build-failures --remove", "restore-from-s3 --repository-name", "share-kms-key --remove",
             "verify-backups --repository-names");

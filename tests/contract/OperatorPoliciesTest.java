@@ -37,6 +37,7 @@ class OperatorPoliciesTest {
     /** What a script goes on without, and says so; by its Javadoc. */
     static final Map<String, Set<String>> OPTIONAL = Map.of("CreateKmsKey", Set.of("iam:GetRole", "iam:GetUser"),
             "CreateVpcEndpoint", Set.of("iam:GetRole", "iam:GetUser"),
+            "CreateBackupBucket", Set.of("iam:GetRole", "kms:GenerateDataKey", "s3:PutObject"),
             "VerifyBackups", Set.of("codecommit:ListRepositories", "s3:GetLifecycleConfiguration"));
     static final LocalAws aws = LocalAws.start();
     /** Actions that were decided for the operator since a run began. */
@@ -150,7 +151,8 @@ class OperatorPoliciesTest {
                     : "arn:aws:ec2:eu-west-1:111122223333:(" + Actions.EC2.get(name).replace(' ', '|') + ")/.+";
             case "events" -> Set.of("ListRuleNamesByTarget", "TestEventPattern").contains(name) ? "\\*"
                     : "arn:aws:events:eu-west-1:111122223333:rule/.+";
-            case "iam" -> "arn:aws:iam::111122223333:(" + (name.equals("SimulatePrincipalPolicy") ? "group|role|user"
+            case "iam" -> "arn:aws:iam::(?:111122223333|444455556666):("
+                    + (name.equals("SimulatePrincipalPolicy") ? "group|role|user"
                     : Stream.of("Group", "Role", "User", "").filter(name.replace("EntitiesFor", "")::contains)
                             .findFirst().orElseThrow().toLowerCase().replaceFirst("^$", "policy")) + ")/.+";
             case "kms" -> Set.of("CreateKey", "ListKeys").contains(name) ? "\\*"

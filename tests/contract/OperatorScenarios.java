@@ -92,6 +92,7 @@ final class OperatorScenarios {
         repositories();
         endpoints();
         branchDenies();
+        buckets();
         backups();
         verifications();
         restores();
@@ -321,6 +322,33 @@ final class OperatorScenarios {
         add("ApplyBranchDeny", "a managed policy that differs", "\"updated\"",
                 () -> protect(withManaged(), "--managed"));
         add("ApplyBranchDeny", "a managed policy taken off", "\"deleted\"", () -> deny(withManaged(), "--remove"));
+    }
+
+    // ---- create-backup-bucket
+
+    /** The account of the operator is that of the bucket here, and its writers are another one's. */
+    private Invocation bucket(String name, String... more) {
+        return new Invocation(new CreateBackupBucket().commandLine(),
+                Map.of("bucket", name, "bucketOwner", LocalAws.ACCOUNT),
+                List.of(words(Stream.concat(Stream.of("--bucket", name, "--writer-accounts",
+                        LocalAws.BACKUP_ACCOUNT, "--reader-role-arns", DEVELOPER), Stream.of(more))
+                        .toArray(String[]::new))));
+    }
+
+    private void buckets() {
+        add("CreateBackupBucket", "a new bucket", "\"created\"", () -> bucket(next("bucket"), "--kms-key-id",
+                aws.kms.createKey(REGION).arn, "--retention-days 400 --tags Team=Payments"));
+        add("CreateBackupBucket", "everything differs", "\"updated\"", () -> {
+            var name = aws.s3.createBucket(next("bucket"), REGION).setting("publicAccessBlock", null)
+                    .setting("ownershipControls", "<Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule>").name;
+            return bucket(name, "--accept-irreversible --retention-days 400 --tags Team=Payments --kms-key-id",
+                    aws.kms.createKey(REGION).arn);
+        });
+        add("CreateBackupBucket", "nothing to do", "\"unchanged\"", () -> {
+            var invocation = bucket(next("bucket"));
+            done(invocation.script, invocation.arguments.toArray(String[]::new));
+            return bucket(invocation.placeholders.get("bucket"));
+        });
     }
 
     // ---- backup-to-s3

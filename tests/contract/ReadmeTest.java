@@ -173,27 +173,12 @@ class ReadmeTest {
         }
     }
 
-    /**
-     * Unfinished uploads go by themselves; objects only by the rule that the text calls a decision, which leaves a year
-     * of whole restore points.
-     */
+    /** Expiry leaves a year of whole restore points. */
     @Test
-    void theLifecycleRulesAreThoseOfTheText() throws IOException {
-        var block = blocks("json").stream().filter(text -> text.contains("AbortIncompleteMultipartUpload")).findFirst()
-                .orElseThrow();
-        var rules = JSON.readTree(block).path("Rules");
-        assertEquals(2, rules.size());
-        for (var rule : rules) {
-            assertEquals("Enabled", rule.path("Status").asText());
-            assertEquals("projects/codecommit-backup/", rule.at("/Filter/Prefix").asText());
-        }
-        assertEquals(1, rules.at("/0/AbortIncompleteMultipartUpload/DaysAfterInitiation").asInt());
-        assertTrue(!rules.get(0).has("Expiration") && !rules.get(0).has("NoncurrentVersionExpiration"),
-                "a rule for every bucket that takes backups");
-        assertEquals(365 + Integer.parseInt(new BackupToS3().fullEvery.replace("d", "")),
-                rules.at("/1/Expiration/Days").asInt());
-        assertEquals(1, rules.at("/1/NoncurrentVersionExpiration/NoncurrentDays").asInt());
-        assertTrue(README.contains("with N = " + rules.at("/1/Expiration/Days") + " that is a year"));
+    void theExpiryOfTheTextLeavesAYear() {
+        var days = 365 + Integer.parseInt(new BackupToS3().fullEvery.replace("d", ""));
+        assertTrue(README.contains("with N = " + days + " that is a year"));
+        assertTrue(README.contains("`--expire-after-days " + days + "`"));
     }
 
     @ParameterizedTest

@@ -36,16 +36,21 @@ import software.amazon.awssdk.services.ec2.Ec2Client;
 import software.amazon.awssdk.services.ec2.model.IpPermission;
 import software.amazon.awssdk.services.ec2.model.IpRange;
 import software.amazon.awssdk.services.ec2.model.Ipv6Range;
+import software.amazon.awssdk.services.kms.KmsClient;
+import software.amazon.awssdk.services.s3.S3Client;
+import software.amazon.awssdk.services.s3.model.LifecycleRule;
 
 /** The CloudFormation templates are the scripts' twins: what a stack makes, the scripts find as it should be. */
 class TemplatesTest {
     static final ObjectMapper JSON = new ObjectMapper();
     static final Path ENDPOINTS = Path.of("templates/codecommit-endpoints.yaml");
+    static final Path BACKUP_BUCKET = Path.of("templates/codecommit-backup-bucket.yaml");
     static final LocalAws aws = LocalAws.start();
 
     @BeforeAll
     static void createPrincipals() {
         aws.iam.createRole("Developer");
+        aws.kms.earlyCalls = 0;
     }
 
     @BeforeEach
@@ -212,8 +217,9 @@ class TemplatesTest {
                     var own = arguments.isArray() ? resolve(arguments.get(1)) : JSON.createObjectNode();
                     yield text(Pattern.compile("\\$\\{([^}]+)}")
                             .matcher(arguments.isArray() ? arguments.get(0).asText() : arguments.asText())
-                            .replaceAll(found -> Matcher.quoteReplacement(
-                                    (own.has(found.group(1)) ? own.get(found.group(1)) : value(found.group(1)))
+                            .replaceAll(found -> Matcher.quoteReplacement(found.group(1).startsWith("!")
+                                    ? "${" + found.group(1).substring(1) + "}"
+                                    : (own.has(found.group(1)) ? own.get(found.group(1)) : value(found.group(1)))
                                             .asText())));
                 }
                 default -> throw new IllegalArgumentException(first);
@@ -275,6 +281,70 @@ class TemplatesTest {
                             .map(entry -> entry.hostedZoneId() + ":" + entry.dnsName()).toList()));
                 });
             }
+        }
+
+        /** Makes the key, the bucket and its policy, in this order. */
+        void deployBackupBucket() {
+            var region = Region.of(value("AWS::Region").asText());
+            try (var kms = KmsClient.builder().region(region).build();
+                    var s3 = S3Client.builder().region(region).build()) {
+                resources("AWS::KMS::Key").forEach((name, p) -> values.put(name + ".Arn",
+                        text(kms.createKey(r -> r.policy(p.path("KeyPolicy").toString())).keyMetadata().arn())));
+                resources("AWS::S3::Bucket").forEach((name, p) -> {
+                    createBucket(s3, p);
+                    values.put(name, p.path("BucketName"));
+                });
+                resources("AWS::S3::BucketPolicy").values().forEach(p -> s3.putBucketPolicy(
+                        r -> r.bucket(p.path("Bucket").asText()).policy(p.path("PolicyDocument").toString())));
+            }
+        }
+
+        private static void createBucket(S3Client s3, JsonNode p) {
+            var bucket = p.path("BucketName").asText();
+            s3.createBucket(r -> r.bucket(bucket)
+                    .objectLockEnabledForBucket(p.path("ObjectLockEnabled").asText().equals("true"))
+                    .objectOwnership(p.at("/OwnershipControls/Rules/0/ObjectOwnership").asText()));
+            var access = p.path("PublicAccessBlockConfiguration");
+            s3.putPublicAccessBlock(r -> r.bucket(bucket).publicAccessBlockConfiguration(
+                    c -> c.blockPublicAcls(access.path("BlockPublicAcls").asText().equals("true"))
+                            .blockPublicPolicy(access.path("BlockPublicPolicy").asText().equals("true"))
+                            .ignorePublicAcls(access.path("IgnorePublicAcls").asText().equals("true"))
+                            .restrictPublicBuckets(access.path("RestrictPublicBuckets").asText().equals("true"))));
+            s3.putBucketVersioning(r -> r.bucket(bucket).versioningConfiguration(
+                    c -> c.status(p.at("/VersioningConfiguration/Status").asText())));
+            var encryption = p.at("/BucketEncryption/ServerSideEncryptionConfiguration/0");
+            s3.putBucketEncryption(r -> r.bucket(bucket).serverSideEncryptionConfiguration(c -> c.rules(rule -> rule
+                    .bucketKeyEnabled(encryption.path("BucketKeyEnabled").asText("false").equals("true"))
+                    .blockedEncryptionTypes(b -> b.encryptionTypeWithStrings(
+                            texts(encryption.at("/BlockedEncryptionTypes/EncryptionType"))))
+                    .applyServerSideEncryptionByDefault(d -> d
+                            .sseAlgorithm(encryption.at("/ServerSideEncryptionByDefault/SSEAlgorithm").asText())
+                            .kmsMasterKeyID(encryption.at("/ServerSideEncryptionByDefault/KMSMasterKeyID")
+                                    .asText(null))))));
+            var retention = p.at("/ObjectLockConfiguration/Rule/DefaultRetention");
+            if (!retention.isMissingNode()) {
+                s3.putObjectLockConfiguration(r -> r.bucket(bucket).objectLockConfiguration(c -> c
+                        .objectLockEnabled(p.at("/ObjectLockConfiguration/ObjectLockEnabled").asText())
+                        .rule(rule -> rule.defaultRetention(d -> d.mode(retention.path("Mode").asText())
+                                .days(retention.path("Days").asInt())))));
+            }
+            s3.putBucketLifecycleConfiguration(r -> r.bucket(bucket).lifecycleConfiguration(c -> c.rules(
+                    p.at("/LifecycleConfiguration/Rules").valueStream().map(rule -> lifecycleRule(rule)).toList())));
+        }
+
+        private static LifecycleRule lifecycleRule(JsonNode rule) {
+            var made = LifecycleRule.builder().id(rule.path("Id").asText()).status(rule.path("Status").asText())
+                    .filter(f -> f.prefix(rule.path("Prefix").asText()));
+            if (rule.has("ExpirationInDays")) made.expiration(e -> e.days(rule.path("ExpirationInDays").asInt()));
+            if (rule.has("NoncurrentVersionExpiration")) {
+                made.noncurrentVersionExpiration(
+                        n -> n.noncurrentDays(rule.at("/NoncurrentVersionExpiration/NoncurrentDays").asInt()));
+            }
+            if (rule.has("AbortIncompleteMultipartUpload")) {
+                made.abortIncompleteMultipartUpload(a -> a.daysAfterInitiation(
+                        rule.at("/AbortIncompleteMultipartUpload/DaysAfterInitiation").asInt()));
+            }
+            return made.build();
         }
 
         String output(String name) {
@@ -447,9 +517,46 @@ class TemplatesTest {
         throw new AssertionError("took " + parameter);
     }
 
-    @Test
-    void nothingIsBoundToOnePartitionAccountOrVpc() throws IOException {
-        var template = Network.in("eu-west-1").stack("eu-west-1").template;
+    /** Parameters of the template, and the options that say the same. */
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+            "eu-west-1 | CreateKey=false | --writer-accounts 444455556666",
+            "eu-west-1 | RetentionDays=400 RetentionMode=COMPLIANCE ConfirmComplianceDays=400 ExpireAfterDays=430 "
+                    + "WriterRoleArns=arn:aws:iam::444455556666:role/A,arn:aws:iam::444455556666:role/b/C "
+                    + "ReaderRoleArns=arn:aws:iam::777788889999:role/D ReaderAccount=777788889999 Prefix=x/y "
+                    + "BreakGlassRoleArn=arn:aws:iam::111122223333:role/Developer"
+                    + "| --retention-days 400 --retention-mode compliance --confirm-compliance-days 400 "
+                    + "--expire-after-days 430 --writer-role-arns arn:aws:iam::444455556666:role/b/C "
+                    + "arn:aws:iam::444455556666:role/A --reader-role-arns arn:aws:iam::777788889999:role/D "
+                    + "--prefix x/y --break-glass-role-arn arn:aws:iam::111122223333:role/Developer",
+            "cn-north-1 | RetentionDays=40 ReaderRoleArns=arn:aws-cn:iam::111122223333:role/Developer"
+                    + "| --writer-accounts 444455556666 --retention-days 40 --retention-mode governance "
+                    + "--reader-role-arns arn:aws-cn:iam::111122223333:role/Developer"})
+    void theScriptFindsNothingToChangeInABucketsStack(String region, String parameters, String options)
+            throws IOException {
+        var name = "stack-" + System.nanoTime();
+        var given = new TreeMap<>(Map.of("BucketName", name, "WriterAccount", "444455556666"));
+        for (var parameter : parameters.split(" ")) {
+            given.put(parameter.substring(0, parameter.indexOf('=')),
+                    parameter.substring(parameter.indexOf('=') + 1));
+        }
+        var stack = new Stack(BACKUP_BUCKET, region, given);
+        stack.deployBackupBucket();
+        var arguments = new ArrayList<>(List.of("--region", region, "--bucket", name));
+        arguments.addAll(List.of(options.split(" ")));
+        if (stack.condition("HasKey")) arguments.addAll(List.of("--kms-key-id", stack.output("KeyArn")));
+        var run = Script.run(new CreateBackupBucket().commandLine(), arguments.toArray(String[]::new));
+        assertEquals("unchanged", run.status(), run.out() + run.err());
+        assertEquals(CreateBackupBucket.OWN_SIDS.size()
+                - (stack.condition("HasKey") ? 0 : 1) - (stack.condition("HasReaders") ? 0 : 2),
+                JSON.readTree(aws.s3.bucket(name).policy()).path("Statement").size());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"codecommit-endpoints", "codecommit-backup-bucket"})
+    void nothingIsBoundToOnePartitionAccountOrVpc(String file) throws IOException {
+        var template = Stack.json(new Yaml().compose(Files.newBufferedReader(
+                Path.of("templates", file + ".yaml"))));
         var said = Stream
                 .concat(Stream.of(template.path("Resources"), template.path("Conditions")),
                         Stream.of(template.path("Parameters"), template.path("Outputs"))

@@ -747,7 +747,7 @@ public final class Kms implements LocalAws.Service {
      * A policy as AWS may give it back: lists in another order, lists of one as that one, accounts as the ARNs of their
      * root.
      */
-    private static String rewritten(String policy, Caller caller) {
+    static String rewritten(String policy, Caller caller) {
         try {
             return rewritten(Models.JSON.readTree(policy), caller, false).toPrettyString();
         } catch (JsonProcessingException e) {

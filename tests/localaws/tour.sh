@@ -2,11 +2,12 @@
 # From nothing to a backup that restores: the scripts of this toolkit, composed as an operator composes them. Each is run three times:
 # first it only says what it would do, then it does it, then there is nothing left to do.
 #
-# Needs bash, git and Java, a way to AWS, VPC_ID and BACKUP_BUCKET, and the profiles backup, developer and backup-reader. "./jbang sandbox" runs it in an AWS of its own, on this machine.
+# Needs bash, git and Java, a way to AWS, VPC_ID and BACKUP_BUCKET, and the profiles developer, backup (of the account of the backups) and backup-reader. "./jbang sandbox" runs it in an AWS of its own, on this machine.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 developer=arn:aws:iam::111122223333:role/Developer
+backup_reader=arn:aws:iam::444455556666:role/BackupReader
 repository=tour
 source=${SANDBOX_GIT_DIR:-$PWD} # what is pushed and backed up
 
@@ -110,22 +111,26 @@ unset AWS_PROFILE
 git ls-remote "$url" >"$work/pushed"
 grep refs/heads/idea "$work/pushed" | sed 's/^/  /'
 
-say "7. Every repository of the account is backed up, under a key that the account of the backups shares"
+say "7. Another account has a bucket for the backups, to which this one can add and from which it cannot delete, under a key that it shares"
+bucket=$BACKUP_BUCKET-locked
 backups_key_arn=$(./jbang create-kms-key --profile backup --alias alias/backups --print /key/keyArn)
 thrice share-kms-key --profile backup --key-id alias/backups --account-ids 111122223333 --via-services s3
-thrice backup-to-s3 --bucket "$BACKUP_BUCKET" --sse-kms-key-id "$backups_key_arn"
+thrice create-backup-bucket --profile backup --bucket "$bucket" --writer-accounts 111122223333 --reader-role-arns "$backup_reader" --kms-key-id "$backups_key_arn" --retention-days 31
 
-say "8. A reader of the backups cannot write to the bucket"
-reader=(backup-to-s3 --bucket "$BACKUP_BUCKET" --profile backup-reader)
+say "8. Every repository of the account is backed up"
+thrice backup-to-s3 --bucket "$bucket"
+
+say "9. A reader of the backups cannot write to the bucket"
+reader=(backup-to-s3 --bucket "$bucket" --profile backup-reader)
 command_line "${reader[@]}"
 refused 'not authorized to perform: s3:PutObject' ./jbang "${reader[@]}"
 
-say "9. What is in the bucket is a Git bundle: git alone gets the repository back"
+say "10. What is in the bucket is a Git bundle: git alone gets the repository back"
 if [ -n "${SANDBOX_S3:-}" ]; then
-  bundle=$(find "$SANDBOX_S3/$BACKUP_BUCKET" -path "*/$repository/*.full.bundle") # the sandbox shows its buckets as directories
+  bundle=$(find "$SANDBOX_S3/$bucket" -path "*/$repository/*.full.bundle") # the sandbox shows its buckets as directories
   cp "$bundle" "$work/$repository.bundle"
 else
-  aws s3 cp --recursive --exclude '*' --include "*/$AWS_REGION/$repository/*.full.bundle" "s3://$BACKUP_BUCKET" "$work/bucket"
+  aws s3 cp --recursive --exclude '*' --include "*/$AWS_REGION/$repository/*.full.bundle" "s3://$bucket" "$work/bucket"
   bundle=$(find "$work/bucket" -name '*.full.bundle' | sort | tail -n 1)
   mv "$bundle" "$work/$repository.bundle"
 fi
@@ -140,13 +145,13 @@ if ! diff "$work/pushed" "$work/restored"; then
 fi
 echo "  HEAD and every one of its refs are the same."
 
-say "10. All backups are proven to restore, object by object"
-verify=(verify-backups --bucket "$BACKUP_BUCKET" --deep)
+say "11. All backups are proven to restore, object by object"
+verify=(verify-backups --bucket "$bucket" --deep)
 command_line "${verify[@]}"
 echo "  $(./jbang "${verify[@]}" --print /status)"
 
-say "11. A repository that was lost comes back, under a new name"
-restore=(restore-from-s3 --bucket "$BACKUP_BUCKET" --repository-name "$repository" --to-repository-name "$repository-restored" --kms-key-id "$key_arn")
+say "12. A repository that was lost comes back, under a new name"
+restore=(restore-from-s3 --bucket "$bucket" --repository-name "$repository" --to-repository-name "$repository-restored" --kms-key-id "$key_arn")
 thrice "${restore[@]}"
 git ls-remote "${url%/*}/$repository-restored" >"$work/restored"
 if ! diff "$work/pushed" "$work/restored"; then

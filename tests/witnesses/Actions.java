@@ -42,7 +42,12 @@ final class Actions {
             GetUploadArchiveStatus UploadArchive""").stream()).collect(Collectors.toCollection(TreeSet::new));
     /** Of S3, those of a bucket itself; the others are of its objects. */
     static final Set<String> OF_BUCKET = words("""
-            GetLifecycleConfiguration ListBucket ListBucketMultipartUploads""");
+            CreateBucket GetBucketObjectLockConfiguration GetBucketOwnershipControls GetBucketPolicy
+            GetBucketPolicyStatus GetBucketPublicAccessBlock GetBucketTagging GetBucketVersioning
+            GetEncryptionConfiguration GetLifecycleConfiguration ListBucket ListBucketMultipartUploads
+            PutBucketObjectLockConfiguration PutBucketOwnershipControls PutBucketPolicy PutBucketPublicAccessBlock
+            PutBucketTagging PutBucketVersioning PutEncryptionConfiguration PutLifecycleConfiguration
+            TagResource""");
     /** The types of resources that actions of EC2 take. */
     static final Map<String, String> EC2 = Map.ofEntries(
             Map.entry("AuthorizeSecurityGroupIngress", "security-group security-group-rule"),

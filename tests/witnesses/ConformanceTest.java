@@ -420,6 +420,47 @@ class ConformanceTest {
         assertEquals(List.of("kmsKeyId", "repositoryDescription", "tags", "tags"), fields(again));
     }
 
+    /** What the AWS CLI shows of a bucket; nothing where it shows an error. */
+    Object bucketSettings() {
+        var state = new TreeMap<String, Object>();
+        for (var setting : List.of("get-public-access-block", "get-bucket-ownership-controls", "get-bucket-encryption",
+                "get-bucket-lifecycle-configuration", "get-bucket-tagging", "get-object-lock-configuration")) {
+            state.put(setting, Program.run(Path.of("."), Script.environment(aws), "aws", "s3api", setting, "--bucket",
+                    name).out());
+        }
+        var bucket = aws.s3.bucket(name);
+        state.put("policy", bucket == null || bucket.policy() == null ? "none" : Meaning.of(bucket.policy()));
+        return state;
+    }
+
+    @Test
+    void theUndoOfANewBucketDeletesIt() {
+        Program.needsAwsCli();
+        var made = takenBack(this::bucketSettings, new CreateBackupBucket().commandLine(), "--bucket", name,
+                "--writer-accounts", "444455556666", "--retention-days", "400");
+        assertEquals("created", made.status());
+    }
+
+    @Test
+    void theUndoOfChangesToABucketBringsBackItsSettings() {
+        Program.needsAwsCli();
+        var bucket = aws.s3.createBucket(name, REGION).versioned();
+        var arguments = new String[] {"--bucket", name, "--writer-accounts", "444455556666", "--kms-key-id",
+                key().arn, "--expire-after-days", "395", "--tags", "Team=Payments"};
+        takenBack(this::bucketSettings, new CreateBackupBucket().commandLine(), arguments);
+        bucket.setting("ownershipControls", "<Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule>")
+                .setting("publicAccessBlock", null)
+                .setting("tagging", "<TagSet><Tag><Key>Team</Key><Value>-old</Value></Tag></TagSet>")
+                .lifecycle("<Rule><ID>theirs</ID><Filter><Prefix>logs/</Prefix></Filter><Status>Enabled</Status>"
+                        + "<Expiration><Days>7</Days></Expiration></Rule>")
+                .policy("{\"Version\":\"2012-10-17\",\"Statement\":[{\"Sid\":\"Theirs\",\"Effect\":\"Allow\","
+                        + "\"Principal\":{\"AWS\":\"444455556666\"},\"Action\":\"s3:GetObject\",\"Resource\":"
+                        + "\"arn:aws:s3:::" + name + "/logs/*\"}]}");
+        var run = takenBack(this::bucketSettings, new CreateBackupBucket().commandLine(), arguments);
+        assertEquals(List.of("publicAccessBlock", "ownershipControls", "encryption", "lifecycleRules", "tags",
+                "keyPolicy", "policy"), fields(run));
+    }
+
     static Object groups(String vpc) {
         return aws.ec2.groups(vpc).stream().map(Meaning::of).toList();
     }
@@ -1027,6 +1068,24 @@ class ConformanceTest {
             assertTrue(run.err().contains("role/" + name), run.err());
             assertEquals(List.of(), iam.listRolePolicies(r -> r.roleName(name)).policyNames(),
                     "not proved, so not attached");
+        }
+    }
+
+    /** moto decides by the policy, and its endpoint has no TLS: whoever tries the policy is denied everything. */
+    @Test
+    void aBucketForBackupsIsMadeAndLockedInMoto() throws Exception {
+        useMoto();
+        var run = Script.run(new CreateBackupBucket().commandLine(), "--bucket", name, "--writer-accounts",
+                "444455556666", "--retention-days", "400", "--expire-after-days", "430", "--tags", "Team=Payments");
+        assertEquals("created", run.status(), run.err());
+        assertTrue(run.err().contains("the policy could not be tried"), run.err());
+        try (var s3 = S3Client.create()) {
+            assertEquals("Enabled", s3.getBucketVersioning(r -> r.bucket(name)).statusAsString());
+            assertEquals(400, s3.getObjectLockConfiguration(r -> r.bucket(name)).objectLockConfiguration().rule()
+                    .defaultRetention().days());
+            assertEquals(2, s3.getBucketLifecycleConfiguration(r -> r.bucket(name)).rules().size());
+            assertEquals("Payments", s3.getBucketTagging(r -> r.bucket(name)).tagSet().get(0).value());
+            assertEquals(8, Meaning.parse(s3.getBucketPolicy(r -> r.bucket(name)).policy()).path("Statement").size());
         }
     }
 
