@@ -29,6 +29,13 @@ public final class Account {
         cloudwatch = new CloudWatch(aws, id);
         codebuild = new CodeBuild(aws, id);
         logs = new Logs(aws);
+        events = new Events(aws, id);
+        sns = new Sns(aws, id);
+        services = Map.ofEntries(Map.entry("sts", aws.sts), Map.entry("iam", iam), Map.entry("kms", kms),
+                Map.entry("ec2", ec2), Map.entry("codecommit", codecommit), Map.entry("cloudwatch", cloudwatch),
+                Map.entry("codebuild", codebuild), Map.entry("events", events), Map.entry("logs", logs),
+                Map.entry("sns", sns));
+        targets.put("codebuild", codebuild::invoke);
         aws.timers.add(events);
         iam.createUser("operator").attached.add("aws:policy/AdministratorAccess");
     }

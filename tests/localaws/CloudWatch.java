@@ -27,7 +27,6 @@ public final class CloudWatch implements LocalAws.Service {
      */
     public void put(String region, String namespace, String metricName, Map<String, String> dimensions,
             double value) {
-        throw new UnsupportedOperationException();
     }
 
     /** Evaluates the alarms of all Regions for each full minute since the last time up to the present. */

@@ -87,15 +87,16 @@ public final class Logs implements LocalAws.Service {
                 LocalAws.Service.super.invalid(operation, violations).getMessage());
     }
 
-    /** On the log group; the ARN of what may be many ends with a star. */
+    /** On the log group, as messages of CloudWatch Logs name it. */
     @Override
     public List<Need> needs(String operation, ObjectNode input, Caller caller) {
         var group = input.path("logGroupName").asText();
         return switch (operation) {
             case "CreateLogGroup", "DeleteLogGroup", "PutRetentionPolicy" ->
                 List.of(new Need("logs:" + operation, caller.arn("logs", "log-group:" + group + ":log-stream:")));
+            // whatever the prefix, it is decided on all groups, as its refusals show
             case "DescribeLogGroups" ->
-                    + input.path("logGroupNamePrefix").asText("*"))));
+                List.of(new Need("logs:" + operation, caller.arn("logs", "log-group::log-stream:")));
             case "GetLogEvents" -> List.of(new Need("logs:" + operation, caller.arn("logs", "log-group:" + group
                     + ":log-stream:" + input.path("logStreamName").asText())));
             default -> throw new IllegalStateException("no permission is known for logs:" + operation);
