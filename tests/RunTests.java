@@ -2,8 +2,6 @@
 //JAVA 17+
 //DESCRIPTION Runs the tests: all, or the classes and methods that are named; --long takes more and fresh random cases.
 //DEPS software.amazon.awssdk:bom:2.40.2@pom
-//DEPS software.amazon.awssdk:cloudwatchlogs
-//DEPS software.amazon.awssdk:codebuild
 //DEPS software.amazon.awssdk:codecommit
 //DEPS info.picocli:picocli:4.7.7
 //DEPS org.junit.jupiter:junit-jupiter:5.13.4

@@ -811,7 +811,7 @@ public final class CodeBuild implements LocalAws.Service {
         var password = GitHttp.password(login.secretAccessKey(), aws.endpoint().getHost(), path, url.group(1));
         try (var git = Git.cloneRepository().setURI(aws.endpoint() + path).setDirectory(directory.toFile())
                 .setCredentialsProvider(new UsernamePasswordCredentialsProvider(GitHttp.user(login), password))
-                .setNoCheckout(!version.isEmpty()).call()) {
+                .call()) {
             var names = version.isEmpty() ? List.of("HEAD") : version.startsWith("refs/heads/")
                     ? List.of("refs/remotes/origin/" + version.substring("refs/heads/".length()))
                     : List.of(version, "refs/remotes/origin/" + version, "refs/tags/" + version);
