@@ -16,8 +16,8 @@ import localaws.PolicyEvaluator.Result;
  * boundary and session policies, the resource's policy and that of the VPC endpoint, and the condition keys of every
  * request. What a call needs is in each service's {@code needs}.
  *
- * <p>Requests come over HTTP from this machine; policies see them as TLS requests from 127.0.0.1, or, through an
- * endpoint, from an address in its VPC.
+ * <p>Requests come over HTTP from this machine; policies see them as TLS requests ({@link LocalAws#secureTransport})
+ * from 127.0.0.1, or, through an endpoint, from an address in its VPC.
  */
 public final class Authorizer {
     /** A decision and everything that led to it, for tests. */
@@ -104,7 +104,7 @@ public final class Authorizer {
         context.put("aws:CurrentTime", List.of(now.toString()));
         context.put("aws:EpochTime", List.of(String.valueOf(now.getEpochSecond())));
         context.put("aws:RequestedRegion", List.of(region));
-        context.put("aws:SecureTransport", List.of("true"));
+        context.put("aws:SecureTransport", List.of(String.valueOf(aws.secureTransport)));
         if (owner != null) context.put("aws:ResourceAccount", List.of(owner));
     }
 

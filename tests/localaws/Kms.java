@@ -515,7 +515,7 @@ public final class Kms implements LocalAws.Service {
      * Whether a policy may name it: of the users and roles of accounts that are here, those that exist and that KMS can
      * see already. Groups and patterns never.
      */
-    private boolean isPrincipal(String arn, Caller caller) {
+    boolean isPrincipal(String arn, Caller caller) {
         if (arn.equals("*") || arn.matches("\\d{12}")) return true;
         var parts = Pattern
                 .compile("arn:" + caller.partition()
@@ -633,7 +633,7 @@ public final class Kms implements LocalAws.Service {
      * A policy as AWS may give it back: lists in another order, lists of one as that one, accounts as the ARNs of their
      * root.
      */
-    private static String rewritten(String policy, Caller caller) {
+    static String rewritten(String policy, Caller caller) {
         try {
             return rewritten(Models.JSON.readTree(policy), caller, false).toPrettyString();
         } catch (JsonProcessingException e) {

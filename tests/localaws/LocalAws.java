@@ -8,6 +8,8 @@
 //SOURCES Authorizer.java
 //SOURCES AwsError.java
 //SOURCES Branches.java
+//SOURCES BucketPolicy.java
+//SOURCES BucketSettings.java
 //SOURCES Buildspec.java
 //SOURCES Call.java
 //SOURCES Caller.java
@@ -161,6 +163,8 @@ public final class LocalAws implements AutoCloseable {
     /** The time that the services see; tests may set it ahead. */
     public volatile Clock clock = Clock.systemUTC();
     final List<Timer> timers = new CopyOnWriteArrayList<>();
+    /** Whether policies see requests as sent over TLS. */
+    public volatile boolean secureTransport = true;
 
     public final Sts sts;
     /** Of {@link #ACCOUNT}. */

@@ -29,15 +29,15 @@ import java.util.TreeSet;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.regex.Pattern;
-import javax.xml.parsers.DocumentBuilderFactory;
-import javax.xml.parsers.ParserConfigurationException;
+import java.util.stream.Stream;
+import localaws.BucketSettings.Retention;
+import localaws.BucketSettings.Setting;
 import org.w3c.dom.Element;
-import org.xml.sax.SAXException;
 
 /**
- * S3, addressed by path: objects, multipart uploads, listings. Buckets are made by {@link #createBucket}. Each object's
- * newest version is a file, {@link Bucket#file}, as long as this embedded AWS runs. Rules are those of S3's API
- * reference and of the user guide's pages on checksums, conditional writes and multipart uploads.
+ * S3, addressed by path: buckets with their settings and policies, objects, multipart uploads, listings, Object Lock.
+ * Each object's newest version is a file, {@link Bucket#file}, as long as this embedded AWS runs. Rules are those of
+ * S3's API reference and of the user guide's pages on checksums, conditional writes, multipart uploads and Object Lock.
  */
 public final class S3 {
     private static final DateTimeFormatter HTTP_DATE = DateTimeFormatter
@@ -90,11 +90,17 @@ public final class S3 {
         return home.resolve("objects");
     }
 
-    /** One version of an object; headers are those that GetObject answers with besides the ETag. */
+    /**
+     * One version of an object, or a delete marker; headers are those that GetObject answers with besides the ETag.
+     */
     private record Version(String id, Path file, long size, String etag, Instant modified, Map<String, String> headers,
             Map<String, String> checksum) {
         String storageClass() {
             return headers.getOrDefault("x-amz-storage-class", "STANDARD");
+        }
+
+        boolean isDeleteMarker() {
+            return headers.containsKey(DELETE_MARKER);
         }
 
         /** Whether it must be restored before it can be read. */
@@ -124,9 +130,8 @@ public final class S3 {
         public final String name;
         public final String region;
         public final String account;
-        private boolean versioned;
+        final BucketSettings settings = new BucketSettings();
         private volatile String policy;
-        private volatile String lifecycle;
         private final TreeMap<String, List<Version>> objects = new TreeMap<>();
         private final Map<String, Upload> uploads = new LinkedHashMap<>();
 
@@ -137,19 +142,36 @@ public final class S3 {
         }
 
         public Bucket versioned() {
-            versioned = true;
+            settings.set(Setting.VERSIONING, "<Status>Enabled</Status>");
             return this;
         }
 
+        /** @param json null for none */
         public Bucket policy(String json) {
-            PolicyEvaluator.Policy.of(name, json); // else the first request would find it wrong
+            if (json != null) PolicyEvaluator.Policy.of(name, json); // else the first request would find it wrong
             policy = json;
             return this;
         }
 
+        /** As it was put; null if there is none. */
+        public String policy() {
+            return policy;
+        }
+
         /** The rules of the lifecycle configuration, as XML; they are told, not acted on. */
         public Bucket lifecycle(String rules) {
-            lifecycle = rules;
+            return setting("lifecycle", rules);
+        }
+
+        /**
+         * Sets what S3 would not take, or takes a setting away.
+         *
+         * @param parameter of the request that gets it, such as {@code versioning}
+         * @param content   XML below the root element; null for none
+         */
+        public Bucket setting(String parameter, String content) {
+            settings.set(Stream.of(Setting.values()).filter(setting -> setting.parameter.equals(parameter)).findFirst()
+                    .orElseThrow(), content);
             return this;
         }
 
@@ -160,7 +182,7 @@ public final class S3 {
         /** All keys, in S3's order. */
         public List<String> keys() {
             synchronized (S3.this) {
-                return List.copyOf(objects.keySet());
+                return objects.keySet().stream().filter(key -> current(this, key) != null).toList();
             }
         }
 
@@ -187,7 +209,7 @@ public final class S3 {
             return newest(key).size;
         }
 
-        /** How often the key was written; 1 in a bucket without versions. */
+        /** How often the key was written or hidden by a delete marker; 1 in a bucket without versions. */
         public int versions(String key) {
             synchronized (S3.this) {
                 return objects.getOrDefault(key, List.of()).size();
@@ -253,9 +275,10 @@ public final class S3 {
 
         private Version newest(String key) {
             synchronized (S3.this) {
-                if (!objects.containsKey(key)) throw new IllegalArgumentException(
+                var version = current(this, key);
+                if (version == null) throw new IllegalArgumentException(
                         "s3://" + name + "/" + key + " does not exist, but " + objects.keySet());
-                return objects.get(key).get(objects.get(key).size() - 1);
+                return version;
             }
         }
     }
@@ -274,7 +297,12 @@ public final class S3 {
     private static final String CONDITIONS = "if-match if-none-match";
     private static final String SUMS = "content-md5 x-amz-sdk-checksum-algorithm x-amz-checksum-"
             + String.join(" x-amz-checksum-", S3Body.ALGORITHMS);
-    private static final String NEW = "x-amz-server-side-encryption " + KEY_ID + " " + BUCKET_KEY;
+    private static final String CUSTOMER_KEY = "x-amz-server-side-encryption-customer-algorithm";
+    private static final String BYPASS = "x-amz-bypass-governance-retention";
+    private static final String DELETE_MARKER = "x-amz-delete-marker";
+    private static final String NEW = "x-amz-server-side-encryption " + KEY_ID + " " + BUCKET_KEY + " " + CUSTOMER_KEY
+            + " " + CUSTOMER_KEY.replace("algorithm", "key") + " " + CUSTOMER_KEY.replace("algorithm", "key-md5")
+            + " " + Retention.MODE + " " + Retention.UNTIL;
     /** What every request may have. */
     private static final Set<String> ANYWHERE = Set.of("x-amz-content-sha256", "x-amz-date", "x-amz-security-token",
             "x-amz-expected-bucket-owner",
@@ -291,9 +319,21 @@ public final class S3 {
                 new Operation("HeadObject", "s3:GetObject", "versionId", CONDITIONS + " x-amz-checksum-mode"),
                 new Operation("ListObjectsV2", "s3:ListBucket",
                         "list-type prefix delimiter continuation-token max-keys encoding-type start-after", ""),
+                new Operation("DeleteObject", "s3:DeleteObject", "versionId", BYPASS),
+                new Operation("GetObjectRetention", "s3:GetObjectRetention", "retention versionId", ""),
+                new Operation("PutObjectRetention", "s3:PutObjectRetention", "retention versionId",
+                        BYPASS + " " + SUMS),
+                new Operation("CreateBucket", "s3:CreateBucket", "",
+                        "x-amz-bucket-object-lock-enabled x-amz-object-ownership " + SUMS),
+                new Operation("DeleteBucket", "s3:DeleteBucket", "", ""),
                 new Operation("HeadBucket", "s3:ListBucket", "", ""),
                 new Operation("GetBucketLocation", "s3:GetBucketLocation", "location", ""),
-                new Operation("GetBucketLifecycleConfiguration", "s3:GetLifecycleConfiguration", "lifecycle", ""),
+                new Operation("GetBucketPolicy", "s3:GetBucketPolicy", "policy", ""),
+                new Operation("PutBucketPolicy", "s3:PutBucketPolicy", "policy", SUMS),
+                new Operation("DeleteBucketPolicy", "s3:DeleteBucketPolicy", "policy", ""),
+                new Operation("GetBucketPolicyStatus", "s3:GetBucketPolicyStatus", "policyStatus", ""),
+                new Operation("DeleteBucketLifecycle", "s3:PutLifecycleConfiguration", "lifecycle", ""),
+                new Operation("DeleteBucketTagging", "s3:PutBucketTagging", "tagging", ""),
                 new Operation("CreateMultipartUpload", "s3:PutObject", "uploads",
                         NEW + " x-amz-checksum-algorithm x-amz-checksum-type"),
                 new Operation("UploadPart", "s3:PutObject", "partNumber uploadId", SUMS),
@@ -304,6 +344,12 @@ public final class S3 {
                         "uploads prefix key-marker upload-id-marker max-uploads encoding-type delimiter", ""),
                 new Operation("ListParts", "s3:ListMultipartUploadParts", "uploadId part-number-marker max-parts", "")))
             OPERATIONS.put(operation.name, operation);
+        for (var setting : Setting.values()) {
+            var get = new Operation("Get" + setting.operation, "s3:Get" + setting.action, setting.parameter, "");
+            var put = new Operation("Put" + setting.operation, "s3:Put" + setting.action, setting.parameter, SUMS);
+            OPERATIONS.put(get.name, get);
+            OPERATIONS.put(put.name, put);
+        }
     }
 
     /** The IAM action that a call, such as s3:UploadPart, needs. */
@@ -351,6 +397,10 @@ public final class S3 {
             request.named("s3:" + operation.name, input(request, name, key));
             if (request.throttled()) throw new AwsError(503, "SlowDown", "Please reduce your request rate.");
             known(request, operation);
+            if (operation.name.equals("CreateBucket")) {
+                create(request, scope, name);
+                return;
+            }
             var bucket = buckets.get(name);
             if (bucket == null) throw new AwsError(404, "NoSuchBucket", "The specified bucket does not exist");
             request.exchange.getResponseHeaders().set("x-amz-bucket-region", bucket.region);
@@ -390,26 +440,47 @@ public final class S3 {
 
     private static Operation operation(LocalAws.Request request, boolean bucket) {
         var query = request.query.keySet();
-        var name = bucket ? switch (request.method()) {
-            case "GET" -> query.contains("list-type") ? "ListObjectsV2"
-                    : query.contains("uploads") ? "ListMultipartUploads"
-                            : query.contains("location") ? "GetBucketLocation"
-                                    : query.contains("lifecycle") ? "GetBucketLifecycleConfiguration" : "";
-            case "HEAD" -> "HeadBucket";
-            default -> "";
-        } : switch (request.method()) {
-            case "GET" -> query.contains("uploadId") ? "ListParts" : "GetObject";
+        var name = bucket ? ofBucket(request.method(), query) : switch (request.method()) {
+            case "GET" -> query.contains("uploadId") ? "ListParts"
+                    : query.contains("retention") ? "GetObjectRetention" : "GetObject";
             case "HEAD" -> "HeadObject";
-            case "PUT" -> query.contains("uploadId") ? "UploadPart" : "PutObject";
+            case "PUT" -> query.contains("uploadId") ? "UploadPart"
+                    : query.contains("retention") ? "PutObjectRetention" : "PutObject";
             case "POST" -> query.contains("uploads") ? "CreateMultipartUpload"
                     : query.contains("uploadId") ? "CompleteMultipartUpload" : "";
-            case "DELETE" -> query.contains("uploadId") ? "AbortMultipartUpload" : "";
+            case "DELETE" -> query.contains("uploadId") ? "AbortMultipartUpload" : "DeleteObject";
             default -> "";
         };
         if (!OPERATIONS.containsKey(name))
             throw new AwsError(501, "NotImplemented",
                     "The embedded AWS does not offer " + request.method() + " " + request.exchange.getRequestURI());
         return OPERATIONS.get(name);
+    }
+
+    private static String ofBucket(String method, Set<String> query) {
+        for (var setting : Setting.values()) {
+            if (!query.contains(setting.parameter)) continue;
+            return switch (method) {
+                case "GET" -> "Get" + setting.operation;
+                case "PUT" -> "Put" + setting.operation;
+                case "DELETE" -> "Delete" + setting.operation.replace("Configuration", "");
+                default -> "";
+            };
+        }
+        if (query.contains("policy")) {
+            return Map.of("GET", "GetBucketPolicy", "PUT", "PutBucketPolicy", "DELETE", "DeleteBucketPolicy")
+                    .getOrDefault(method, "");
+        }
+        return switch (method) {
+            case "GET" -> query.contains("list-type") ? "ListObjectsV2"
+                    : query.contains("uploads") ? "ListMultipartUploads"
+                    : query.contains("location") ? "GetBucketLocation"
+                    : query.contains("policyStatus") ? "GetBucketPolicyStatus" : "";
+            case "HEAD" -> "HeadBucket";
+            case "PUT" -> "CreateBucket";
+            case "DELETE" -> "DeleteBucket";
+            default -> "";
+        };
     }
 
     /** Parameters and headers that the operation does not know are an error. */
@@ -452,14 +523,13 @@ public final class S3 {
     // ---- Permissions
 
     private static final Set<String> CONDITION_HEADERS = Set.of("if-match", "if-none-match",
-            "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id");
-    private static final Pattern ON_BUCKET = Pattern
-            .compile("s3:(ListBucket|ListBucketMultipartUploads|GetBucketLocation|GetLifecycleConfiguration)");
+            "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id", CUSTOMER_KEY);
 
     /** On the bucket or the object; the bucket's policy is asked for both. */
     private static Need need(Ask ask, String action) {
         var bucket = ask.bucket;
-        var resource = bucket.arn() + (ON_BUCKET.matcher(action).matches() ? "" : "/" + ask.key);
+        var isOnBucket = ask.key.isEmpty() || action.equals("s3:ListBucket");
+        var resource = bucket.arn() + (isOnBucket ? "" : "/" + ask.key);
         var need = new Need(action, resource).owner(bucket.account).policy(bucket.name, bucket.policy)
                 .shown("\"" + resource + "\"")
                 .key("s3:ResourceAccount", bucket.account).key("s3:TlsVersion", "1.3").key("s3:authType", "REST-HEADER")
@@ -468,7 +538,7 @@ public final class S3 {
         if (action.equals("s3:ListBucket"))
             need = need.key("s3:prefix", ask.parameter("prefix")).key("s3:delimiter", ask.parameter("delimiter"))
                     .key("s3:max-keys", ask.parameter("max-keys"));
-        if (action.equals("s3:GetObjectVersion")) need = need.key("s3:VersionId", ask.parameter("versionId"));
+        if (action.endsWith("ObjectVersion")) need = need.key("s3:VersionId", ask.parameter("versionId"));
         if (!action.equals("s3:PutObject")) return need;
         for (var header : CONDITION_HEADERS) need = need.key("s3:" + header, ask.header(header));
         return need.key("s3:ObjectCreationOperation",
@@ -501,8 +571,38 @@ public final class S3 {
         }
     }
 
+    /** All that a request needs: some of its headers have permissions of their own. */
+    private static List<String> actions(Ask ask) {
+        var actions = new ArrayList<String>();
+        var isOfVersion = ask.parameter("versionId") != null && ask.operation.name.matches("(Get|Head|Delete)Object");
+        actions.add(!isOfVersion ? ask.operation.action
+                : ask.operation.name.equals("DeleteObject") ? "s3:DeleteObjectVersion" : "s3:GetObjectVersion");
+        if ("true".equals(ask.header(BYPASS))) actions.add("s3:BypassGovernanceRetention");
+        if (ask.header(Retention.MODE) != null) actions.add("s3:PutObjectRetention");
+        return actions;
+    }
+
+    /** An account's root user reaches its buckets' policies whatever they say (API Reference, PutBucketPolicy). */
+    private static boolean isWayBack(Ask ask) {
+        return ask.operation.name.matches("(Get|Put|Delete)BucketPolicy") && ask.caller.arn().endsWith(":root")
+                && ask.caller.account().equals(ask.bucket.account);
+    }
+
     private void answer(Ask ask) throws IOException {
-        authorize(ask, ask.parameter("versionId") == null ? ask.operation.action : "s3:GetObjectVersion");
+        if (!isWayBack(ask)) {
+            for (var action : actions(ask)) authorize(ask, action);
+        }
+        for (var setting : Setting.values()) {
+            if (ask.operation.name.equals("Get" + setting.operation)) {
+                xml(ask, Map.of(), ask.bucket.settings.get(setting));
+                return;
+            }
+            if (ask.operation.name.equals("Put" + setting.operation)) {
+                ask.bucket.settings.put(setting, bytes(ask.request, ask.scope));
+                ask.request.answer(200, Map.of(), 0).close();
+                return;
+            }
+        }
         switch (ask.operation.name) {
             case "PutObject" -> putObject(ask);
             case "GetObject", "HeadObject" -> getObject(ask);
@@ -510,12 +610,19 @@ public final class S3 {
             case "HeadBucket" -> ask.request.answer(200, Map.of(), 0).close();
             case "GetBucketLocation" -> xml(ask, Map.of(), "<LocationConstraint" + XMLNS + ">"
                     + (ask.bucket.region.equals("us-east-1") ? "" : ask.bucket.region) + "</LocationConstraint>");
-            case "GetBucketLifecycleConfiguration" -> {
-                if (ask.bucket.lifecycle == null) throw new AwsError(404, "NoSuchLifecycleConfiguration",
-                        "The lifecycle configuration does not exist");
-                xml(ask, Map.of(),
-                        "<LifecycleConfiguration" + XMLNS + ">" + ask.bucket.lifecycle + "</LifecycleConfiguration>");
+            case "DeleteBucketLifecycle" -> {
+                ask.bucket.settings.remove(Setting.LIFECYCLE);
+                ask.request.answer(204, Map.of(), 0).close();
             }
+            case "DeleteBucketTagging" -> {
+                ask.bucket.settings.remove(Setting.TAGGING);
+                ask.request.answer(204, Map.of(), 0).close();
+            }
+            case "GetBucketPolicy", "PutBucketPolicy", "DeleteBucketPolicy", "GetBucketPolicyStatus" -> policy(ask);
+            case "DeleteBucket" -> deleteBucket(ask);
+            case "DeleteObject" -> deleteObject(ask);
+            case "GetObjectRetention" -> getRetention(ask);
+            case "PutObjectRetention" -> putRetention(ask);
             case "CreateMultipartUpload" -> createUpload(ask);
             case "UploadPart" -> uploadPart(ask);
             case "CompleteMultipartUpload" -> completeUpload(ask);
@@ -539,18 +646,251 @@ public final class S3 {
         return url ? URLEncoder.encode(text, StandardCharsets.UTF_8).replace("%2F", "/") : text;
     }
 
+    // ---- Buckets
+
+    private void create(LocalAws.Request request, Credentials.Scope scope, String name) throws IOException {
+        if (!name.matches("[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]") || name.matches("\\d+(\\.\\d+){3}|xn--.*|sthree-.*")
+                || name.contains("..") || name.matches(".*(-s3alias|--ol-s3|--x-s3)")) {
+            throw new AwsError("InvalidBucketName", "The specified bucket is not valid.");
+        }
+        var bytes = request.header("content-length") == null ? new byte[0] : bytes(request, scope);
+        var configuration = bytes.length == 0 ? null : BucketSettings.parse(bytes);
+        var tags = configuration == null ? List.<Element>of() : BucketSettings.children(configuration, "Tags");
+        var region = region(request.caller.region(), configuration);
+        var isLocked = "true".equals(request.header("x-amz-bucket-object-lock-enabled"));
+        var ownership = request.header("x-amz-object-ownership");
+        var bucket = new Bucket(name, region, request.caller.account());
+        var actions = new ArrayList<>(List.of("s3:CreateBucket"));
+        if (isLocked) actions.addAll(List.of("s3:PutBucketObjectLockConfiguration", "s3:PutBucketVersioning"));
+        if (ownership != null) actions.add("s3:PutBucketOwnershipControls");
+        if (!tags.isEmpty()) actions.add("s3:TagResource");
+        for (var action : actions) {
+            var need = new Need(action, bucket.arn()).owner(bucket.account).shown("\"" + bucket.arn() + "\"");
+            var result = aws.authorizer.decide(request.caller, need);
+            if (result.decision() != PolicyEvaluator.Decision.allowed) {
+                throw new AwsError(403, "AccessDenied", Authorizer.message(request.caller, need, result));
+            }
+        }
+        if (isLocked) bucket.versioned().setting("object-lock", "<ObjectLockEnabled>Enabled</ObjectLockEnabled>");
+        if (ownership != null) {
+            bucket.setting("ownershipControls",
+                    "<Rule><ObjectOwnership>" + Models.escape(ownership) + "</ObjectOwnership></Rule>");
+        }
+        if (!tags.isEmpty()) {
+            var set = new StringBuilder("<Tagging><TagSet>");
+            for (var tag : tags) {
+                for (var one : BucketSettings.children(tag, "Tag")) {
+                    set.append("<Tag>").append(element("Key", text(one, "Key")))
+                            .append(element("Value", text(one, "Value"))).append("</Tag>");
+                }
+            }
+            bucket.settings.put(Setting.TAGGING, set.append("</TagSet></Tagging>").toString()
+                    .getBytes(StandardCharsets.UTF_8));
+        }
+        var other = buckets.putIfAbsent(name, bucket);
+        if (other != null && !other.account.equals(bucket.account)) {
+            throw new AwsError(409, "BucketAlreadyExists", "The requested bucket name is not available.");
+        }
+        // in us-east-1 it is no error, for the sake of old programs
+        if (other != null && !region.equals("us-east-1")) {
+            throw new AwsError(409, "BucketAlreadyOwnedByYou", "Your previous request to create the named bucket"
+                    + " succeeded and you already own it.");
+        }
+        request.answer(200, Map.of("Location", "/" + name), 0).close();
+    }
+
+    private static String region(String signed, Element configuration) {
+        var constraints = configuration == null ? List.<Element>of()
+                : BucketSettings.children(configuration, "LocationConstraint");
+        if (constraints.isEmpty() && !signed.equals("us-east-1")) {
+            throw new AwsError("IllegalLocationConstraintException", "The unspecified location constraint is"
+                    + " incompatible for the region specific endpoint this request was sent to.");
+        }
+        if (constraints.isEmpty()) return signed;
+        var region = constraints.get(0).getTextContent().replaceFirst("^EU$", "eu-west-1");
+        if (region.equals("us-east-1")) {
+            throw new AwsError("InvalidLocationConstraint", "The specified location-constraint is not valid");
+        }
+        if (!region.equals(signed) && !signed.equals("us-east-1")) {
+            throw new AwsError("IllegalLocationConstraintException", "The " + region + " location constraint is"
+                    + " incompatible for the region specific endpoint this request was sent to.");
+        }
+        return region;
+    }
+
+    private void deleteBucket(Ask ask) throws IOException {
+        synchronized (this) {
+            if (!ask.bucket.objects.isEmpty()) {
+                throw new AwsError(409, "BucketNotEmpty", "The bucket you tried to delete is not empty");
+            }
+            buckets.remove(ask.bucket.name);
+        }
+        ask.request.answer(204, Map.of(), 0).close();
+    }
+
+    private void policy(Ask ask) throws IOException {
+        var bucket = ask.bucket;
+        if (!ask.caller.account().equals(bucket.account)) {
+            throw new AwsError(405, "MethodNotAllowed", "The specified method is not allowed against this resource.");
+        }
+        if (ask.operation.name.equals("PutBucketPolicy")) {
+            putPolicy(ask);
+            return;
+        }
+        if (bucket.policy == null && !ask.operation.name.equals("DeleteBucketPolicy")) {
+            throw new AwsError(404, "NoSuchBucketPolicy", "The bucket policy does not exist");
+        }
+        switch (ask.operation.name) {
+            case "GetBucketPolicy" -> ask.request.answer(200, "application/json",
+                    Kms.rewritten(bucket.policy, ask.caller));
+            case "GetBucketPolicyStatus" -> xml(ask, Map.of(), "<PolicyStatus" + XMLNS + ">" + element("IsPublic",
+                    BucketPolicy.isPublic(PolicyEvaluator.Policy.of("", bucket.policy).document()))
+                    + "</PolicyStatus>");
+            default -> {
+                bucket.policy = null;
+                ask.request.answer(204, Map.of(), 0).close();
+            }
+        }
+    }
+
+    private void putPolicy(Ask ask) throws IOException {
+        var text = bytes(ask.request, ask.scope);
+        var kms = aws.account(ask.caller.account()).kms;
+        var policy = BucketPolicy.checked(text, ask.bucket.arn(), name -> kms.isPrincipal(name, ask.caller));
+        if (BucketPolicy.isPublic(policy) && ask.bucket.settings.blocksPublicPolicies()) {
+            throw new AwsError(403, "AccessDenied", "User: " + ask.caller.arn() + " is not authorized to perform:"
+                    + " s3:PutBucketPolicy on resource: \"" + ask.bucket.arn() + "\" because public policies are"
+                    + " prevented by the BlockPublicPolicy setting in S3 Block Public Access.");
+        }
+        ask.bucket.policy(policy.toString());
+        ask.request.answer(204, Map.of(), 0).close();
+    }
+
+    // ---- Object Lock
+
+    private Version version(Ask ask) {
+        var id = ask.parameter("versionId");
+        var versions = ask.bucket.objects.getOrDefault(ask.key, List.of());
+        var version = versions.stream().filter(v -> id == null || id.equals(v.id)).reduce((a, b) -> b).orElse(null);
+        if (version == null && id != null) {
+            throw new AwsError("InvalidArgument", "Invalid version id specified");
+        }
+        if (version == null || id == null && version.isDeleteMarker()) {
+            throw new AwsError(404, "NoSuchKey", "The specified key does not exist.");
+        }
+        return version;
+    }
+
+    private void deleteObject(Ask ask) throws IOException {
+        var headers = new TreeMap<String, String>();
+        synchronized (this) {
+            var bucket = ask.bucket;
+            var isHiding = ask.parameter("versionId") == null && bucket.settings.isVersioned();
+            if (isHiding) {
+                var marker = store(bucket, ask.key, Files.createFile(temporary()), 0, "\"\"",
+                        Map.of(DELETE_MARKER, "true"), Map.of());
+                headers.putAll(Map.of(DELETE_MARKER, "true", "x-amz-version-id", marker.id));
+            } else if (bucket.objects.containsKey(ask.key) || ask.parameter("versionId") != null) {
+                var version = version(ask);
+                var retention = Retention.of(version.headers);
+                if (retention != null && retention.forbids(null, "true".equals(ask.header(BYPASS)), aws.now())) {
+                    throw locked();
+                }
+                remove(bucket, ask.key, version);
+            }
+        }
+        ask.request.answer(204, headers, 0).close();
+    }
+
+    /** An object without versions left is gone; else the newest that is left is the current one. */
+    private void remove(Bucket bucket, String key, Version version) throws IOException {
+        var versions = bucket.objects.get(key);
+        versions.remove(version);
+        Files.deleteIfExists(version.file);
+        if (versions.isEmpty()) bucket.objects.remove(key);
+    }
+
+    private static AwsError locked() {
+        return new AwsError(403, "AccessDenied", "Access Denied because object protected by object lock.");
+    }
+
+    private void getRetention(Ask ask) throws IOException {
+        Retention retention;
+        synchronized (this) {
+            checkLockable(ask);
+            retention = Retention.of(version(ask).headers);
+        }
+        if (retention == null) {
+            throw new AwsError(404, "NoSuchObjectLockConfiguration",
+                    "The specified object does not have a ObjectLock configuration");
+        }
+        xml(ask, Map.of(), "<Retention" + XMLNS + ">" + element("Mode", retention.mode())
+                + element("RetainUntilDate", retention.until()) + "</Retention>");
+    }
+
+    private void putRetention(Ask ask) throws IOException {
+        var document = BucketSettings.parse(bytes(ask.request, ask.scope));
+        synchronized (this) {
+            checkLockable(ask);
+            var version = version(ask);
+            var retention = Retention.of(text(document, "Mode"), text(document, "RetainUntilDate"), aws.now());
+            var present = Retention.of(version.headers);
+            if (present != null && present.forbids(retention, "true".equals(ask.header(BYPASS)), aws.now())) {
+                throw locked();
+            }
+            version.headers.put(Retention.MODE, retention.mode());
+            version.headers.put(Retention.UNTIL, retention.until().toString());
+        }
+        ask.request.answer(200, Map.of(), 0).close();
+    }
+
+    private static void checkLockable(Ask ask) {
+        if (!ask.bucket.settings.isLockEnabled()) {
+            throw new AwsError("InvalidRequest", "Bucket is missing Object Lock Configuration");
+        }
+    }
+
+    /** The lock of a new object: the request's, or else the bucket's. */
+    private void lock(Ask ask, Map<String, String> headers) {
+        var settings = ask.bucket.settings;
+        var mode = ask.header(Retention.MODE);
+        var until = ask.header(Retention.UNTIL);
+        Retention retention = null;
+        if (mode != null || until != null) {
+            checkLockable(ask);
+            retention = Retention.of(mode, until, aws.now());
+        } else if (!settings.retentionMode().isEmpty()) {
+            retention = new Retention(settings.retentionMode(), aws.now().plus(settings.retention()));
+        }
+        if (retention != null) {
+            headers.put(Retention.MODE, retention.mode());
+            headers.put(Retention.UNTIL, retention.until().toString());
+        }
+    }
+
     // ---- Objects
+
+    /** The newest version; null if there is none, or a delete marker is in its place. */
+    private static Version current(Bucket bucket, String key) {
+        var versions = bucket.objects.get(key);
+        var newest = versions == null ? null : versions.get(versions.size() - 1);
+        return newest == null || newest.isDeleteMarker() ? null : newest;
+    }
 
     private void putObject(Ask ask) throws IOException {
         var headers = newHeaders(ask);
         useKey(ask, headers, "kms:GenerateDataKey");
         var once = begin(ask);
         try {
-            var body = body(ask);
+            var body = body(ask.request, ask.scope);
+            if (headers.containsKey(Retention.MODE) && body.given == null && ask.header("content-md5") == null) {
+                throw new AwsError("InvalidRequest", "Content-MD5 OR x-amz-checksum- HTTP header is required for Put"
+                        + " Object requests with Object Lock parameters");
+            }
             body.read(ask.request.body());
             Version version;
             synchronized (this) {
-                if (once && ask.bucket.objects.containsKey(ask.key)) throw failed();
+                if (once && current(ask.bucket, ask.key) != null) throw failed();
                 version = store(ask.bucket, ask.key, body, headers);
             }
             ask.request.answer(200, answerHeaders(ask.bucket, version, true), 0).close();
@@ -595,12 +935,24 @@ public final class S3 {
         if (key != null && !key.matches("arn:[a-z-]+:kms:" + ask.bucket.region + ":\\d{12}:key/[A-Za-z0-9-]+"))
             throw new AwsError("KMS.NotFoundException", "Invalid keyId '" + key
                     + "': another account's key is named by its ARN, and it is in the bucket's Region");
+        if (ask.header(CUSTOMER_KEY) != null) {
+            throw ask.bucket.settings.blocksCustomerKeys()
+                    ? new AwsError(403, "AccessDenied", "Access Denied because SSE-C is blocked for this bucket")
+                    : new AwsError(501, "NotImplemented", "The embedded AWS does not offer SSE-C");
+        }
+        if (encryption == null && ask.bucket.settings.algorithm().equals("aws:kms")) {
+            encryption = "aws:kms";
+            key = defaultKey(ask);
+        }
         if (encryption != null && encryption.equals("aws:kms") && key == null
                 && !ask.caller.account().equals(ask.bucket.account))
             throw new AwsError(403, "AccessDenied", "The key aws/s3 cannot be used by other accounts");
         headers.put("x-amz-server-side-encryption", encryption == null ? "AES256" : encryption);
         if (key != null) headers.put(KEY_ID, key);
-        if ("true".equals(ask.header(BUCKET_KEY))) headers.put(BUCKET_KEY, "true");
+        var hasBucketKey = ask.header(BUCKET_KEY) == null ? ask.bucket.settings.hasBucketKey()
+                : ask.header(BUCKET_KEY).equals("true");
+        if ("aws:kms".equals(encryption) && hasBucketKey) headers.put(BUCKET_KEY, "true");
+        lock(ask, headers);
         headers.put("Content-Type",
                 ask.header("content-type") == null ? "binary/octet-stream" : ask.header("content-type"));
         ask.request.exchange.getRequestHeaders().forEach((name, values) -> {
@@ -608,6 +960,17 @@ public final class S3 {
                 headers.put(name.toLowerCase(Locale.ROOT), values.get(0));
         });
         return headers;
+    }
+
+    /** An id or alias in the settings is one of the requester's account (API Reference, PutBucketEncryption). */
+    private String defaultKey(Ask ask) {
+        var given = ask.bucket.settings.kmsKey();
+        if (given.isEmpty() || given.startsWith("arn:") && given.contains(":key/")) {
+            return given.isEmpty() ? null : given;
+        }
+        var found = aws.account(ask.caller.account()).kms.find(given, ask.bucket.region);
+        if (found == null) throw new AwsError("KMS.NotFoundException", "Invalid keyId '" + given + "'");
+        return found.arn;
     }
 
     private Version store(Bucket bucket, String key, S3Body body, Map<String, String> headers) throws IOException {
@@ -621,12 +984,12 @@ public final class S3 {
         var versions = bucket.objects.computeIfAbsent(key, k -> new ArrayList<>());
         if (!versions.isEmpty()) {
             var old = versions.remove(versions.size() - 1);
-            if (bucket.versioned)
+            if (bucket.settings.isVersioned())
                 versions.add(new Version(old.id, Files.move(old.file, temporary()), old.size, old.etag, old.modified,
                         old.headers, old.checksum));
             else Files.delete(old.file);
         }
-        var id = bucket.versioned ? UUID.randomUUID().toString().replace("-", "") : null;
+        var id = bucket.settings.isVersioned() ? UUID.randomUUID().toString().replace("-", "") : null;
         var version = new Version(id, place(bucket.name, key, file), size, etag, aws.now(),
                 new ConcurrentHashMap<>(headers), checksum);
         versions.add(version);
@@ -654,7 +1017,7 @@ public final class S3 {
     private Map<String, String> answerHeaders(Bucket bucket, Version version, boolean withChecksum) {
         var headers = new TreeMap<String, String>();
         headers.put("ETag", version.etag);
-        if (bucket.versioned) headers.put("x-amz-version-id", version.id);
+        if (bucket.settings.isVersioned()) headers.put("x-amz-version-id", version.id);
         version.headers.forEach((name, value) -> {
             if (name.startsWith("x-amz-server-side-")) headers.put(name, value);
         });
@@ -668,11 +1031,16 @@ public final class S3 {
             var versions = ask.bucket.objects.getOrDefault(ask.key, List.of());
             var id = ask.parameter("versionId");
             version = versions.stream().filter(v -> id == null || id.equals(v.id)).reduce((a, b) -> b).orElse(null);
+            if (version != null && version.isDeleteMarker() && id == null) version = null;
             // who may not list must not learn that there is no such key
             if (version == null) authorize(ask, "s3:ListBucket");
             if (version == null)
                 throw id == null ? new AwsError(404, "NoSuchKey", "The specified key does not exist.")
                         : new AwsError(404, "NoSuchVersion", "The specified version does not exist.");
+        }
+        if (version.isDeleteMarker()) {
+            throw new AwsError(405, "MethodNotAllowed",
+                    "The specified method is not allowed against this resource.");
         }
         // the head alone needs the key only if the checksum, which is encrypted too, is asked for
         if (ask.operation.name.equals("GetObject") || ask.header("x-amz-checksum-mode") != null)
@@ -686,6 +1054,10 @@ public final class S3 {
         var headers = answerHeaders(ask.bucket, version,
                 "ENABLED".equals(ask.header("x-amz-checksum-mode")) && ask.header("range") == null);
         headers.putAll(version.headers);
+        if (Retention.of(version.headers) != null && aws.authorizer.decide(ask.caller,
+                need(ask, "s3:GetObjectRetention")).decision() != PolicyEvaluator.Decision.allowed) {
+            headers.keySet().removeAll(List.of(Retention.MODE, Retention.UNTIL));
+        }
         headers.put("Last-Modified", HTTP_DATE.format(version.modified));
         headers.put("Accept-Ranges", "bytes");
         long from = 0;
@@ -741,7 +1113,7 @@ public final class S3 {
         synchronized (this) {
             for (var entry : ask.bucket.objects.tailMap(after, false).entrySet()) {
                 var key = entry.getKey();
-                if (!key.startsWith(prefix)) continue;
+                if (!key.startsWith(prefix) || current(ask.bucket, key) == null) continue;
                 var cut = delimiter.isEmpty() ? -1 : key.indexOf(delimiter, prefix.length());
                 var group = cut < 0 ? null : key.substring(0, cut + delimiter.length());
                 if (group != null && (groups.contains(group) || after.startsWith(group))) {
@@ -836,7 +1208,7 @@ public final class S3 {
             throw new AwsError("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive");
         var upload = upload(ask);
         useKey(ask, upload.headers, "kms:GenerateDataKey", "kms:Decrypt");
-        var body = body(ask);
+        var body = body(ask.request, ask.scope);
         body.read(ask.request.body());
         if (body.given != null && !body.given.equals(upload.algorithm) || body.given == null && !upload.fullObject())
             throw new AwsError("InvalidRequest",
@@ -861,7 +1233,7 @@ public final class S3 {
     }
 
     private void completeUpload(Ask ask) throws IOException {
-        var document = parse(ask.request.body().readAllBytes());
+        var document = BucketSettings.parse(ask.request.body().readAllBytes());
         var once = begin(ask);
         try {
             Version version;
@@ -869,7 +1241,7 @@ public final class S3 {
                 var upload = upload(ask);
                 useKey(ask, upload.headers, "kms:Decrypt");
                 var listed = parts(document, upload);
-                if (once && ask.bucket.objects.containsKey(ask.key)) throw failed();
+                if (once && current(ask.bucket, ask.key) != null) throw failed();
                 version = join(ask, upload, listed);
                 ask.bucket.uploads.remove(upload.id);
                 for (var part : upload.parts.values()) Files.deleteIfExists(part.file);
@@ -888,27 +1260,12 @@ public final class S3 {
         }
     }
 
-    private static Element parse(byte[] body) {
-        try {
-            var factory = DocumentBuilderFactory.newInstance();
-            factory.setFeature("http://apache.org/xml/features/disallow-doctype-decl", true);
-            var builder = factory.newDocumentBuilder();
-            builder.setErrorHandler(null);
-            return builder.parse(new ByteArrayInputStream(body)).getDocumentElement();
-        } catch (SAXException | IOException | ParserConfigurationException e) {
-            throw malformed();
-        }
-    }
-
-    private static AwsError malformed() {
-        return new AwsError("MalformedXML",
-                "The XML you provided was not well-formed or did not validate against our published schema");
-    }
-
     /** The parts that the request lists, each checked against the part that was uploaded. */
     private List<Part> parts(Element document, Upload upload) {
         var elements = document.getElementsByTagName("Part");
-        if (!document.getTagName().equals("CompleteMultipartUpload") || elements.getLength() == 0) throw malformed();
+        if (!document.getTagName().equals("CompleteMultipartUpload") || elements.getLength() == 0) {
+            throw BucketSettings.malformed();
+        }
         var parts = new ArrayList<Part>();
         var last = 0;
         var consecutive = true;
@@ -916,7 +1273,9 @@ public final class S3 {
             var element = (Element) elements.item(i);
             var number = text(element, "PartNumber");
             var etag = text(element, "ETag");
-            if (number == null || etag == null || !number.matches("\\d{1,5}")) throw malformed();
+            if (number == null || etag == null || !number.matches("\\d{1,5}")) {
+                throw BucketSettings.malformed();
+            }
             if (Integer.parseInt(number) <= last)
                 throw new AwsError("InvalidPartOrder",
                         "The list of parts was not in ascending order. Parts must be ordered by part number.");
@@ -1055,13 +1414,21 @@ public final class S3 {
     }
 
     /** The request's body on its way into a file. */
-    private S3Body body(Ask ask) throws IOException {
+    private S3Body body(LocalAws.Request request, Credentials.Scope scope) throws IOException {
         var headers = new TreeMap<String, String>();
-        ask.request.exchange.getRequestHeaders()
+        request.exchange.getRequestHeaders()
                 .forEach((name, values) -> headers.put(name.toLowerCase(Locale.ROOT), values.get(0)));
-        var scope = ask.scope;
         var secret = aws.credentials.get(scope.accessKeyId()).secret();
         return new S3Body(headers, scope,
                 text -> Credentials.signText(secret, scope.date(), scope.region(), "s3", text), temporary());
+    }
+
+    /** The body of a request that is no object, with all checks. */
+    private byte[] bytes(LocalAws.Request request, Credentials.Scope scope) throws IOException {
+        var body = body(request, scope);
+        body.read(request.body());
+        var bytes = Files.readAllBytes(body.file);
+        Files.delete(body.file);
+        return bytes;
     }
 }
