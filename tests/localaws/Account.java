@@ -37,6 +37,7 @@ public final class Account {
                 Map.entry("sns", sns));
         targets.put("codebuild", codebuild::invoke);
         aws.timers.add(events);
+        aws.timers.add(cloudwatch);
         iam.createUser("operator").attached.add("aws:policy/AdministratorAccess");
     }
 }

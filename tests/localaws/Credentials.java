@@ -38,7 +38,12 @@ final class Credentials {
     }
 
     record Scope(String accessKeyId, String date, String region, String service, String signedHeaders,
-            String signature) {}
+            String signature) {
+        /** The service by its name in IAM and in the models: CloudWatch signs as monitoring. */
+        String api() {
+            return service.equals("monitoring") ? "cloudwatch" : service;
+        }
+    }
 
     private final Map<String, Key> keys = new ConcurrentHashMap<>();
 
@@ -64,8 +69,8 @@ final class Credentials {
 
     /** Who signed the request; the body is null where its hash is in x-amz-content-sha256. */
     Caller verify(LocalAws.Request request, Scope scope, byte[] body, Instant now) {
-        var json = Models.isJson(scope.service());
-        var query = Models.isQuery(scope.service());
+        var json = Models.isJson(scope.api());
+        var query = Models.isQuery(scope.api());
         if (scope.accessKeyId().isEmpty())
             throw new AwsError(403, json ? "MissingAuthenticationTokenException" : "MissingAuthenticationToken",
                     "Request is missing Authentication Token");

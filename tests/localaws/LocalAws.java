@@ -509,12 +509,11 @@ public final class LocalAws implements AutoCloseable {
         }
     }
 
-    /** JSON 1.1 (KMS, CodeCommit, EventBridge) and the Query protocol (STS, IAM, EC2, SNS). */
+    /** JSON 1.1 (KMS, CodeCommit, EventBridge) and the Query protocol (STS, IAM, EC2, SNS, CloudWatch). */
     private void modelled(Request request, Credentials.Scope scope) throws IOException {
         var id = UUID.randomUUID().toString();
         request.exchange.getResponseHeaders().set("x-amzn-RequestId", id);
-        // CloudWatch signs as monitoring; IAM knows it as cloudwatch
-        var service = scope.service().equals("monitoring") ? "cloudwatch" : scope.service();
+        var service = scope.api();
         var model = Models.model(service);
         var json = Models.isJson(service);
         try {
@@ -573,7 +572,7 @@ public final class LocalAws implements AutoCloseable {
     private static AwsError throttling(String service) {
         return switch (service) {
             case "ec2" -> new AwsError(503, "RequestLimitExceeded", "Request limit exceeded.");
-            case "iam", "sns", "sts" -> new AwsError(400, "Throttling", "Rate exceeded");
+            case "cloudwatch", "iam", "sns", "sts" -> new AwsError(400, "Throttling", "Rate exceeded");
             default -> new AwsError(400, "ThrottlingException", "Rate exceeded");
         };
     }

@@ -138,6 +138,11 @@ final class Models {
                     found.add(new Violation(path, name, Rule.RANGE, constraint(value, path,
                             "Member must have value between " + shape.path("min") + " and " + shape.path("max"))));
             }
+            case "double" -> {
+                if (!value.isNumber()) {
+                    found.add(new Violation(path, name, Rule.TYPE, "Expected a number at '" + path + "'"));
+                }
+            }
             case "boolean" -> {
                 if (!value.isBoolean())
                     found.add(new Violation(path, name, Rule.TYPE, "Expected a boolean at '" + path + "'"));
@@ -229,6 +234,8 @@ final class Models {
                             ? nodes.booleanNode(text.equals("true")) : nodes.textNode(text);
                     case "integer", "long" ->
                         text.matches("-?\\d+") ? nodes.numberNode(Long.parseLong(text)) : nodes.textNode(text);
+                    case "double" -> text.matches("-?\\d+(\\.\\d*)?(E-?\\d+)?")
+                            ? nodes.numberNode(Double.parseDouble(text)) : nodes.textNode(text);
                     default -> nodes.textNode(text);
                 };
             }

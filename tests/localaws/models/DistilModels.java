@@ -26,6 +26,7 @@ class DistilModels {
 
     static final Map<String, String> SOURCES = new TreeMap<>(Map.of(
             "sts", "sts-2011-06-15",
+            "cloudwatch", "monitoring-2010-08-01",
             "kms", "kms-2014-11-01",
             "codebuild", "codebuild-2016-10-06",
             "codecommit", "codecommit-2015-04-13",
@@ -37,6 +38,9 @@ class DistilModels {
 
     static final Map<String, List<String>> OPERATIONS = Map.of(
             "sts", words("AssumeRole GetCallerIdentity"),
+            "cloudwatch", words("""
+                    DeleteAlarms DescribeAlarmHistory DescribeAlarms ListTagsForResource PutMetricAlarm SetAlarmState
+                    TagResource"""),
             "kms", words("""
                     CreateAlias CreateKey DeleteAlias DescribeKey DisableKeyRotation EnableKeyRotation Encrypt
                     GetKeyPolicy GetKeyRotationStatus ListAliases ListGrants ListKeys ListResourceTags PutKeyPolicy
@@ -110,6 +114,8 @@ class DistilModels {
         var metadata = model.get("metadata");
         for (var name : List.of("protocol", "apiVersion", "targetPrefix", "xmlNamespace"))
             if (metadata.has(name)) out.set(name, metadata.get(name));
+        // newer clients of CloudWatch speak CBOR
+        if (service.equals("cloudwatch")) out.put("protocol", "query");
         var inputs = new TreeSet<String>();
         var outputs = new TreeSet<String>();
         for (var name : OPERATIONS.get(service)) {

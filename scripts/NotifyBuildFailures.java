@@ -1,0 +1,1693 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Tells an SNS topic of CodeBuild builds that fail, and of builds that stopped happening.
+//JAVA 17+
+//DEPS software.amazon.awssdk:bom:2.40.2@pom
+//DEPS software.amazon.awssdk:cloudwatch
+//DEPS software.amazon.awssdk:codebuild
+//DEPS software.amazon.awssdk:eventbridge
+//DEPS software.amazon.awssdk:kms
+//DEPS software.amazon.awssdk:sns
+//DEPS software.amazon.awssdk:sts
+//DEPS software.amazon.awssdk:sso
+//DEPS software.amazon.awssdk:ssooidc
+//DEPS software.amazon.awssdk:signin
+//DEPS software.amazon.awssdk:url-connection-client
+//DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
+//DEPS info.picocli:picocli:4.7.7
+//DEPS org.slf4j:slf4j-nop:2.0.17
+//FILES policies/build-failures-event.json=../policies/build-failures-event.json
+//FILES policies/build-failures-key.json=../policies/build-failures-key.json
+//FILES policies/build-failures-topic.json=../policies/build-failures-topic.json
+//RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:TieredStopAtLevel=1
+
+import com.fasterxml.jackson.annotation.*;
+import com.fasterxml.jackson.core.JsonPointer;
+import com.fasterxml.jackson.databind.*;
+import com.fasterxml.jackson.databind.node.*;
+import java.io.*;
+import java.lang.invoke.MethodHandles;
+import java.net.*;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.*;
+import java.security.*;
+import java.security.cert.*;
+import java.time.*;
+import java.util.*;
+import java.util.concurrent.Callable;
+import java.util.function.*;
+import java.util.regex.*;
+import java.util.stream.*;
+import javax.net.ssl.*;
+import picocli.CommandLine;
+import picocli.CommandLine.*;
+import picocli.CommandLine.Model.CommandSpec;
+import software.amazon.awssdk.auth.credentials.*;
+import software.amazon.awssdk.awscore.client.builder.*;
+import software.amazon.awssdk.awscore.exception.AwsServiceException;
+import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
+import software.amazon.awssdk.core.SdkPojo;
+import software.amazon.awssdk.core.exception.*;
+import software.amazon.awssdk.core.interceptor.*;
+import software.amazon.awssdk.core.util.SdkAutoConstructList;
+import software.amazon.awssdk.core.util.SdkAutoConstructMap;
+import software.amazon.awssdk.http.*;
+import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
+import software.amazon.awssdk.profiles.*;
+import software.amazon.awssdk.regions.PartitionMetadata;
+import software.amazon.awssdk.regions.Region;
+import software.amazon.awssdk.regions.providers.DefaultAwsRegionProviderChain;
+import software.amazon.awssdk.retries.api.RetryStrategy;
+import software.amazon.awssdk.services.cloudwatch.CloudWatchClient;
+import software.amazon.awssdk.services.cloudwatch.model.AlarmHistoryItem;
+import software.amazon.awssdk.services.cloudwatch.model.CloudWatchException;
+import software.amazon.awssdk.services.cloudwatch.model.ComparisonOperator;
+import software.amazon.awssdk.services.cloudwatch.model.Dimension;
+import software.amazon.awssdk.services.cloudwatch.model.HistoryItemType;
+import software.amazon.awssdk.services.cloudwatch.model.MetricAlarm;
+import software.amazon.awssdk.services.cloudwatch.model.MetricDataQuery;
+import software.amazon.awssdk.services.cloudwatch.model.PutMetricAlarmRequest;
+import software.amazon.awssdk.services.cloudwatch.model.StateValue;
+import software.amazon.awssdk.services.cloudwatch.model.Statistic;
+import software.amazon.awssdk.services.codebuild.CodeBuildClient;
+import software.amazon.awssdk.services.eventbridge.EventBridgeClient;
+import software.amazon.awssdk.services.eventbridge.model.DescribeRuleResponse;
+import software.amazon.awssdk.services.eventbridge.model.InputTransformer;
+import software.amazon.awssdk.services.eventbridge.model.ResourceNotFoundException;
+import software.amazon.awssdk.services.eventbridge.model.RuleState;
+import software.amazon.awssdk.services.eventbridge.model.Target;
+import software.amazon.awssdk.services.kms.KmsClient;
+import software.amazon.awssdk.services.kms.model.KeyManagerType;
+import software.amazon.awssdk.services.kms.model.KeyMetadata;
+import software.amazon.awssdk.services.kms.model.KeyState;
+import software.amazon.awssdk.services.sns.SnsClient;
+import software.amazon.awssdk.services.sns.model.InvalidParameterException;
+import software.amazon.awssdk.services.sns.model.NotFoundException;
+import software.amazon.awssdk.services.sns.model.StaleTagException;
+import software.amazon.awssdk.services.sns.model.Subscription;
+import software.amazon.awssdk.services.sns.model.Tag;
+import software.amazon.awssdk.services.sts.StsClient;
+import software.amazon.awssdk.utils.AttributeMap;
+
+/**
+ * Tells an SNS topic, and so people by e-mail, of CodeBuild builds that fail and of builds that stopped happening, such
+ * as those of a nightly backup.
+ *
+ * <p>Changes in AWS: the topic with its policy, key and subscriptions, and for each project
+ * <ul>
+ * <li>a rule of EventBridge (build-failures-PROJECT), which sends every build that failed, was stopped or timed out
+ * <li>an alarm on failed builds (build-failed-PROJECT), since EventBridge delivers such events at its best effort only
+ * <li>an alarm on silence (build-silent-PROJECT): no build succeeded for {@code --max-silence}
+ * <li>an alarm on events that the rule could not deliver (build-undelivered-PROJECT)
+ * </ul>
+ * Of the topic's policy it owns two statements, by Sid: BuildEvents and BuildAlarms. Other statements are kept and
+ * named. The rule, its target with the id topic, and the alarms are this script's: what was changed by hand is mended,
+ * but a target's retries and dead-letter queue stay.
+ *
+ * <p>What would be lost without a word is refused or found: projects that do not exist, a topic's key that EventBridge
+ * or CloudWatch may not use, and a topic that nobody has confirmed a subscription to, which is exit code 4.
+ *
+ * <p>A second run with the same arguments changes nothing; an option that is not given leaves the setting as it is.
+ * {@code --remove} takes back what belongs to the projects. The topic's statements stay while other rules send to it; a
+ * topic that this script created is deleted when nobody else uses it.
+ *
+ * <p>IAM actions:
+ * <ul>
+ * <li>codebuild:BatchGetProjects, events:TestEventPattern
+ * <li>sns:GetTopicAttributes, sns:ListSubscriptionsByTopic, events:DescribeRule, events:ListTargetsByRule,
+ * cloudwatch:DescribeAlarms
+ * <li>sns:CreateTopic, sns:TagResource, sns:SetTopicAttributes, sns:Subscribe, events:PutRule, events:PutTargets,
+ * cloudwatch:PutMetricAlarm
+ * <li>for a topic with a key kms:DescribeKey, kms:GetKeyPolicy
+ * <li>for {@code --test} cloudwatch:SetAlarmState, cloudwatch:DescribeAlarmHistory
+ * <li>for {@code --remove} events:ListRuleNamesByTarget, events:RemoveTargets, events:DeleteRule,
+ * cloudwatch:DeleteAlarms, sns:ListTagsForResource, sns:Unsubscribe, sns:DeleteTopic
+ * </ul>
+ */
+@Command(name = "notify-build-failures", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true,
+        sortOptions = false,
+        description = "Tells an SNS topic of CodeBuild builds that fail, and of builds that stopped happening.",
+        exitCodeListHeading = "%nExit codes:%n",
+        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage",
+                "4:findings: all is in place, but notifications would be lost", "130, 143:interrupted"},
+        footerHeading = "%nLimits:%n"
+                + "  The silence is counted in whole hours of UTC: the alarm comes within an hour%n"
+                + "  after --max-silence. It comes once, not again every day.%n"
+                + "%nExamples:%n",
+        footer = {"  notify-build-failures --project-names codecommit-backup \\",
+                "      --emails operations@example.com",
+                "  notify-build-failures --project-names codecommit-backup --test"})
+class NotifyBuildFailures implements Callable<Integer> {
+    @Option(names = "--project-names", paramLabel = "NAME", arity = "1..*", required = true,
+            description = "CodeBuild projects to watch.")
+    List<String> projectNames = List.of();
+
+    @ArgGroup
+    TopicOption topicOption = new TopicOption();
+
+    static class TopicOption {
+        @Option(names = "--topic-name", paramLabel = "NAME",
+                description = "Name of the SNS topic; it is created if there is none. Default: " + DEFAULT_TOPIC + ".")
+        String name;
+
+        @Option(names = "--topic-arn", paramLabel = "ARN",
+                description = "An SNS topic of this account and Region that exists.")
+        String arn;
+    }
+
+    @Option(names = "--emails", paramLabel = "ADDRESS", arity = "1..*",
+            description = "E-mail addresses to subscribe. Each must confirm by the mail that it gets. With --remove:"
+                    + " addresses to unsubscribe from a topic that stays.")
+    List<String> emails = List.of();
+
+    @Option(names = "--max-silence", paramLabel = "TIME",
+            description = "The longest time between two successful builds, 1h to 168h. Default: 26h, for a build every"
+                    + " night.")
+    String maxSilence;
+
+    @Option(names = "--kms-key-id", paramLabel = "KEY",
+            description = "Customer managed key to encrypt the topic with: its id, ARN, alias (alias/NAME) or alias"
+                    + " ARN. EventBridge and CloudWatch must be allowed to use it.")
+    String kmsKeyId;
+
+    @Option(names = "--raw", negatable = true,
+            description = "Sends EventBridge's events as they are, not as a sentence. Default: a sentence, or as the"
+                    + " rule has it.")
+    Boolean raw;
+
+    @Option(names = "--test", description = "Sets an alarm off, which sends a message, and says whether SNS took it.")
+    boolean test;
+
+    @Option(names = "--remove", description = "Takes back what this script made for the projects.")
+    boolean remove;
+
+    /** The printed document. */
+    record Result(String status, String account, String region, Topic topic, List<Project> projects,
+            List<Finding> findings, Test test, List<Change> changes, String undo) {}
+
+    /**
+     * @param confirmed endpoints that messages are sent to
+     * @param pending endpoints that were asked to confirm, and get nothing yet
+     * @param policy in a dry run
+     */
+    record Topic(String topicArn, String kmsKeyArn, List<String> confirmed, List<String> pending, JsonNode policy) {}
+
+    /** @param eventPattern of the rule, in a dry run */
+    record Project(String projectName, String ruleName, List<String> alarmNames, JsonNode eventPattern) {}
+
+    enum Kind {
+        /** The topic has no confirmed subscription: nobody is told. */
+        UNCONFIRMED,
+        /** A test message was not taken, or CloudWatch did not say so. */
+        UNDELIVERED;
+
+        @JsonValue
+        @Override
+        public String toString() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    record Finding(Kind kind, String message) {}
+
+    /** @param error why SNS did not take the message */
+    record Test(String alarmName, boolean delivered, String error) {}
+
+    static final String DEFAULT_TOPIC = "build-failures";
+    static final Set<String> OWN_SIDS = Set.of("BuildEvents", "BuildAlarms");
+    /** The statement that every new topic has, for the account itself. */
+    static final String DEFAULT_SID = "__default_statement_ID";
+    /** The tag of topics that this script created. */
+    static final Tag CREATED_BY = Tag.builder().key("codecommit-toolkit:created-by").value("notify-build-failures")
+            .build();
+    static final String TARGET_ID = "topic";
+    /** What a service that publishes to an encrypted topic does with its key. */
+    static final Set<String> KEY_ACTIONS = Set.of("kms:Decrypt", "kms:GenerateDataKey");
+    static final int HOUR = 3600;
+    /** In hours: a build every night, and two hours for a late or long one. */
+    static final int DEFAULT_SILENCE = 26;
+    /** The longest that CloudWatch allows, in hours. */
+    static final int LONGEST_SILENCE = 168;
+    /** What DescribeAlarms shows and PutMetricAlarm does not take. */
+    static final Set<String> STATE_OF_ALARM = Set.of("AlarmArn", "AlarmConfigurationUpdatedTimestamp", "StateValue",
+            "StateReason", "StateReasonData", "StateUpdatedTimestamp", "StateTransitionedTimestamp",
+            "EvaluationState");
+
+    /** How long SNS may take to show a change, or to forget a topic of the same name; usually seconds. */
+    Duration showPatience = Duration.ofSeconds(60);
+    /** How long an alarm may take to act when it is set off; usually seconds. */
+    Duration testPatience = Duration.ofSeconds(60);
+
+    SnsClient sns;
+    EventBridgeClient events;
+    CloudWatchClient cloudwatch;
+    String topicArn;
+    /** As SNS has them; null if there is no topic. */
+    Map<String, String> topicAttributes;
+    /** Of the topic as it is or is to be; null if it has none. */
+    KeyMetadata topicKey;
+
+    public static void main(String[] args) {
+        System.exit(new NotifyBuildFailures().commandLine().execute(args));
+    }
+
+    @Override
+    public Integer call() {
+        checkOptions();
+        connect();
+        sns = client(SnsClient.builder());
+        events = client(EventBridgeClient.builder());
+        cloudwatch = client(CloudWatchClient.builder());
+        topicArn = topicArn();
+        topicAttributes = naming(topicArn, () -> topicAttributes());
+        var watches = projectNames.stream().distinct().map(name -> new Watch(name)).toList();
+        return remove ? removeAll(watches) : watchAll(watches);
+    }
+
+    void checkOptions() {
+        projectNames.forEach(name -> check("--project-names", name, "[A-Za-z0-9][A-Za-z0-9_-]{1,149}",
+                "the name of a CodeBuild project: 2 to 150 letters, digits, - and _, such as codecommit-backup"));
+        emails.forEach(email -> check("--emails", email,
+                "(?=.{3,254}$)[\\w.!#$%&'*+/=?^`{|}~-]+@[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+",
+                "e-mail addresses, such as operations@example.com"));
+        checkTopic();
+        if (maxSilence != null) {
+            check("--max-silence", maxSilence, "[1-9]\\d{0,2}h", "hours, 1h to 168h, such as 26h");
+            if (silence() > LONGEST_SILENCE) {
+                throw wrong("--max-silence " + maxSilence + ": CloudWatch looks back 168h (7 days) at most");
+            }
+        }
+        if (kmsKeyId != null) {
+            checkKey();
+        }
+        if (remove && (maxSilence != null || kmsKeyId != null || raw != null || test)) {
+            throw wrong("--remove goes with --project-names, --topic-name or --topic-arn, and --emails only");
+        }
+        if (test && dryRun) {
+            throw wrong("--test sends a message, which a dry run does not: leave one of them out");
+        }
+    }
+
+    void checkTopic() {
+        if (topicOption.name != null) {
+            check("--topic-name", topicOption.name, "[A-Za-z0-9_-]{1,256}", "up to 256 letters, digits, - and _, such"
+                    + " as build-failures; CloudWatch knows no FIFO topics");
+        }
+        if (topicOption.arn != null) {
+            check("--topic-arn", topicOption.arn, "arn:aws[a-z-]*:sns:[a-z0-9-]+:\\d{12}:[A-Za-z0-9_-]{1,256}",
+                    "the ARN of an SNS topic that is no FIFO topic, such as"
+                            + " arn:aws:sns:eu-west-1:111122223333:build-failures");
+            if (!topicOption.arn.split(":")[3].equals(region())) {
+                throw wrong("--topic-arn '" + topicOption.arn + "': must be a topic of the Region of the builds, "
+                        + region() + ", or use --region " + topicOption.arn.split(":")[3]);
+            }
+        }
+    }
+
+    void checkKey() {
+        var arn = "arn:aws[a-z-]*:kms:" + region() + ":\\d{12}:";
+        check("--kms-key-id", kmsKeyId, "(" + arn + "key/)?(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+                + "|(" + arn + ")?alias/(?!aws/)[a-zA-Z0-9/_-]{1,250}", "the id, ARN or alias of a customer managed key"
+                + " of the Region, such as alias/notifications; no AWS managed key lets EventBridge publish");
+    }
+
+    int silence() {
+        return Integer.parseInt(maxSilence.substring(0, maxSilence.length() - 1));
+    }
+
+    String topicArn() {
+        if (topicOption.arn == null) {
+            return arn("sns", Objects.requireNonNullElse(topicOption.name, DEFAULT_TOPIC));
+        }
+        if (!topicOption.arn.split(":")[4].equals(caller.account())) {
+            throw new Failure(topicOption.arn + " is of another account than the builds, " + caller.account()
+                    + "; its owner alone can change its policy: use a topic of this account");
+        }
+        return topicOption.arn;
+    }
+
+    String arn(String service, String resource) {
+        return "arn:" + caller.partition() + ":" + service + ":" + region() + ":" + caller.account() + ":" + resource;
+    }
+
+    /** What policies of this account, Region and topic are filled with. */
+    ObjectNode policy(String template) {
+        return template(template, Map.of("topic", topicArn, "account", caller.account(), "region", region(),
+                "partition", caller.partition()));
+    }
+
+    /** Null if there is no such topic. */
+    Map<String, String> topicAttributes() {
+        try {
+            return sns.getTopicAttributes(r -> r.topicArn(topicArn)).attributes();
+        } catch (NotFoundException e) {
+            return null;
+        }
+    }
+
+    // Watching
+
+    Integer watchAll(List<Watch> watches) {
+        checkProjects();
+        if (topicAttributes == null && topicOption.arn != null) {
+            throw new Failure("no topic " + topicArn + "; with --topic-name instead of --topic-arn it is created");
+        }
+        topicKey = naming(topicArn, () -> usableKey());
+        for (var watch : watches) {
+            naming(watch.projectName, () -> watch.read());
+            naming(watch.projectName, () -> watch.checkPattern());
+        }
+        naming(topicArn, () -> bringTopicInLine());
+        for (var watch : watches) {
+            naming(watch.projectName, () -> watch.bringInLine());
+        }
+        var subscriptions = topicAttributes == null ? List.<Subscription>of() : subscriptions();
+        var tested = test ? naming(topicArn, () -> setOff(watches.get(0).failedAlarmName())) : null;
+        var findings = findings(subscriptions, tested);
+        return print(new Result(printed(strongest(changes)), caller.account(), region(), topic(subscriptions),
+                watches.stream().map(watch -> watch.outcome()).toList(), findings, tested, changes, undo()),
+                findings.isEmpty() ? 0 : 4);
+    }
+
+    /** Refuses projects that do not exist: a rule for a mistyped name is silent for ever. */
+    void checkProjects() {
+        var batchSize = 100;
+        var names = projectNames.stream().distinct().toList();
+        try (var codebuild = client(CodeBuildClient.builder())) {
+            for (var from = 0; from < names.size(); from += batchSize) {
+                var batch = names.subList(from, Math.min(from + batchSize, names.size()));
+                var missing = codebuild.batchGetProjects(r -> r.names(batch)).projectsNotFound();
+                if (!missing.isEmpty()) {
+                    throw new Failure("no such CodeBuild project in " + region() + ": " + String.join(", ", missing));
+                }
+            }
+        }
+    }
+
+    Topic topic(List<Subscription> subscriptions) {
+        var policy = dryRun ? withOwnStatements(topicPolicy(topicAttributes)) : null;
+        return new Topic(topicArn, topicKey == null ? null : topicKey.arn(), endpoints(subscriptions, true),
+                endpoints(subscriptions, false), policy);
+    }
+
+    static List<String> endpoints(List<Subscription> subscriptions, boolean confirmed) {
+        return subscriptions.stream().filter(one -> confirmed ? isConfirmed(one) : isPending(one))
+                .map(one -> one.endpoint()).toList();
+    }
+
+    static boolean isConfirmed(Subscription subscription) {
+        return subscription.subscriptionArn().startsWith("arn:");
+    }
+
+    static boolean isPending(Subscription subscription) {
+        return subscription.subscriptionArn().equals("PendingConfirmation");
+    }
+
+    /** A topic that a dry run would create cannot have what is missing here. */
+    List<Finding> findings(List<Subscription> subscriptions, Test tested) {
+        var findings = new ArrayList<Finding>();
+        if (topicAttributes != null && subscriptions.stream().noneMatch(one -> isConfirmed(one))) {
+            var pending = endpoints(subscriptions, false);
+            findings.add(new Finding(Kind.UNCONFIRMED, topicArn + " has no confirmed subscription, so nobody is told: "
+                    + (pending.isEmpty() ? "subscribe somebody with --emails"
+                            : "confirm by the mail to " + String.join(", ", pending) + ", which is valid for two days"
+                                    + "; another one is sent by: " + aws("sns subscribe", Map.of("TopicArn", topicArn,
+                                            "Protocol", "email", "Endpoint", pending.get(0))))));
+        }
+        if (tested != null && !tested.delivered()) {
+            findings.add(new Finding(Kind.UNDELIVERED, topicArn + " did not take the message of " + tested.alarmName()
+                    + ": " + tested.error()));
+        }
+        findings.forEach(finding -> note(finding.message()));
+        return findings;
+    }
+
+    // The topic
+
+    /** Its attributes as they are then; null in a dry run that would create it. */
+    Map<String, String> bringTopicInLine() {
+        var isNew = topicAttributes == null;
+        if (isNew) {
+            topicAttributes = createTopic();
+        }
+        encrypt(isNew);
+        letPublish(isNew);
+        subscribe();
+        return topicAttributes;
+    }
+
+    /** The new topic's attributes, or those of one that someone else created; null in a dry run. */
+    Map<String, String> createTopic() {
+        var name = topicArn.substring(topicArn.lastIndexOf(':') + 1);
+        var creation = Change.creation(topicArn, "topic", topicArn);
+        var undo = aws("sns delete-topic --topic-arn " + topicArn);
+        if (dryRun) {
+            record(creation, undo);
+            return null;
+        }
+        try {
+            poll(showPatience, () -> created(name)).orElseThrow(() -> new Failure("SNS still remembers the tags of a"
+                    + " topic of the same name that was deleted: run the same command again in a minute"));
+            record(creation, undo);
+        } catch (InvalidParameterException e) { // a topic with other attributes or tags
+            if (topicAttributes() == null) {
+                throw e;
+            }
+            note(topicArn + ": someone else created it in the meantime");
+        }
+        return poll(showPatience, () -> Optional.ofNullable(topicAttributes())).orElseThrow(() -> new Failure(
+                "it was created, but SNS does not show it: run the same command again"));
+    }
+
+    /** Empty while SNS remembers the tags of a deleted topic of this name. */
+    Optional<String> created(String name) {
+        try {
+            return Optional.of(sns.createTopic(r -> r.name(name).tags(CREATED_BY)).topicArn());
+        } catch (StaleTagException e) {
+            return Optional.empty();
+        }
+    }
+
+    void setAttribute(String name, String value) {
+        sns.setTopicAttributes(r -> r.topicArn(topicArn).attributeName(name).attributeValue(value));
+    }
+
+    String setAttributeCommand(String name, String value) {
+        return aws("sns set-topic-attributes",
+                Map.of("TopicArn", topicArn, "AttributeName", name, "AttributeValue", value));
+    }
+
+    static String keyId(Map<String, String> attributes) {
+        return attributes == null ? "" : attributes.getOrDefault("KmsMasterKeyId", "");
+    }
+
+    /** The key of the topic as it is or is to be, if both services may use it; null if it has none. */
+    KeyMetadata usableKey() {
+        var id = kmsKeyId != null ? kmsKeyId : keyId(topicAttributes);
+        if (id.isEmpty()) {
+            return null;
+        }
+        try (var kms = client(KmsClient.builder())) {
+            var key = kms.describeKey(r -> r.keyId(id)).keyMetadata();
+            if (key.keyManager() == KeyManagerType.AWS) {
+                throw new Failure(id + " is managed by AWS, and lets neither EventBridge nor CloudWatch publish: use a"
+                        + " customer managed key with --kms-key-id, or none");
+            }
+            if (key.keyState() != KeyState.ENABLED) {
+                throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it first, without it nothing"
+                        + " can be published");
+            }
+            var policy = parsedPolicy(kms.getKeyPolicy(r -> r.keyId(key.keyId())).policy());
+            var missing = statements(policy("build-failures-key.json")).stream()
+                    .filter(statement -> !grants(policy, statement)).toList();
+            if (!missing.isEmpty()) {
+                throw new Failure("the policy of " + key.arn() + " does not let these publish, whose messages would be"
+                        + " lost without a word; add to it: " + JSON.createArrayNode().addAll(missing));
+            }
+            return key;
+        } catch (software.amazon.awssdk.services.kms.model.NotFoundException e) {
+            throw new Failure("no key " + id + " in " + region(), e);
+        }
+    }
+
+    /** Whether a key's policy lets the service of a statement do what it must. */
+    boolean grants(JsonNode policy, JsonNode statement) {
+        var service = statement.at("/Principal/Service").asText();
+        // EventBridge does not say for which rule or account it acts
+        var request = !statement.has("Condition") ? Map.<String, String>of()
+                : Map.of("aws:SourceAccount", caller.account(), "aws:SourceArn", arn("cloudwatch", "alarm:build-x"));
+        return KEY_ACTIONS.stream().allMatch(action -> statements(policy).stream()
+                .anyMatch(one -> one.path("Effect").asText().equals("Allow")
+                        && texts(one.at("/Principal/Service")).contains(service)
+                        && texts(one.path("Action")).stream().anyMatch(pattern -> matches(pattern, action))
+                        && one.path("Condition").properties().stream().allMatch(operator -> operator.getValue()
+                                .properties().stream().allMatch(key -> holds(operator.getKey(), key.getValue(),
+                                        request.get(key.getKey()))))));
+    }
+
+    /** Whether a condition of these kinds holds; any other may not. */
+    static boolean holds(String operator, JsonNode wanted, String value) {
+        return value != null && operator.matches("(String|Arn)(Equals|Like)")
+                && texts(wanted).stream().anyMatch(pattern -> matches(pattern, value));
+    }
+
+    static boolean matches(String pattern, String value) {
+        return value.matches(Stream.of(pattern.split("\\*", -1)).map(part -> Pattern.quote(part))
+                .collect(Collectors.joining(".*")));
+    }
+
+    /** Of a single value or a list. */
+    static List<String> texts(JsonNode node) {
+        return (node.isArray() ? node.valueStream() : Stream.of(node)).map(item -> item.asText()).toList();
+    }
+
+    void encrypt(boolean isNew) {
+        var current = keyId(topicAttributes);
+        if (topicKey == null || kmsKeyId == null || current.equals(topicKey.arn()) || current.equals(kmsKeyId)) {
+            return;
+        }
+        change(Change.update(topicArn, "kmsKeyId", current.isEmpty() ? null : current, topicKey.arn()),
+                isNew ? null : setAttributeCommand("KmsMasterKeyId", current),
+                () -> setAttribute("KmsMasterKeyId", topicKey.arn()));
+    }
+
+    /** Empty for a topic that is not there yet. */
+    static ObjectNode topicPolicy(Map<String, String> attributes) {
+        var text = attributes == null ? null : attributes.get("Policy");
+        return text == null ? JSON.createObjectNode() : parsedPolicy(text);
+    }
+
+    ObjectNode withOwnStatements(ObjectNode present) {
+        var wanted = policy("build-failures-topic.json");
+        var own = statements(wanted);
+        var all = wanted.putArray("Statement").addAll(foreignTopicStatements(present)).addAll(own);
+        return present.isEmpty() ? wanted : (ObjectNode) present.deepCopy().set("Statement", all);
+    }
+
+    static List<JsonNode> foreignTopicStatements(ObjectNode policy) {
+        return policy.isEmpty() ? List.of() : foreignStatements(policy, OWN_SIDS);
+    }
+
+    /** Lets EventBridge and CloudWatch publish to the topic. */
+    void letPublish(boolean isNew) {
+        var present = topicPolicy(topicAttributes);
+        var others = foreignTopicStatements(present).stream().filter(one -> !sid(one).equals(DEFAULT_SID)).toList();
+        if (!others.isEmpty()) {
+            note(topicArn + ": kept statements that are not this script's: " + sids(others));
+        }
+        var wanted = withOwnStatements(present);
+        if (sameMeaning(present, wanted)) {
+            return;
+        }
+        change(Change.update(topicArn, "policy", present.isEmpty() ? null : present, wanted),
+                isNew ? null : setAttributeCommand("Policy", present.toString()), () -> putPolicy());
+    }
+
+    /** Until the topic shows the statements: who writes a policy may not know what someone else wrote just before. */
+    void putPolicy() {
+        poll(showPatience, () -> {
+            setAttribute("Policy", withOwnStatements(topicPolicy(topicAttributes())).toString());
+            var shown = topicPolicy(topicAttributes());
+            return Optional.of(shown).filter(policy -> sameMeaning(policy, withOwnStatements(policy)));
+        }).orElseThrow(() -> new Failure("its policy was changed, but SNS does not show it, or someone else changes it"
+                + " as often: run the same command again"));
+    }
+
+    List<Subscription> subscriptions() {
+        return sns.listSubscriptionsByTopicPaginator(r -> r.topicArn(topicArn)).subscriptions().stream().toList();
+    }
+
+    /** A pending subscription cannot be taken back: it goes away when nobody confirms it. */
+    void subscribe() {
+        if (emails.isEmpty()) {
+            return;
+        }
+        var present = topicAttributes == null ? List.<Subscription>of() : subscriptions();
+        for (var email : new LinkedHashSet<>(emails)) {
+            if (present.stream().noneMatch(one -> isOf(one, email) && (isConfirmed(one) || isPending(one)))) {
+                change(Change.creation(topicArn, "subscription", email), null,
+                        () -> sns.subscribe(r -> r.topicArn(topicArn).protocol("email").endpoint(email)
+                                .returnSubscriptionArn(true)));
+            }
+        }
+    }
+
+    static boolean isOf(Subscription subscription, String email) {
+        return subscription.protocol().equals("email") && subscription.endpoint().equalsIgnoreCase(email);
+    }
+
+    // What watches one project
+
+    /** A project's rule and alarms: as they are, and as they are to be. */
+    class Watch {
+        final String projectName;
+        DescribeRuleResponse rule;
+        /** Ours, by its id; null if there is none. */
+        Target target;
+        List<Target> otherTargets = List.of();
+        Map<String, MetricAlarm> alarms = Map.of();
+
+        Watch(String projectName) {
+            this.projectName = projectName;
+        }
+
+        /** EventBridge takes 64 characters: of a longer name a hash stands for the end. */
+        String ruleName() {
+            var name = "build-failures-" + projectName;
+            return name.length() <= 64 ? name
+                    : name.substring(0, 55) + "-" + String.format("%08x", projectName.hashCode());
+        }
+
+        String failedAlarmName() {
+            return "build-failed-" + projectName;
+        }
+
+        String silentAlarmName() {
+            return "build-silent-" + projectName;
+        }
+
+        String undeliveredAlarmName() {
+            return "build-undelivered-" + projectName;
+        }
+
+        List<String> alarmNames() {
+            return List.of(failedAlarmName(), silentAlarmName(), undeliveredAlarmName());
+        }
+
+        /** What EventBridge and CloudWatch have of it. */
+        Watch read() {
+            rule = rule();
+            var targets = rule == null ? List.<Target>of() : targets();
+            target = targets.stream().filter(one -> one.id().equals(TARGET_ID)).findFirst().orElse(null);
+            otherTargets = targets.stream().filter(one -> !one.id().equals(TARGET_ID)).toList();
+            alarms = cloudwatch.describeAlarmsPaginator(r -> r.alarmNames(alarmNames())).metricAlarms().stream()
+                    .collect(Collectors.toMap(MetricAlarm::alarmName, Function.identity()));
+            return this;
+        }
+
+        private DescribeRuleResponse rule() {
+            try {
+                return events.describeRule(r -> r.name(ruleName()));
+            } catch (ResourceNotFoundException e) {
+                return null;
+            }
+        }
+
+        private List<Target> targets() {
+            var targets = new ArrayList<Target>();
+            String token = null;
+            do {
+                var nextToken = token;
+                var page = events.listTargetsByRule(r -> r.rule(ruleName()).nextToken(nextToken));
+                targets.addAll(page.targets());
+                token = page.nextToken();
+            } while (token != null);
+            return targets;
+        }
+
+        JsonNode pattern() {
+            return template("build-failures-event.json", Map.of("project", projectName));
+        }
+
+        /** Asks EventBridge whether the rule will match a build that failed, and only that. */
+        Watch checkPattern() {
+            for (var status : List.of("FAILED", "SUCCEEDED")) {
+                var event = JSON.createObjectNode().put("id", "1").put("account", caller.account())
+                        .put("source", "aws.codebuild").put("time", "2026-01-01T00:00:00Z").put("region", region())
+                        .put("detail-type", "CodeBuild Build State Change");
+                event.putArray("resources").add(arn("codebuild", "build/" + projectName + ":1"));
+                event.putObject("detail").put("build-status", status).put("project-name", projectName);
+                var matches = events.testEventPattern(
+                        r -> r.eventPattern(pattern().toString()).event(event.toString())).result();
+                if (matches != status.equals("FAILED")) {
+                    throw new Failure("EventBridge says that policies/build-failures-event.json "
+                            + (matches ? "matches" : "does not match") + " a build that is " + status);
+                }
+            }
+            return this;
+        }
+
+        Watch bringInLine() {
+            if (!otherTargets.isEmpty()) {
+                note(ruleName() + ": kept targets that are not this script's: " + otherTargets.stream()
+                        .map(one -> one.id()).collect(Collectors.joining(", ")));
+            }
+            putRule();
+            putTarget();
+            for (var alarm : List.of(failedAlarm(), silentAlarm(), undeliveredAlarm())) {
+                putAlarm(alarm);
+            }
+            return this;
+        }
+
+        private void putRule() {
+            var description = "Builds of " + projectName + " that did not succeed";
+            var wanted = Map.of("EventPattern", pattern().toString(), "State", RuleState.ENABLED.toString(),
+                    "Description", description);
+            var isSame = rule != null && rule.state() == RuleState.ENABLED && description.equals(rule.description())
+                    && rule.eventPattern() != null
+                    && meaning(parsedPolicy(rule.eventPattern())).equals(meaning(pattern()));
+            if (isSame) {
+                return;
+            }
+            var change = rule == null ? Change.creation(projectName, "rule", ruleName())
+                    : Change.update(projectName, "rule", ruleSettings(), wanted);
+            var undo = rule == null ? aws("events delete-rule --name " + ruleName())
+                    : aws("events put-rule", ruleSettings());
+            change(change, undo, () -> events.putRule(r -> r.name(ruleName()).description(description)
+                    .eventPattern(pattern().toString()).state(RuleState.ENABLED)));
+        }
+
+        /** What PutRule would be given to make the rule as it is. */
+        private Map<String, Object> ruleSettings() {
+            var settings = new TreeMap<String, Object>(Map.of("Name", ruleName(), "State", rule.stateAsString()));
+            settings.put("EventPattern", rule.eventPattern());
+            settings.put("Description", rule.description());
+            settings.values().removeIf(Objects::isNull);
+            return settings;
+        }
+
+        private void putTarget() {
+            var isRaw = raw != null ? raw : target != null && target.inputTransformer() == null;
+            var wanted = (target == null ? Target.builder().id(TARGET_ID) : target.toBuilder()).arn(topicArn)
+                    .roleArn(null).input(null).inputPath(null).inputTransformer(isRaw ? null : sentence()).build();
+            if (wanted.equals(target)) {
+                return;
+            }
+            var remove = aws("events remove-targets --rule " + ruleName() + " --ids " + TARGET_ID);
+            var undo = target == null ? remove
+                    : aws("events put-targets", Map.of("Rule", ruleName(), "Targets", asJson(List.of(target))));
+            change(target == null ? Change.creation(projectName, "target", topicArn)
+                    : Change.update(projectName, "target", asJson(target), asJson(wanted)), undo,
+                    () -> put(wanted));
+        }
+
+        /** Of values that can hold no quotation mark: they are put into the text as they are. */
+        private InputTransformer sentence() {
+            return InputTransformer.builder()
+                    .inputPathsMap(Map.of("status", "$.detail.build-status", "project", "$.detail.project-name",
+                            "build", "$.detail.build-id", "region", "$.region", "account", "$.account", "logs",
+                            "$.detail.additional-information.logs.deep-link"))
+                    .inputTemplate("\"Build of <project> in account <account>, <region>: <status>. Build <build>."
+                            + " Logs: <logs>\"")
+                    .build();
+        }
+
+        private void put(Target wanted) {
+            var failed = poll(showPatience, () -> {
+                var entries = events.putTargets(r -> r.rule(ruleName()).targets(wanted)).failedEntries();
+                var isBusy = entries.stream()
+                        .anyMatch(one -> one.errorCode().equals("ConcurrentModificationException"));
+                return isBusy ? Optional.empty() : Optional.of(entries);
+            }).orElseThrow(() -> new Failure(ruleName() + " is being changed by someone else: run the same command"
+                    + " again"));
+            failed.forEach(one -> {
+                throw new Failure("EventBridge did not take the target: " + one.errorCode() + ": "
+                        + one.errorMessage());
+            });
+        }
+
+        private PutMetricAlarmRequest.Builder alarm(String name, String description) {
+            return PutMetricAlarmRequest.builder().alarmName(name).alarmDescription(description).actionsEnabled(true)
+                    .alarmActions(topicArn).okActions(topicArn).threshold(1.0);
+        }
+
+        /** Of a metric that counts what should not happen. */
+        private PutMetricAlarmRequest alarmOnAny(String name, String description, String namespace, String metric,
+                Dimension dimension) {
+            return alarm(name, description).namespace(namespace).metricName(metric).dimensions(dimension)
+                    .statistic(Statistic.SUM).period(300).evaluationPeriods(1)
+                    .comparisonOperator(ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD)
+                    .treatMissingData("notBreaching").build();
+        }
+
+        private PutMetricAlarmRequest failedAlarm() {
+            return alarmOnAny(failedAlarmName(), "A build of " + projectName + " failed", "AWS/CodeBuild",
+                    "FailedBuilds", project());
+        }
+
+        private PutMetricAlarmRequest undeliveredAlarm() {
+            return alarmOnAny(undeliveredAlarmName(), "EventBridge could not tell of a build of " + projectName
+                    + ": see the policy of the topic and of its key", "AWS/Events", "FailedInvocations",
+                    Dimension.builder().name("RuleName").value(ruleName()).build());
+        }
+
+        private Dimension project() {
+            return Dimension.builder().name("ProjectName").value(projectName).build();
+        }
+
+        /**
+         * A metric without builds has no points, and CloudWatch looks for older ones before it counts missing ones: a
+         * plain alarm comes days late. So every hour has a point here, 0 where there is none.
+         */
+        private PutMetricAlarmRequest silentAlarm() {
+            var present = alarms.get(silentAlarmName());
+            var hours = maxSilence != null ? silence() : present != null ? present.evaluationPeriods()
+                    : DEFAULT_SILENCE;
+            var succeeded = MetricDataQuery.builder().id("m1").returnData(false).metricStat(stat -> stat.period(HOUR)
+                    .stat("Sum").metric(metric -> metric.namespace("AWS/CodeBuild").metricName("SucceededBuilds")
+                            .dimensions(project()))).build();
+            var filled = MetricDataQuery.builder().id("e1").expression("FILL(m1,0)").label("successes")
+                    .returnData(true).build();
+            return alarm(silentAlarmName(), "No build of " + projectName + " succeeded for " + hours + " hours")
+                    .metrics(succeeded, filled).evaluationPeriods(hours).datapointsToAlarm(hours)
+                    .comparisonOperator(ComparisonOperator.LESS_THAN_THRESHOLD).treatMissingData("breaching").build();
+        }
+
+        private void putAlarm(PutMetricAlarmRequest wanted) {
+            var present = alarms.get(wanted.alarmName());
+            if (present != null && settings(present).equals(asJson(wanted))) {
+                return;
+            }
+            change(present == null ? Change.creation(projectName, "alarm", wanted.alarmName())
+                    : Change.update(projectName, "alarm", settings(present), asJson(wanted)),
+                    present == null ? deleteAlarmCommand(wanted.alarmName()) : putAlarmCommand(present),
+                    () -> cloudwatch.putMetricAlarm(wanted));
+        }
+
+        Project outcome() {
+            return new Project(projectName, ruleName(), alarmNames(), dryRun ? pattern() : null);
+        }
+
+        // Taking it back
+
+        Watch remove() {
+            removeRule();
+            for (var alarm : alarms.values()) {
+                change(Change.deletion(projectName, "alarm", alarm.alarmName(), null), putAlarmCommand(alarm),
+                        () -> delete(alarm));
+            }
+            return this;
+        }
+
+        private void removeRule() {
+            if (target != null) {
+                change(Change.deletion(projectName, "target", target.arn(), null),
+                        aws("events put-targets", Map.of("Rule", ruleName(), "Targets", asJson(List.of(target)))),
+                        () -> removeTarget());
+            }
+            if (!otherTargets.isEmpty()) {
+                note(ruleName() + " stays, as it has targets that are not this script's");
+            } else if (rule != null) {
+                change(Change.deletion(projectName, "rule", ruleName(), null), aws("events put-rule", ruleSettings()),
+                        () -> events.deleteRule(r -> r.name(ruleName())));
+            }
+        }
+
+        private void removeTarget() {
+            try {
+                events.removeTargets(r -> r.rule(ruleName()).ids(TARGET_ID)).failedEntries().forEach(one -> {
+                    throw new Failure("EventBridge did not remove the target: " + one.errorCode() + ": "
+                            + one.errorMessage());
+                });
+            } catch (ResourceNotFoundException e) {
+                note(ruleName() + ": someone else removed it in the meantime");
+            }
+        }
+
+        private void delete(MetricAlarm alarm) {
+            try {
+                cloudwatch.deleteAlarms(r -> r.alarmNames(alarm.alarmName()));
+            } catch (CloudWatchException e) {
+                if (isCutShort(e) || !e.awsErrorDetails().errorCode().equals("ResourceNotFound")) {
+                    throw e;
+                }
+                note(alarm.alarmName() + ": someone else deleted it in the meantime");
+            }
+        }
+
+        private String deleteAlarmCommand(String name) {
+            return aws("cloudwatch delete-alarms --alarm-names " + name);
+        }
+
+        private String putAlarmCommand(MetricAlarm alarm) {
+            var members = new TreeMap<String, JsonNode>();
+            settings(alarm).properties().forEach(member -> members.put(member.getKey(), member.getValue()));
+            return aws("cloudwatch put-metric-alarm", members);
+        }
+    }
+
+    /** What PutMetricAlarm would be given to make this alarm. */
+    static ObjectNode settings(MetricAlarm alarm) {
+        var settings = (ObjectNode) asJson(alarm);
+        settings.remove(STATE_OF_ALARM);
+        settings.removeIf(member -> member.isArray() && member.isEmpty());
+        return settings;
+    }
+
+    // The test
+
+    /** Sets an alarm off, which goes back by itself, and looks up what became of its message. */
+    Test setOff(String alarmName) {
+        var before = lastAction(alarmName);
+        var alarm = cloudwatch.describeAlarms(r -> r.alarmNames(alarmName)).metricAlarms().get(0);
+        var state = alarm.stateValue() == StateValue.ALARM ? StateValue.OK : StateValue.ALARM;
+        note("sets " + alarmName + " to " + state + " as a test; it goes back by itself ...");
+        cloudwatch.setAlarmState(r -> r.alarmName(alarmName).stateValue(state)
+                .stateReason("Test by notify-build-failures: no build has failed"));
+        var action = poll(testPatience, () -> lastAction(alarmName).filter(item -> !Optional.of(item).equals(before)));
+        if (action.isEmpty()) {
+            return new Test(alarmName, false, "CloudWatch did not say within " + testPatience.toSeconds()
+                    + " seconds what became of it");
+        }
+        var data = parsedPolicy(action.get().historyData());
+        var isDelivered = data.path("actionState").asText().equals("Succeeded");
+        return new Test(alarmName, isDelivered, isDelivered ? null
+                : data.path("error").asText(action.get().historySummary()));
+    }
+
+    Optional<AlarmHistoryItem> lastAction(String alarmName) {
+        return cloudwatch.describeAlarmHistory(
+                r -> r.alarmName(alarmName).historyItemType(HistoryItemType.ACTION).maxRecords(1))
+                .alarmHistoryItems().stream().findFirst();
+    }
+
+    // Removal
+
+    Integer removeAll(List<Watch> watches) {
+        for (var watch : watches) {
+            naming(watch.projectName, () -> watch.read());
+        }
+        for (var watch : watches) {
+            naming(watch.projectName, () -> watch.remove());
+        }
+        if (topicAttributes != null) {
+            naming(topicArn, () -> releaseTopic(watches));
+        }
+        var topic = new Topic(topicArn, null, null, null, null);
+        return print(new Result(printed(strongest(changes)), caller.account(), region(), topic,
+                watches.stream().map(watch -> watch.outcome()).toList(), null, null, changes, undo()), 0);
+    }
+
+    /** Takes from the topic what is ours, or deletes it if it is ours alone; whether it stays. */
+    boolean releaseTopic(List<Watch> watches) {
+        var users = rulesOfTopic();
+        watches.forEach(watch -> users.remove(watch.ruleName()));
+        if (!users.isEmpty()) {
+            note(topicArn + " stays as it is, other rules send to it: " + String.join(", ", users));
+            return true;
+        }
+        var present = topicPolicy(topicAttributes);
+        var others = foreignTopicStatements(present).stream().filter(one -> !sid(one).equals(DEFAULT_SID)).toList();
+        var subscriptions = subscriptions();
+        var foreign = subscriptions.stream().filter(one -> !one.protocol().equals("email")).map(one -> one.endpoint())
+                .toList();
+        if (!isCreatedByThisScript()) {
+            note(topicArn + " stays, as this script did not create it");
+        } else if (!others.isEmpty()) {
+            note(topicArn + " stays, as its policy has statements that are not this script's: " + sids(others));
+        } else if (!foreign.isEmpty()) {
+            note(topicArn + " stays, as it has subscriptions that are not this script's: "
+                    + String.join(", ", foreign));
+        } else {
+            change(Change.deletion(topicArn, "topic", topicArn, null), createTopicCommand(present),
+                    () -> sns.deleteTopic(r -> r.topicArn(topicArn)));
+            return false;
+        }
+        withdraw(present);
+        unsubscribe(subscriptions);
+        return true;
+    }
+
+    Set<String> rulesOfTopic() {
+        var names = new TreeSet<String>();
+        String token = null;
+        do {
+            var nextToken = token;
+            var page = events.listRuleNamesByTarget(r -> r.targetArn(topicArn).nextToken(nextToken));
+            names.addAll(page.ruleNames());
+            token = page.nextToken();
+        } while (token != null);
+        return names;
+    }
+
+    boolean isCreatedByThisScript() {
+        return sns.listTagsForResource(r -> r.resourceArn(topicArn)).tags().contains(CREATED_BY);
+    }
+
+    /** Its subscriptions must be confirmed again. */
+    String createTopicCommand(ObjectNode policy) {
+        var attributes = new TreeMap<>(Map.of("Policy", policy.toString()));
+        if (!keyId(topicAttributes).isEmpty()) {
+            attributes.put("KmsMasterKeyId", keyId(topicAttributes));
+        }
+        return aws("sns create-topic", Map.of("Name", topicArn.substring(topicArn.lastIndexOf(':') + 1), "Attributes",
+                attributes, "Tags", List.of(Map.of("Key", CREATED_BY.key(), "Value", CREATED_BY.value()))));
+    }
+
+    void withdraw(ObjectNode present) {
+        var kept = foreignTopicStatements(present);
+        if (kept.size() == statements(present).size()) {
+            return;
+        }
+        var wanted = (ObjectNode) present.deepCopy().set("Statement", JSON.createArrayNode().addAll(kept));
+        if (kept.isEmpty()) {
+            note(topicArn + ": its policy keeps this script's statements, as SNS takes none without a statement");
+            return;
+        }
+        change(Change.update(topicArn, "policy", present, wanted), setAttributeCommand("Policy", present.toString()),
+                () -> setAttribute("Policy", wanted.toString()));
+    }
+
+    void unsubscribe(List<Subscription> subscriptions) {
+        for (var email : new LinkedHashSet<>(emails)) {
+            subscriptions.stream().filter(one -> isOf(one, email) && isConfirmed(one)).forEach(one -> change(
+                    Change.deletion(topicArn, "subscription", one.endpoint(), null),
+                    aws("sns subscribe", Map.of("TopicArn", topicArn, "Protocol", "email", "Endpoint",
+                            one.endpoint())),
+                    () -> sns.unsubscribe(r -> r.subscriptionArn(one.subscriptionArn()))));
+        }
+    }
+
+    //region The same in every script: command line
+
+    @Option(names = "--region", paramLabel = "REGION",
+            description = "AWS Region. Default: AWS_REGION, else the profile's.")
+    String region;
+
+    @Option(names = "--profile", paramLabel = "NAME",
+            description = "Profile of the AWS configuration files. Goes before credentials in the environment.")
+    String profile;
+
+    @Option(names = "--print", paramLabel = "POINTER",
+            description = "Prints only the value at this JSON Pointer of the result, without quotes, e.g. /status.")
+    JsonPointer print;
+
+    @Option(names = {"-v", "--verbose"},
+            description = "Prints every AWS call, and the stack trace of an error, to stderr.")
+    boolean verbose;
+
+    @Spec
+    CommandSpec spec;
+
+    CommandLine commandLine() {
+        return new CommandLine(this)
+                // JSON is UTF-8, whatever the terminal's encoding.
+                .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8))
+                .setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8))
+                .setUsageHelpAutoWidth(true)
+                .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
+                .registerConverter(JsonPointer.class, text -> jsonPointer(text))
+                .setParameterExceptionHandler((e, arguments) -> {
+                    note(usageError(e, arguments) + " (help: " + spec.name() + " --help)");
+                    return 2;
+                })
+                .setExecutionExceptionHandler((e, command, parsed) -> {
+                    fail(e);
+                    return 1;
+                });
+    }
+
+    static JsonPointer jsonPointer(String text) {
+        if (!text.startsWith("/")) {
+            throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
+        }
+        return JsonPointer.compile(text);
+    }
+
+    String usageError(ParameterException e, String[] arguments) {
+        var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
+        if (e instanceof UnmatchedArgumentException unmatched) {
+            return message + didYouMean(unmatched);
+        }
+        var mistyped = e instanceof MissingParameterException ? unknownOption(arguments) : Optional.<String>empty();
+        return message + mistyped.map(name -> "; unknown option '" + name + "'"
+                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name)))).orElse("");
+    }
+
+    static String didYouMean(UnmatchedArgumentException e) {
+        return e.getSuggestions().isEmpty() ? "" : "; did you mean " + e.getSuggestions().get(0) + "?";
+    }
+
+    /** Of a required option with a typing error, picocli says only that the option is missing. */
+    Optional<String> unknownOption(String[] arguments) {
+        return Stream.of(arguments).map(argument -> argument.split("=", 2)[0])
+                .filter(name -> name.startsWith("--") && spec.findOption(name) == null
+                        && !spec.negatedOptionsMap().containsKey(name))
+                .findFirst();
+    }
+
+    /** The value, if it has the form; else exit code 2 and what is right. */
+    String check(String option, String value, String form, String right) {
+        if (value.matches(form)) {
+            return value;
+        }
+        throw wrong(option + " '" + value + "': must be " + right);
+    }
+
+    ParameterException wrong(String message) {
+        return new ParameterException(spec.commandLine(), message);
+    }
+
+    //endregion
+
+    //region The same in every script: AWS clients
+
+    private AwsCredentialsProvider credentials;
+    /** Known once {@link #connect} has returned. */
+    Caller caller;
+
+    /** Whose credentials these are. */
+    record Caller(String account, String partition, String arn) {}
+
+    /**
+     * Finds the credentials and asks STS whose they are, which needs no permission. Scripts call this after they have
+     * checked their options and before they read or change anything, so that a missing sign-in is reported first.
+     */
+    void connect() {
+        region();
+        checkConfigurationFiles();
+        if (profile != null) {
+            System.setProperty("aws.profile", profile); // for the clients that the SDK makes itself to sign in
+        }
+        credentials = profile != null ? ProfileCredentialsProvider.create(profile)
+                : DefaultCredentialsProvider.builder().build();
+        useProxies(System.getenv());
+        useCaBundle(System.getenv("AWS_CA_BUNDLE"));
+        System.setProperty("software.amazon.awssdk.http.service.impl", HttpService.class.getName());
+        try {
+            credentials.resolveCredentials();
+        } catch (SdkException e) {
+            throw new Failure(whyNotSignedIn(e), e);
+        }
+        try (var sts = client(StsClient.builder())) {
+            var identity = sts.getCallerIdentity();
+            caller = new Caller(identity.account(), identity.arn().split(":")[1], identity.arn());
+        }
+    }
+
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
+        return client(builder, AwsRetryStrategy.standardRetryStrategy());
+    }
+
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
+        return builder.region(Region.of(region())).credentialsProvider(credentials).overrideConfiguration(o -> {
+            o.retryStrategy(retries);
+            if (profile != null) {
+                o.defaultProfileName(profile);
+            }
+            if (verbose) {
+                o.addExecutionInterceptor(new CallLog());
+            }
+        }).build();
+    }
+
+    class CallLog implements ExecutionInterceptor {
+        @Override
+        public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
+            note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " "
+                    + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME) + ": HTTP "
+                    + context.httpResponse().statusCode());
+        }
+    }
+
+    /**
+     * The HTTP client of all of the SDK's clients, those that it makes itself to assume a profile's role included. The
+     * JDK opens the connections, by the proxies and certificates that Git uses, too.
+     */
+    public static class HttpService implements SdkHttpService, SdkHttpClient.Builder<HttpService> {
+        @Override
+        public HttpService createHttpClientBuilder() {
+            return this;
+        }
+
+        @Override
+        public SdkHttpClient buildWithDefaults(AttributeMap ofService) {
+            var timeouts = ofService.merge(SdkHttpConfigurationOption.GLOBAL_HTTP_DEFAULTS);
+            return UrlConnectionHttpClient.create(uri -> open(uri, timeouts));
+        }
+
+        private static HttpURLConnection open(URI uri, AttributeMap timeouts) {
+            try {
+                var connection = (HttpURLConnection) uri.toURL().openConnection();
+                connection.setConnectTimeout(
+                        (int) timeouts.get(SdkHttpConfigurationOption.CONNECTION_TIMEOUT).toMillis());
+                connection.setReadTimeout((int) timeouts.get(SdkHttpConfigurationOption.READ_TIMEOUT).toMillis());
+                return connection;
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+    }
+
+    /**
+     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY. Of itself the SDK takes HTTP_PROXY even for https, and
+     * no domains in NO_PROXY.
+     */
+    static void useProxies(Map<String, String> environment) {
+        UnaryOperator<String> variable = name -> environment
+                .getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
+        for (var scheme : List.of("http", "https")) {
+            var proxy = variable.apply(scheme + "_proxy");
+            if (!proxy.isEmpty()) {
+                useProxy(scheme, proxy);
+            }
+        }
+        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+"))
+                .map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty())
+                .map(host -> "|" + host + "|*." + host).collect(Collectors.joining());
+        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct);
+    }
+
+    static void useProxy(String scheme, String proxy) {
+        var form = "(?:https?://)?(?:(?<user>[^:@/]*):(?<password>[^@/]*)@)?(?<host>[\\w.-]+|\\[[\\da-fA-F:]+])"
+                + "(?::(?<port>\\d+))?/?";
+        var parts = Pattern.compile(form).matcher(proxy);
+        if (!parts.matches()) {
+            throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY must be of the form http://HOST:PORT");
+        }
+        System.setProperty(scheme + ".proxyHost", parts.group("host"));
+        System.setProperty(scheme + ".proxyPort", Objects.requireNonNullElse(parts.group("port"), "80"));
+        if (parts.group("user") == null) {
+            return;
+        }
+        var signIn = new PasswordAuthentication(percentDecoded(parts.group("user")),
+                percentDecoded(parts.group("password")).toCharArray());
+        System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // the JDK's default has no Basic for https
+        Authenticator.setDefault(new Authenticator() {
+            @Override
+            protected PasswordAuthentication getPasswordAuthentication() {
+                return getRequestorType() == RequestorType.PROXY ? signIn : null;
+            }
+        });
+    }
+
+    static String percentDecoded(String text) {
+        return URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
+    }
+
+    /** Makes the JDK trust the certificates of a PEM file in the place of its own, as the AWS CLI does. */
+    static void useCaBundle(String file) {
+        if (file == null || file.isEmpty()) {
+            return;
+        }
+        try (var in = Files.newInputStream(Path.of(file))) {
+            var trusted = KeyStore.getInstance(KeyStore.getDefaultType());
+            trusted.load(null);
+            for (var certificate : CertificateFactory.getInstance("X.509").generateCertificates(in)) {
+                trusted.setCertificateEntry("certificate-" + trusted.size(), certificate);
+            }
+            var managers = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+            managers.init(trusted);
+            var context = SSLContext.getInstance("TLS");
+            context.init(null, managers.getTrustManagers(), null);
+            HttpsURLConnection.setDefaultSSLSocketFactory(context.getSocketFactory());
+        } catch (IOException | InvalidPathException | GeneralSecurityException e) {
+            throw new Failure("AWS_CA_BUNDLE " + file + " must be a PEM file of certificates: " + reason(e), e);
+        }
+    }
+
+    /** What the SDK cannot parse would show up as a missing Region or missing credentials. */
+    static void checkConfigurationFiles() {
+        ProfileFileLocation.configurationFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CONFIGURATION));
+        ProfileFileLocation.credentialsFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CREDENTIALS));
+    }
+
+    static void checkConfigurationFile(Path file, ProfileFile.Type type) {
+        try {
+            ProfileFile.builder().content(file).type(type).build();
+        } catch (IllegalArgumentException | IllegalStateException e) {
+            throw new Failure(file + ": " + reason(e), e);
+        }
+    }
+
+    /** The SDK's chain says only that all of its members failed: the profile's own reason is told, if one is meant. */
+    String whyNotSignedIn(SdkException failure) {
+        var profiles = ProfileFile.defaultProfileFile().profiles();
+        var name = profile != null ? profile : ProfileFileSystemSetting.AWS_PROFILE.getStringValueOrThrow();
+        var settings = profiles.get(name);
+        if (name.equals("default") && (settings == null || signInHint(name, settings).isEmpty())) {
+            return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in; --verbose shows what was tried";
+        }
+        if (settings == null) {
+            return "no profile " + name + " in the AWS configuration files; there are: "
+                    + String.join(", ", new TreeSet<>(profiles.keySet()));
+        }
+        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name, failure))
+                + signInHint(name, settings);
+    }
+
+    /** Why a profile gives no credentials; if it does by now, why the chain gave none. */
+    static SdkException failureOf(String profile, SdkException failureOfChain) {
+        try (var provider = ProfileCredentialsProvider.create(profile)) {
+            provider.resolveCredentials();
+            return failureOfChain;
+        } catch (SdkException e) {
+            return e;
+        }
+    }
+
+    static String signInHint(String name, Profile profile) {
+        if (profile.property("login_session").isPresent()) {
+            return "; sign in with: aws login --profile " + name;
+        }
+        if (profile.property("sso_session").isPresent() || profile.property("sso_start_url").isPresent()) {
+            return "; sign in with: aws sso login --profile " + name;
+        }
+        if (profile.property("mfa_serial").isPresent()) {
+            return "; it asks for MFA, which only the AWS CLI can do: "
+                    + "eval \"$(aws configure export-credentials --profile " + name + " --format env)\"";
+        }
+        return "";
+    }
+
+    String region() {
+        if (region == null) {
+            region = configuredRegion();
+        }
+        return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+    }
+
+    private String configuredRegion() {
+        checkConfigurationFiles();
+        try {
+            return DefaultAwsRegionProviderChain.builder().profileName(profile).build().getRegion().id();
+        } catch (SdkClientException e) {
+            throw new Failure("no Region: use --region or set AWS_REGION", e);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: output and errors
+
+    /** What is not known yet, as in a dry run, is left out. */
+    static final ObjectMapper JSON = new ObjectMapper().setDefaultPropertyInclusion(JsonInclude.Include.NON_NULL);
+
+    /** Prints the result, or the part of it that --print asks for. */
+    int print(Object result, int exitCode) {
+        JsonNode document = JSON.valueToTree(result);
+        var part = print == null ? document : document.at(print);
+        if (part.isMissingNode()) {
+            throw new Failure("the result has nothing at " + print + ": " + document);
+        }
+        var out = spec.commandLine().getOut();
+        out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
+        if (out.checkError()) {
+            throw new Failure("stdout cannot be written to; the result is: " + document);
+        }
+        return exitCode;
+    }
+
+    void note(String message) {
+        spec.commandLine().getErr().println(spec.name() + ": " + message);
+    }
+
+    void fail(Exception e) {
+        note(reason(e));
+        if (verbose) {
+            e.printStackTrace(spec.commandLine().getErr());
+        }
+    }
+
+    /** In one line: the error code and message of AWS, or what else went wrong. */
+    static String reason(Throwable e) {
+        if (e instanceof AwsServiceException answer && answer.awsErrorDetails() != null) {
+            return reason(answer);
+        }
+        // A Failure says more than its cause does.
+        for (var cause = e; cause != null && !(cause instanceof Failure); cause = cause.getCause()) {
+            if (cause instanceof UnknownHostException) {
+                return "unknown host " + cause.getMessage() + "; check --region, AWS_ENDPOINT_URL and the network";
+            }
+            if (cause instanceof CertPathBuilderException) {
+                return "the certificate of the other side is not trusted: if a proxy inspects TLS, set AWS_CA_BUNDLE to"
+                        + " a PEM file of its CA";
+            }
+        }
+        var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
+        var line = text.lines().findFirst().orElse("");
+        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
+    }
+
+    private static String reason(AwsServiceException answer) {
+        var details = answer.awsErrorDetails();
+        var code = Objects.requireNonNullElse(details.errorCode(), "HTTP " + answer.statusCode());
+        var message = details.errorMessage() == null ? "" : ": " + details.errorMessage().replaceAll("\\s+", " ");
+        return code + message + " (request id " + answer.requestId() + ")"
+                + (code.contains("Expired") ? "; sign in again" : "");
+    }
+
+    /** Whether the same call may succeed later: a lost connection, an error of the service, throttling. */
+    static boolean isTemporary(Throwable e) {
+        for (var cause = e; cause != null; cause = cause.getCause()) {
+            if (cause instanceof AwsServiceException answer) {
+                return answer.statusCode() >= 500 || answer.isThrottlingException() || isCutShort(answer);
+            }
+            if (cause instanceof SdkClientException || cause instanceof IOException) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Whether the answer was cut: AWS names an error code in every refusal. */
+    static boolean isCutShort(AwsServiceException answer) {
+        return answer.awsErrorDetails() == null || answer.awsErrorDetails().errorCode() == null;
+    }
+
+    /** Repeats a look until it finds something or the time is over; the waits between grow from 250 ms to 5 s. */
+    static <T> Optional<T> poll(Duration patience, Supplier<Optional<T>> look) {
+        var end = Instant.now().plus(patience);
+        var wait = Duration.ofMillis(250);
+        var found = look.get();
+        while (found.isEmpty() && Instant.now().isBefore(end)) {
+            pause(wait);
+            wait = Collections.min(List.of(wait.multipliedBy(2), Duration.ofSeconds(5)));
+            found = look.get();
+        }
+        return found;
+    }
+
+    static void pause(Duration time) {
+        try {
+            Thread.sleep(time.toMillis());
+        } catch (InterruptedException e) {
+            throw new Failure("interrupted", e);
+        }
+    }
+
+    /** A failure whose message says what went wrong and what to do. */
+    static class Failure extends RuntimeException {
+        Failure(String message, Throwable cause) {
+            super(message, cause);
+        }
+
+        Failure(String message) {
+            this(message, null);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: AWS CLI commands
+
+    /** An AWS CLI command for the same Region and profile. */
+    String aws(String command) {
+        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+    }
+
+    /**
+     * The same with the operation's input as JSON, for free text, of which the AWS CLI would take file:// and a leading
+     * dash for its own syntax.
+     */
+    String aws(String operation, Map<String, ?> input) {
+        return aws(operation + " --cli-input-json " + quote(JSON.valueToTree(new TreeMap<>(input)).toString()));
+    }
+
+    /** As one word of a shell command. */
+    static String quote(String word) {
+        return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
+    }
+
+    //endregion
+
+    //region The same in every script: changes
+
+    @Option(names = "--dry-run", description = "Only reads, and prints what would change.")
+    boolean dryRun;
+
+    /** The weakest first; a run that changes several things reports the strongest. */
+    enum Status {
+        UNCHANGED, UPDATED, CREATED, DELETED
+    }
+
+    /** @param resource whose field this is */
+    record Change(String resource, String field, @JsonInclude Object from, @JsonInclude Object to,
+            @JsonIgnore Status status) {
+        static Change creation(String resource, String field, Object to) {
+            return new Change(resource, field, null, to, Status.CREATED);
+        }
+
+        static Change update(String resource, String field, Object from, Object to) {
+            return new Change(resource, field, from, to, Status.UPDATED);
+        }
+
+        static Change deletion(String resource, String field, Object from, Object to) {
+            return new Change(resource, field, from, to, Status.DELETED);
+        }
+    }
+
+    /** In the order in which they were made, or in a dry run would be. */
+    final List<Change> changes = new ArrayList<>();
+    /** Commands that take the changes back, the last change first. */
+    final Deque<String> undoCommands = new ArrayDeque<>();
+
+    /** Makes a change and records it; in a dry run only records it. */
+    void change(Change change, String undoCommand, Runnable step) {
+        if (!dryRun) {
+            step.run();
+        }
+        record(change, undoCommand);
+    }
+
+    /** Records a change that was made. */
+    void record(Change change, String undoCommand) {
+        changes.add(change);
+        if (undoCommand != null && !dryRun) {
+            undoCommands.push(undoCommand);
+        }
+    }
+
+    /** The command that takes all changes back; null if nothing was changed. */
+    String undo() {
+        return undoCommands.isEmpty() ? null : String.join(" && ", undoCommands);
+    }
+
+    static Status strongest(List<Change> changes) {
+        return changes.stream().map(Change::status).max(Comparator.naturalOrder()).orElse(Status.UNCHANGED);
+    }
+
+    /** "created", in a dry run "would-create". */
+    String printed(Status status) {
+        var done = status.name().toLowerCase(Locale.ROOT);
+        return dryRun && status != Status.UNCHANGED ? "would-" + done.substring(0, done.length() - 1) : done;
+    }
+
+    /** Runs steps that change a resource. A failure gets its name, and says what they had changed before. */
+    <T> T naming(String resource, Supplier<T> steps) {
+        var before = changes.size();
+        try {
+            return steps.get();
+        } catch (RuntimeException e) {
+            var made = changes.stream().skip(before).map(Change::field).toList();
+            throw new Failure(resource + ": " + reason(e) + (made.isEmpty() || dryRun ? "" : "; changed before that: "
+                    + String.join(", ", made) + (isTemporary(e) ? "; the same command again does the rest" : "")), e);
+        }
+    }
+
+    /** Whether a call may have had an effect although it failed: it was tried before, or the answer was lost. */
+    static boolean isDoubtful(SdkException e) {
+        return e.numAttempts() > 1 || isTemporary(e);
+    }
+
+    //endregion
+
+    //region The same in every script: policies
+
+    /** A policy template with its placeholders filled; it is an error if one has no value. */
+    static ObjectNode template(String name, Map<String, ?> values) {
+        try (var file = MethodHandles.lookup().lookupClass().getResourceAsStream("/policies/" + name)) {
+            return (ObjectNode) filled(JSON.readTree(file), values);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** The tree with the placeholders filled in all of its strings; the policy variables of IAM (${aws:...}) stay. */
+    static JsonNode filled(JsonNode node, Map<String, ?> values) {
+        if (node.isObject()) {
+            node.properties().forEach(member -> member.setValue(filled(member.getValue(), values)));
+            return node;
+        }
+        if (node.isArray()) {
+            return JSON.createArrayNode().addAll(node.valueStream().map(item -> filled(item, values)).toList());
+        }
+        return node.isTextual() ? filled(node.textValue(), values) : node;
+    }
+
+    /** A text that is just one placeholder becomes the whole value, such as a list. */
+    private static JsonNode filled(String text, Map<String, ?> values) {
+        var placeholder = Pattern.compile("\\$\\{(\\w+)}");
+        var whole = placeholder.matcher(text);
+        if (whole.matches()) {
+            return JSON.valueToTree(value(whole.group(1), values));
+        }
+        return JSON.getNodeFactory().textNode(placeholder.matcher(text).replaceAll(
+                found -> Matcher.quoteReplacement(String.valueOf(value(found.group(1), values)))));
+    }
+
+    private static Object value(String name, Map<String, ?> values) {
+        if (!values.containsKey(name)) {
+            throw new IllegalArgumentException("the policy template has ${" + name + "}, which has no value");
+        }
+        return values.get(name);
+    }
+
+    static ObjectNode parsedPolicy(String document) {
+        try {
+            return (ObjectNode) JSON.readTree(document);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    static List<JsonNode> statements(JsonNode policy) {
+        var statements = policy.path("Statement");
+        return statements.isArray() ? statements.valueStream().toList() : List.of(statements);
+    }
+
+    /** The statements of a policy that have none of our Sids. */
+    static List<JsonNode> foreignStatements(JsonNode policy, Collection<String> ownSids) {
+        return statements(policy).stream().filter(statement -> !ownSids.contains(sid(statement))).toList();
+    }
+
+    static String sid(JsonNode statement) {
+        return statement.path("Sid").asText("(no Sid)");
+    }
+
+    static String sids(List<JsonNode> statements) {
+        return statements.stream().map(statement -> sid(statement)).collect(Collectors.joining(", "));
+    }
+
+    /** Whether two policies say the same, however AWS has rewritten one of them. */
+    static boolean sameMeaning(JsonNode one, JsonNode other) {
+        return meanings(one).equals(meanings(other));
+    }
+
+    private static Set<Object> meanings(JsonNode policy) {
+        return statements(policy).stream().map(statement -> meaning(statement)).collect(Collectors.toSet());
+    }
+
+    /**
+     * One form for all spellings: sets for lists and single values, text for numbers and booleans, account ids for root
+     * ARNs, {"AWS": "*"} for "*".
+     */
+    static Object meaning(JsonNode node) {
+        if (!node.isObject()) {
+            var values = node.isArray() ? node.valueStream() : Stream.of(node);
+            return values.map(value -> value.asText().replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
+                    .collect(Collectors.toSet());
+        }
+        var members = new TreeMap<String, Object>();
+        node.properties().forEach(member -> {
+            var isEveryone = member.getKey().endsWith("Principal") && member.getValue().asText().equals("*");
+            members.put(member.getKey(), isEveryone ? Map.of("AWS", Set.of("*")) : meaning(member.getValue()));
+        });
+        return members;
+    }
+
+    //endregion
+
+    //region The same in every script: AWS structures as JSON
+
+    /** What AWS answered, with its own names for everything, as the AWS CLI prints and takes it. */
+    static JsonNode asJson(Object value) {
+        if (value instanceof SdkPojo structure) {
+            var node = JSON.createObjectNode();
+            for (var field : structure.sdkFields()) {
+                var member = field.getValueOrDefault(structure);
+                if (member != null && !(member instanceof SdkAutoConstructList<?>)
+                        && !(member instanceof SdkAutoConstructMap<?, ?>)) {
+                    node.set(field.memberName(), asJson(member));
+                }
+            }
+            return node;
+        }
+        if (value instanceof Collection<?> items) {
+            return JSON.createArrayNode().addAll(items.stream().map(item -> asJson(item)).toList());
+        }
+        if (value instanceof Map<?, ?> entries) {
+            var node = JSON.createObjectNode();
+            entries.forEach((key, entry) -> node.set(key.toString(), asJson(entry)));
+            return node;
+        }
+        if (value instanceof Long number && number == number.intValue()) {
+            return IntNode.valueOf(number.intValue()); // as Jackson reads it back, for comparisons
+        }
+        return JSON.valueToTree(value instanceof Instant time ? time.toString() : value);
+    }
+
+    //endregion
+}
