@@ -106,7 +106,7 @@ final class Script {
 
     /** All that look like IAM actions in a text. */
     static Set<String> actions(String text) {
-        return Pattern.compile("\\b(?:kms|codecommit|ec2|iam|s3):[A-Z]\\w+").matcher(text).results()
+        return Pattern.compile("\\b(?:codebuild|codecommit|ec2|events|iam|kms|logs|s3):[A-Z]\\w+").matcher(text).results()
                 .map(MatchResult::group).collect(Collectors.toCollection(TreeSet::new));
     }
 
