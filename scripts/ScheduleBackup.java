@@ -103,7 +103,9 @@ import software.amazon.awssdk.services.s3.S3Client;
 import software.amazon.awssdk.services.s3.model.BucketVersioningStatus;
 import software.amazon.awssdk.services.s3.model.ChecksumAlgorithm;
 import software.amazon.awssdk.services.s3.model.ChecksumMode;
+import software.amazon.awssdk.services.s3.model.HeadObjectResponse;
 import software.amazon.awssdk.services.s3.model.NoSuchKeyException;
+import software.amazon.awssdk.services.s3.model.S3Exception;
 import software.amazon.awssdk.services.sts.StsClient;
 import software.amazon.awssdk.utils.AttributeMap;
 
@@ -637,10 +639,11 @@ class ScheduleBackup implements Callable<Integer> {
                         + " them on with: " + aws("s3api put-bucket-versioning --bucket " + from.bucket
                                 + " --versioning-configuration Status=Enabled"));
             }
+            var head = headOfZip(s3);
             var zip = Files.createTempFile("toolkit-", ".zip");
             try {
                 writeZip(zip);
-                return new Source(SourceType.S3, location, versionOf(s3, zip));
+                return new Source(SourceType.S3, location, versionOf(s3, zip, head));
             } finally {
                 Files.delete(zip);
             }
@@ -649,33 +652,38 @@ class ScheduleBackup implements Callable<Integer> {
         }
     }
 
-    /** The id of the version that holds the zip; in a dry run null if there is none. */
-    String versionOf(S3Client s3, Path zip) throws IOException {
-        var sum = Base64.getEncoder().encodeToString(sha256(zip));
-        String present = null;
+    /** What S3 says of the newest version. An answer to HEAD has no message. */
+    Optional<HeadObjectResponse> headOfZip(S3Client s3) {
         try {
-            var head = s3.headObject(r -> r.bucket(from.bucket).key(zipKey()).checksumMode(ChecksumMode.ENABLED)
-                    .expectedBucketOwner(caller.account()));
-            if (sum.equals(head.checksumSHA256())) {
-                return head.versionId();
-            }
-            present = head.versionId();
+            return Optional.of(s3.headObject(r -> r.bucket(from.bucket).key(zipKey()).checksumMode(ChecksumMode.ENABLED)
+                    .expectedBucketOwner(caller.account())));
         } catch (NoSuchKeyException e) {
-            // it is put there now
+            return Optional.empty();
+        } catch (S3Exception e) {
+            throw e.statusCode() == 403 ? new Failure("S3 denies to look; this needs s3:GetObject, s3:ListBucket, and"
+                    + " kms:Decrypt if the bucket has a key of its own", e) : e;
         }
+    }
+
+    /** The id of the version that holds the zip; in a dry run null if there is none. */
+    String versionOf(S3Client s3, Path zip, Optional<HeadObjectResponse> head) throws IOException {
+        var name = from.bucket + "/" + zipKey();
+        var sum = Base64.getEncoder().encodeToString(sha256(zip));
+        if (head.filter(found -> sum.equals(found.checksumSHA256())).isPresent()) {
+            return head.get().versionId();
+        }
+        var before = head.map(HeadObjectResponse::checksumSHA256).orElse(null);
+        var change = head.isEmpty() ? Change.creation(name, "sha256", sum) : Change.update(name, "sha256", before, sum);
         if (dryRun) {
-            record(Change.update(from.bucket + "/" + zipKey(), "sha256", present, sum), null);
+            record(change, null);
             return null;
         }
-        note("uploading the toolkit, " + Files.size(zip) / 1_000_000 + " MB, to s3://" + from.bucket + "/" + zipKey()
-                + " ...");
-        var put = s3.putObject(r -> r.bucket(from.bucket).key(zipKey()).checksumAlgorithm(ChecksumAlgorithm.SHA256)
-                .expectedBucketOwner(caller.account()), zip);
-        var change = present == null ? Change.creation(from.bucket + "/" + zipKey(), "sha256", sum)
-                : Change.update(from.bucket + "/" + zipKey(), "versionId", present, put.versionId());
+        note("uploading the toolkit, " + Files.size(zip) / 1_000_000 + " MB, to s3://" + name + " ...");
+        var version = s3.putObject(r -> r.bucket(from.bucket).key(zipKey()).checksumAlgorithm(ChecksumAlgorithm.SHA256)
+                .expectedBucketOwner(caller.account()), zip).versionId();
         record(change, aws("s3api delete-object --bucket " + from.bucket + " --key " + zipKey() + " --version-id "
-                + put.versionId()));
-        return put.versionId();
+                + version));
+        return version;
     }
 
     static byte[] sha256(Path file) throws IOException {

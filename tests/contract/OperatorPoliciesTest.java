@@ -141,17 +141,22 @@ class OperatorPoliciesTest {
     static Pattern resource(String action) {
         var name = action.substring(action.indexOf(':') + 1);
         return Pattern.compile(switch (action.substring(0, action.indexOf(':'))) {
+            case "codebuild" -> "arn:aws:codebuild:eu-west-1:111122223333:project/codecommit-backup(-push)?";
             case "codecommit" -> Actions.WITHOUT_REPOSITORY.contains(name) ? "\\*"
                     : "arn:aws:codecommit:eu-west-1:111122223333:\\*";
             case "ec2" -> Actions.EC2.get(name).equals("*") ? "\\*"
                     : "arn:aws:ec2:eu-west-1:111122223333:(" + Actions.EC2.get(name).replace(' ', '|') + ")/.+";
+            case "events" -> name.equals("ListRules") ? "\\*"
+                    : "arn:aws:events:eu-west-1:111122223333:rule/codecommit-backup(-\\*)?";
             case "iam" -> "arn:aws:iam::111122223333:(" + (name.equals("SimulatePrincipalPolicy") ? "group|role|user"
                     : Stream.of("Group", "Role", "User", "").filter(name.replace("EntitiesFor", "")::contains)
                             .findFirst().orElseThrow().toLowerCase().replaceFirst("^$", "policy")) + ")/.+";
             case "kms" -> Set.of("CreateKey", "ListKeys").contains(name) ? "\\*"
                     : "arn:aws:kms:(eu-west-1|\\*):\\d{12}:(key/\\*" + (name.equals("CreateAlias") ? "|alias/.+" : "")
                             + ")";
-            case "s3" -> "arn:aws:s3:::my-backups"
+            case "logs" -> "arn:aws:logs:eu-west-1:111122223333:log-group:"
+                    + (name.equals("DescribeLogGroups") ? "\\*" : "/aws/codebuild/codecommit-backup(-push)?(:\\*)?");
+            case "s3" -> "arn:aws:s3:::my-toolkit(/codecommit-backup/toolkit.zip)?|arn:aws:s3:::my-backups"
                     + (Actions.OF_BUCKET.contains(name) ? "" : "/projects/codecommit-backup/\\*");
             default -> throw new AssertionError(action);
         });
@@ -169,8 +174,11 @@ class OperatorPoliciesTest {
             var conditions = statement.path("Condition").toString();
             if (statement.path("Resource").asText().equals("*"))
                 assertTrue(conditions.contains("\"aws:RequestedRegion\":\"eu-west-1\""), statement.toString());
-            if (statement.path("Resource").toString().contains(":s3:"))
-                assertTrue(conditions.contains("\"aws:ResourceAccount\":\"444455556666\""), statement.toString());
+            if (statement.path("Resource").toString().contains(":s3:")) {
+                var owner = statement.path("Resource").toString().contains("my-toolkit") ? "111122223333"
+                        : "444455556666";
+                assertTrue(conditions.contains("\"aws:ResourceAccount\":\"" + owner + "\""), statement.toString());
+            }
         }
     }
 
