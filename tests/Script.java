@@ -106,7 +106,8 @@ final class Script {
 
     /** All that look like IAM actions in a text. */
     static Set<String> actions(String text) {
-        return Pattern.compile("\\b(?:codebuild|codecommit|ec2|events|iam|kms|logs|s3):[A-Z]\\w+").matcher(text).results()
+        var services = "codebuild|codecommit|ec2|events|iam|kms|logs|s3";
+        return Pattern.compile("\\b(?:" + services + "):[A-Z]\\w+").matcher(text).results()
                 .map(MatchResult::group).collect(Collectors.toCollection(TreeSet::new));
     }
 

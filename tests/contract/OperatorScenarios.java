@@ -289,7 +289,7 @@ final class OperatorScenarios {
             return job(project, TO_BUCKET, "--run-now");
         });
         add("ScheduleBackup", "a zip", "toolkit.zip", () -> {
-            var script = ScheduleBackupTest.withZip();
+            var script = Jobs.withZip();
             var project = next("job");
             return new Invocation(script.commandLine(), Map.of("project", project), List.of(
                     words("--project-name", project, TO_BUCKET, "--source-bucket my-toolkit")));

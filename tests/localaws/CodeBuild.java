@@ -766,7 +766,8 @@ public final class CodeBuild implements LocalAws.Service {
         for (var need : aws.account(account).logs.writing(build.group(), build.stream(), session))
             if (!allowed(session, need))
                 throw new PhaseFailure("ACCESS_DENIED", "Service role " + role
-                        + " does not allow AWS CodeBuild to create Amazon CloudWatch Logs log streams for build " + build.arn() + ". Error message: User: "
+                        + " does not allow AWS CodeBuild to create Amazon CloudWatch Logs log streams for build "
+                        + build.arn() + ". Error message: User: "
                         + session.arn() + " is not authorized to perform: " + need.action() + " on resource: "
                         + need.resource());
         build.mayLog = true;

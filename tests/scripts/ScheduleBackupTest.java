@@ -510,15 +510,6 @@ class ScheduleBackupTest {
         assertTrue(none.err().contains("--source-bucket NAME or --source-repository NAME is needed"), none.err());
     }
 
-    /** With libraries enough for the two scripts, and not for all tests. */
-    static ScheduleBackup withZip() {
-        var script = new ScheduleBackup();
-        script.classPath = Stream.of(script.classPath.split(File.pathSeparator))
-                .filter(jar -> !jar.matches(".*/(ec2|iam|codebuild|cloudwatchlogs|eventbridge|junit|sns|cloudwatch)-.*"))
-                .collect(Collectors.joining(File.pathSeparator));
-        return script;
-    }
-
     /**
      * Everything that Maven or JBang would ask for is out of reach: no program of theirs is on the PATH, the home is
      * empty, and every host but the embedded AWS is behind a proxy that is not there.
@@ -530,14 +521,14 @@ class ScheduleBackupTest {
         aws.codebuild.image.putAll(Map.of("HTTPS_PROXY", "http://127.0.0.1:1", "HTTP_PROXY", "http://127.0.0.1:1",
                 "NO_PROXY", "127.0.0.1", "PATH", System.getProperty("java.home") + "/bin:/usr/bin:/bin"));
         var arguments = with("--source-bucket my-toolkit --on-push", "--run-now");
-        var run = Script.run(withZip().commandLine(), arguments);
+        var run = Script.run(Jobs.withZip().commandLine(), arguments);
         assertEquals(0, run.exitCode(), run.err() + builds("codecommit-backup").get(0).log());
         assertEquals("SUCCEEDED", run.json().at("/build/buildStatus").asText());
         assertEquals("my-toolkit/codecommit-backup/toolkit.zip", run.json().at("/project/source").asText());
         assertEquals(Set.of("codecommit-toolkit", "payments"), bucket.keys().stream()
                 .filter(key -> key.endsWith(".full.bundle")).map(key -> key.split("/")[4]).collect(Collectors.toSet()));
         aws.clearCalls();
-        Script.assertUnchanged(Script.run(withZip().commandLine(), with("--source-bucket my-toolkit")), aws);
+        Script.assertUnchanged(Script.run(Jobs.withZip().commandLine(), with("--source-bucket my-toolkit")), aws);
 
         // a push, and what is uploaded over the zip is not run
         aws.s3.bucket("my-toolkit").put("codecommit-backup/toolkit.zip", new byte[] {1, 2, 3});
@@ -550,7 +541,7 @@ class ScheduleBackupTest {
                 .map(repository -> repository.path("repositoryName").asText()).toList());
         assertEquals(1, bucket.keys().stream().filter(key -> key.contains("/payments/") && key.endsWith(".incr.bundle"))
                 .count());
-        assertOk("updated", Script.run(withZip().commandLine(), with("--source-bucket my-toolkit")));
+        assertOk("updated", Script.run(Jobs.withZip().commandLine(), with("--source-bucket my-toolkit")));
     }
 
     /** Else a build would lack what its scripts import. */
