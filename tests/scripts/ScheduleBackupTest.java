@@ -301,7 +301,7 @@ class ScheduleBackupTest {
         assertEquals(Map.of("codecommit-backup-shards-1", Set.of("shard-1", "shard-2", "shard-3", "shard-4", "shard-5"),
                 "codecommit-backup-shards-2", Set.of("shard-6", "shard-7"), "codecommit-backup-verify",
                 Set.of("verify")), rules());
-        assertEquals("cron(15 5 * * ? *)", aws.events.rule(REGION, "codecommit-backup-verify").scheduleExpression);
+        assertEquals("cron(15 5 * * ? *)", aws.events.rule(REGION, "codecommit-backup-verify").schedule);
         var night = Instant.now().atZone(ZoneOffset.UTC).toLocalDate().plusDays(1).atTime(4, 0)
                 .toInstant(ZoneOffset.UTC);
         aws.advanceTo(night.minusSeconds(60));
@@ -346,7 +346,7 @@ class ScheduleBackupTest {
             + " cron(30 6 ? * MON-FRI *)", "--schedule, cron(30 12 1 * ? *), 45m, cron(45 13 1 * ? *)"})
     void theVerificationOfShardsIsScheduledBehindThem(String option, String when, String deadline, String then) {
         assertOk("created", schedule(option, when, "--deadline", deadline, "--shards", "2"));
-        assertEquals(then, aws.events.rule(REGION, "codecommit-backup-verify").scheduleExpression);
+        assertEquals(then, aws.events.rule(REGION, "codecommit-backup-verify").schedule);
     }
 
     // ---- On push
