@@ -3,6 +3,8 @@
 //DESCRIPTION Runs the tests: all, or the classes and methods that are named; --long takes more and fresh random cases.
 //DEPS software.amazon.awssdk:bom:2.40.2@pom
 //DEPS software.amazon.awssdk:codecommit
+//DEPS software.amazon.awssdk:eventbridge
+//DEPS software.amazon.awssdk:sns
 //DEPS info.picocli:picocli:4.7.7
 //DEPS org.junit.jupiter:junit-jupiter:5.13.4
 //DEPS org.junit.platform:junit-platform-launcher:1.13.4

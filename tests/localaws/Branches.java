@@ -144,7 +144,7 @@ final class Branches {
         var update = repo.git().updateRef(branch);
         update.setForceUpdate(true);
         repo.check(update.delete());
-        repo.changed(branch);
+        repo.changed(branch, tip);
         return node("deletedBranch", Models.JSON.createObjectNode()
                 .put("branchName", branch.substring("refs/heads/".length())).put("commitId", tip.name()));
     }
@@ -304,7 +304,8 @@ final class Branches {
     }
 
     private void set(String branch, ObjectId commit) throws IOException {
+        var before = tip(branch);
         repo.update(repo.git(), repo.git().newObjectInserter(), branch, commit);
-        repo.changed(branch);
+        repo.changed(branch, before);
     }
 }

@@ -16,7 +16,8 @@ import java.util.Set;
  * @param error  the error code of the answer, or null
  */
 public record Call(Instant time, String name, String region, String caller, JsonNode input, int status, String error) {
-    private static final Set<String> READING = Set.of("BatchGet", "Describe", "Get", "Head", "List", "Simulate");
+    private static final Set<String> READING = Set.of("BatchGet", "Describe", "Get", "Head", "List", "Simulate",
+            "TestEventPattern");
 
     public boolean readOnly() {
         var operation = name.substring(name.indexOf(':') + 1);

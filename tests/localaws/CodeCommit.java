@@ -19,6 +19,7 @@ import java.util.HashSet;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
@@ -1376,19 +1377,52 @@ public final class CodeCommit implements LocalAws.Service {
             CodeCommit.this.checkKey(key == null ? managedKey(owner) : key, KEY_USE, caller);
         }
 
-        /** What a call changed. */
-        void changed(String ref) {
+        /**
+         * What a call changed.
+         *
+         * @param before what the ref named until then, or null
+         */
+        void changed(String ref, ObjectId before) {
             lastModified = aws.now();
             moved(ref);
             triggers.forEach(trigger -> fired.add(trigger.get("name").asText() + " " + ref));
             if (defaultBranch == null && ref.startsWith("refs/heads/") && resolve(ref) != null)
                 defaultBranch(ref.substring("refs/heads/".length()));
+            if (aws.account(account).events.hasRules(owner.region())) tell(ref, before);
+        }
+
+        /** The event of EventBridge, which there is for branches and tags (User Guide, "Monitoring CodeCommit"). */
+        private void tell(String ref, ObjectId before) {
+            var after = resolve(ref);
+            if (!ref.matches("refs/(heads|tags)/.+") || Objects.equals(before, after)) return;
+            var detail = Models.JSON.createObjectNode()
+                    .put("event", before == null ? "referenceCreated"
+                            : after == null ? "referenceDeleted" : "referenceUpdated")
+                    .put("repositoryName", name).put("repositoryId", id)
+                    .put("referenceType", ref.startsWith("refs/heads/") ? "branch" : "tag")
+                    .put("referenceName", ref.replaceFirst("refs/(heads|tags)/", "")).put("referenceFullName", ref);
+            if (after != null) detail.put("commitId", commitOf(after));
+            if (before != null) detail.put("oldCommitId", commitOf(before));
+            aws.account(account).events.publish(owner.region(), "aws.codecommit",
+                    "CodeCommit Repository State Change", List.of(arn), detail);
+        }
+
+        /** What a ref names in the end: of a tag object, the commit. */
+        private String commitOf(ObjectId id) {
+            try (var walk = new RevWalk(readable())) {
+                return walk.peel(walk.parseAny(id)).name();
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
         }
 
         /** What a push changed. */
         void pushed(Iterable<ReceiveCommand> commands) {
-            for (var command : commands)
-                if (command.getResult() == ReceiveCommand.Result.OK) changed(command.getRefName());
+            for (var command : commands) {
+                var isNew = command.getType() == ReceiveCommand.Type.CREATE;
+                if (command.getResult() == ReceiveCommand.Result.OK)
+                    changed(command.getRefName(), isNew ? null : command.getOldId());
+            }
         }
 
         private ObjectNode metadata() {

@@ -157,10 +157,11 @@ public final class Iam implements LocalAws.Service {
         return create("role", pathAndName);
     }
 
-    /** A role that KMS does not know the first n times that it looks. */
+    /** A role that KMS, and the services that are to assume it, do not know the first n times that they look. */
     public Principal createRoleVisibleAfter(String pathAndName, int n) {
         var role = create("role", pathAndName);
         role.kmsLooksInVain = n;
+        role.usesInVain = n;
         return role;
     }
 

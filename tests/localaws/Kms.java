@@ -73,6 +73,9 @@ public final class Kms implements LocalAws.Service {
         var prefix = new Caller("", account, region).arn("kms", "");
         if (id.startsWith("arn:") && !id.matches(Pattern.quote(prefix) + "(key|alias)/.+")) return null;
         var name = id.startsWith("arn:") ? id.substring(prefix.length()).replaceFirst("^key/", "") : id;
+        // a service's own key is made when its alias is first used (API Reference, DescribeKey)
+        if (name.equals("alias/aws/sns") && !regional.aliases.containsKey(name))
+            addManaged(regional, region, "sns", "Default key that protects my SNS data when no other key is defined");
         return regional.keys.get(name.startsWith("alias/") ? regional.aliases.get(name) : name);
     }
 
@@ -101,25 +104,31 @@ public final class Kms implements LocalAws.Service {
     private Regional regional(String region) {
         return LocalAws.regional(regions, region, () -> {
             var made = new Regional();
-            var id = UUID.randomUUID().toString();
-            var managed = new Key(id, new Caller("", account, region).arn("kms", "key/" + id), aws.now());
-            managed.manager = "AWS";
-            managed.description = "Default key that protects my CodeCommit repositories when no other key is defined";
-            managed.policy = """
-                    {"Version":"2012-10-17","Id":"auto-codecommit-1","Statement":[
-                    {"Sid":"Allow access through AWS CodeCommit","Effect":"Allow","Principal":{"AWS":"*"},
-                    "Resource":"*",
-                    "Action":["kms:Encrypt","kms:Decrypt","kms:ReEncrypt*","kms:GenerateDataKey*","kms:DescribeKey"],
-                    "Condition":{"StringEquals":{"kms:CallerAccount":"%1$s",
-                                                 "kms:ViaService":"codecommit.%2$s.amazonaws.com"}}},
-                    {"Sid":"Allow direct access to key metadata to the account","Effect":"Allow",
-                    "Principal":{"AWS":"%1$s"},"Action":["kms:Describe*","kms:Get*","kms:List*"],"Resource":"*"}]}
-                    """.formatted(account, region);
-            managed.rotationPeriod = 365;
-            made.keys.put(managed.keyId, managed);
-            made.aliases.put("alias/aws/codecommit", managed.keyId);
+            addManaged(made, region, "codecommit",
+                    "Default key that protects my CodeCommit repositories when no other key is defined");
             return made;
         });
+    }
+
+    /** The AWS managed key of a service, which the account's callers may use through the service alone. */
+    private void addManaged(Regional regional, String region, String service, String description) {
+        var id = UUID.randomUUID().toString();
+        var managed = new Key(id, new Caller("", account, region).arn("kms", "key/" + id), aws.now());
+        managed.manager = "AWS";
+        managed.description = description;
+        managed.policy = """
+                {"Version":"2012-10-17","Id":"auto-%3$s-1","Statement":[
+                {"Sid":"Allow access through the service","Effect":"Allow","Principal":{"AWS":"*"},
+                "Resource":"*",
+                "Action":["kms:Encrypt","kms:Decrypt","kms:ReEncrypt*","kms:GenerateDataKey*","kms:DescribeKey"],
+                "Condition":{"StringEquals":{"kms:CallerAccount":"%1$s",
+                                             "kms:ViaService":"%3$s.%2$s.amazonaws.com"}}},
+                {"Sid":"Allow direct access to key metadata to the account","Effect":"Allow",
+                "Principal":{"AWS":"%1$s"},"Action":["kms:Describe*","kms:Get*","kms:List*"],"Resource":"*"}]}
+                """.formatted(account, region, service);
+        managed.rotationPeriod = 365;
+        regional.keys.put(managed.keyId, managed);
+        regional.aliases.put("alias/aws/" + service, managed.keyId);
     }
 
     private Key add(Caller caller, String id, String description) {
@@ -269,6 +278,26 @@ public final class Kms implements LocalAws.Service {
         var key = findAnywhere(id, caller);
         if (key == null) throw notFound("Key '" + id + "' does not exist");
         authorize(caller, id, actions, context);
+        return usable(key);
+    }
+
+    /**
+     * The same for a service that acts by itself: the key's policy alone decides.
+     *
+     * @param sourceArn     for which resource the service acts, or null
+     * @param sourceAccount for which account, or null
+     */
+    Key useForService(String service, String sourceArn, String sourceAccount, Key key, List<String> actions,
+            Map<String, String> context) {
+        for (var action : actions) {
+            var need = cryptographic(new Need(action, key.arn).policy("key", key.policy).resourceTags(key.tags),
+                    context);
+            var result = aws.authorizer.decideForService(service, sourceArn, sourceAccount, key.arn.split(":")[3],
+                    need);
+            if (result.decision() != PolicyEvaluator.Decision.allowed)
+                throw new AwsError("AccessDeniedException", service + " is not authorized to perform: " + action
+                        + " on resource: " + key.arn + " " + result.reason());
+        }
         return usable(key);
     }
 

@@ -19,6 +19,7 @@
 //SOURCES Credentials.java
 //SOURCES Ec2.java
 //SOURCES EndpointPolicy.java
+//SOURCES EventPattern.java
 //SOURCES Events.java
 //SOURCES Fault.java
 //SOURCES GitHttp.java
@@ -32,8 +33,10 @@
 //SOURCES Roles.java
 //SOURCES S3.java
 //SOURCES S3Body.java
+//SOURCES Schedule.java
 //SOURCES Sns.java
 //SOURCES Sts.java
+//SOURCES TargetInput.java
 //FILES localaws/models/models.json=models/models.json
 
 package localaws;
@@ -75,8 +78,8 @@ import java.util.function.Supplier;
 /**
  * A small, strict AWS in this process, on a random loopback port: STS, KMS, CodeCommit with Git over HTTP, EC2, IAM,
  * S3, EventBridge and SNS, as much of them as the scripts call. Requests are authenticated (Signature Version 4),
- * checked against AWS's service models and authorised ({@link Authorizer}); what the models do not know, each service's class does. It is a
- * stand-in for tests and the sandbox: what it allows, AWS may still refuse.
+ * checked against AWS's service models and authorised ({@link Authorizer}); what the models do not know, each service's
+ * class does. It is a stand-in for tests and the sandbox: what it allows, AWS may still refuse.
  *
  * <p>{@link #inject} makes it misbehave, {@link #calls} says what it was asked.
  *
@@ -364,12 +367,14 @@ public final class LocalAws implements AutoCloseable {
      * the order of time, at its time.
      */
     public synchronized void advanceTo(Instant to) {
-        for (var at = dueAfter(now(), to); at.isPresent(); at = dueAfter(at.get(), to)) {
-            var due = at.get();
-            var before = now();
-            var those = timers.stream().filter(timer -> due.equals(timer.next(before))).toList();
-            clock = Clock.fixed(due, ZoneOffset.UTC);
-            those.forEach(timer -> timer.due(due));
+        var from = now();
+        for (var next = dueAfter(from, to); next.isPresent(); next = dueAfter(from, to)) {
+            var last = from;
+            var at = next.get();
+            var due = timers.stream().filter(timer -> at.equals(timer.next(last))).toList();
+            clock = Clock.fixed(at, ZoneOffset.UTC);
+            due.forEach(timer -> timer.due(at));
+            from = at;
         }
         clock = Clock.fixed(to, ZoneOffset.UTC);
     }

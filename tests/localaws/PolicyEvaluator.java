@@ -518,7 +518,7 @@ public final class PolicyEvaluator {
         return OffsetDateTime.parse(text).toInstant();
     }
 
-    private static boolean inRange(String address, String cidr) {
+    static boolean inRange(String address, String cidr) {
         var slash = cidr.indexOf('/');
         var network = bytes(slash < 0 ? cidr : cidr.substring(0, slash));
         var given = bytes(address);

@@ -254,14 +254,15 @@ final class PullRequest {
     /** A merge by a call. */
     synchronized void merge(String option, Branches branches, Caller caller) throws IOException {
         var source = repo.commit(target.get("sourceCommit").asText());
-        var commit = branches.merged(option, source, repo.commit(destination()));
+        var before = repo.commit(destination());
+        var commit = branches.merged(option, source, before);
         repo.update(repo.git(), repo.git().newObjectInserter(), destination(), commit);
         merged(caller.arn(), switch (option) {
             case "FastForward" -> "FAST_FORWARD_MERGE";
             case "Squash" -> "SQUASH_MERGE";
             default -> "THREE_WAY_MERGE";
         });
-        repo.changed(destination());
+        repo.changed(destination(), before);
     }
 
     /**
