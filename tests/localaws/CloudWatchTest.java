@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
@@ -436,7 +437,7 @@ class CloudWatchTest {
         put(failures("failed").alarmActions(topicArn));
         setOff("failed");
         assertEquals("Failed", lastAction("failed").path("actionState").asText());
-        var policy = Models.JSON.readTree(key.policy);
+        var policy = (ObjectNode) Models.JSON.readTree(key.policy);
         policy.withArray("Statement").addObject().put("Effect", "Allow").put("Resource", "*")
                 .put("Action", "kms:*").putObject("Principal").put("Service", "cloudwatch.amazonaws.com");
         key.policy = policy.toString();
