@@ -289,7 +289,7 @@ class ScheduleBackupTest {
         told("codecommit-backup");
         aws.advanceTo(tomorrow);
         assertEquals(before + 1, builds("codecommit-backup").size());
-        assertTrue(told("codecommit-backup").contains("all 1/1 "));
+        assertTrue(told("codecommit-backup").contains("all 1/1"));
         assertTrue(builds("codecommit-backup").get(before).initiator.startsWith(STARTER + "/"),
                 builds("codecommit-backup").get(before).initiator);
         assertEquals(List.of(), aws.events.invocations().stream().filter(one -> one.error() != null).toList());
@@ -312,8 +312,8 @@ class ScheduleBackupTest {
         told("codecommit-backup");
         aws.advanceTo(night.plus(Duration.ofMinutes(90)));
         told("codecommit-backup");
-        assertEquals(Stream.concat(IntStream.rangeClosed(1, 7).mapToObj(i -> "backup " + i + "/7 "),
-                Stream.of("verify 1/1 ")).toList(), builds("codecommit-backup").stream().skip(before)
+        assertEquals(Stream.concat(IntStream.rangeClosed(1, 7).mapToObj(i -> "backup " + i + "/7"),
+                Stream.of("verify 1/1")).toList(), builds("codecommit-backup").stream().skip(before)
                         .map(build -> build.commands().get(0).out()).sorted().toList());
         assertOk("updated", run(with("", "--shards", "2")));
         assertEquals(Map.of("codecommit-backup-shards-1", Set.of("shard-1", "shard-2"), "codecommit-backup-verify",
@@ -476,7 +476,7 @@ class ScheduleBackupTest {
         toolkit.commit("refs/heads/main", "buildspec.yml", TELLING.replace("echo \"", "echo \"evil "));
         var run = run(with("", "--run-now"));
         assertEquals(0, run.exitCode(), run.err());
-        assertEquals(List.of("all 1/1 "), told("codecommit-backup"));
+        assertEquals(List.of("all 1/1"), told("codecommit-backup"));
         assertEquals(first, project("codecommit-backup").path("sourceVersion").asText(), "as it was");
         assertOk("updated", schedule());
         assertEquals(toolkit.resolve("refs/heads/main").name(),
