@@ -279,19 +279,23 @@ class ScheduleBackupTest {
 
     // ---- Schedule and shards
 
+    /** When it is that time of the day for the next time. */
+    static Instant next(int hour, int minute) {
+        var now = Instant.now();
+        var today = now.atZone(ZoneOffset.UTC).toLocalDate().atTime(hour, minute).toInstant(ZoneOffset.UTC);
+        return today.isAfter(now.plusSeconds(600)) ? today : today.plus(Duration.ofDays(1));
+    }
+
     @Test
     void theScheduleStartsABuildAsTheRole() {
         schedule("--daily-at", "04:15");
-        var tomorrow = Instant.now().atZone(ZoneOffset.UTC).toLocalDate().plusDays(1).atTime(4, 15)
-                .toInstant(ZoneOffset.UTC);
-        aws.advanceTo(tomorrow.minusSeconds(60));
-        var before = builds("codecommit-backup").size();
-        told("codecommit-backup");
-        aws.advanceTo(tomorrow);
-        assertEquals(before + 1, builds("codecommit-backup").size());
-        assertTrue(told("codecommit-backup").contains("all 1/1"));
-        assertTrue(builds("codecommit-backup").get(before).initiator.startsWith(STARTER + "/"),
-                builds("codecommit-backup").get(before).initiator);
+        var time = next(4, 15);
+        aws.advanceTo(time.minusSeconds(60));
+        assertEquals(List.of(), builds("codecommit-backup"));
+        aws.advanceTo(time);
+        assertEquals(List.of("all 1/1"), told("codecommit-backup"));
+        var initiator = builds("codecommit-backup").get(0).initiator;
+        assertTrue(initiator.startsWith(STARTER + "/"), initiator);
         assertEquals(List.of(), aws.events.invocations().stream().filter(one -> one.error() != null).toList());
     }
 
@@ -302,19 +306,14 @@ class ScheduleBackupTest {
                 "codecommit-backup-shards-2", Set.of("shard-6", "shard-7"), "codecommit-backup-verify",
                 Set.of("verify")), rules());
         assertEquals("cron(15 5 * * ? *)", aws.events.rule(REGION, "codecommit-backup-verify").schedule);
-        var night = Instant.now().atZone(ZoneOffset.UTC).toLocalDate().plusDays(1).atTime(4, 0)
-                .toInstant(ZoneOffset.UTC);
-        aws.advanceTo(night.minusSeconds(60));
-        told("codecommit-backup");
-        var before = builds("codecommit-backup").size();
+        var night = next(4, 0);
         aws.codebuild.concurrentBuilds = 7;
         aws.advanceTo(night);
         told("codecommit-backup");
         aws.advanceTo(night.plus(Duration.ofMinutes(90)));
         told("codecommit-backup");
         assertEquals(Stream.concat(IntStream.rangeClosed(1, 7).mapToObj(i -> "backup " + i + "/7"),
-                Stream.of("verify 1/1")).toList(), builds("codecommit-backup").stream().skip(before)
-                        .map(build -> build.commands().get(0).out()).sorted().toList());
+                Stream.of("verify 1/1")).toList(), told("codecommit-backup"));
         assertOk("updated", run(with("", "--shards", "2")));
         assertEquals(Map.of("codecommit-backup-shards-1", Set.of("shard-1", "shard-2"), "codecommit-backup-verify",
                 Set.of("verify")), rules());
