@@ -315,8 +315,15 @@ class ScheduleBackup implements Callable<Integer> {
         var job = naming(projectName, () -> remove ? removeAll() : bringInLine(plan));
         var build = runNow && !dryRun ? naming(projectName, () -> runBuild()) : null;
         var isGreen = build == null || build.buildStatus().equals("SUCCEEDED");
-        return print(new Result(printed(strongest(changes)), caller.account(), region(), job, build, changes, undo()),
+        return print(new Result(printed(status()), caller.account(), region(), job, build, changes, undo()),
                 isGreen ? 0 : 3);
+    }
+
+    /** Of the job: rules and roles come and go with it. */
+    Status status() {
+        var made = changes.stream().anyMatch(change -> change.status() == Status.CREATED
+                && change.field().equals("project") && change.resource().equals(projectName));
+        return changes.isEmpty() ? Status.UNCHANGED : remove ? Status.DELETED : made ? Status.CREATED : Status.UPDATED;
     }
 
     // ---- Options

@@ -276,7 +276,7 @@ final class OperatorScenarios {
         aws.s3.createBucket("my-toolkit", REGION).versioned();
         add("ScheduleBackup", "a new job", "\"created\"", () -> job(next("job"), TO_BUCKET, "--source-repository",
                 toolkit(), "--on-push"));
-        add("ScheduleBackup", "everything differs", "\"deleted\"", () -> {
+        add("ScheduleBackup", "everything differs", "\"updated\"", () -> {
             var toolkit = toolkit();
             return job(existingJob(toolkit), TO_BUCKET, "--source-repository", toolkit,
                     "--shards 1 --no-on-push --deadline 2h");
