@@ -649,7 +649,8 @@ class ScheduleBackupTest {
             "$ --vpc-id vpc-0123456789abcdef0 --subnet-ids subnet-0123456789abcdef0 --security-group-ids x | security",
             "--remove --run-now | exclude each other"})
     void refusesBadInputBeforeAnyCall(String words, String right) {
-        var arguments = Stream.of(words.replaceFirst("^[$]", "--bucket my-backups --bucket-owner 444455556666").split(" "))
+        var bucket = "--bucket my-backups --bucket-owner 444455556666";
+        var arguments = Stream.of(words.replaceFirst("^[$]", bucket).split(" "))
                 .map(word -> word.matches("(cron|rate).*|0_4.*") ? word.replace('_', ' ') : word)
                 .toArray(String[]::new);
         Script.assertRefused(run(arguments), right, aws);
