@@ -106,8 +106,9 @@ final class Script {
 
     /** All that look like IAM actions in a text. */
     static Set<String> actions(String text) {
-        return Pattern.compile("\\b(?:cloudwatch|codebuild|codecommit|ec2|events|iam|kms|s3|sns):[A-Z]\\w+")
-                .matcher(text).results().map(MatchResult::group).collect(Collectors.toCollection(TreeSet::new));
+        var services = "cloudwatch|codebuild|codecommit|ec2|events|iam|kms|logs|s3|sns";
+        return Pattern.compile("\\b(?:" + services + "):[A-Z]\\w+").matcher(text).results()
+                .map(MatchResult::group).collect(Collectors.toCollection(TreeSet::new));
     }
 
     static String javadoc(String script) {

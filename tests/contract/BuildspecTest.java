@@ -5,9 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import java.io.BufferedReader;
 import java.io.IOException;
-import java.io.Writer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -16,9 +14,9 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
-import java.util.UUID;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import localaws.Buildspec;
 import localaws.Call;
 import localaws.Fault;
 import localaws.LocalAws;
@@ -33,7 +31,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 /** The scheduled job: its phases, run as CodeBuild would, and what a build's colour tells. */
 class BuildspecTest {
     static final ObjectMapper JSON = new ObjectMapper();
-    static final List<String> PHASES = List.of("install", "pre_build", "build", "post_build");
+    static final List<String> PHASES = Buildspec.PHASES;
     /** The runtimes of the Amazon Linux 2023 standard images. */
     static final Set<String> JAVA = Set.of("corretto8", "corretto11", "corretto17", "corretto21", "corretto25");
 
@@ -54,95 +52,65 @@ class BuildspecTest {
         aws.close();
     }
 
-    /** A command that was run. */
-    record Command(String phase, int exitCode, String out) { }
-
     /** A build that has ended. */
-    record Build(boolean succeeded, List<Command> commands, String err) {
+    record Build(boolean succeeded, List<Buildspec.Command> commands) {
         List<String> phases() {
-            return commands.stream().map(Command::phase).distinct().toList();
+            return commands.stream().map(Buildspec.Command::phase).distinct().toList();
         }
 
         int exitCode(String phase) {
-            return last(phase).exitCode;
+            return last(phase).exitCode();
+        }
+
+        String err() {
+            return commands.stream().map(Buildspec.Command::err).collect(Collectors.joining());
         }
 
         /** The document that the last command of a phase has left in the log. */
         JsonNode result(String phase) throws IOException {
-            return JSON.readTree(last(phase).out);
+            return JSON.readTree(last(phase).out());
         }
 
-        private Command last(String phase) {
-            return commands.stream().filter(command -> command.phase.equals(phase)).reduce((a, b) -> b).orElseThrow();
+        private Buildspec.Command last(String phase) {
+            return commands.stream().filter(command -> command.phase().equals(phase)).reduce((a, b) -> b)
+                    .orElseThrow();
         }
     }
 
-    /**
-     * As much of CodeBuild as a buildspec without on-failure needs: one shell for all commands (version 0.2); the
-     * project's variables before those of the file; a phase ends at the first command that fails, then come its finally
-     * commands; a failure in build leads to post_build, one before it to the end; a build succeeds if every phase did.
-     */
-    Build build(JsonNode buildspec, Map<String, String> variables) throws Exception {
-        var err = directory.resolve("err");
-        var builder = new ProcessBuilder(buildspec.at("/env/shell").asText("sh")).redirectError(err.toFile());
-        var environment = builder.environment();
-        Script.within(aws, builder);
-        environment.keySet().removeIf(name -> name.matches("(GIT|CODEBUILD|BACKUP)_.*|TASK|SHARD|DEADLINE"));
-        environment.put("CODEBUILD_SRC_DIR", Path.of("").toAbsolutePath().toString());
-        buildspec.at("/env/variables").properties()
-                .forEach(variable -> environment.put(variable.getKey(), variable.getValue().asText()));
+    /** In this clone of the toolkit; a project's variables go before those of the file. */
+    Build build(String yaml, Map<String, String> variables) throws Exception {
+        var buildspec = Buildspec.of(yaml);
+        var process = Script.within(aws, new ProcessBuilder());
+        var environment = process.environment();
+        environment.keySet().removeIf(
+                name -> name.matches("(GIT|CODEBUILD|BACKUP)_.*|TASK|SHARD|DEADLINE|REPOSITORY_NAMES"));
+        environment.putAll(buildspec.variables());
         environment.putAll(variables);
-        var commands = new ArrayList<Command>();
-        var succeeding = true;
-        var shell = builder.start();
-        try (var in = shell.outputWriter(); var out = shell.inputReader()) {
-            for (var name : PHASES) {
-                var phase = buildspec.path("phases").path(name);
-                if (phase.has("on-failure")) {
-                    throw new IllegalArgumentException(name + ": what on-failure leads to is not known here");
-                }
-                if (!succeeding && !name.equals("post_build")
-                        || commands.stream().anyMatch(c -> c.exitCode != 0 && !c.phase.equals("build"))) {
-                    break;
-                }
-                in.write("export CODEBUILD_BUILD_SUCCEEDING=" + (succeeding ? 1 : 0) + "\n");
-                for (var block : List.of("commands", "finally")) {
-                    for (var command : phase.path(block)) {
-                        commands.add(run(name, command.asText(), shell, in, out));
-                        if (commands.get(commands.size() - 1).exitCode == 0) continue;
-                        succeeding = false;
-                        break;
-                    }
-                }
+        var commands = new ArrayList<Buildspec.Command>();
+        var succeeded = buildspec.run(process, directory, new Buildspec.Listener() {
+            @Override
+            public void begins(String phase) {
+                // the commands tell
             }
-        } finally {
-            shell.descendants().forEach(ProcessHandle::destroy);
-            shell.destroy();
-        }
-        return new Build(succeeding, commands, Files.readString(err));
-    }
 
-    private Command run(String phase, String command, Process shell, Writer in, BufferedReader out) throws Exception {
-        var end = UUID.randomUUID().toString();
-        var file = Files.writeString(directory.resolve("command"), command + "\n");
-        in.write(". '" + file + "' </dev/null; printf '\\n%s %d\\n' " + end + " $?\n");
-        in.flush();
-        var lines = new ArrayList<String>();
-        for (var line = out.readLine(); line != null; line = out.readLine()) {
-            if (line.startsWith(end)) {
-                return new Command(phase, Integer.parseInt(line.substring(end.length() + 1)),
-                        String.join("\n", lines).stripTrailing());
+            @Override
+            public void ran(Buildspec.Command command) {
+                commands.add(command);
             }
-            lines.add(line);
-        }
-        return new Command(phase, shell.waitFor(), String.join("\n", lines)); // it has ended the shell
+
+            @Override
+            public void ends(String phase, Buildspec.Command failed) {
+                // the commands tell
+            }
+        });
+        return new Build(succeeded, commands);
     }
 
     /** The job, in a project with these variables besides the bucket. */
     Build job(String... variables) throws Exception {
         var all = new TreeMap<>(Map.of("BACKUP_BUCKET", "backups", "BACKUP_BUCKET_OWNER", LocalAws.ACCOUNT));
         for (var i = 0; i < variables.length; i += 2) all.put(variables[i], variables[i + 1]);
-        return build(Toolkit.buildspec(), all);
+        return build(Toolkit.read("buildspec.yml"), all);
     }
 
     private void repositories(String... names) {
@@ -248,6 +216,19 @@ class BuildspecTest {
         assertTrue(aws.calls().stream().allMatch(Call::readOnly), aws.calls().toString());
     }
 
+    /** A build for a push: the repository alone, which is not verified, as others may be under way. */
+    @Test
+    void namesOfRepositoriesAreSavedAlone() throws Exception {
+        repositories("payments", "website");
+        var build = job("TASK", "backup", "REPOSITORY_NAMES", "payments");
+        assertTrue(build.succeeded(), build.toString());
+        assertEquals(Map.of("payments", "created"), statuses(build.result("build")));
+        assertEquals("", build.last("post_build").out());
+        var all = job("REPOSITORY_NAMES", "payments");
+        assertFalse(all.succeeded());
+        assertTrue(all.err().contains("REPOSITORY_NAMES, or a SHARD other than 1/1, needs TASK=backup"), all.err());
+    }
+
     /** Wrong settings are said in one line, before anything is started. */
     @ParameterizedTest
     @CsvSource(nullValues = "-", value = {
@@ -255,8 +236,8 @@ class BuildspecTest {
             "'', 111122223333, all, 1/1, 'set BACKUP_BUCKET, and'",
             "backups, -, all, 1/1, 'set BACKUP_BUCKET, and BACKUP_BUCKET_OWNER'",
             "backups, '', backup, 1/2, 'set BACKUP_BUCKET, and BACKUP_BUCKET_OWNER'",
-            "backups, 111122223333, all, 2/4, 'a SHARD other than 1/1 needs TASK=backup'",
-            "backups, 111122223333, verify, 2/4, 'a SHARD other than 1/1 needs TASK=backup'",
+            "backups, 111122223333, all, 2/4, 'a SHARD other than 1/1, needs TASK=backup'",
+            "backups, 111122223333, verify, 2/4, 'a SHARD other than 1/1, needs TASK=backup'",
             "backups, 111122223333, backups, 1/1, 'TASK is all, backup or verify'",
             "backups, 111122223333, '', 1/1, 'TASK is all, backup or verify'"})
     void wrongSettingsEndTheBuildBeforeAnythingIsStarted(String name, String owner, String task, String shard,
@@ -264,7 +245,7 @@ class BuildspecTest {
         var variables = new TreeMap<>(Map.of("TASK", task, "SHARD", shard));
         if (name != null) variables.put("BACKUP_BUCKET", name);
         if (owner != null) variables.put("BACKUP_BUCKET_OWNER", owner);
-        var build = build(Toolkit.buildspec(), variables);
+        var build = build(Toolkit.read("buildspec.yml"), variables);
         assertFalse(build.succeeded());
         assertEquals(List.of("install", "pre_build"), build.phases());
         var lines = build.err().lines().filter(line -> line.startsWith("buildspec.yml: ")).toList();
@@ -370,7 +351,7 @@ class BuildspecTest {
 
     @Test
     void theRunnerKeepsOneShellAndEndsAPhaseAtTheFirstFailure() throws Exception {
-        var build = build(Toolkit.yaml("""
+        var build = build("""
                 version: 0.2
                 env: {variables: {A: file, B: file}}
                 phases:
@@ -378,7 +359,7 @@ class BuildspecTest {
                   pre_build: {commands: ['echo "$x $PWD $A $B"'], finally: ['echo finally']}
                   build: {commands: ['(exit 7)', 'echo skipped'], finally: ['echo cleaned']}
                   post_build: {commands: ['echo $CODEBUILD_BUILD_SUCCEEDING', 'cat']}
-                """), Map.of("B", "project"));
+                """, Map.of("B", "project"));
         assertFalse(build.succeeded());
         assertEquals(List.of("install 0 ", "pre_build 0 1 / file project", "pre_build 0 finally", "build 7 ",
                 "build 0 cleaned", "post_build 0 0",
@@ -393,10 +374,10 @@ class BuildspecTest {
         var yaml = PHASES.stream()
                 .map(name -> "  " + name + ": {commands: ['" + (name.equals(failing) ? "false" : "true") + "']}")
                 .collect(Collectors.joining("\n"));
-        var build = build(Toolkit.yaml("version: 0.2\nphases:\n" + yaml), Map.of());
+        var build = build("version: 0.2\nphases:\n" + yaml, Map.of());
         assertEquals(run, String.join(" ", build.phases()));
         assertEquals(failing.equals("none"), build.succeeded());
-        var other = Toolkit.yaml("phases: {install: {on-failure: CONTINUE, commands: ['true']}}");
+        var other = "version: 0.2\nphases: {install: {on-failure: CONTINUE, commands: ['true']}}";
         assertThrows(IllegalArgumentException.class, () -> build(other, Map.of()));
     }
 }

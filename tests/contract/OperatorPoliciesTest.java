@@ -144,12 +144,12 @@ class OperatorPoliciesTest {
         return Pattern.compile(switch (action.substring(0, action.indexOf(':'))) {
             case "cloudwatch" -> name.equals("DescribeAlarms") ? "\\*"
                     : "arn:aws:cloudwatch:eu-west-1:111122223333:alarm:build-\\*";
-            case "codebuild" -> "arn:aws:codebuild:eu-west-1:111122223333:project/codecommit-backup";
+            case "codebuild" -> "arn:aws:codebuild:eu-west-1:111122223333:project/codecommit-backup(-push)?";
             case "codecommit" -> Actions.WITHOUT_REPOSITORY.contains(name) ? "\\*"
                     : "arn:aws:codecommit:eu-west-1:111122223333:\\*";
             case "ec2" -> Actions.EC2.get(name).equals("*") ? "\\*"
                     : "arn:aws:ec2:eu-west-1:111122223333:(" + Actions.EC2.get(name).replace(' ', '|') + ")/.+";
-            case "events" -> Set.of("ListRuleNamesByTarget", "TestEventPattern").contains(name) ? "\\*"
+            case "events" -> Set.of("ListRuleNamesByTarget", "ListRules", "TestEventPattern").contains(name) ? "\\*"
                     : "arn:aws:events:eu-west-1:111122223333:rule/.+";
             case "iam" -> "arn:aws:iam::(?:111122223333|444455556666):("
                     + (name.equals("SimulatePrincipalPolicy") ? "group|role|user"
@@ -158,8 +158,10 @@ class OperatorPoliciesTest {
             case "kms" -> Set.of("CreateKey", "ListKeys").contains(name) ? "\\*"
                     : "arn:aws:kms:(eu-west-1|\\*):\\d{12}:(key/\\*" + (name.equals("CreateAlias") ? "|alias/.+" : "")
                             + ")";
+            case "logs" -> "arn:aws:logs:eu-west-1:111122223333:log-group:"
+                    + (name.equals("DescribeLogGroups") ? "\\*" : "/aws/codebuild/codecommit-backup(-push)?(:\\*)?");
             case "sns" -> name.equals("Unsubscribe") ? "\\*" : "arn:aws:sns:eu-west-1:111122223333:build-failures";
-            case "s3" -> "arn:aws:s3:::my-backups"
+            case "s3" -> "arn:aws:s3:::my-toolkit(/codecommit-backup/toolkit.zip)?|arn:aws:s3:::my-backups"
                     + (Actions.OF_BUCKET.contains(name) ? "" : "/projects/codecommit-backup/\\*");
             default -> throw new AssertionError(action);
         });
@@ -177,8 +179,11 @@ class OperatorPoliciesTest {
             var conditions = statement.path("Condition").toString();
             if (statement.path("Resource").asText().equals("*"))
                 assertTrue(conditions.contains("\"aws:RequestedRegion\":\"eu-west-1\""), statement.toString());
-            if (statement.path("Resource").toString().contains(":s3:"))
-                assertTrue(conditions.contains("\"aws:ResourceAccount\":\"444455556666\""), statement.toString());
+            if (statement.path("Resource").toString().contains(":s3:")) {
+                var owner = statement.path("Resource").toString().contains("my-toolkit") ? "111122223333"
+                        : "444455556666";
+                assertTrue(conditions.contains("\"aws:ResourceAccount\":\"" + owner + "\""), statement.toString());
+            }
         }
     }
 

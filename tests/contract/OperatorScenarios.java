@@ -68,6 +68,7 @@ final class OperatorScenarios {
         this.aws = aws;
         this.directory = directory;
         aws.kms.earlyCalls = 0;
+        aws.iam.earlyRoleUses = 0;
         aws.ec2.callsUntilVisible = 0;
         aws.ec2.timesPending = 0;
         aws.ec2.pageSize = 100;
@@ -91,6 +92,7 @@ final class OperatorScenarios {
         sharing();
         repositories();
         endpoints();
+        jobs();
         branchDenies();
         buckets();
         backups();
@@ -261,6 +263,56 @@ final class OperatorScenarios {
             return inVpc(new CreateVpcEndpoint().commandLine(), vpc, "--security-group-ids",
                     group(vpc, "codecommit-endpoints"), "--policy restricted --principals", DEVELOPER, ALICE,
                     "--tags Team=Payments");
+        });
+    }
+
+    // ---- schedule-backup
+
+    /** A repository whose builds fail, so that their log is shown. */
+    private String toolkit() {
+        return aws.codecommit.createRepository(nextRepository()).commit("refs/heads/main", "buildspec.yml",
+                "version: 0.2\nphases: {build: {commands: ['false']}}\n").name;
+    }
+
+    private Invocation job(String project, String... more) {
+        return new Invocation(new ScheduleBackup().commandLine(), Map.of("project", project), List.of(words(
+                Stream.concat(Stream.of("--project-name", project), Stream.of(more)).toArray(String[]::new))));
+    }
+
+    private static final String TO_BUCKET = "--bucket " + BUCKET + " --bucket-owner " + LocalAws.BACKUP_ACCOUNT;
+
+    /** A job with more of everything than the next run is to want. */
+    private String existingJob(String toolkit) {
+        var project = next("job");
+        done(new ScheduleBackup().commandLine(), words("--project-name", project, TO_BUCKET, "--source-repository",
+                toolkit, "--shards 7 --on-push"));
+        var role = aws.iam.find("role/" + project + "-" + REGION);
+        role.trust = role.trust.replace("ArnEquals", "ArnLike");
+        role.inline.put("source", role.inline.get("backup"));
+        return project;
+    }
+
+    private void jobs() {
+        aws.s3.createBucket("my-toolkit", REGION).versioned();
+        add("ScheduleBackup", "a new job", "\"created\"", () -> job(next("job"), TO_BUCKET, "--source-repository",
+                toolkit(), "--on-push"));
+        add("ScheduleBackup", "everything differs", "\"updated\"", () -> {
+            var toolkit = toolkit();
+            return job(existingJob(toolkit), TO_BUCKET, "--source-repository", toolkit,
+                    "--shards 1 --no-on-push --deadline 2h");
+        });
+        add("ScheduleBackup", "all of it removed", "\"deleted\"", () -> job(existingJob(toolkit()), "--remove"));
+        add("ScheduleBackup", "a build now", 3, "\"FAILED\"", () -> {
+            var project = next("job");
+            done(new ScheduleBackup().commandLine(), words("--project-name", project, TO_BUCKET,
+                    "--source-repository", toolkit()));
+            return job(project, TO_BUCKET, "--run-now");
+        });
+        add("ScheduleBackup", "a zip", "toolkit.zip", () -> {
+            var script = Jobs.withZip();
+            var project = next("job");
+            return new Invocation(script.commandLine(), Map.of("project", project), List.of(
+                    words("--project-name", project, TO_BUCKET, "--source-bucket my-toolkit")));
         });
     }
 

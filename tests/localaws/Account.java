@@ -35,6 +35,7 @@ public final class Account {
                 Map.entry("ec2", ec2), Map.entry("codecommit", codecommit), Map.entry("cloudwatch", cloudwatch),
                 Map.entry("codebuild", codebuild), Map.entry("events", events), Map.entry("logs", logs),
                 Map.entry("sns", sns));
+        targets.put("codebuild", codebuild::invoke);
         aws.timers.add(events);
         aws.timers.add(cloudwatch);
         iam.createUser("operator").attached.add("aws:policy/AdministratorAccess");

@@ -16,6 +16,7 @@ import java.time.Instant;
 import java.time.ZoneOffset;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -44,7 +45,8 @@ public final class CodeBuild implements LocalAws.Service {
     private static final String PRINCIPAL = "codebuild.amazonaws.com";
     /** By type of environment: what is maintained and known to have Java and Git. */
     private static final Map<String, Pattern> IMAGES = Map.of(
-            "LINUX_CONTAINER", Pattern.compile("aws/codebuild/(amazonlinux-x86_64-standard:[56]\\.0|standard:[78]\\.0)"),
+            "LINUX_CONTAINER",
+            Pattern.compile("aws/codebuild/(amazonlinux-x86_64-standard:[56]\\.0|standard:[78]\\.0)"),
             "ARM_CONTAINER", Pattern.compile("aws/codebuild/amazonlinux-aarch64-standard:[34]\\.0"));
     private static final Set<String> SOURCES = Set.of("CODECOMMIT", "S3", "NO_SOURCE");
     private static final Pattern CODECOMMIT_URL = Pattern
@@ -104,6 +106,7 @@ public final class CodeBuild implements LocalAws.Service {
         /** Whether that was told too. */
         private volatile boolean told;
         private volatile Buildspec buildspec;
+        private volatile boolean mayLog;
         /** STOPPED or TIMED_OUT, when that ended it. */
         private volatile String cut;
 
@@ -181,7 +184,9 @@ public final class CodeBuild implements LocalAws.Service {
             return id.substring(id.indexOf(':') + 1);
         }
 
+        /** What its role may not write is lost. */
         private void write(String text) {
+            if (!mayLog) return;
             aws.account(account).logs.write(region, group(), stream(), text);
         }
 
@@ -336,7 +341,7 @@ public final class CodeBuild implements LocalAws.Service {
                 var ids = new ArrayList<String>();
                 for (var build : regional.builds.values())
                     if (build.projectName.equals(project.name)) ids.add(build.id);
-                if (!input.path("sortOrder").asText("DESCENDING").equals("ASCENDING")) java.util.Collections.reverse(ids);
+                if (!input.path("sortOrder").asText("").equals("ASCENDING")) Collections.reverse(ids);
                 yield page("ids", ids, input);
             }
             case "StopBuild" -> {
@@ -750,7 +755,8 @@ public final class CodeBuild implements LocalAws.Service {
         var role = build.settings.get("serviceRole").asText();
         var login = aws.sts.assumeAsService(PRINCIPAL, role, "AWSCodeBuild-" + build.stream(), build.projectArn());
         if (login == null)
-            throw new PhaseFailure("ACCESS_DENIED", "CodeBuild is not authorized to perform: sts:AssumeRole on " + role);
+            throw new PhaseFailure("ACCESS_DENIED",
+                    "CodeBuild is not authorized to perform: sts:AssumeRole on " + role);
         var environment = build.settings.get("environment");
         var picture = environment.get("image").asText();
         if (!IMAGES.get(environment.get("type").asText()).matcher(picture).matches())
@@ -759,10 +765,12 @@ public final class CodeBuild implements LocalAws.Service {
         var session = aws.credentials.get(login.accessKeyId()).caller(build.region, null);
         for (var need : aws.account(account).logs.writing(build.group(), build.stream(), session))
             if (!allowed(session, need))
-                throw new PhaseFailure("ACCESS_DENIED", "Service role " + role + " does not allow AWS CodeBuild to create"
-                        + " Amazon CloudWatch Logs log streams for build " + build.arn() + ". Error message: User: "
+                throw new PhaseFailure("ACCESS_DENIED", "Service role " + role
+                        + " does not allow AWS CodeBuild to create Amazon CloudWatch Logs log streams for build "
+                        + build.arn() + ". Error message: User: "
                         + session.arn() + " is not authorized to perform: " + need.action() + " on resource: "
                         + need.resource());
+        build.mayLog = true;
         if (build.settings.hasNonNull("vpcConfig")) provisionInVpc(build, session);
         return login;
     }
@@ -804,7 +812,7 @@ public final class CodeBuild implements LocalAws.Service {
         var password = GitHttp.password(login.secretAccessKey(), aws.endpoint().getHost(), path, url.group(1));
         try (var git = Git.cloneRepository().setURI(aws.endpoint() + path).setDirectory(directory.toFile())
                 .setCredentialsProvider(new UsernamePasswordCredentialsProvider(GitHttp.user(login), password))
-                .setNoCheckout(true).call()) {
+                .call()) {
             var names = version.isEmpty() ? List.of("HEAD") : version.startsWith("refs/heads/")
                     ? List.of("refs/remotes/origin/" + version.substring("refs/heads/".length()))
                     : List.of(version, "refs/remotes/origin/" + version, "refs/tags/" + version);
@@ -818,7 +826,8 @@ public final class CodeBuild implements LocalAws.Service {
             throw new PhaseFailure("CLIENT_ERROR", "reference not found for primary source and source version "
                     + version);
         } catch (GitAPIException e) {
-            throw new PhaseFailure("CLIENT_ERROR", e.getMessage() + " for primary source and source version " + version);
+            throw new PhaseFailure("CLIENT_ERROR",
+                    e.getMessage() + " for primary source and source version " + version);
         }
     }
 
@@ -862,10 +871,11 @@ public final class CodeBuild implements LocalAws.Service {
         var connection = (HttpURLConnection) uri.toURL().openConnection();
         connection.setInstanceFollowRedirects(false);
         headers.forEach(connection::setRequestProperty);
-        connection.setRequestProperty("Authorization", "AWS4-HMAC-SHA256 Credential=" + login.accessKeyId() + "/" + scope
-                + ", SignedHeaders=" + signed + ", Signature=" + signature);
-        if (connection.getResponseCode() == 200) return connection.getInputStream();
-        try (var answer = connection.getErrorStream()) {
+        connection.setRequestProperty("Authorization", "AWS4-HMAC-SHA256 Credential=" + login.accessKeyId() + "/"
+                + scope + ", SignedHeaders=" + signed + ", Signature=" + signature);
+        var status = connection.getResponseCode();
+        if (status == 200) return connection.getInputStream();
+        try (var answer = status < 400 ? connection.getInputStream() : connection.getErrorStream()) {
             var text = new String(answer.readAllBytes(), StandardCharsets.UTF_8);
             throw new PhaseFailure("CLIENT_ERROR", text.replaceAll("(?s).*<Code>(.*)</Code><Message>(.*)</Message>.*",
                     "$1: $2") + " for primary source and source version "

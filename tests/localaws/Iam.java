@@ -282,7 +282,8 @@ public final class Iam implements LocalAws.Service {
             case "CreateRole" -> List.of(new Need(action,
                     caller.iamArn("role" + input.path("Path").asText("/") + input.path("RoleName").asText()))
                     .shown("role " + input.path("RoleName").asText()));
-            case "DeleteRole", "UpdateAssumeRolePolicy", "GetGroup", "GetRole", "PutRolePolicy", "PutUserPolicy", "PutGroupPolicy", "GetRolePolicy",
+            case "DeleteRole", "UpdateAssumeRolePolicy", "GetGroup", "GetRole", "PutRolePolicy", "PutUserPolicy",
+                    "PutGroupPolicy", "GetRolePolicy",
                     "GetUserPolicy", "GetGroupPolicy", "DeleteRolePolicy", "DeleteUserPolicy", "DeleteGroupPolicy",
                     "ListRolePolicies", "ListUserPolicies", "ListGroupPolicies", "ListAttachedRolePolicies",
                     "ListAttachedUserPolicies", "ListAttachedGroupPolicies" ->

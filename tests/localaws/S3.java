@@ -215,6 +215,11 @@ public final class S3 {
             }
         }
 
+        /** The newest version's id; null in a bucket without versions. */
+        public String version(String key) {
+            return newest(key).id;
+        }
+
         /**
          * What GetObject's answer has in its headers: encryption, content type, metadata and, in lower case, the
          * checksum.
