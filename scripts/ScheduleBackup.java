@@ -34,6 +34,7 @@ import com.fasterxml.jackson.databind.*;
 import com.fasterxml.jackson.databind.node.*;
 import java.io.*;
 import java.lang.invoke.MethodHandles;
+import java.lang.reflect.RecordComponent;
 import java.net.*;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.*;
@@ -1446,7 +1447,9 @@ class ScheduleBackup implements Callable<Integer> {
     CommandSpec spec;
 
     CommandLine commandLine() {
-        return new CommandLine(this)
+        var commandLine = new CommandLine(this);
+        spec.usageMessage().synopsisHeading("Usage: ./jbang ");
+        return commandLine
                 // JSON is UTF-8, whatever the terminal's encoding.
                 .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8))
                 .setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8))
@@ -1454,7 +1457,7 @@ class ScheduleBackup implements Callable<Integer> {
                 .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
                 .registerConverter(JsonPointer.class, text -> jsonPointer(text))
                 .setParameterExceptionHandler((e, arguments) -> {
-                    note(usageError(e, arguments) + " (help: " + spec.name() + " --help)");
+                    note(usageError(e, arguments));
                     return 2;
                 })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
@@ -1463,21 +1466,46 @@ class ScheduleBackup implements Callable<Integer> {
                 });
     }
 
+    /** Refuses what leads to nothing in the result: after the run it would be too late. */
     static JsonPointer jsonPointer(String text) {
         if (!text.startsWith("/")) {
             throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
         }
-        return JsonPointer.compile(text);
+        var pointer = JsonPointer.compile(text);
+        var members = resultMembers();
+        if (!members.contains(pointer.getMatchingProperty())) {
+            throw new TypeConversionException("'" + text + "' is not in the result, which has /"
+                    + String.join(", /", members));
+        }
+        return pointer;
+    }
+
+    /** The members of the printed documents, which are the records that begin with status and account. */
+    static Set<String> resultMembers() {
+        return Stream.of(MethodHandles.lookup().lookupClass().getDeclaredClasses()).filter(Class::isRecord)
+                .map(type -> Stream.of(type.getRecordComponents()).map(RecordComponent::getName).toList())
+                .filter(names -> names.size() > 1 && names.subList(0, 2).equals(List.of("status", "account")))
+                .flatMap(List::stream).collect(Collectors.toCollection(LinkedHashSet::new));
     }
 
     String usageError(ParameterException e, String[] arguments) {
         var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
+        var help = " (help: ./jbang " + spec.name() + " --help)";
         if (e instanceof UnmatchedArgumentException unmatched) {
-            return message + didYouMean(unmatched);
+            return message + didYouMean(unmatched) + help;
         }
-        var mistyped = e instanceof MissingParameterException ? unknownOption(arguments) : Optional.<String>empty();
-        return message + mistyped.map(name -> "; unknown option '" + name + "'"
-                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name)))).orElse("");
+        if (!(e instanceof MissingParameterException)) {
+            return message + help;
+        }
+        return unknownOption(arguments).map(name -> message + "; unknown option '" + name + "'"
+                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name))) + help)
+                .orElseGet(() -> message + help + "; for example: " + firstExample());
+    }
+
+    /** Of the help, in one line. */
+    String firstExample() {
+        return String.join("\n", spec.usageMessage().footer()).split("(?<!\\\\)\n")[0].replaceAll("\\s*\\\\\n\\s*", " ")
+                .strip();
     }
 
     static String didYouMean(UnmatchedArgumentException e) {
@@ -1646,10 +1674,12 @@ class ScheduleBackup implements Callable<Integer> {
         if (file == null || file.isEmpty()) {
             return;
         }
-        try (var in = Files.newInputStream(Path.of(file))) {
+        try {
+            // the parser reads byte by byte
+            var pem = new ByteArrayInputStream(Files.readAllBytes(Path.of(file)));
             var trusted = KeyStore.getInstance(KeyStore.getDefaultType());
             trusted.load(null);
-            for (var certificate : CertificateFactory.getInstance("X.509").generateCertificates(in)) {
+            for (var certificate : CertificateFactory.getInstance("X.509").generateCertificates(pem)) {
                 trusted.setCertificateEntry("certificate-" + trusted.size(), certificate);
             }
             var managers = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
@@ -1687,8 +1717,8 @@ class ScheduleBackup implements Callable<Integer> {
             return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in; --verbose shows what was tried";
         }
         if (settings == null) {
-            return "no profile " + name + " in the AWS configuration files; there are: "
-                    + String.join(", ", new TreeSet<>(profiles.keySet()));
+            return "no profile " + name + " in the AWS configuration files; " + (profiles.isEmpty() ? "there is none"
+                    : "there are: " + String.join(", ", new TreeSet<>(profiles.keySet())));
         }
         return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name, failure))
                 + signInHint(name, settings);
@@ -1722,7 +1752,11 @@ class ScheduleBackup implements Callable<Integer> {
         if (region == null) {
             region = configuredRegion();
         }
-        return check("--region", region, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+        return checkRegion("--region", region);
+    }
+
+    String checkRegion(String option, String name) {
+        return check(option, name, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
     }
 
     private String configuredRegion() {
@@ -1784,7 +1818,8 @@ class ScheduleBackup implements Callable<Integer> {
         }
         var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
         var line = text.lines().findFirst().orElse("");
-        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
+        var isWhole = e instanceof Failure; // what it quotes is cut already, and its commands have to be complete
+        return isWhole || line.length() <= 2000 ? line : line.substring(0, 2000) + " ...";
     }
 
     private static String reason(AwsServiceException answer) {
@@ -1918,7 +1953,13 @@ class ScheduleBackup implements Callable<Integer> {
 
     /** The command that takes all changes back; null if nothing was changed. */
     String undo() {
-        return undoCommands.isEmpty() ? null : String.join(" && ", undoCommands);
+        return undoSince(0);
+    }
+
+    /** The command that takes back what was changed since there were so many undo commands; null if nothing was. */
+    String undoSince(int count) {
+        var latest = undoCommands.stream().limit(undoCommands.size() - count).toList();
+        return latest.isEmpty() ? null : String.join(" && ", latest);
     }
 
     static Status strongest(List<Change> changes) {
@@ -1931,15 +1972,21 @@ class ScheduleBackup implements Callable<Integer> {
         return dryRun && status != Status.UNCHANGED ? "would-" + done.substring(0, done.length() - 1) : done;
     }
 
-    /** Runs steps that change a resource. A failure gets its name, and says what they had changed before. */
+    /**
+     * Runs steps that change a resource. A failure gets its name, and says what they had changed before and how that is
+     * taken back: a run that fails prints no result.
+     */
     <T> T naming(String resource, Supplier<T> steps) {
-        var before = changes.size();
+        var changesBefore = changes.size();
+        var undoBefore = undoCommands.size();
         try {
             return steps.get();
         } catch (RuntimeException e) {
-            var made = changes.stream().skip(before).map(Change::field).toList();
+            var made = changes.stream().skip(changesBefore).map(Change::field).toList();
+            var undo = undoSince(undoBefore);
             throw new Failure(resource + ": " + reason(e) + (made.isEmpty() || dryRun ? "" : "; changed before that: "
-                    + String.join(", ", made) + (isTemporary(e) ? "; the same command again does the rest" : "")), e);
+                    + String.join(", ", made) + (isTemporary(e) ? "; the same command again does the rest" : "")
+                    + (undo == null ? "" : "; this takes it back: " + undo)), e);
         }
     }
 
