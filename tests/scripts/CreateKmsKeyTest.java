@@ -308,6 +308,24 @@ class CreateKmsKeyTest {
         assertEquals(null, key());
     }
 
+    /** What others say is cut, but not the command that takes a policy back, however long that is. */
+    @Test
+    void aFailureAfterAChangeNamesTheWholeCommandThatTakesItBack() throws Exception {
+        run("--alias", alias);
+        set(key(), policy -> policy.put("Id", "their-own-" + "x".repeat(3_000)));
+        var before = key().policy;
+        aws.inject(Fault.on("kms:UpdateKeyDescription").error(400, "AccessDeniedException", "y".repeat(5_000)));
+        var run = run("--alias", alias, "--users", DEVELOPER, "--description", "new");
+        assertEquals(1, run.exitCode());
+        assertEquals("", run.out());
+        assertEquals(1, run.err().lines().count(), run.err());
+        assertTrue(run.err().contains("; changed before that: policy; this takes it back: aws kms put-key-policy "
+                + "--cli-input-json '{\"KeyId\":\"" + key().keyId + "\",\"Policy\":"), run.err());
+        assertTrue(run.err().contains(": " + "y".repeat(2_000) + " ... (request id "), run.err());
+        assertTrue(run.err().contains("x".repeat(3_000)) && run.err().endsWith("' --region eu-west-1\n"), run.err());
+        assertFalse(before.equals(key().policy), "it was changed");
+    }
+
     /** Principals that IAM does not have, and what is said of them. */
     @ParameterizedTest
     @CsvSource({"role/Ghost, IAM does not know arn:aws:iam::111122223333:role/Ghost",
