@@ -64,7 +64,7 @@ class FaultCampaignTest {
     /** Of what few seeds draw alone, something for every run. */
     static final List<String> FIXED = List.of("0: throw codecommit:GetRepositoryTriggers 0 1000 1",
             "2: throw codecommit:ListPullRequests 0 1000 5", "6: odd codecommit:GetPullRequest 0 1000 6",
-            "8: archived=runs before 0 3 0, archived=b-small before 0 1 0", "4: git fsck 0 1 3", "4: git fsck 0 1 5",
+            "8: archived=runs before 0 3 0, archived=b-small before 0 1 0", "10: git fsck 0 1 3", "10: git fsck 0 1 5",
             "5: git index-pack 0 1 3", "11: git rev-list 0 1 5");
 
     static final List<String> NAMES = List.of("a-large", "b-small", "c-odd");
