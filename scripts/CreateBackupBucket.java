@@ -131,9 +131,9 @@ import software.amazon.awssdk.utils.AttributeMap;
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage", "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
-        footer = {"  create-backup-bucket --bucket my-backups --retention-days 400 \\",
+        footer = {"  ./jbang create-backup-bucket --bucket my-backups --retention-days 400 \\",
                 "      --writer-role-arns arn:aws:iam::111122223333:role/BackupWriter",
-                "  create-backup-bucket --bucket my-backups --writer-accounts 111122223333"})
+                "  ./jbang create-backup-bucket --bucket my-backups --writer-accounts 111122223333"})
 class CreateBackupBucket implements Callable<Integer> {
     @Option(names = "--bucket", required = true, paramLabel = "NAME",
             description = "The bucket: a new one, or one of this account in this Region.")
@@ -1556,14 +1556,19 @@ class CreateBackupBucket implements Callable<Integer> {
         }
         var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
         var line = text.lines().findFirst().orElse("");
-        var isWhole = e instanceof Failure; // what it quotes is cut already, and its commands have to be complete
-        return isWhole || line.length() <= 2000 ? line : line.substring(0, 2000) + " ...";
+        return e instanceof Failure ? line : shortened(line); // the commands in a Failure have to be complete
+    }
+
+    /** Others may say a whole page. */
+    private static String shortened(String line) {
+        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
     }
 
     private static String reason(AwsServiceException answer) {
         var details = answer.awsErrorDetails();
         var code = Objects.requireNonNullElse(details.errorCode(), "HTTP " + answer.statusCode());
-        var message = details.errorMessage() == null ? "" : ": " + details.errorMessage().replaceAll("\\s+", " ");
+        var message = details.errorMessage() == null ? ""
+                : ": " + shortened(details.errorMessage().replaceAll("\\s+", " "));
         return code + message + " (request id " + answer.requestId() + ")"
                 + (code.contains("Expired") ? "; sign in again" : "");
     }

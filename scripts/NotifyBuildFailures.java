@@ -133,9 +133,9 @@ import software.amazon.awssdk.utils.AttributeMap;
                 + "  The silence is counted in whole hours of UTC: the alarm comes within an hour%n"
                 + "  after --max-silence. It comes once, not again every day.%n"
                 + "%nExamples:%n",
-        footer = {"  notify-build-failures --project-names codecommit-backup \\",
+        footer = {"  ./jbang notify-build-failures --project-names codecommit-backup \\",
                 "      --emails operations@example.com",
-                "  notify-build-failures --project-names codecommit-backup --test"})
+                "  ./jbang notify-build-failures --project-names codecommit-backup --test"})
 class NotifyBuildFailures implements Callable<Integer> {
     @Option(names = "--project-names", paramLabel = "NAME", arity = "1..*", required = true,
             description = "CodeBuild projects to watch.")
@@ -1432,14 +1432,19 @@ class NotifyBuildFailures implements Callable<Integer> {
         }
         var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
         var line = text.lines().findFirst().orElse("");
-        var isWhole = e instanceof Failure; // what it quotes is cut already, and its commands have to be complete
-        return isWhole || line.length() <= 2000 ? line : line.substring(0, 2000) + " ...";
+        return e instanceof Failure ? line : shortened(line); // the commands in a Failure have to be complete
+    }
+
+    /** Others may say a whole page. */
+    private static String shortened(String line) {
+        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
     }
 
     private static String reason(AwsServiceException answer) {
         var details = answer.awsErrorDetails();
         var code = Objects.requireNonNullElse(details.errorCode(), "HTTP " + answer.statusCode());
-        var message = details.errorMessage() == null ? "" : ": " + details.errorMessage().replaceAll("\\s+", " ");
+        var message = details.errorMessage() == null ? ""
+                : ": " + shortened(details.errorMessage().replaceAll("\\s+", " "));
         return code + message + " (request id " + answer.requestId() + ")"
                 + (code.contains("Expired") ? "; sign in again" : "");
     }

@@ -147,9 +147,9 @@ import software.amazon.awssdk.utils.AttributeMap;
         exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage",
                 "3:partly done: the backup is scheduled, the build of --run-now failed", "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
-        footer = {"  schedule-backup --bucket my-backups --bucket-owner 444455556666 \\",
+        footer = {"  ./jbang schedule-backup --bucket my-backups --bucket-owner 444455556666 \\",
                 "      --source-bucket my-toolkit --on-push --run-now",
-                "  schedule-backup --bucket my-backups --bucket-owner 444455556666 \\",
+                "  ./jbang schedule-backup --bucket my-backups --bucket-owner 444455556666 \\",
                 "      --source-repository codecommit-toolkit --shards 8 --dry-run"})
 class ScheduleBackup implements Callable<Integer> {
     @Option(names = "--bucket", paramLabel = "NAME",
@@ -1818,14 +1818,19 @@ class ScheduleBackup implements Callable<Integer> {
         }
         var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
         var line = text.lines().findFirst().orElse("");
-        var isWhole = e instanceof Failure; // what it quotes is cut already, and its commands have to be complete
-        return isWhole || line.length() <= 2000 ? line : line.substring(0, 2000) + " ...";
+        return e instanceof Failure ? line : shortened(line); // the commands in a Failure have to be complete
+    }
+
+    /** Others may say a whole page. */
+    private static String shortened(String line) {
+        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
     }
 
     private static String reason(AwsServiceException answer) {
         var details = answer.awsErrorDetails();
         var code = Objects.requireNonNullElse(details.errorCode(), "HTTP " + answer.statusCode());
-        var message = details.errorMessage() == null ? "" : ": " + details.errorMessage().replaceAll("\\s+", " ");
+        var message = details.errorMessage() == null ? ""
+                : ": " + shortened(details.errorMessage().replaceAll("\\s+", " "));
         return code + message + " (request id " + answer.requestId() + ")"
                 + (code.contains("Expired") ? "; sign in again" : "");
     }

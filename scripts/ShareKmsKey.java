@@ -99,9 +99,9 @@ import software.amazon.awssdk.utils.AttributeMap;
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage", "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
-        footer = {"  share-kms-key --key-id alias/backups --via-services s3 \\",
+        footer = {"  ./jbang share-kms-key --key-id alias/backups --via-services s3 \\",
                 "      --role-arns arn:aws:iam::111122223333:role/BackupWriter",
-                "  share-kms-key --key-id alias/backups --account-ids 111122223333 --remove"})
+                "  ./jbang share-kms-key --key-id alias/backups --account-ids 111122223333 --remove"})
 class ShareKmsKey implements Callable<Integer> {
     @Option(names = "--key-id", paramLabel = "KEY", required = true,
             description = "The key to share: its id, ARN, alias (alias/NAME) or alias ARN.")
@@ -1001,14 +1001,19 @@ class ShareKmsKey implements Callable<Integer> {
         }
         var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
         var line = text.lines().findFirst().orElse("");
-        var isWhole = e instanceof Failure; // what it quotes is cut already, and its commands have to be complete
-        return isWhole || line.length() <= 2000 ? line : line.substring(0, 2000) + " ...";
+        return e instanceof Failure ? line : shortened(line); // the commands in a Failure have to be complete
+    }
+
+    /** Others may say a whole page. */
+    private static String shortened(String line) {
+        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
     }
 
     private static String reason(AwsServiceException answer) {
         var details = answer.awsErrorDetails();
         var code = Objects.requireNonNullElse(details.errorCode(), "HTTP " + answer.statusCode());
-        var message = details.errorMessage() == null ? "" : ": " + details.errorMessage().replaceAll("\\s+", " ");
+        var message = details.errorMessage() == null ? ""
+                : ": " + shortened(details.errorMessage().replaceAll("\\s+", " "));
         return code + message + " (request id " + answer.requestId() + ")"
                 + (code.contains("Expired") ? "; sign in again" : "");
     }
