@@ -133,7 +133,8 @@ import software.amazon.awssdk.utils.AttributeMap;
         footerHeading = "%nExamples:%n",
         footer = {"  ./jbang create-backup-bucket --bucket my-backups --retention-days 400 \\",
                 "      --writer-role-arns arn:aws:iam::111122223333:role/BackupWriter",
-                "  ./jbang create-backup-bucket --bucket my-backups --writer-accounts 111122223333"})
+                "  ./jbang create-backup-bucket --bucket my-backups \\",
+                "      --writer-accounts 111122223333"})
 class CreateBackupBucket implements Callable<Integer> {
     @Option(names = "--bucket", required = true, paramLabel = "NAME",
             description = "The bucket: a new one, or one of this account in this Region.")
@@ -598,8 +599,8 @@ class CreateBackupBucket implements Callable<Integer> {
             throw new Failure("there is no key " + id + " in " + region(), e);
         }
         if (key.keyManager() != KeyManagerType.CUSTOMER || !ownerOf(key.arn()).equals(caller.account())) {
-            throw new Failure(key.arn() + " is managed by AWS or another account's: create a key with create-kms-key,"
-                    + " in the account of the bucket");
+            throw new Failure(key.arn() + " is managed by AWS or another account's: create a key with"
+                    + " ./jbang create-kms-key, in the account of the bucket");
         }
         checkUsable(key, "use another key");
         return key;

@@ -135,7 +135,8 @@ import software.amazon.awssdk.utils.AttributeMap;
                 + "%nExamples:%n",
         footer = {"  ./jbang notify-build-failures --project-names codecommit-backup \\",
                 "      --emails operations@example.com",
-                "  ./jbang notify-build-failures --project-names codecommit-backup --test"})
+                "  ./jbang notify-build-failures --project-names codecommit-backup \\",
+                "      --max-silence 50h --dry-run"})
 class NotifyBuildFailures implements Callable<Integer> {
     @Option(names = "--project-names", paramLabel = "NAME", arity = "1..*", required = true,
             description = "CodeBuild projects to watch.")

@@ -178,7 +178,7 @@ class ScheduleBackup implements Callable<Integer> {
     When when = new When();
 
     static class When {
-        @Option(names = "--daily-at", paramLabel = "HH:MM", description = "When, UTC. Default: 04:00.")
+        @Option(names = "--daily-at", paramLabel = "TIME", description = "When, in UTC, such as 23:30. Default: 04:00.")
         String dailyAt;
 
         @Option(names = "--schedule", paramLabel = "CRON",
@@ -624,7 +624,7 @@ class ScheduleBackup implements Callable<Integer> {
             return new Source(SourceType.CODECOMMIT, "https://" + host + "/v1/repos/" + from.repository, commit);
         } catch (RepositoryDoesNotExistException e) {
             throw new Failure("there is no such repository in " + region()
-                    + "; create it with create-encrypted-repo, and push this toolkit to it", e);
+                    + "; create it with ./jbang create-encrypted-repo, and push this toolkit to it", e);
         } catch (CommitDoesNotExistException | FileDoesNotExistException e) {
             throw new Failure("has no buildspec.yml in the commit " + Objects.requireNonNullElse(sourceVersion,
                     "that is the newest one of its default branch") + "; push this toolkit to it", e);

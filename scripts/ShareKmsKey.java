@@ -101,7 +101,8 @@ import software.amazon.awssdk.utils.AttributeMap;
         footerHeading = "%nExamples:%n",
         footer = {"  ./jbang share-kms-key --key-id alias/backups --via-services s3 \\",
                 "      --role-arns arn:aws:iam::111122223333:role/BackupWriter",
-                "  ./jbang share-kms-key --key-id alias/backups --account-ids 111122223333 --remove"})
+                "  ./jbang share-kms-key --key-id alias/backups --remove \\",
+                "      --account-ids 111122223333"})
 class ShareKmsKey implements Callable<Integer> {
     @Option(names = "--key-id", paramLabel = "KEY", required = true,
             description = "The key to share: its id, ARN, alias (alias/NAME) or alias ARN.")
@@ -237,7 +238,7 @@ class ShareKmsKey implements Callable<Integer> {
         var given = new Sharing(Set.copyOf(with.accountIds), Set.copyOf(with.roleArns));
         if (given.allAccountIds().contains(caller.account())) {
             throw new Failure(caller.account() + " is the account of the key: its own users and roles are for"
-                    + " create-kms-key --users");
+                    + " ./jbang create-kms-key --users");
         }
         for (var role : with.roleArns) {
             if (!role.split(":")[1].equals(caller.partition())) {
@@ -275,7 +276,7 @@ class ShareKmsKey implements Callable<Integer> {
         }
         if (key.keyManager() != KeyManagerType.CUSTOMER) {
             throw new Failure(key.arn() + " is managed by AWS, which lets no one change its policy; create a key of"
-                    + " your own with create-kms-key");
+                    + " your own with ./jbang create-kms-key");
         }
         // a key must not be enabled to be withdrawn
         if (!remove || key.keyState() == KeyState.PENDING_DELETION) {
