@@ -98,7 +98,7 @@ import software.amazon.awssdk.utils.AttributeMap;
  * AbortUnfinishedUploads and, with {@code --expire-after-days}, ExpireBackups; the statements of its policy that
  * policies/backup-bucket.json has, by Sid; and in the policy of its KMS key those of policies/backup-key.json. Other
  * rules and statements are kept and named. An option that is not given leaves the setting as it is. Versioning and
- * Object Lock of a bucket that exists already cannot be turned off again: that takes {@code --accept-irreversible}.
+ * Object Lock of a bucket that has objects already cannot be taken back: that takes {@code --accept-irreversible}.
  *
  * <p>Before anything is changed, the policy is judged: what writers, readers and administrators may do by it, together
  * with the statements that are not this script's. After a change the policy is tried, by requests that S3 refuses for
@@ -195,7 +195,7 @@ class CreateBackupBucket implements Callable<Integer> {
     boolean sameAccount;
 
     @Option(names = "--accept-irreversible",
-            description = "Turns on versioning and Object Lock of a bucket that exists already.")
+            description = "Turns on versioning and Object Lock of a bucket that has objects already.")
     boolean acceptIrreversible;
 
     @Option(names = "--tags", paramLabel = "Key=Value", arity = "1..*", description = "Tags to add or change.")
@@ -524,7 +524,7 @@ class CreateBackupBucket implements Callable<Integer> {
             irreversible.add("Object Lock, which can never be turned off, and with it versioning, which can never be"
                     + " suspended then");
         }
-        if (!irreversible.isEmpty()) {
+        if (!irreversible.isEmpty() && hasObjects()) { // an empty bucket can be deleted
             var message = "this turns on " + String.join("; and ", irreversible);
             if (!acceptIrreversible && !dryRun) {
                 throw new Failure(message + ": if that is meant, use --accept-irreversible");
@@ -547,6 +547,10 @@ class CreateBackupBucket implements Callable<Integer> {
                 throw new Failure(message);
             });
         }
+    }
+
+    boolean hasObjects() {
+        return !s3.listObjectsV2(r -> r.bucket(bucket).maxKeys(1)).contents().isEmpty();
     }
 
     /** The lock of new objects, as the options and else the bucket have it; null if there is none. */

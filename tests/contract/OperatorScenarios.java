@@ -393,6 +393,7 @@ final class OperatorScenarios {
         add("CreateBackupBucket", "everything differs", "\"updated\"", () -> {
             var name = aws.s3.createBucket(next("bucket"), REGION).setting("publicAccessBlock", null)
                     .setting("ownershipControls", "<Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule>").name;
+            aws.s3.bucket(name).put("there", new byte[1]);
             return bucket(name, "--accept-irreversible --retention-days 400 --tags Team=Payments --kms-key-id",
                     aws.kms.createKey(REGION).arn);
         });

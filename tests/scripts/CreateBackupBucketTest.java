@@ -600,7 +600,8 @@ class CreateBackupBucketTest {
                 + "</Prefix></Filter><Status>Enabled</Status><Expiration><Days>7</Days></Expiration></Rule>")
                 .setting("publicAccessBlock", null).setting("ownershipControls",
                         "<Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule>")
-                .setting("tagging", "<TagSet><Tag><Key>Owner</Key><Value>alice</Value></Tag></TagSet>");
+                .setting("tagging", "<TagSet><Tag><Key>Owner</Key><Value>alice</Value></Tag></TagSet>")
+                .put("logs/1", new byte[1]);
         assertFails(make("--retention-days", "400"), "this turns on versioning, which can be suspended later but never"
                 + " taken off; and Object Lock, which can never be turned off");
         Script.assertReadsOnly(aws);
@@ -791,6 +792,10 @@ class CreateBackupBucketTest {
     void anUnfinishedNewBucketIsNamed() {
         aws.inject(Fault.on("s3:PutBucketEncryption").error(403, "AccessDenied", "no"));
         assertFails(make(), "; changed before that: bucket, versioning");
+        name += "-more";
+        aws.inject(Fault.on("s3:PutBucketVersioning").error(403, "AccessDenied", "no"));
+        assertFails(make(), "; changed before that: bucket");
+        assertEquals("updated", make().status(), "an empty bucket is no risk");
     }
 
     @ParameterizedTest
