@@ -839,10 +839,9 @@ class NotifyBuildFailures implements Callable<Integer> {
 
         Watch remove() {
             removeRule();
-            for (var alarm : alarms.values()) {
-                change(Change.deletion(projectName, "alarm", alarm.alarmName(), null), putAlarmCommand(alarm),
-                        () -> delete(alarm));
-            }
+            alarmNames().stream().map(name -> alarms.get(name)).filter(Objects::nonNull)
+                    .forEach(alarm -> change(Change.deletion(projectName, "alarm", alarm.alarmName(), null),
+                            putAlarmCommand(alarm), () -> delete(alarm)));
             return this;
         }
 
