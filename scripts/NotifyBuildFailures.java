@@ -136,7 +136,7 @@ import software.amazon.awssdk.utils.AttributeMap;
         footer = {"  ./jbang notify-build-failures --project-names codecommit-backup \\",
                 "      --emails operations@example.com",
                 "  ./jbang notify-build-failures --project-names codecommit-backup \\",
-                "      --max-silence 50h --dry-run"})
+                "      --topic-arn arn:aws:sns:eu-west-1:111122223333:alerts --dry-run"})
 class NotifyBuildFailures implements Callable<Integer> {
     @Option(names = "--project-names", paramLabel = "NAME", arity = "1..*", required = true,
             description = "CodeBuild projects to watch.")
@@ -840,10 +840,9 @@ class NotifyBuildFailures implements Callable<Integer> {
 
         Watch remove() {
             removeRule();
-            for (var alarm : alarms.values()) {
-                change(Change.deletion(projectName, "alarm", alarm.alarmName(), null), putAlarmCommand(alarm),
-                        () -> delete(alarm));
-            }
+            alarmNames().stream().map(name -> alarms.get(name)).filter(Objects::nonNull)
+                    .forEach(alarm -> change(Change.deletion(projectName, "alarm", alarm.alarmName(), null),
+                            putAlarmCommand(alarm), () -> delete(alarm)));
             return this;
         }
 
