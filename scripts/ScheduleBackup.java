@@ -177,7 +177,7 @@ class ScheduleBackup implements Callable<Integer> {
     When when = new When();
 
     static class When {
-        @Option(names = "--daily-at", paramLabel = "HH:MM", description = "When, UTC. Default: 04:00.")
+        @Option(names = "--daily-at", paramLabel = "TIME", description = "Time of day, UTC. Default: 04:00.")
         String dailyAt;
 
         @Option(names = "--schedule", paramLabel = "CRON",
