@@ -758,7 +758,8 @@ class NotifyBuildFailures implements Callable<Integer> {
                     : aws("events put-targets", Map.of("Rule", ruleName(), "Targets", asJson(List.of(target))));
             change(target == null ? Change.creation(projectName, "target", topicArn)
                     : Change.update(projectName, "target", asJson(target), asJson(wanted)), undo,
-                    () -> put(wanted));
+                    () -> changeTargets(() -> events.putTargets(r -> r.rule(ruleName()).targets(wanted)).failedEntries()
+                            .stream().map(one -> new FailedEntry(one.errorCode(), one.errorMessage())).toList()));
         }
 
         /** Of values that can hold no quotation mark: they are put into the text as they are. */
@@ -770,20 +771,6 @@ class NotifyBuildFailures implements Callable<Integer> {
                     .inputTemplate("\"Build of <project> in account <account>, <region>: <status>. Build <build>."
                             + " Logs: <logs>\"")
                     .build();
-        }
-
-        private void put(Target wanted) {
-            var failed = poll(showPatience, () -> {
-                var entries = events.putTargets(r -> r.rule(ruleName()).targets(wanted)).failedEntries();
-                var isBusy = entries.stream()
-                        .anyMatch(one -> one.errorCode().equals("ConcurrentModificationException"));
-                return isBusy ? Optional.empty() : Optional.of(entries);
-            }).orElseThrow(() -> new Failure(ruleName() + " is being changed by someone else: run the same command"
-                    + " again"));
-            failed.forEach(one -> {
-                throw new Failure("EventBridge did not take the target: " + one.errorCode() + ": "
-                        + one.errorMessage());
-            });
         }
 
         private PutMetricAlarmRequest.Builder alarm(String name, String description) {
@@ -875,10 +862,8 @@ class NotifyBuildFailures implements Callable<Integer> {
 
         private void removeTarget() {
             try {
-                events.removeTargets(r -> r.rule(ruleName()).ids(TARGET_ID)).failedEntries().forEach(one -> {
-                    throw new Failure("EventBridge did not remove the target: " + one.errorCode() + ": "
-                            + one.errorMessage());
-                });
+                changeTargets(() -> events.removeTargets(r -> r.rule(ruleName()).ids(TARGET_ID)).failedEntries()
+                        .stream().map(one -> new FailedEntry(one.errorCode(), one.errorMessage())).toList());
             } catch (ResourceNotFoundException e) {
                 note(ruleName() + ": someone else removed it in the meantime");
             }
@@ -903,6 +888,21 @@ class NotifyBuildFailures implements Callable<Integer> {
             var members = new TreeMap<String, JsonNode>();
             settings(alarm).properties().forEach(member -> members.put(member.getKey(), member.getValue()));
             return aws("cloudwatch put-metric-alarm", members);
+        }
+    }
+
+    /** A target that EventBridge did not change, in an answer that is no error. */
+    record FailedEntry(String code, String message) {}
+
+    /** Changes a rule's targets: again while EventBridge says that someone else is changing the rule. */
+    void changeTargets(Supplier<List<FailedEntry>> call) {
+        var failed = poll(showPatience, () -> {
+            var entries = call.get();
+            var isBusy = entries.stream().anyMatch(entry -> entry.code().equals("ConcurrentModificationException"));
+            return isBusy ? Optional.empty() : Optional.of(entries);
+        }).orElseThrow(() -> new Failure("someone else is changing the rule: run the same command again"));
+        for (var entry : failed) {
+            throw new Failure("EventBridge did not change the target: " + entry.code() + ": " + entry.message());
         }
     }
 
@@ -961,7 +961,8 @@ class NotifyBuildFailures implements Callable<Integer> {
     /** Takes from the topic what is ours, or deletes it if it is ours alone; whether it stays. */
     boolean releaseTopic(List<Watch> watches) {
         var users = rulesOfTopic();
-        watches.forEach(watch -> users.remove(watch.ruleName()));
+        watches.stream().filter(watch -> watch.otherTargets.stream().noneMatch(one -> one.arn().equals(topicArn)))
+                .forEach(watch -> users.remove(watch.ruleName()));
         if (!users.isEmpty()) {
             note(topicArn + " stays as it is, other rules send to it: " + String.join(", ", users));
             return true;

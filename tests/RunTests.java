@@ -15,6 +15,7 @@
 //SOURCES Directories.java
 //SOURCES Gate.java
 //SOURCES Git.java
+//SOURCES Projects.java
 //SOURCES Repositories.java
 //SOURCES Script.java
 //SOURCES SuppliedClock.java

@@ -141,13 +141,15 @@ class OperatorPoliciesTest {
     static Pattern resource(String action) {
         var name = action.substring(action.indexOf(':') + 1);
         return Pattern.compile(switch (action.substring(0, action.indexOf(':'))) {
+            case "cloudwatch" -> name.equals("DescribeAlarms") ? "\\*"
+                    : "arn:aws:cloudwatch:eu-west-1:111122223333:alarm:build-\\*";
             case "codebuild" -> "arn:aws:codebuild:eu-west-1:111122223333:project/codecommit-backup(-push)?";
             case "codecommit" -> Actions.WITHOUT_REPOSITORY.contains(name) ? "\\*"
                     : "arn:aws:codecommit:eu-west-1:111122223333:\\*";
             case "ec2" -> Actions.EC2.get(name).equals("*") ? "\\*"
                     : "arn:aws:ec2:eu-west-1:111122223333:(" + Actions.EC2.get(name).replace(' ', '|') + ")/.+";
-            case "events" -> name.equals("ListRules") ? "\\*"
-                    : "arn:aws:events:eu-west-1:111122223333:rule/codecommit-backup(-\\*)?";
+            case "events" -> Set.of("ListRuleNamesByTarget", "ListRules", "TestEventPattern").contains(name) ? "\\*"
+                    : "arn:aws:events:eu-west-1:111122223333:rule/.+";
             case "iam" -> "arn:aws:iam::111122223333:(" + (name.equals("SimulatePrincipalPolicy") ? "group|role|user"
                     : Stream.of("Group", "Role", "User", "").filter(name.replace("EntitiesFor", "")::contains)
                             .findFirst().orElseThrow().toLowerCase().replaceFirst("^$", "policy")) + ")/.+";
@@ -156,6 +158,7 @@ class OperatorPoliciesTest {
                             + ")";
             case "logs" -> "arn:aws:logs:eu-west-1:111122223333:log-group:"
                     + (name.equals("DescribeLogGroups") ? "\\*" : "/aws/codebuild/codecommit-backup(-push)?(:\\*)?");
+            case "sns" -> name.equals("Unsubscribe") ? "\\*" : "arn:aws:sns:eu-west-1:111122223333:build-failures";
             case "s3" -> "arn:aws:s3:::my-toolkit(/codecommit-backup/toolkit.zip)?|arn:aws:s3:::my-backups"
                     + (Actions.OF_BUCKET.contains(name) ? "" : "/projects/codecommit-backup/\\*");
             default -> throw new AssertionError(action);

@@ -96,6 +96,7 @@ final class OperatorScenarios {
         backups();
         verifications();
         restores();
+        notifications();
     }
 
     private static String allow(String actions, String resources, String... accounts) {
@@ -477,6 +478,54 @@ final class OperatorScenarios {
         add("RestoreFromS3", "nothing to do", "\"unchanged\"", () -> {
             renameTemplate(saved.name);
             return restore("--to-repository-name", saved.name);
+        });
+    }
+
+    // ---- notify-build-failures
+
+    private static final String PROJECT = "codecommit-backup";
+    private static final String TOPIC = "build-failures";
+    private static final String EMAIL = "operations@example.com";
+
+    private CommandLine notification() {
+        return new NotifyBuildFailures().commandLine();
+    }
+
+    /** Without a topic, rule or alarm. */
+    private void clearNotifications() {
+        if (aws.codebuild.project(REGION, PROJECT) == null) Projects.create(aws, REGION, PROJECT, "true");
+        if (aws.sns.topic(REGION, TOPIC) == null) return;
+        aws.sns.topic(REGION, TOPIC).tags.put("codecommit-toolkit:created-by", "notify-build-failures");
+        done(notification(), "--project-names", PROJECT, "--remove");
+    }
+
+    private void watchBuilds() {
+        clearNotifications();
+        var run = Script.run(notification(), words("--project-names", PROJECT, "--emails", EMAIL));
+        if (run.exitCode() != 4) throw new AssertionError(run.err());
+        aws.sns.topic(REGION, TOPIC).subscription(EMAIL).confirmed = true;
+    }
+
+    private void notifications() {
+        aws.sns.staleCalls = 0;
+        add("NotifyBuildFailures", "a new topic", 4, "\"created\"", () -> {
+            clearNotifications();
+            var key = aws.kms.createKey(REGION);
+            key.policy = Toolkit.read("policies/build-failures-key.json").replace("${account}", LocalAws.ACCOUNT)
+                    .replace("${partition}", "aws").replace("${region}", REGION)
+                    .replace("\"Statement\": [", "\"Statement\": [{\"Effect\": \"Allow\", \"Principal\": {\"AWS\": \""
+                            + LocalAws.ACCOUNT + "\"}, \"Action\": \"kms:*\", \"Resource\": \"*\"},");
+            return new Invocation(notification(), words("--project-names", PROJECT, "--kms-key-id", key.arn,
+                    "--emails", EMAIL, "--test"));
+        });
+        add("NotifyBuildFailures", "nothing is left", "\"deleted\"", () -> {
+            watchBuilds();
+            return new Invocation(notification(), words("--project-names", PROJECT, "--remove"));
+        });
+        add("NotifyBuildFailures", "the topic is left", "\"deleted\"", () -> {
+            watchBuilds();
+            aws.sns.topic(REGION, TOPIC).tags.clear();
+            return new Invocation(notification(), words("--project-names", PROJECT, "--remove --emails", EMAIL));
         });
     }
 }

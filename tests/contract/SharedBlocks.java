@@ -2,11 +2,15 @@
 //DESCRIPTION Carries a block that was edited in one script into every other script that has it: ./jbang sync [--check]
 //JAVA 17+
 //DEPS software.amazon.awssdk:bom:2.40.2@pom
+//DEPS software.amazon.awssdk:cloudwatch
+//DEPS software.amazon.awssdk:codebuild
 //DEPS software.amazon.awssdk:codecommit
 //DEPS software.amazon.awssdk:ec2
+//DEPS software.amazon.awssdk:eventbridge
 //DEPS software.amazon.awssdk:iam
 //DEPS software.amazon.awssdk:kms
 //DEPS software.amazon.awssdk:s3
+//DEPS software.amazon.awssdk:sns
 //DEPS software.amazon.awssdk:sts
 //DEPS software.amazon.awssdk:sso
 //DEPS software.amazon.awssdk:ssooidc

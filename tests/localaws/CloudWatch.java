@@ -198,7 +198,7 @@ public final class CloudWatch implements LocalAws.Service, LocalAws.Timer {
     }
 
     @Override
-    public List<Need> needs(String operation, ObjectNode input, Caller caller) {
+    public synchronized List<Need> needs(String operation, ObjectNode input, Caller caller) {
         var action = "cloudwatch:" + operation;
         return switch (operation) {
             case "DescribeAlarms" -> List.of(new Need(action, caller.arn("cloudwatch", "alarm:*")));

@@ -160,7 +160,13 @@ public final class Events implements LocalAws.Service, LocalAws.Timer {
                 error = e.code + ": " + e.getMessage();
             }
             invocations.add(new Invocation(aws.now(), region, rule.name, id, error));
+            count("Invocations", rule, region);
+            if (error != null) count("FailedInvocations", rule, region);
         });
+    }
+
+    private void count(String metric, Rule rule, String region) {
+        aws.account(account).cloudwatch.put(region, "AWS/Events", metric, Map.of("RuleName", rule.name), 1);
     }
 
     /** With the role if there is one; else a topic's own policy decides. */
