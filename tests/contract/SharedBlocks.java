@@ -3,6 +3,7 @@
 //JAVA 17+
 //DEPS software.amazon.awssdk:bom:2.40.2@pom
 //DEPS software.amazon.awssdk:cloudwatch
+//DEPS software.amazon.awssdk:cloudwatchlogs
 //DEPS software.amazon.awssdk:codebuild
 //DEPS software.amazon.awssdk:codecommit
 //DEPS software.amazon.awssdk:ec2
