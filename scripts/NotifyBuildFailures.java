@@ -53,7 +53,6 @@ import software.amazon.awssdk.core.util.SdkAutoConstructMap;
 import software.amazon.awssdk.http.*;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
 import software.amazon.awssdk.profiles.*;
-import software.amazon.awssdk.regions.PartitionMetadata;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.regions.providers.DefaultAwsRegionProviderChain;
 import software.amazon.awssdk.retries.api.RetryStrategy;
@@ -135,7 +134,8 @@ import software.amazon.awssdk.utils.AttributeMap;
                 + "%nExamples:%n",
         footer = {"  notify-build-failures --project-names codecommit-backup \\",
                 "      --emails operations@example.com",
-                "  notify-build-failures --project-names codecommit-backup --test"})
+                "  notify-build-failures --project-names codecommit-backup \\",
+                "      --topic-arn arn:aws:sns:eu-west-1:111122223333:alerts --dry-run"})
 class NotifyBuildFailures implements Callable<Integer> {
     @Option(names = "--project-names", paramLabel = "NAME", arity = "1..*", required = true,
             description = "CodeBuild projects to watch.")
@@ -839,10 +839,9 @@ class NotifyBuildFailures implements Callable<Integer> {
 
         Watch remove() {
             removeRule();
-            for (var alarm : alarms.values()) {
-                change(Change.deletion(projectName, "alarm", alarm.alarmName(), null), putAlarmCommand(alarm),
-                        () -> delete(alarm));
-            }
+            alarmNames().stream().map(name -> alarms.get(name)).filter(Objects::nonNull)
+                    .forEach(alarm -> change(Change.deletion(projectName, "alarm", alarm.alarmName(), null),
+                            putAlarmCommand(alarm), () -> delete(alarm)));
             return this;
         }
 

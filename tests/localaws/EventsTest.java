@@ -266,7 +266,7 @@ class EventsTest {
         putRule("nightly", PATTERN);
         putTargets("nightly", target("topic", topic.arn));
         assertInvalid("Rule can't be deleted since it has targets.", () -> events.deleteRule(r -> r.name("nightly")));
-        events.removeTargets(r -> r.rule("nightly").ids("topic", "never was"));
+        events.removeTargets(r -> r.rule("nightly").ids("topic", "never-was"));
         events.deleteRule(r -> r.name("nightly"));
         events.deleteRule(r -> r.name("nightly"));
         assertError("ResourceNotFoundException", "Rule nightly does not exist",
