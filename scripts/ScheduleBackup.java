@@ -258,9 +258,7 @@ class ScheduleBackup implements Callable<Integer> {
             String scheduleExpression, Integer shards, String source, String sourceVersion,
             Map<String, JsonNode> policies) {}
 
-    record Build(String id, String buildStatus, String log, List<Phase> phases) {}
-
-    record Phase(String phaseType, String phaseStatus, Long durationInSeconds) {}
+    record Build(String id, String buildStatus, String log) {}
 
     /** Marks what is this script's: the description of each project, rule and role. */
     static final String OWN = "Backs up CodeCommit repositories (schedule-backup)";
@@ -1402,11 +1400,7 @@ class ScheduleBackup implements Callable<Integer> {
         if (build.buildStatus() != StatusType.SUCCEEDED) {
             showLog(build.logs().groupName(), build.logs().streamName());
         }
-        return new Build(id, build.buildStatusAsString(), build.logs().deepLink(), build.phases().stream()
-                .filter(phase -> phase.phaseStatus() != null)
-                .map(phase -> new Phase(phase.phaseTypeAsString(), phase.phaseStatusAsString(),
-                        phase.durationInSeconds()))
-                .toList());
+        return new Build(id, build.buildStatusAsString(), build.logs().deepLink());
     }
 
     static String shown(BuildPhase phase) {
@@ -1418,8 +1412,9 @@ class ScheduleBackup implements Callable<Integer> {
 
     void showLog(String group, String stream) {
         try {
-            logs.getLogEvents(r -> r.logGroupName(group).logStreamName(stream).limit(LAST_LINES)).events().stream()
-                    .map(OutputLogEvent::message).flatMap(String::lines).forEach(line -> note("log: " + line));
+            var last = logs.getLogEvents(r -> r.logGroupName(group).logStreamName(stream).limit(LAST_LINES)).events();
+            var lines = last.stream().map(OutputLogEvent::message).flatMap(String::lines).toList();
+            lines.stream().skip(Math.max(0, lines.size() - LAST_LINES)).forEach(line -> note("log: " + line));
         } catch (CloudWatchLogsException e) {
             note("the log cannot be shown: " + reason(e));
         }

@@ -27,6 +27,10 @@ import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
 import software.amazon.awssdk.regions.Region;
+import software.amazon.awssdk.services.cloudwatch.CloudWatchClient;
+import software.amazon.awssdk.services.cloudwatch.model.ComparisonOperator;
+import software.amazon.awssdk.services.cloudwatch.model.Dimension;
+import software.amazon.awssdk.services.cloudwatch.model.Statistic;
 import software.amazon.awssdk.services.cloudwatchlogs.CloudWatchLogsClient;
 import software.amazon.awssdk.services.codebuild.CodeBuildClient;
 import software.amazon.awssdk.services.codebuild.model.ArtifactsType;
@@ -38,6 +42,8 @@ import software.amazon.awssdk.services.codebuild.model.EnvironmentVariable;
 import software.amazon.awssdk.services.codebuild.model.SortOrderType;
 import software.amazon.awssdk.services.codebuild.model.SourceType;
 import software.amazon.awssdk.services.codebuild.model.StatusType;
+import software.amazon.awssdk.services.eventbridge.EventBridgeClient;
+import software.amazon.awssdk.services.sns.SnsClient;
 
 /** The embedded CodeBuild and the log groups, driven by the AWS SDK for Java: what AWS does, and what it refuses. */
 class CodeBuildTest {
@@ -261,6 +267,56 @@ class CodeBuildTest {
         while (!last().log().contains("Entering phase BUILD")) Fault.sleep(Duration.ofMillis(10));
         aws.clock = Clock.fixed(aws.clock.instant().plus(Duration.ofMinutes(6)), ZoneOffset.UTC);
         assertEquals("TIMED_OUT", last().await().status());
+    }
+
+    // ---- What is told of builds
+
+    /** By events, of which a rule hears, and by metrics, which an alarm sees. */
+    @Test
+    void whatABuildDoesIsToldAndCounted() throws Exception {
+        var operator = StaticCredentialsProvider
+                .create(AwsBasicCredentials.create(LocalAws.ACCESS_KEY_ID, LocalAws.SECRET_ACCESS_KEY));
+        try (var events = EventBridgeClient.builder().endpointOverride(aws.endpoint()).region(Region.of(REGION))
+                .credentialsProvider(operator).httpClient(UrlConnectionHttpClient.create()).build();
+                var sns = SnsClient.builder().endpointOverride(aws.endpoint()).region(Region.of(REGION))
+                        .credentialsProvider(operator).httpClient(UrlConnectionHttpClient.create()).build();
+                var cloudwatch = CloudWatchClient.builder().endpointOverride(aws.endpoint())
+                        .region(Region.of(REGION)).credentialsProvider(operator)
+                        .httpClient(UrlConnectionHttpClient.create()).build()) {
+            var topic = sns.createTopic(r -> r.name("builds")).topicArn();
+            sns.setTopicAttributes(r -> r.topicArn(topic).attributeName("Policy")
+                    .attributeValue(("{'Version': '2012-10-17', 'Statement': [{'Effect': 'Allow', 'Action': "
+                            + "'sns:Publish', 'Principal': {'Service': 'events.amazonaws.com'}, 'Resource': '" + topic
+                            + "'}]}").replace('\'', '"')));
+            events.putRule(r -> r.name("builds").eventPattern(
+                    ("{'source': ['aws.codebuild'], 'detail-type': ['CodeBuild Build State Change'], "
+                            + "'detail': {'project-name': ['backup']}}").replace('\'', '"')));
+            events.putTargets(r -> r.rule("builds").targets(t -> t.id("topic").arn(topic)));
+            for (var metric : List.of("Builds", "FailedBuilds", "SucceededBuilds"))
+                for (var dimensions : List.of(List.of(Dimension.builder().name("ProjectName").value("backup").build()),
+                        List.<Dimension>of()))
+                    cloudwatch.putMetricAlarm(r -> r.alarmName(metric + dimensions.size()).namespace("AWS/CodeBuild")
+                            .metricName(metric).dimensions(dimensions).statistic(Statistic.SUM).period(60)
+                            .evaluationPeriods(1).threshold(1.0)
+                            .comparisonOperator(ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD)
+                            .treatMissingData("ignore"));
+            create(project("false"));
+            var build = build();
+            var told = new ArrayList<String>();
+            for (var message : aws.sns.topic(REGION, "builds").published()) {
+                var event = Models.JSON.readTree(message.text());
+                told.add(event.at("/detail/build-status").asText() + " " + event.at("/detail/current-phase").asText());
+                assertEquals("arn:aws:codebuild:eu-west-1:111122223333:build/" + build.id,
+                        event.at("/resources/0").asText());
+            }
+            assertEquals(List.of("IN_PROGRESS SUBMITTED", "FAILED COMPLETED"), told);
+            aws.advanceTo(aws.now().plus(Duration.ofMinutes(10)));
+            for (var end : List.of("0", "1")) {
+                assertEquals("ALARM", aws.cloudwatch.state(REGION, "Builds" + end));
+                assertEquals("ALARM", aws.cloudwatch.state(REGION, "FailedBuilds" + end));
+                assertNotEquals("ALARM", aws.cloudwatch.state(REGION, "SucceededBuilds" + end));
+            }
+        }
     }
 
     // ---- The role
