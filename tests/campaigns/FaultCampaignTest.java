@@ -310,7 +310,10 @@ class FaultCampaignTest {
         final Map<String, String> points = new TreeMap<>();
         /** The calls of the run that the faults were for. */
         List<String> made = new ArrayList<>();
-        final AtomicInteger counted = new AtomicInteger();
+        /** The calls that were made. */
+        int counted;
+        /** Whether nothing may happen any more. */
+        boolean isOver;
         final Set<String> gone = ConcurrentHashMap.newKeySet();
         /** The keys of links that are lost. */
         final Set<String> unlinked = new TreeSet<>();
@@ -466,12 +469,7 @@ class FaultCampaignTest {
                 if (trouble.is("unlink") && NAMES.indexOf(name(trouble)) != unchanged) unlink(trouble);
             }
             inject();
-            aws.onCall(call -> {
-                for (var trouble : troubles) {
-                    if (trouble.call.equals("any") && trouble.after == counted.get()) happen(trouble);
-                }
-                counted.incrementAndGet();
-            });
+            aws.onCall(call -> letHappen());
             var jobs = random.nextBoolean() ? "1" : "4";
             var other = troubles.stream().anyMatch(trouble -> trouble.is("twice"))
                     ? CompletableFuture.supplyAsync(() -> backUp("--jobs", jobs)) : null;
@@ -521,9 +519,9 @@ class FaultCampaignTest {
                     .anyMatch(trouble -> trouble.is("stall") && trouble.call.equals("codecommit:GitPull"));
         }
 
-        void repair() {
+        synchronized void repair() {
+            isOver = true;
             made = new ArrayList<>(aws.calls().stream().map(Call::name).toList());
-            aws.onCall(call -> { });
             aws.clearFaults();
             throwing.clear();
             bucket.policy(null);
@@ -574,8 +572,17 @@ class FaultCampaignTest {
             };
         }
 
+        /** At each call, also of several at once: what is due at it happens once, and nothing after the run. */
+        synchronized void letHappen() {
+            if (isOver) return;
+            for (var trouble : troubles) {
+                if (trouble.call.equals("any") && trouble.after == counted) happen(trouble);
+            }
+            counted++;
+        }
+
         /** What somebody does while the backup runs. */
-        synchronized void happen(Trouble trouble) {
+        void happen(Trouble trouble) {
             try {
                 var name = name(trouble);
                 var repository = repository(name);
