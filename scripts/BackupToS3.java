@@ -275,15 +275,15 @@ class BackupToS3 implements Callable<Integer> {
         buffers = new Buffers(partSize, bufferCount());
         begin = clock.instant();
         selection = new Selection(repositoryNames, exclude, shard);
-        repositoryIds = naming("list of repositories", this::listRepositories);
+        repositoryIds = named("list of repositories", this::listRepositories);
         reportUnknownNames();
         names = repositoryIds.keySet().stream().filter(selection::has).toList();
-        var lastStates = naming("s3://" + bucket + "/" + runRecords.folder(), runRecords::lastStates);
+        var lastStates = named("s3://" + bucket + "/" + runRecords.folder(), runRecords::lastStates);
         names = names.stream().sorted(Comparator.comparing(
                 name -> lastStates.getOrDefault(name, RecordedState.NONE).lastSuccess(),
                 Comparator.nullsFirst(Comparator.naturalOrder()))).toList();
         backUpAll(lastStates);
-        return printResult(dryRun ? null : naming("run record", runRecords::write));
+        return printResult(dryRun ? null : named("run record", runRecords::write));
     }
 
     void checkOptions() {
@@ -311,7 +311,7 @@ class BackupToS3 implements Callable<Integer> {
                 throw wrong("--sse 'AES256': must be aws:kms with --sse-kms-key-id");
             }
             check("--sse-kms-key-id", sseKmsKeyId, "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:key/[A-Za-z0-9-]+",
-                    "the key's whole ARN, such as"
+                    "the ARN of a key, such as"
                             + " arn:aws:kms:eu-west-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab");
         }
         checkGitEndpoint();
@@ -347,7 +347,7 @@ class BackupToS3 implements Callable<Integer> {
     }
 
     /** A failure of a step gets the name of what it was about. */
-    static <T> T naming(String what, Supplier<T> step) {
+    static <T> T named(String what, Supplier<T> step) {
         try {
             return step.get();
         } catch (SdkException | Failure e) {
@@ -635,7 +635,7 @@ class BackupToS3 implements Callable<Integer> {
         abortAll();
         try {
             if (!dryRun && !outcomes.isEmpty()) {
-                naming("run record", runRecords::write);
+                named("run record", runRecords::write);
             }
         } catch (RuntimeException e) {
             fail(e);

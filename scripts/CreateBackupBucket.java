@@ -300,8 +300,6 @@ class CreateBackupBucket implements Callable<Integer> {
         return print(new Result(printed(strongest(changes)), caller.account(), region(), made, changes, undo()), 0);
     }
 
-    // The options
-
     void checkOptions() {
         check("--bucket", bucket, "(?!xn--|sthree-|.*\\.\\.|[\\d.]+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
                 "a bucket's name, of 3 to 63 lower-case letters, digits, dots and dashes, such as my-backups");
@@ -394,8 +392,6 @@ class CreateBackupBucket implements Callable<Integer> {
         return Stream.concat(writers.accounts.stream(), writers.roleArns.stream().map(arn -> ownerOf(arn)))
                 .collect(Collectors.toCollection(TreeSet::new));
     }
-
-    // The steps
 
     Bucket bringInLine(Map<String, String> givenTags) {
         var exists = bucketExists();
@@ -765,8 +761,6 @@ class CreateBackupBucket implements Callable<Integer> {
                         r -> r.bucket(bucket).tagging(t -> t.tagSet(s3Tags(wanted))))));
     }
 
-    // The policies
-
     /** The policy with this script's statements in the place of those with its Sids. */
     static ObjectNode replaced(ObjectNode policy, Set<String> ownSids, JsonNode own) {
         var result = policy.deepCopy();
@@ -947,8 +941,6 @@ class CreateBackupBucket implements Callable<Integer> {
                         + " same time; run the same command again"));
     }
 
-    // The policy judged
-
     /** A request as the bucket's policy sees it. */
     record Request(String principal, String action, String resource, Map<String, String> context) {
         String account() {
@@ -1122,8 +1114,6 @@ class CreateBackupBucket implements Callable<Integer> {
                 .replaceAll(wildcard -> wildcard.group().equals("*") ? "\\\\E.*\\\\Q" : "\\\\E.\\\\Q");
         return value.matches(regex);
     }
-
-    // The policy tried
 
     /**
      * Tries as the operator what the policy forbids everyone, by requests whose checksum is wrong: S3 refuses them as

@@ -345,8 +345,6 @@ class NotifyBuildFailures implements Callable<Integer> {
         }
     }
 
-    // Watching
-
     Integer watchAll(List<Watch> watches) {
         checkProjects();
         if (topicAttributes == null && topicOption.arn != null) {
@@ -421,8 +419,6 @@ class NotifyBuildFailures implements Callable<Integer> {
         findings.forEach(finding -> note(finding.message()));
         return findings;
     }
-
-    // The topic
 
     /** Its attributes as they are then; null in a dry run that would create it. */
     Map<String, String> bringTopicInLine() {
@@ -615,8 +611,6 @@ class NotifyBuildFailures implements Callable<Integer> {
     static boolean isOf(Subscription subscription, String email) {
         return subscription.protocol().equals("email") && subscription.endpoint().equalsIgnoreCase(email);
     }
-
-    // What watches one project
 
     /** A project's rule and alarms: as they are, and as they are to be. */
     class Watch {
@@ -836,8 +830,6 @@ class NotifyBuildFailures implements Callable<Integer> {
             return new Project(projectName, ruleName(), alarmNames(), dryRun ? pattern() : null);
         }
 
-        // Taking it back
-
         Watch remove() {
             removeRule();
             alarmNames().stream().map(name -> alarms.get(name)).filter(Objects::nonNull)
@@ -914,8 +906,6 @@ class NotifyBuildFailures implements Callable<Integer> {
         return settings;
     }
 
-    // The test
-
     /** Sets an alarm off, which goes back by itself, and looks up what became of its message. */
     Test setOff(String alarmName) {
         var before = lastAction(alarmName);
@@ -940,8 +930,6 @@ class NotifyBuildFailures implements Callable<Integer> {
                 r -> r.alarmName(alarmName).historyItemType(HistoryItemType.ACTION).maxRecords(1))
                 .alarmHistoryItems().stream().findFirst();
     }
-
-    // Removal
 
     Integer removeAll(List<Watch> watches) {
         for (var watch : watches) {

@@ -275,7 +275,7 @@ class RestoreFromS3 implements Callable<Integer> {
             checkAccount("--backup-account", backupAccount);
         }
         if (backupRegion != null) {
-            check("--backup-region", backupRegion, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+            checkRegion("--backup-region", backupRegion);
         }
         if (repositoryName != null) {
             checkRepositoryName("--repository-name", repositoryName);
@@ -449,7 +449,7 @@ class RestoreFromS3 implements Callable<Integer> {
         try {
             var read = new TreeMap<String, List<Future<RestorePoint>>>();
             keys.forEach((folder, some) -> read.put(folder,
-                    some.stream().map(key -> readers.submit(() -> describe(key))).toList()));
+                    some.stream().map(key -> readers.submit(() -> restorePoint(key))).toList()));
             for (var folder : read.keySet()) {
                 var points = new ArrayList<RestorePoint>();
                 for (var point : read.get(folder)) {
@@ -468,9 +468,9 @@ class RestoreFromS3 implements Callable<Integer> {
                 isComplete ? 0 : 3);
     }
 
-    RestorePoint describe(String key) throws IOException {
+    RestorePoint restorePoint(String key) throws IOException {
         try {
-            return point(key).describe();
+            return point(key).restorePoint();
         } catch (Finding e) {
             note(e.getMessage());
             return new RestorePoint(key, time(key).toString(), null, null, null, null, null, null, null,
@@ -543,7 +543,7 @@ class RestoreFromS3 implements Callable<Integer> {
             return chain.stream().mapToLong(Bundle::size).sum();
         }
 
-        RestorePoint describe() {
+        RestorePoint restorePoint() {
             return new RestorePoint(key, manifest.path("time").asText(),
                     manifest.at("/repository/repositoryId").asText(), head(), refs.size(), size(),
                     chain.stream().map(Bundle::kind).toList(), settings().isObject(), !pullRequests().isEmpty(), null);
@@ -719,7 +719,7 @@ class RestoreFromS3 implements Callable<Integer> {
                     : path(pullRequests).toString();
             return new Result(printed(strongest(changes)), caller.account(), region(),
                     targetDirectory == null ? null : targetDirectory.toString(), repository, refs.size(),
-                    point.describe(), written, leftOut, changes, undo());
+                    point.restorePoint(), written, leftOut, changes, undo());
         }
 
         /** Checks by size and checksum in S3 that every bundle is there and can be read. */
@@ -1434,7 +1434,7 @@ class RestoreFromS3 implements Callable<Integer> {
             if (!dryRun && !changes.isEmpty()) {
                 repository = find();
             }
-            return describe();
+            return outcome();
         }
 
         private void create() {
@@ -1509,7 +1509,7 @@ class RestoreFromS3 implements Callable<Integer> {
             }
         }
 
-        private RestoredRepository describe() {
+        private RestoredRepository outcome() {
             var arn = repositoryArn(name);
             return repository == null ? new RestoredRepository(name, null, arn, newKey, null, null)
                     : new RestoredRepository(name, repository.repositoryId(), arn, repository.kmsKeyId(),

@@ -325,8 +325,6 @@ class ScheduleBackup implements Callable<Integer> {
         return changes.isEmpty() ? Status.UNCHANGED : remove ? Status.DELETED : made ? Status.CREATED : Status.UPDATED;
     }
 
-    // ---- Options
-
     void checkOptions() {
         check("--project-name", projectName, "[A-Za-z0-9][A-Za-z0-9_-]{1,31}",
                 "2 to 32 letters, digits and - _, such as codecommit-backup");
@@ -447,8 +445,6 @@ class ScheduleBackup implements Callable<Integer> {
                 "ids of security groups such as sg-0123456789abcdef0"));
     }
 
-    // ---- What is there
-
     String pushName() {
         return projectName + "-push";
     }
@@ -541,8 +537,6 @@ class ScheduleBackup implements Callable<Integer> {
         return target.id().matches("backup|shard-\\d+|verify|push");
     }
 
-    // ---- What is wanted: the options, else what is there, else the default
-
     /** @param verification when the backups of several builds are verified; else null */
     record Plan(String schedule, String verification, int shards, boolean onPush, String deadline, Source source) {}
 
@@ -628,8 +622,6 @@ class ScheduleBackup implements Callable<Integer> {
                     "that is the newest one of its default branch") + "; push this toolkit to it", e);
         }
     }
-
-    // ---- The zip
 
     String zipKey() {
         return projectName + "/toolkit.zip";
@@ -787,8 +779,6 @@ class ScheduleBackup implements Callable<Integer> {
                 exec java "$@"
                 """.formatted(cases);
     }
-
-    // ---- Everything that the job is
 
     Job bringInLine(Plan plan) {
         var service = updateServiceRole(plan);
@@ -972,8 +962,6 @@ class ScheduleBackup implements Callable<Integer> {
         }
     }
 
-    // ---- Projects
-
     void updateProject(String name, Plan plan, String role, Map<String, String> variables) {
         var present = projects.get(name);
         var wanted = wantedProject(name, present, plan, role, variables);
@@ -1139,8 +1127,6 @@ class ScheduleBackup implements Callable<Integer> {
         settings.properties().forEach(member -> members.put(member.getKey(), member.getValue()));
         return members;
     }
-
-    // ---- Rules
 
     /** A rule by schedule or by pattern. */
     record WantedRule(String name, String schedule, JsonNode pattern, List<Target> targets) {}
@@ -1335,8 +1321,6 @@ class ScheduleBackup implements Callable<Integer> {
                 () -> events.deleteRule(r -> r.name(name)));
     }
 
-    // ---- Removal
-
     Job removeAll() {
         var source = Optional.ofNullable(projects.get(projectName)).map(Project::source);
         List.copyOf(rules.keySet()).forEach(name -> removeRule(name));
@@ -1371,8 +1355,6 @@ class ScheduleBackup implements Callable<Integer> {
                     + " off, then run the same command again", e);
         }
     }
-
-    // ---- A build now
 
     /** Waits for the build's end, and shows what a failed one said last. */
     Build runBuild() {

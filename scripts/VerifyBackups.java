@@ -191,7 +191,7 @@ class VerifyBackups implements Callable<Integer> {
         @JsonValue
         @Override
         public String toString() {
-            return printed(this);
+            return kebabCase(this);
         }
     }
 
@@ -236,11 +236,11 @@ class VerifyBackups implements Callable<Integer> {
         @JsonValue
         @Override
         public String toString() {
-            return printed(this);
+            return kebabCase(this);
         }
     }
 
-    static String printed(Enum<?> constant) {
+    static String kebabCase(Enum<?> constant) {
         return constant.name().toLowerCase(Locale.ROOT).replace('_', '-');
     }
 
