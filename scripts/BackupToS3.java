@@ -310,7 +310,7 @@ class BackupToS3 implements Callable<Integer> {
             if ("AES256".equals(sse)) {
                 throw wrong("--sse 'AES256': must be aws:kms with --sse-kms-key-id");
             }
-            check("--sse-kms-key-id", sseKmsKeyId, "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:key/[A-Za-z0-9-]+",
+            check("--sse-kms-key-id", sseKmsKeyId, "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:key/[a-z0-9-]+",
                     "the ARN of a key, such as"
                             + " arn:aws:kms:eu-west-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab");
         }

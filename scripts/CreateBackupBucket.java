@@ -745,7 +745,7 @@ class CreateBackupBucket implements Callable<Integer> {
     }
 
     /** The policy with this script's statements in the place of those with its Sids. */
-    static ObjectNode replaced(ObjectNode policy, Set<String> ownSids, JsonNode own) {
+    static ObjectNode withStatements(ObjectNode policy, Set<String> ownSids, JsonNode own) {
         var result = policy.deepCopy();
         result.putArray("Statement").addAll(foreignStatements(policy, ownSids)).addAll(statements(own));
         return result;
@@ -756,7 +756,7 @@ class CreateBackupBucket implements Callable<Integer> {
                 placeholders(current, "ReadersRead", "NoDeletionButInAnEmergency", key));
         own.withArray("Statement").removeIf(statement -> isForNobody(statement)
                 || sid(statement).equals("NoOtherKey") && key == null);
-        var wanted = replaced(current, OWN_SIDS, own);
+        var wanted = withStatements(current, OWN_SIDS, own);
         checkPolicy("the bucket's policy", current, wanted, OWN_SIDS, LONGEST_POLICY);
         return wanted;
     }
@@ -765,7 +765,7 @@ class CreateBackupBucket implements Callable<Integer> {
         checkKeyIsOurs(key, current);
         var own = template("backup-key.json", placeholders(current, "BackupReaders", "KeepBackupKey", key));
         own.withArray("Statement").removeIf(statement -> isForNobody(statement));
-        var wanted = replaced(current, OWN_KEY_SIDS, own);
+        var wanted = withStatements(current, OWN_KEY_SIDS, own);
         checkPolicy("the policy of the key", current, wanted, OWN_KEY_SIDS, LONGEST_KEY_POLICY);
         return wanted;
     }

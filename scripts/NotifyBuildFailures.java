@@ -670,8 +670,7 @@ class NotifyBuildFailures implements Callable<Integer> {
 
         Watch bringInLine() {
             if (!otherTargets.isEmpty()) {
-                note(ruleName() + ": kept targets that are not this script's: " + otherTargets.stream()
-                        .map(one -> one.id()).collect(Collectors.joining(", ")));
+                note(ruleName() + ": kept targets that are not this script's: " + otherTargetIds());
             }
             putRule();
             putTarget();
@@ -679,6 +678,10 @@ class NotifyBuildFailures implements Callable<Integer> {
                 putAlarm(alarm);
             }
             return this;
+        }
+
+        private String otherTargetIds() {
+            return otherTargets.stream().map(Target::id).collect(Collectors.joining(", "));
         }
 
         private void putRule() {
@@ -812,7 +815,7 @@ class NotifyBuildFailures implements Callable<Integer> {
                         () -> removeTarget());
             }
             if (!otherTargets.isEmpty()) {
-                note(ruleName() + " stays, as it has targets that are not this script's");
+                note(ruleName() + " stays, as it has targets that are not this script's: " + otherTargetIds());
             } else if (rule != null) {
                 change(Change.deletion(projectName, "rule", ruleName(), null), aws("events put-rule", ruleSettings()),
                         () -> events.deleteRule(r -> r.name(ruleName())));

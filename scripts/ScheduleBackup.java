@@ -1060,10 +1060,11 @@ class ScheduleBackup implements Callable<Integer> {
      * has: so this repeats the call if the role is new, and only then.
      */
     <T> T whenRoleShows(String roleArn, Supplier<T> call) {
-        var role = roles.get(roleArn.substring(roleArn.lastIndexOf('/') + 1));
+        var name = roleArn.substring(roleArn.lastIndexOf('/') + 1);
+        var role = roles.get(name);
         var isNew = role != null && role.createDate().isAfter(Instant.now().minus(Duration.ofMinutes(5)));
         return whileRefused(isNew ? Set.of("InvalidInputException", "ValidationException") : Set.of(), rolePatience,
-                "a new role takes some seconds to show everywhere: waiting ...", call);
+                name + ": a new role takes some seconds to show everywhere: waiting ...", call);
     }
 
     void removeProject(String name) {
@@ -1218,8 +1219,10 @@ class ScheduleBackup implements Callable<Integer> {
         var ids = wanted.targets().stream().map(Target::id).toList();
         var others = present.values().stream().filter(target -> !ids.contains(target.id())).toList();
         removeTargets(wanted.name(), others.stream().filter(target -> isOwn(target)).toList());
-        others.stream().filter(target -> !isOwn(target)).forEach(
-                target -> note(wanted.name() + ": keeps a target that is not this script's: " + target.id()));
+        var foreign = others.stream().filter(target -> !isOwn(target)).map(Target::id).toList();
+        if (!foreign.isEmpty()) {
+            note(wanted.name() + ": kept targets that are not this script's: " + String.join(", ", foreign));
+        }
     }
 
     /** A target with its input as what it means, not as text. */
@@ -1271,7 +1274,7 @@ class ScheduleBackup implements Callable<Integer> {
         removeTargets(name, present.stream().filter(target -> isOwn(target)).toList());
         var others = present.stream().filter(target -> !isOwn(target)).map(Target::id).toList();
         if (!others.isEmpty()) {
-            note(name + ": is left, for targets that are not this script's: " + String.join(", ", others));
+            note(name + " stays, as it has targets that are not this script's: " + String.join(", ", others));
             return;
         }
         change(Change.deletion(name, "rule", rule(rules.get(name)), null), putRuleCommand(rules.get(name)),

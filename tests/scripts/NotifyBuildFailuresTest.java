@@ -334,7 +334,7 @@ class NotifyBuildFailuresTest {
         watched();
         events.putTargets(r -> r.rule(RULE).targets(Target.builder().id("theirs").arn(TOPIC).build()));
         var foreignTarget = watch("--remove");
-        assertTrue(foreignTarget.err().contains("has targets that are not this script's"), foreignTarget.err());
+        assertTrue(foreignTarget.err().contains("has targets that are not this script's: "), foreignTarget.err());
         assertEquals(List.of("theirs"), targets().stream().map(Target::id).toList());
         events.removeTargets(r -> r.rule(RULE).ids("theirs"));
 

@@ -335,7 +335,7 @@ class ScheduleBackupTest {
         rule.targets = more;
         var run = run(with("", "--shards", "1"));
         assertEquals(0, run.exitCode(), run.err());
-        assertTrue(run.err().contains("is left, for targets that are not this script's: theirs"), run.err());
+        assertTrue(run.err().contains("stays, as it has targets that are not this script's: theirs"), run.err());
         assertEquals(Set.of("theirs"), rules().get("codecommit-backup-verify"));
     }
 
@@ -410,7 +410,9 @@ class ScheduleBackupTest {
         aws.iam.earlyRoleUses = 3;
         var run = schedule();
         assertOk("created", run);
-        assertEquals("schedule-backup: a new role takes some seconds to show everywhere: waiting ...\n", run.err());
+        var waiting = ": a new role takes some seconds to show everywhere: waiting ...\n";
+        assertEquals("schedule-backup: codecommit-backup-eu-west-1" + waiting
+                + "schedule-backup: codecommit-backup-eu-west-1-events" + waiting, run.err());
     }
 
     @Test
