@@ -79,6 +79,7 @@ import software.amazon.awssdk.services.s3.model.ObjectLockEnabled;
 import software.amazon.awssdk.services.s3.model.ObjectLockRetentionMode;
 import software.amazon.awssdk.services.s3.model.ObjectOwnership;
 import software.amazon.awssdk.services.s3.model.OwnershipControls;
+import software.amazon.awssdk.services.s3.model.OwnershipControlsRule;
 import software.amazon.awssdk.services.s3.model.PublicAccessBlockConfiguration;
 import software.amazon.awssdk.services.s3.model.PutObjectRequest;
 import software.amazon.awssdk.services.s3.model.S3Exception;
@@ -443,8 +444,8 @@ class CreateBackupBucket implements Callable<Integer> {
         return new Settings(
                 PublicAccessBlockConfiguration.builder().blockPublicAcls(true).ignorePublicAcls(true)
                         .blockPublicPolicy(true).restrictPublicBuckets(true).build(),
-                OwnershipControls.builder().rules(r -> r.objectOwnership(ObjectOwnership.BUCKET_OWNER_ENFORCED))
-                        .build(),
+                OwnershipControls.builder().rules(OwnershipControlsRule.builder()
+                        .objectOwnership(ObjectOwnership.BUCKET_OWNER_ENFORCED).build()).build(),
                 retentionDays == null ? null : BucketVersioningStatus.ENABLED.toString(), null,
                 retentionDays == null ? null
                         : ObjectLockConfiguration.builder().objectLockEnabled(ObjectLockEnabled.ENABLED).build(),

@@ -78,7 +78,9 @@ import software.amazon.awssdk.services.eventbridge.model.Target;
 import software.amazon.awssdk.services.kms.KmsClient;
 import software.amazon.awssdk.services.kms.model.KeyManagerType;
 import software.amazon.awssdk.services.kms.model.KeyMetadata;
+import software.amazon.awssdk.services.kms.model.KeySpec;
 import software.amazon.awssdk.services.kms.model.KeyState;
+import software.amazon.awssdk.services.kms.model.KeyUsageType;
 import software.amazon.awssdk.services.sns.SnsClient;
 import software.amazon.awssdk.services.sns.model.InvalidParameterException;
 import software.amazon.awssdk.services.sns.model.NotFoundException;
@@ -478,11 +480,8 @@ class NotifyBuildFailures implements Callable<Integer> {
                 throw new Failure(id + " is managed by AWS, and lets neither EventBridge nor CloudWatch publish: use a"
                         + " customer managed key with --kms-key-id, or none");
             }
-            if (key.keyState() != KeyState.ENABLED) {
-                throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it first, without it nothing"
-                        + " can be published");
-            }
-            var policy = parsedPolicy(kms.getKeyPolicy(r -> r.keyId(key.keyId())).policy());
+            checkUsable(key, "use another key with --kms-key-id");
+            var policy = parsedPolicy(kms.getKeyPolicy(r -> r.keyId(key.keyId()).policyName("default")).policy());
             var missing = statements(policy("build-failures-key.json")).stream()
                     .filter(statement -> !grants(policy, statement)).toList();
             if (!missing.isEmpty()) {
@@ -1593,6 +1592,30 @@ class NotifyBuildFailures implements Callable<Integer> {
         if (id.startsWith("arn:") && !id.split(":")[3].equals(region())) {
             throw wrong(option + " '" + id + "': must be a key of the Region " + region() + ", or use --region "
                     + id.split(":")[3]);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: usable keys
+
+    /**
+     * Refuses a key that services cannot encrypt under.
+     *
+     * @param remedy what to do about a key of the wrong kind
+     */
+    void checkUsable(KeyMetadata key, String remedy) {
+        if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
+            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
+                    + "; encryption at rest needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
+        }
+        var enable = aws("kms enable-key --key-id " + key.keyId());
+        if (key.keyState() == KeyState.PENDING_DELETION) {
+            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
+                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
+        }
+        if (key.keyState() != KeyState.ENABLED) {
+            throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable);
         }
     }
 

@@ -181,7 +181,7 @@ class ScheduleBackup implements Callable<Integer> {
         String dailyAt;
 
         @Option(names = "--schedule", paramLabel = "CRON",
-                description = "When, UTC, as EventBridge takes it, such as 'cron(0 4 ? * MON-FRI *)'.")
+                description = "When, in UTC, as EventBridge takes it, such as 'cron(0 4 ? * MON-FRI *)'.")
         String schedule;
     }
 
@@ -1076,7 +1076,7 @@ class ScheduleBackup implements Callable<Integer> {
                 aws("codebuild create-project", creation(present)),
                 () -> codebuild.deleteProject(r -> r.name(name)));
         if (!dryRun) {
-            note("left: the log group " + logGroup(name) + "; delete it with: "
+            note("the log group " + logGroup(name) + " stays; delete it with: "
                     + aws("logs delete-log-group --log-group-name " + logGroup(name)));
         }
     }
@@ -1289,7 +1289,7 @@ class ScheduleBackup implements Callable<Integer> {
         removeRole(eventsRoleName(), List.of("start"));
         removeRole(serviceRoleName(), POLICIES);
         source.filter(found -> found.type() == SourceType.S3 && !dryRun)
-                .ifPresent(found -> note("left: the zip s3://" + found.location()));
+                .ifPresent(found -> note("the zip s3://" + found.location() + " stays"));
         return new Job(projectName, arn("codebuild", "project/" + projectName), null, roleArn(serviceRoleName()),
                 roleArn(eventsRoleName()), logGroup(projectName), null, null, null, null, null);
     }

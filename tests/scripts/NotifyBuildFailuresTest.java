@@ -692,7 +692,7 @@ class NotifyBuildFailuresTest {
         assertTrue(watch().err().contains("is managed by AWS, and lets neither EventBridge nor CloudWatch publish"));
         var key = aws.kms.createKey(REGION);
         key.state = "Disabled";
-        assertTrue(watch("--kms-key-id", key.arn).err().contains("is Disabled; enable it first"));
+        assertTrue(watch("--kms-key-id", key.arn).err().contains("is Disabled; enable it with: aws kms enable-key"));
         assertTrue(watch("--kms-key-id", "alias/none").err().contains("no key alias/none in eu-west-1"));
         Script.assertReadsOnly(aws);
     }

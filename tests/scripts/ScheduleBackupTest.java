@@ -233,7 +233,7 @@ class ScheduleBackupTest {
         assertNull(aws.iam.find("role/" + ROLE));
         assertNull(aws.iam.find("role/" + STARTER));
         assertEquals(before, bucket.keys());
-        assertTrue(run.err().contains("left: the log group /aws/codebuild/codecommit-backup; delete it with: aws logs "
+        assertTrue(run.err().contains("the log group /aws/codebuild/codecommit-backup stays; delete it with: aws logs "
                 + "delete-log-group"), run.err());
         assertTrue(run.json().path("undo").asText().startsWith("aws iam create-role"), run.out());
         aws.clearCalls();
