@@ -243,7 +243,7 @@ class ApplyBranchDeny implements Callable<Integer> {
         iam = client(IamClient.builder());
         if (!remove) {
             checkRepositories();
-            wantedPolicy = policy(name -> repositoryArn(name));
+            wantedPolicy = policy(name -> arn("codecommit", name));
             simulator = new Simulator(questions());
         }
         managedPolicy = new ManagedPolicy();
@@ -788,7 +788,7 @@ class ApplyBranchDeny implements Callable<Integer> {
     /** One request of each kind that the policy has to decide. */
     List<Question> questions() {
         var names = repositories.all ? List.of("any-repository") : repositories.names;
-        var inside = names.stream().distinct().map(name -> repositoryArn(name)).toList();
+        var inside = names.stream().distinct().map(name -> arn("codecommit", name)).toList();
         var wanted = references(branches).stream().map(reference -> reference.replaceAll("[*?]", "x")).toList();
         var free = references(Stream.of("unprotected", "x", "0/1", "another-unprotected-branch")
                 .filter(name -> branches.stream().noneMatch(pattern -> matches(pattern, name))).toList());
@@ -1629,19 +1629,20 @@ class ApplyBranchDeny implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: ARNs
+
+    /** Of a resource of this account and Region. */
+    String arn(String service, String resource) {
+        return "arn:" + caller.partition() + ":" + service + ":" + region() + ":" + caller.account() + ":" + resource;
+    }
+
+    //endregion
+
     //region The same in every script: names of repositories
 
     void checkRepositoryName(String option, String name) {
         check(option, name, "(?!.*\\.git$)[\\w.-]{1,100}",
                 "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
-    }
-
-    //endregion
-
-    //region The same in every script: ARNs of repositories
-
-    String repositoryArn(String name) {
-        return "arn:" + caller.partition() + ":codecommit:" + region() + ":" + caller.account() + ":" + name;
     }
 
     //endregion
@@ -1713,6 +1714,12 @@ class ApplyBranchDeny implements Callable<Integer> {
         return statements.stream().map(statement -> sid(statement)).collect(Collectors.joining(", "));
     }
 
+    /** The texts of a list, of which AWS shows one by itself; none if there is nothing. */
+    static Stream<String> texts(JsonNode oneOrMore) {
+        var values = oneOrMore.isArray() ? oneOrMore.valueStream() : Stream.of(oneOrMore);
+        return values.filter(value -> !value.isMissingNode()).map(value -> value.asText());
+    }
+
     /** Whether two policies say the same, however AWS has rewritten one of them. */
     static boolean sameMeaning(JsonNode one, JsonNode other) {
         return meanings(one).equals(meanings(other));
@@ -1728,8 +1735,7 @@ class ApplyBranchDeny implements Callable<Integer> {
      */
     static Object meaning(JsonNode node) {
         if (!node.isObject()) {
-            var values = node.isArray() ? node.valueStream() : Stream.of(node);
-            return values.map(value -> value.asText().replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
+            return texts(node).map(text -> text.replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
                     .collect(Collectors.toSet());
         }
         var members = new TreeMap<String, Object>();

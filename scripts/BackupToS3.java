@@ -275,15 +275,15 @@ class BackupToS3 implements Callable<Integer> {
         buffers = new Buffers(partSize, bufferCount());
         begin = clock.instant();
         selection = new Selection(repositoryNames, exclude, shard);
-        repositoryIds = naming("list of repositories", this::listRepositories);
+        repositoryIds = named("list of repositories", this::listRepositories);
         reportUnknownNames();
         names = repositoryIds.keySet().stream().filter(selection::has).toList();
-        var lastStates = naming("s3://" + bucket + "/" + runRecords.folder(), runRecords::lastStates);
+        var lastStates = named("s3://" + bucket + "/" + runRecords.folder(), runRecords::lastStates);
         names = names.stream().sorted(Comparator.comparing(
                 name -> lastStates.getOrDefault(name, RecordedState.NONE).lastSuccess(),
                 Comparator.nullsFirst(Comparator.naturalOrder()))).toList();
         backUpAll(lastStates);
-        return printResult(dryRun ? null : naming("run record", runRecords::write));
+        return printResult(dryRun ? null : named("run record", runRecords::write));
     }
 
     void checkOptions() {
@@ -310,8 +310,8 @@ class BackupToS3 implements Callable<Integer> {
             if ("AES256".equals(sse)) {
                 throw wrong("--sse 'AES256': must be aws:kms with --sse-kms-key-id");
             }
-            check("--sse-kms-key-id", sseKmsKeyId, "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:key/[A-Za-z0-9-]+",
-                    "the key's whole ARN, such as"
+            check("--sse-kms-key-id", sseKmsKeyId, "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:key/[a-z0-9-]+",
+                    "the ARN of a key, such as"
                             + " arn:aws:kms:eu-west-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab");
         }
         checkGitEndpoint();
@@ -347,7 +347,7 @@ class BackupToS3 implements Callable<Integer> {
     }
 
     /** A failure of a step gets the name of what it was about. */
-    static <T> T naming(String what, Supplier<T> step) {
+    static <T> T named(String what, Supplier<T> step) {
         try {
             return step.get();
         } catch (SdkException | Failure e) {
@@ -635,7 +635,7 @@ class BackupToS3 implements Callable<Integer> {
         abortAll();
         try {
             if (!dryRun && !outcomes.isEmpty()) {
-                naming("run record", runRecords::write);
+                named("run record", runRecords::write);
             }
         } catch (RuntimeException e) {
             fail(e);
@@ -2339,6 +2339,29 @@ class BackupToS3 implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: ids of accounts
+
+    void checkAccount(String option, String account) {
+        check(option, account, "\\d{12}", "an account id of 12 digits, such as 444455556666");
+    }
+
+    //endregion
+
+    //region The same in every script: names of buckets
+
+    void checkBucketName(String option, String name) {
+        check(option, name, "(?!xn--|sthree-|.*\\.\\.|[\\d.]+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+                "a bucket's name, such as my-backups");
+    }
+
+    /** Without *, which would be a wildcard in policies. */
+    void checkPrefix(String prefix) {
+        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.'()=-]+(/[\\w!.'()=-]+)*",
+                "letters, digits and !_.'()=- between single slashes, such as projects/codecommit-backup");
+    }
+
+    //endregion
+
     //region The same in every script: tags of repositories
 
     static Map<String, String> repositoryTags(CodeCommitClient codecommit, String arn) {
@@ -2470,16 +2493,11 @@ class BackupToS3 implements Callable<Integer> {
     static final String MANIFEST = ".manifest.json.gz";
 
     void checkBucket() {
-        check("--bucket", bucket, "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, such as my-backups");
-        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*",
-                "letters, digits and !_.*'()=- between single slashes, such as projects/codecommit-backup");
+        checkBucketName("--bucket", bucket);
+        checkPrefix(prefix);
         if (expectedBucketOwner != null) {
             checkAccount("--expected-bucket-owner", expectedBucketOwner);
         }
-    }
-
-    void checkAccount(String option, String account) {
-        check(option, account, "\\d{12}", "an account id of 12 digits, such as 444455556666");
     }
 
     /**

@@ -32,6 +32,7 @@ import java.security.cert.*;
 import java.time.*;
 import java.util.*;
 import java.util.concurrent.Callable;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.*;
 import java.util.regex.*;
 import java.util.stream.*;
@@ -78,6 +79,7 @@ import software.amazon.awssdk.services.s3.model.ObjectLockEnabled;
 import software.amazon.awssdk.services.s3.model.ObjectLockRetentionMode;
 import software.amazon.awssdk.services.s3.model.ObjectOwnership;
 import software.amazon.awssdk.services.s3.model.OwnershipControls;
+import software.amazon.awssdk.services.s3.model.OwnershipControlsRule;
 import software.amazon.awssdk.services.s3.model.PublicAccessBlockConfiguration;
 import software.amazon.awssdk.services.s3.model.PutObjectRequest;
 import software.amazon.awssdk.services.s3.model.S3Exception;
@@ -268,12 +270,12 @@ class CreateBackupBucket implements Callable<Integer> {
             "ReadersRead", "ReadersList", "NothingElseForSourceAccounts", "NoPlainHttp", "NoOverwriting",
             "NoOtherEncryption", "NoOtherKey", "NoDeletionButInAnEmergency");
     static final Set<String> OWN_KEY_SIDS = Set.of("BackupWriters", "BackupReaders", "KeepBackupKey");
+    /** What S3 says of a bucket that something else is changing. */
+    static final Set<String> BUSY = Set.of("OperationAborted");
     static final String ABORT_RULE = "AbortUnfinishedUploads";
     static final String EXPIRY_RULE = "ExpireBackups";
     /** The longest bucket policy, in bytes. */
     static final int LONGEST_POLICY = 20_480;
-    /** The longest key policy, which is a quota that cannot be raised. */
-    static final int LONGEST_KEY_POLICY = 32_768;
     /** A chain of bundles is renewed after so many days, so what expires sooner is of no use. */
     static final int LONGEST_CHAIN = 30;
 
@@ -300,37 +302,23 @@ class CreateBackupBucket implements Callable<Integer> {
         return print(new Result(printed(strongest(changes)), caller.account(), region(), made, changes, undo()), 0);
     }
 
-    // The options
-
     void checkOptions() {
-        check("--bucket", bucket, "(?!xn--|sthree-|.*\\.\\.|[\\d.]+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
-                "a bucket's name, of 3 to 63 lower-case letters, digits, dots and dashes, such as my-backups");
-        // with * in it, the policy would be for other prefixes, too
-        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.'()=-]+(/[\\w!.'()=-]+)*",
-                "letters, digits and !_.'()=- between single slashes, such as projects/codecommit-backup");
-        writers.accounts.forEach(account -> check("--writer-accounts", account, "\\d{12}",
-                "the id of an account, such as 111122223333"));
-        writers.roleArns.forEach(arn -> checkRole("--writer-role-arns", arn));
-        readerRoleArns.forEach(arn -> checkRole("--reader-role-arns", arn));
+        checkBucketName("--bucket", bucket);
+        checkPrefix(prefix);
+        writers.accounts.forEach(account -> checkAccount("--writer-accounts", account));
+        writers.roleArns.forEach(arn -> checkRoleArn("--writer-role-arns", arn));
+        readerRoleArns.forEach(arn -> checkRoleArn("--reader-role-arns", arn));
         if (breakGlassRoleArn != null) {
-            checkRole("--break-glass-role-arn", breakGlassRoleArn);
+            checkRoleArn("--break-glass-role-arn", breakGlassRoleArn);
             if (writers.roleArns.contains(breakGlassRoleArn) || readerRoleArns.contains(breakGlassRoleArn)) {
                 throw wrong("--break-glass-role-arn " + breakGlassRoleArn + ": must be neither a writer nor a reader,"
                         + " such as arn:aws:iam::444455556666:role/BreakGlass");
             }
         }
         if (kmsKeyId != null) {
-            var arn = "arn:aws[a-z-]*:kms:" + region() + ":\\d{12}:";
-            check("--kms-key-id", kmsKeyId, "(" + arn + "key/)?(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}"
-                    + "-[0-9a-f]{12})|(" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}",
-                    "the id, ARN or alias of a key of the bucket's Region, " + region() + ", such as alias/backups");
+            checkKeyId("--kms-key-id", kmsKeyId);
         }
         checkDays();
-    }
-
-    void checkRole(String option, String arn) {
-        check(option, arn, "arn:aws[a-z-]*:iam::\\d{12}:role/[\\w+=,.@/-]+",
-                "the ARN of a role, without wildcards, such as arn:aws:iam::111122223333:role/BackupWriter");
     }
 
     void checkDays() {
@@ -376,26 +364,18 @@ class CreateBackupBucket implements Callable<Integer> {
             throw new Failure(own + " is the account of the bucket: whoever can destroy the repositories can destroy"
                     + " their backups, too. Use the credentials of another account, or --same-account");
         }
-        if (breakGlassRoleArn != null && !ownerOf(breakGlassRoleArn).equals(own)) {
+        if (breakGlassRoleArn != null && !accountOf(breakGlassRoleArn).equals(own)) {
             throw new Failure(breakGlassRoleArn + " is not of the account of the bucket, " + own);
         }
-        Stream.of(writers.roleArns.stream(), readerRoleArns.stream(), Stream.ofNullable(breakGlassRoleArn))
-                .flatMap(arns -> arns).filter(arn -> !arn.startsWith("arn:" + caller.partition() + ":"))
-                .forEach(arn -> {
-                    throw new Failure(arn + " is of another partition than the bucket, " + caller.partition());
-                });
-    }
-
-    static String ownerOf(String roleArn) {
-        return roleArn.split(":", 6)[4];
+        checkPartitions(writers.roleArns);
+        checkPartitions(readerRoleArns);
+        checkPartitions(Stream.ofNullable(breakGlassRoleArn).toList());
     }
 
     Set<String> writerAccounts() {
-        return Stream.concat(writers.accounts.stream(), writers.roleArns.stream().map(arn -> ownerOf(arn)))
+        return Stream.concat(writers.accounts.stream(), writers.roleArns.stream().map(arn -> accountOf(arn)))
                 .collect(Collectors.toCollection(TreeSet::new));
     }
-
-    // The steps
 
     Bucket bringInLine(Map<String, String> givenTags) {
         var exists = bucketExists();
@@ -405,7 +385,7 @@ class CreateBackupBucket implements Callable<Integer> {
         var policy = wantedPolicy(present.policy(), key);
         nameForeign("the bucket's policy", policy, OWN_SIDS);
         var judged = judge(policy, key);
-        var keyPolicy = key == null ? null : keyPolicy(key);
+        var keyPolicy = key == null ? null : currentKeyPolicy(key);
         var wantedKeyPolicy = key == null ? null : wantedKeyPolicy(key, keyPolicy);
         if (key != null) {
             nameForeign("the policy of the key", wantedKeyPolicy, OWN_KEY_SIDS);
@@ -464,8 +444,8 @@ class CreateBackupBucket implements Callable<Integer> {
         return new Settings(
                 PublicAccessBlockConfiguration.builder().blockPublicAcls(true).ignorePublicAcls(true)
                         .blockPublicPolicy(true).restrictPublicBuckets(true).build(),
-                OwnershipControls.builder().rules(r -> r.objectOwnership(ObjectOwnership.BUCKET_OWNER_ENFORCED))
-                        .build(),
+                OwnershipControls.builder().rules(OwnershipControlsRule.builder()
+                        .objectOwnership(ObjectOwnership.BUCKET_OWNER_ENFORCED).build()).build(),
                 retentionDays == null ? null : BucketVersioningStatus.ENABLED.toString(), null,
                 retentionDays == null ? null
                         : ObjectLockConfiguration.builder().objectLockEnabled(ObjectLockEnabled.ENABLED).build(),
@@ -600,9 +580,9 @@ class CreateBackupBucket implements Callable<Integer> {
         try {
             key = kms.describeKey(r -> r.keyId(id)).keyMetadata();
         } catch (NotFoundException e) {
-            throw new Failure("there is no key " + id + " in " + region(), e);
+            throw new Failure("no key " + id + " in " + region(), e);
         }
-        if (key.keyManager() != KeyManagerType.CUSTOMER || !ownerOf(key.arn()).equals(caller.account())) {
+        if (key.keyManager() != KeyManagerType.CUSTOMER || !accountOf(key.arn()).equals(caller.account())) {
             throw new Failure(key.arn() + " is managed by AWS or another account's: create a key with"
                     + " ./jbang create-kms-key, in the account of the bucket");
         }
@@ -617,7 +597,7 @@ class CreateBackupBucket implements Callable<Integer> {
                         .objectOwnership(ObjectOwnership.BUCKET_OWNER_ENFORCED)
                         .createBucketConfiguration(configuration(givenTags)));
             } catch (BucketAlreadyOwnedByYouException e) { // a lost answer, or a colleague's run at the same time
-                note(bucket + ": was created in the meantime; going on with it");
+                note(bucket + ": someone else created it in the meantime");
             }
         });
     }
@@ -638,10 +618,10 @@ class CreateBackupBucket implements Callable<Integer> {
     }
 
     /** Changes a setting if it is not as wanted. Of a bucket that this run creates, the undo is its deletion. */
-    void changeSetting(boolean exists, String field, Object from, Object to, String undoCommand, Runnable step) {
+    void changeSetting(boolean exists, String field, Object from, Object to, String undoCommand, Supplier<?> step) {
         if (!Objects.equals(from, to)) {
             change(Change.update(bucket, field, from == null ? null : asJson(from), asJson(to)),
-                    exists ? undoCommand : null, () -> whileRefused(Set.of("OperationAborted"), step));
+                    exists ? undoCommand : null, () -> whileRefused(BUSY, newsPatience, null, step));
         }
     }
 
@@ -669,7 +649,7 @@ class CreateBackupBucket implements Callable<Integer> {
         var wanted = BucketVersioningStatus.ENABLED;
         if (!present.isVersioned()) {
             change(Change.update(bucket, "versioning", present.versioning(), wanted.toString()), null,
-                    () -> whileRefused(Set.of("OperationAborted"), () -> s3.putBucketVersioning(
+                    () -> whileRefused(BUSY, newsPatience, null, () -> s3.putBucketVersioning(
                             r -> r.bucket(bucket).versioningConfiguration(c -> c.status(wanted)))));
         }
     }
@@ -761,14 +741,12 @@ class CreateBackupBucket implements Callable<Integer> {
                 : aws("s3api put-bucket-tagging", Map.of("Bucket", bucket, "Tagging",
                         Map.of("TagSet", asJson(s3Tags(present.tags())))));
         change(Change.update(bucket, "tags", present.tags(), wanted), undo,
-                () -> whileRefused(Set.of("OperationAborted"), () -> s3.putBucketTagging(
+                () -> whileRefused(BUSY, newsPatience, null, () -> s3.putBucketTagging(
                         r -> r.bucket(bucket).tagging(t -> t.tagSet(s3Tags(wanted))))));
     }
 
-    // The policies
-
     /** The policy with this script's statements in the place of those with its Sids. */
-    static ObjectNode replaced(ObjectNode policy, Set<String> ownSids, JsonNode own) {
+    static ObjectNode withStatements(ObjectNode policy, Set<String> ownSids, JsonNode own) {
         var result = policy.deepCopy();
         result.putArray("Statement").addAll(foreignStatements(policy, ownSids)).addAll(statements(own));
         return result;
@@ -779,7 +757,7 @@ class CreateBackupBucket implements Callable<Integer> {
                 placeholders(current, "ReadersRead", "NoDeletionButInAnEmergency", key));
         own.withArray("Statement").removeIf(statement -> isForNobody(statement)
                 || sid(statement).equals("NoOtherKey") && key == null);
-        var wanted = replaced(current, OWN_SIDS, own);
+        var wanted = withStatements(current, OWN_SIDS, own);
         checkPolicy("the bucket's policy", current, wanted, OWN_SIDS, LONGEST_POLICY);
         return wanted;
     }
@@ -788,27 +766,28 @@ class CreateBackupBucket implements Callable<Integer> {
         checkKeyIsOurs(key, current);
         var own = template("backup-key.json", placeholders(current, "BackupReaders", "KeepBackupKey", key));
         own.withArray("Statement").removeIf(statement -> isForNobody(statement));
-        var wanted = replaced(current, OWN_KEY_SIDS, own);
+        var wanted = withStatements(current, OWN_KEY_SIDS, own);
         checkPolicy("the policy of the key", current, wanted, OWN_KEY_SIDS, LONGEST_KEY_POLICY);
         return wanted;
     }
 
     /** What the templates take; readers and the break-glass role, if they are not given, as the policy has them. */
     Map<String, Object> placeholders(ObjectNode current, String readersSid, String emergencySid, KeyMetadata key) {
-        var root = everyone(caller.account(), "root");
+        var root = principalArn(caller.account(), "root");
         var readers = !readerRoleArns.isEmpty() ? readerRoleArns
                 : arns(current, readersSid, "/Condition/ArnLike/aws:PrincipalArn");
         var breakGlass = breakGlassRoleArn != null ? List.of(breakGlassRoleArn)
                 : arns(current, emergencySid, "/Condition/ArnNotLike/aws:PrincipalArn");
         var others = writerAccounts().stream().filter(account -> !account.equals(caller.account()))
-                .map(account -> everyone(account, "*"));
-        var own = writers.roleArns.stream().filter(arn -> ownerOf(arn).equals(caller.account()));
+                .map(account -> principalArn(account, "*"));
+        var own = writers.roleArns.stream().filter(arn -> accountOf(arn).equals(caller.account()));
         var values = new TreeMap<String, Object>(Map.of("partition", caller.partition(), "region", region(),
                 "bucket", bucket, "prefix", prefix));
-        values.put("writerAccounts", writerAccounts().stream().map(id -> everyone(id, "root")).toList());
+        values.put("writerAccounts", writerAccounts().stream().map(id -> principalArn(id, "root")).toList());
         values.put("writers", writerArns());
         values.put("sources", Stream.concat(others, own).distinct().toList());
-        values.put("readerAccounts", readers.stream().map(arn -> everyone(ownerOf(arn), "root")).distinct().toList());
+        values.put("readerAccounts", readers.stream().map(arn -> principalArn(accountOf(arn), "root")).distinct()
+                .toList());
         values.put("readers", readers);
         values.put("emergency", Stream.concat(breakGlass.stream(), Stream.of(root)).distinct().toList());
         values.put("algorithm", key == null ? "AES256" : "aws:kms");
@@ -816,26 +795,16 @@ class CreateBackupBucket implements Callable<Integer> {
         return values;
     }
 
-    String everyone(String account, String who) {
-        return "arn:" + caller.partition() + ":iam::" + account + ":" + who;
-    }
-
     List<String> writerArns() {
-        return Stream.concat(writers.accounts.stream().map(account -> everyone(account, "*")),
+        return Stream.concat(writers.accounts.stream().map(account -> principalArn(account, "*")),
                 writers.roleArns.stream()).distinct().toList();
     }
 
     /** The roles that a statement of this script names. */
     static List<String> arns(ObjectNode policy, String sid, String pointer) {
         return statements(policy).stream().filter(statement -> sid(statement).equals(sid))
-                .flatMap(statement -> values(statement.at(pointer)))
+                .flatMap(statement -> texts(statement.at(pointer)))
                 .filter(arn -> arn.contains(":role/")).toList();
-    }
-
-    /** A list of values, of which AWS shows one by itself. */
-    static Stream<String> values(JsonNode oneOrMore) {
-        return oneOrMore.isArray() ? oneOrMore.valueStream().map(value -> value.asText())
-                : Stream.of(oneOrMore).filter(value -> !value.isMissingNode()).map(value -> value.asText());
     }
 
     static boolean isForNobody(JsonNode statement) {
@@ -845,7 +814,7 @@ class CreateBackupBucket implements Callable<Integer> {
     /** One key serves one bucket, since its statements are found by Sid. */
     void checkKeyIsOurs(KeyMetadata key, ObjectNode policy) {
         for (var statement : statements(policy)) {
-            var buckets = values(statement.at("/Condition/StringLike/kms:EncryptionContext:aws:s3:arn")).toList();
+            var buckets = texts(statement.at("/Condition/StringLike/kms:EncryptionContext:aws:s3:arn")).toList();
             if (sid(statement).equals("BackupWriters") && !buckets.isEmpty() && !buckets.contains(arn())) {
                 throw new Failure(key.arn() + " serves another bucket, " + buckets.get(0) + ": use a key for each");
             }
@@ -858,8 +827,7 @@ class CreateBackupBucket implements Callable<Integer> {
      */
     void checkPolicy(String what, ObjectNode current, ObjectNode wanted, Set<String> ownSids, int longest) {
         for (var statement : foreignStatements(wanted, ownSids)) {
-            var deleted = Pattern.compile("\"(A(?:RO|ID|GP|IP)A[A-Z0-9]{12,})\"")
-                    .matcher(statement.path("Principal").toString()).results().map(id -> id.group(1)).toList();
+            var deleted = deletedPrincipals(statement);
             if (!deleted.isEmpty() && !sameMeaning(current, wanted)) {
                 throw new Failure("AWS takes no change of " + what + " as long as its statement " + sid(statement)
                         + " names " + String.join(", ", deleted) + ", which was deleted: mend or delete it first");
@@ -879,21 +847,22 @@ class CreateBackupBucket implements Callable<Integer> {
         }
     }
 
-    ObjectNode keyPolicy(KeyMetadata key) {
+    ObjectNode currentKeyPolicy(KeyMetadata key) {
         return parsedPolicy(kms.getKeyPolicy(r -> r.keyId(key.arn()).policyName("default")).policy());
     }
 
     /** Reads the policy again right before it is written, so that what others have changed since stays. */
     void changeKeyPolicy(KeyMetadata key) {
-        var current = keyPolicy(key);
+        var current = currentKeyPolicy(key);
         var wanted = wantedKeyPolicy(key, current);
         change(Change.update(key.arn(), "keyPolicy", current, wanted),
                 aws("kms put-key-policy",
                         Map.of("KeyId", key.keyId(), "PolicyName", "default", "Policy", current.toString())),
                 () -> {
-                    whileRefused(refusals("MalformedPolicyDocumentException", wanted), () -> kms.putKeyPolicy(
-                            r -> r.keyId(key.arn()).policyName("default").policy(wanted.toString())));
-                    checkShown("the policy of the key", wanted, () -> keyPolicy(key));
+                    whileRefused(refusals("MalformedPolicyDocumentException", wanted), newsPatience, null,
+                            () -> kms.putKeyPolicy(r -> r.keyId(key.arn()).policyName("default")
+                                    .policy(wanted.toString())));
+                    checkShown("the policy of the key", wanted, () -> currentKeyPolicy(key));
                 });
     }
 
@@ -909,7 +878,7 @@ class CreateBackupBucket implements Callable<Integer> {
                 !exists ? null : isNone ? aws("s3api delete-bucket-policy --bucket " + bucket)
                         : aws("s3api put-bucket-policy", Map.of("Bucket", bucket, "Policy", current.toString())),
                 () -> {
-                    whileRefused(refusals("MalformedPolicy", wanted),
+                    whileRefused(refusals("MalformedPolicy", wanted), newsPatience, null,
                             () -> s3.putBucketPolicy(r -> r.bucket(bucket).policy(wanted.toString())));
                     checkShown("the bucket's policy", wanted, () -> currentPolicy());
                 });
@@ -919,25 +888,7 @@ class CreateBackupBucket implements Callable<Integer> {
     static Set<String> refusals(String malformed, ObjectNode policy) {
         return Pattern.compile(":iam::\\d{12}:(role|user)/").matcher(statements(policy).stream()
                 .map(statement -> statement.path("Principal").toString()).collect(Collectors.joining())).find()
-                        ? Set.of("OperationAborted", malformed) : Set.of("OperationAborted");
-    }
-
-    /** Repeats a call that AWS refuses with one of these error codes for a while. */
-    void whileRefused(Set<String> codes, Runnable call) {
-        var isDone = poll(newsPatience, () -> {
-            try {
-                call.run();
-                return Optional.of(true);
-            } catch (AwsServiceException e) {
-                if (!codes.contains(e.awsErrorDetails().errorCode())) {
-                    throw e;
-                }
-                return Optional.empty();
-            }
-        });
-        if (isDone.isEmpty()) {
-            call.run();
-        }
+                        ? Set.of("OperationAborted", malformed) : BUSY;
     }
 
     /** Someone else may have written the policy at the same time: S3 and KMS keep the last one. */
@@ -947,12 +898,10 @@ class CreateBackupBucket implements Callable<Integer> {
                         + " same time; run the same command again"));
     }
 
-    // The policy judged
-
     /** A request as the bucket's policy sees it. */
     record Request(String principal, String action, String resource, Map<String, String> context) {
         String account() {
-            return ownerOf(principal);
+            return accountOf(principal);
         }
     }
 
@@ -1019,7 +968,7 @@ class CreateBackupBucket implements Callable<Integer> {
             acts.add(act(reader, "lists backups", true, "s3:ListBucket", null));
             acts.add(act(reader, "deletes a backup", false, "s3:DeleteObjectVersion", "/111122223333/x"));
         }
-        var administrator = everyone(caller.account(), "role/any-administrator");
+        var administrator = principalArn(caller.account(), "role/any-administrator");
         acts.add(act(administrator, "overwrites a backup", false, "s3:PutObject", "/111122223333/x",
                 "s3:ObjectCreationOperation", "true"));
         acts.add(act(administrator, "deletes a backup", false, "s3:DeleteObjectVersion", "/111122223333/x"));
@@ -1028,7 +977,7 @@ class CreateBackupBucket implements Callable<Integer> {
     }
 
     List<Act> actsOfWriter(String writer, KeyMetadata key) {
-        var own = "/" + ownerOf(writer) + "/x";
+        var own = "/" + accountOf(writer) + "/x";
         var acts = new ArrayList<Act>();
         acts.add(act(writer, "adds a backup", true, "s3:PutObject", own, "s3:ObjectCreationOperation", "true",
                 "s3:if-none-match", "*"));
@@ -1040,7 +989,7 @@ class CreateBackupBucket implements Callable<Integer> {
                 "aws:SecureTransport", "false"));
         acts.add(act(writer, "uses another key", false, "s3:PutObject", own, "s3:if-none-match", "*",
                 "s3:x-amz-server-side-encryption", "aws:kms", "s3:x-amz-server-side-encryption-aws-kms-key-id",
-                "arn:aws:kms:" + region() + ":" + ownerOf(writer) + ":key/any"));
+                "arn:aws:kms:" + region() + ":" + accountOf(writer) + ":key/any"));
         acts.add(act(writer, "deletes a backup", false, "s3:DeleteObject", own));
         acts.add(act(writer, "deletes a version", false, "s3:DeleteObjectVersion", own));
         acts.add(act(writer, "changes a lock", false, "s3:PutObjectRetention", own));
@@ -1049,7 +998,7 @@ class CreateBackupBucket implements Callable<Integer> {
                 "s3:PutBucketObjectLockConfiguration", "s3:PutEncryptionConfiguration", "s3:DeleteBucket")) {
             acts.add(act(writer, "calls " + action, false, action, null));
         }
-        if (!ownerOf(writer).equals(caller.account())) { // else its IAM policies say where it writes
+        if (!accountOf(writer).equals(caller.account())) { // else its IAM policies say where it writes
             acts.add(act(writer, "writes for another account", false, "s3:PutObject", "/000000000000/x",
                     "s3:if-none-match", "*"));
         }
@@ -1066,7 +1015,7 @@ class CreateBackupBucket implements Callable<Integer> {
     /** @param below the prefix; null for the bucket itself */
     Act act(String principal, String name, boolean isAllowed, String action, String below, String... context) {
         var values = new TreeMap<String, String>(String.CASE_INSENSITIVE_ORDER);
-        values.putAll(Map.of("aws:PrincipalArn", principal, "aws:PrincipalAccount", ownerOf(principal),
+        values.putAll(Map.of("aws:PrincipalArn", principal, "aws:PrincipalAccount", accountOf(principal),
                 "aws:SecureTransport", "true"));
         for (var i = 0; i < context.length; i += 2) {
             values.put(context[i], context[i + 1]);
@@ -1083,9 +1032,9 @@ class CreateBackupBucket implements Callable<Integer> {
     }
 
     static boolean applies(JsonNode statement, Request request) {
-        var actions = values(statement.path(statement.has("Action") ? "Action" : "NotAction"))
+        var actions = texts(statement.path(statement.has("Action") ? "Action" : "NotAction"))
                 .anyMatch(action -> isLike(request.action().toLowerCase(Locale.ROOT), action.toLowerCase(Locale.ROOT)));
-        var resources = values(statement.path(statement.has("Resource") ? "Resource" : "NotResource"))
+        var resources = texts(statement.path(statement.has("Resource") ? "Resource" : "NotResource"))
                 .anyMatch(resource -> isLike(request.resource(), filledIn(resource, request)));
         return isFor(statement.path("Principal"), request) && actions == statement.has("Action")
                 && resources == statement.has("Resource") && statement.path("Condition").propertyStream()
@@ -1094,7 +1043,7 @@ class CreateBackupBucket implements Callable<Integer> {
     }
 
     static boolean isFor(JsonNode principal, Request request) {
-        return principal.asText().equals("*") || values(principal.path("AWS")).anyMatch(name -> name.equals("*")
+        return principal.asText().equals("*") || texts(principal.path("AWS")).anyMatch(name -> name.equals("*")
                 || name.equals(request.principal()) || name.equals(request.account())
                 || name.matches("arn:[a-z-]+:iam::" + request.account() + ":root"));
     }
@@ -1102,28 +1051,20 @@ class CreateBackupBucket implements Callable<Integer> {
     static boolean holds(String operator, String key, JsonNode wanted, Request request) {
         var value = request.context().get(key);
         if (operator.equals("Null")) {
-            return values(wanted).anyMatch(text -> text.equals(String.valueOf(value == null)));
+            return texts(wanted).anyMatch(text -> text.equals(String.valueOf(value == null)));
         }
         var isNegated = operator.contains("Not");
         if (value == null) {
             return isNegated || operator.endsWith("IfExists");
         }
         var hasWildcards = operator.contains("Like") || operator.startsWith("Arn");
-        return isNegated != values(wanted).map(text -> filledIn(text, request))
+        return isNegated != texts(wanted).map(text -> filledIn(text, request))
                 .anyMatch(text -> hasWildcards ? isLike(value, text) : value.equals(text));
     }
 
     static String filledIn(String text, Request request) {
         return text.replace("${aws:PrincipalAccount}", request.account());
     }
-
-    static boolean isLike(String value, String pattern) {
-        var regex = Pattern.compile("[*?]").matcher(Pattern.quote(pattern))
-                .replaceAll(wildcard -> wildcard.group().equals("*") ? "\\\\E.*\\\\Q" : "\\\\E.\\\\Q");
-        return value.matches(regex);
-    }
-
-    // The policy tried
 
     /**
      * Tries as the operator what the policy forbids everyone, by requests whose checksum is wrong: S3 refuses them as
@@ -1630,6 +1571,33 @@ class CreateBackupBucket implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: waiting for AWS
+
+    /**
+     * Repeats a call that AWS refuses with one of these error codes, as long as it does not know what is new. The last
+     * refusal is the caller's.
+     *
+     * @param waiting what to say at the first refusal; null to say nothing
+     */
+    <T> T whileRefused(Set<String> codes, Duration patience, String waiting, Supplier<T> call) {
+        var refusals = new AtomicInteger();
+        return poll(patience, () -> {
+            try {
+                return Optional.of(call.get());
+            } catch (AwsServiceException e) {
+                if (isCutShort(e) || !codes.contains(e.awsErrorDetails().errorCode())) {
+                    throw e;
+                }
+                if (waiting != null && refusals.getAndIncrement() == 0) {
+                    note(waiting);
+                }
+                return Optional.empty();
+            }
+        }).orElseGet(call);
+    }
+
+    //endregion
+
     //region The same in every script: AWS CLI commands
 
     /** An AWS CLI command for the same Region and profile. */
@@ -1803,17 +1771,55 @@ class CreateBackupBucket implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: ids of accounts
+
+    void checkAccount(String option, String account) {
+        check(option, account, "\\d{12}", "an account id of 12 digits, such as 444455556666");
+    }
+
+    //endregion
+
+    //region The same in every script: names of buckets
+
+    void checkBucketName(String option, String name) {
+        check(option, name, "(?!xn--|sthree-|.*\\.\\.|[\\d.]+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+                "a bucket's name, such as my-backups");
+    }
+
+    /** Without *, which would be a wildcard in policies. */
+    void checkPrefix(String prefix) {
+        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.'()=-]+(/[\\w!.'()=-]+)*",
+                "letters, digits and !_.'()=- between single slashes, such as projects/codecommit-backup");
+    }
+
+    //endregion
+
+    //region The same in every script: ids of keys
+
+    void checkKeyId(String option, String id) {
+        var arn = "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:";
+        var keyId = "mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
+        check(option, id, "(" + arn + "key/)?(" + keyId + ")|(" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}",
+                "the id, ARN or alias of a key, such as alias/codecommit");
+        if (id.startsWith("arn:") && !id.split(":")[3].equals(region())) {
+            throw wrong(option + " '" + id + "': must be a key of the Region " + region() + ", or use --region "
+                    + id.split(":")[3]);
+        }
+    }
+
+    //endregion
+
     //region The same in every script: usable keys
 
     /**
-     * Refuses a key that CodeCommit cannot encrypt under.
+     * Refuses a key that services cannot encrypt under.
      *
      * @param remedy what to do about a key of the wrong kind
      */
     void checkUsable(KeyMetadata key, String remedy) {
         if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
             throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
-                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
+                    + "; encryption at rest needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
         }
         var enable = aws("kms enable-key --key-id " + key.keyId());
         if (key.keyState() == KeyState.PENDING_DELETION) {
@@ -1935,6 +1941,12 @@ class CreateBackupBucket implements Callable<Integer> {
         return statements.stream().map(statement -> sid(statement)).collect(Collectors.joining(", "));
     }
 
+    /** The texts of a list, of which AWS shows one by itself; none if there is nothing. */
+    static Stream<String> texts(JsonNode oneOrMore) {
+        var values = oneOrMore.isArray() ? oneOrMore.valueStream() : Stream.of(oneOrMore);
+        return values.filter(value -> !value.isMissingNode()).map(value -> value.asText());
+    }
+
     /** Whether two policies say the same, however AWS has rewritten one of them. */
     static boolean sameMeaning(JsonNode one, JsonNode other) {
         return meanings(one).equals(meanings(other));
@@ -1950,8 +1962,7 @@ class CreateBackupBucket implements Callable<Integer> {
      */
     static Object meaning(JsonNode node) {
         if (!node.isObject()) {
-            var values = node.isArray() ? node.valueStream() : Stream.of(node);
-            return values.map(value -> value.asText().replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
+            return texts(node).map(text -> text.replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
                     .collect(Collectors.toSet());
         }
         var members = new TreeMap<String, Object>();
@@ -1960,6 +1971,57 @@ class CreateBackupBucket implements Callable<Integer> {
             members.put(member.getKey(), isEveryone ? Map.of("AWS", Set.of("*")) : meaning(member.getValue()));
         });
         return members;
+    }
+
+    //endregion
+
+    //region The same in every script: wildcards
+
+    /** As IAM compares: * is any text, ? any one character. */
+    static boolean isLike(String value, String pattern) {
+        var regex = Pattern.compile("[*?]").matcher(Pattern.quote(pattern))
+                .replaceAll(wildcard -> wildcard.group().equals("*") ? "\\\\E.*\\\\Q" : "\\\\E.\\\\Q");
+        return value.matches(regex);
+    }
+
+    //endregion
+
+    //region The same in every script: deleted principals
+
+    /** The ids of users, roles and groups that were deleted since: AWS shows them in the place of their ARNs. */
+    static List<String> deletedPrincipals(JsonNode statement) {
+        return Pattern.compile("\"(A(?:RO|ID|GP|IP)A[A-Z0-9]{12,})\"")
+                .matcher(statement.path("Principal").toString() + statement.path("NotPrincipal")).results()
+                .map(id -> id.group(1)).toList();
+    }
+
+    //endregion
+
+    //region The same in every script: policies for other accounts
+
+    /** The longest key policy that KMS takes, in bytes; a quota that cannot be raised. */
+    static final int LONGEST_KEY_POLICY = 32_768;
+
+    void checkRoleArn(String option, String arn) {
+        check(option, arn, "arn:aws[a-z-]*:iam::\\d{12}:role/[\\w+=,.@/-]+",
+                "the ARN of a role, without wildcards, such as arn:aws:iam::111122223333:role/BackupWriter");
+    }
+
+    void checkPartitions(List<String> arns) {
+        for (var arn : arns) {
+            if (!arn.split(":")[1].equals(caller.partition())) {
+                throw new Failure(arn + " is of another partition than these credentials, " + caller.partition());
+            }
+        }
+    }
+
+    static String accountOf(String arn) {
+        return arn.split(":")[4];
+    }
+
+    /** The ARN of a principal: "root", "*" or "role/NAME". */
+    String principalArn(String account, String who) {
+        return "arn:" + caller.partition() + ":iam::" + account + ":" + who;
     }
 
     //endregion

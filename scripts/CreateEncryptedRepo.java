@@ -151,7 +151,7 @@ class CreateEncryptedRepo implements Callable<Integer> {
 
     void checkOptions() {
         checkRepositoryName("--repository-name", repositoryName);
-        checkKeyId(kmsKeyId);
+        checkKeyId("--kms-key-id", kmsKeyId);
         if (repositoryDescription != null) {
             check("--repository-description", repositoryDescription, "(?s).{0,1000}", "up to 1000 characters");
         }
@@ -302,7 +302,7 @@ class CreateEncryptedRepo implements Callable<Integer> {
     /** What is printed of the repository; null is one that a dry run would create. */
     Repository entry(RepositoryMetadata repository, KeyMetadata key) {
         var known = repository == null ? RepositoryMetadata.builder().build() : repository;
-        return new Repository(repositoryName, known.repositoryId(), repositoryArn(repositoryName), key.arn(),
+        return new Repository(repositoryName, known.repositoryId(), arn("codecommit", repositoryName), key.arn(),
                 known.cloneUrlHttp(), known.cloneUrlSsh(), "codecommit::" + region() + "://" + repositoryName);
     }
 
@@ -941,19 +941,20 @@ class CreateEncryptedRepo implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: ARNs
+
+    /** Of a resource of this account and Region. */
+    String arn(String service, String resource) {
+        return "arn:" + caller.partition() + ":" + service + ":" + region() + ":" + caller.account() + ":" + resource;
+    }
+
+    //endregion
+
     //region The same in every script: names of repositories
 
     void checkRepositoryName(String option, String name) {
         check(option, name, "(?!.*\\.git$)[\\w.-]{1,100}",
                 "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
-    }
-
-    //endregion
-
-    //region The same in every script: ARNs of repositories
-
-    String repositoryArn(String name) {
-        return "arn:" + caller.partition() + ":codecommit:" + region() + ":" + caller.account() + ":" + name;
     }
 
     //endregion
@@ -985,17 +986,32 @@ class CreateEncryptedRepo implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: ids of keys
+
+    void checkKeyId(String option, String id) {
+        var arn = "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:";
+        var keyId = "mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
+        check(option, id, "(" + arn + "key/)?(" + keyId + ")|(" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}",
+                "the id, ARN or alias of a key, such as alias/codecommit");
+        if (id.startsWith("arn:") && !id.split(":")[3].equals(region())) {
+            throw wrong(option + " '" + id + "': must be a key of the Region " + region() + ", or use --region "
+                    + id.split(":")[3]);
+        }
+    }
+
+    //endregion
+
     //region The same in every script: usable keys
 
     /**
-     * Refuses a key that CodeCommit cannot encrypt under.
+     * Refuses a key that services cannot encrypt under.
      *
      * @param remedy what to do about a key of the wrong kind
      */
     void checkUsable(KeyMetadata key, String remedy) {
         if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
             throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
-                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
+                    + "; encryption at rest needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
         }
         var enable = aws("kms enable-key --key-id " + key.keyId());
         if (key.keyState() == KeyState.PENDING_DELETION) {
@@ -1010,17 +1026,6 @@ class CreateEncryptedRepo implements Callable<Integer> {
     //endregion
 
     //region The same in every script: keys of repositories
-
-    void checkKeyId(String id) {
-        var arn = "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:";
-        var keyId = "mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
-        check("--kms-key-id", id, "(" + arn + "key/)?(" + keyId + ")|(" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}",
-                "the id, ARN or alias of a key, such as alias/codecommit");
-        if (id.startsWith("arn:") && !id.split(":")[3].equals(region())) {
-            throw wrong("--kms-key-id '" + id + "': must be a key of the repository's Region, " + region()
-                    + ", or use --region " + id.split(":")[3]);
-        }
-    }
 
     /** The key, if CodeCommit can encrypt under it. */
     KeyMetadata usableKey(KmsClient kms, String id) {

@@ -60,7 +60,6 @@ import software.amazon.awssdk.services.kms.model.KeyMetadata;
 import software.amazon.awssdk.services.kms.model.KeySpec;
 import software.amazon.awssdk.services.kms.model.KeyState;
 import software.amazon.awssdk.services.kms.model.KeyUsageType;
-import software.amazon.awssdk.services.kms.model.KmsException;
 import software.amazon.awssdk.services.kms.model.MalformedPolicyDocumentException;
 import software.amazon.awssdk.services.kms.model.NotFoundException;
 import software.amazon.awssdk.services.kms.model.Tag;
@@ -387,14 +386,14 @@ class CreateKmsKey implements Callable<Integer> {
 
     /** Repeats a call that KMS refuses as long as it does not know a new key. */
     <T> T whenKeyShows(Supplier<T> call) {
-        return repeat(NotFoundException.class, call, () -> { });
+        return whileRefused(Set.of("NotFoundException"), newsPatience, null, call);
     }
 
     /** Repeats a call that KMS refuses as long as it does not know a new principal. */
     <T> T whenPrincipalsShow(String alias, JsonNode policy, Supplier<T> call) {
         try {
-            return repeat(MalformedPolicyDocumentException.class, call, () -> note(alias
-                    + ": KMS does not accept the policy yet; new principals take a few seconds to show ..."));
+            return whileRefused(Set.of("MalformedPolicyDocumentException"), newsPatience, alias
+                    + ": KMS does not accept the policy yet; new principals take a few seconds to show ...", call);
         } catch (MalformedPolicyDocumentException e) {
             throw new Failure(reason(e) + principalsHint(policy), e);
         }
@@ -404,33 +403,10 @@ class CreateKmsKey implements Callable<Integer> {
      * The principals that KMS may refuse: all, as IAM may not have been asked, and knows none of other accounts.
      */
     String principalsHint(JsonNode policy) {
-        // What KMS shows in the place of a deleted role (AROA...) or user (AIDA...).
-        var deleted = Pattern.compile("\"(A(?:RO|ID)A[A-Z0-9]{12,})\"").matcher(policy.toString()).results()
-                .map(id -> id.group(1) + " (which was deleted)");
+        var deleted = statements(policy).stream().flatMap(statement -> deletedPrincipals(statement).stream())
+                .map(id -> id + " (which was deleted)");
         var suspects = Stream.concat(deleted, principals().stream()).toList();
         return suspects.isEmpty() ? "" : "; check these principals of the policy: " + String.join(", ", suspects);
-    }
-
-    /**
-     * The last attempt's error is the caller's.
-     *
-     * @param firstRefusal is run when the call is refused for the first time
-     */
-    <T> T repeat(Class<? extends KmsException> notYet, Supplier<T> call, Runnable firstRefusal) {
-        var refusals = new AtomicInteger();
-        return poll(newsPatience, () -> {
-            try {
-                return Optional.of(call.get());
-            } catch (KmsException e) {
-                if (!notYet.isInstance(e)) {
-                    throw e;
-                }
-                if (refusals.getAndIncrement() == 0) {
-                    firstRefusal.run();
-                }
-                return Optional.empty();
-            }
-        }).orElseGet(call);
     }
 
     /** Returns the policy that the key has then, or in a dry run would have. */
@@ -1013,6 +989,33 @@ class CreateKmsKey implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: waiting for AWS
+
+    /**
+     * Repeats a call that AWS refuses with one of these error codes, as long as it does not know what is new. The last
+     * refusal is the caller's.
+     *
+     * @param waiting what to say at the first refusal; null to say nothing
+     */
+    <T> T whileRefused(Set<String> codes, Duration patience, String waiting, Supplier<T> call) {
+        var refusals = new AtomicInteger();
+        return poll(patience, () -> {
+            try {
+                return Optional.of(call.get());
+            } catch (AwsServiceException e) {
+                if (isCutShort(e) || !codes.contains(e.awsErrorDetails().errorCode())) {
+                    throw e;
+                }
+                if (waiting != null && refusals.getAndIncrement() == 0) {
+                    note(waiting);
+                }
+                return Optional.empty();
+            }
+        }).orElseGet(call);
+    }
+
+    //endregion
+
     //region The same in every script: AWS CLI commands
 
     /** An AWS CLI command for the same Region and profile. */
@@ -1189,14 +1192,14 @@ class CreateKmsKey implements Callable<Integer> {
     //region The same in every script: usable keys
 
     /**
-     * Refuses a key that CodeCommit cannot encrypt under.
+     * Refuses a key that services cannot encrypt under.
      *
      * @param remedy what to do about a key of the wrong kind
      */
     void checkUsable(KeyMetadata key, String remedy) {
         if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
             throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
-                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
+                    + "; encryption at rest needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
         }
         var enable = aws("kms enable-key --key-id " + key.keyId());
         if (key.keyState() == KeyState.PENDING_DELETION) {
@@ -1318,6 +1321,12 @@ class CreateKmsKey implements Callable<Integer> {
         return statements.stream().map(statement -> sid(statement)).collect(Collectors.joining(", "));
     }
 
+    /** The texts of a list, of which AWS shows one by itself; none if there is nothing. */
+    static Stream<String> texts(JsonNode oneOrMore) {
+        var values = oneOrMore.isArray() ? oneOrMore.valueStream() : Stream.of(oneOrMore);
+        return values.filter(value -> !value.isMissingNode()).map(value -> value.asText());
+    }
+
     /** Whether two policies say the same, however AWS has rewritten one of them. */
     static boolean sameMeaning(JsonNode one, JsonNode other) {
         return meanings(one).equals(meanings(other));
@@ -1333,8 +1342,7 @@ class CreateKmsKey implements Callable<Integer> {
      */
     static Object meaning(JsonNode node) {
         if (!node.isObject()) {
-            var values = node.isArray() ? node.valueStream() : Stream.of(node);
-            return values.map(value -> value.asText().replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
+            return texts(node).map(text -> text.replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
                     .collect(Collectors.toSet());
         }
         var members = new TreeMap<String, Object>();
@@ -1343,6 +1351,17 @@ class CreateKmsKey implements Callable<Integer> {
             members.put(member.getKey(), isEveryone ? Map.of("AWS", Set.of("*")) : meaning(member.getValue()));
         });
         return members;
+    }
+
+    //endregion
+
+    //region The same in every script: deleted principals
+
+    /** The ids of users, roles and groups that were deleted since: AWS shows them in the place of their ARNs. */
+    static List<String> deletedPrincipals(JsonNode statement) {
+        return Pattern.compile("\"(A(?:RO|ID|GP|IP)A[A-Z0-9]{12,})\"")
+                .matcher(statement.path("Principal").toString() + statement.path("NotPrincipal")).results()
+                .map(id -> id.group(1)).toList();
     }
 
     //endregion

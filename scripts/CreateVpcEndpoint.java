@@ -1603,6 +1603,12 @@ class CreateVpcEndpoint implements Callable<Integer> {
         return statements.stream().map(statement -> sid(statement)).collect(Collectors.joining(", "));
     }
 
+    /** The texts of a list, of which AWS shows one by itself; none if there is nothing. */
+    static Stream<String> texts(JsonNode oneOrMore) {
+        var values = oneOrMore.isArray() ? oneOrMore.valueStream() : Stream.of(oneOrMore);
+        return values.filter(value -> !value.isMissingNode()).map(value -> value.asText());
+    }
+
     /** Whether two policies say the same, however AWS has rewritten one of them. */
     static boolean sameMeaning(JsonNode one, JsonNode other) {
         return meanings(one).equals(meanings(other));
@@ -1618,8 +1624,7 @@ class CreateVpcEndpoint implements Callable<Integer> {
      */
     static Object meaning(JsonNode node) {
         if (!node.isObject()) {
-            var values = node.isArray() ? node.valueStream() : Stream.of(node);
-            return values.map(value -> value.asText().replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
+            return texts(node).map(text -> text.replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
                     .collect(Collectors.toSet());
         }
         var members = new TreeMap<String, Object>();

@@ -78,7 +78,9 @@ import software.amazon.awssdk.services.eventbridge.model.Target;
 import software.amazon.awssdk.services.kms.KmsClient;
 import software.amazon.awssdk.services.kms.model.KeyManagerType;
 import software.amazon.awssdk.services.kms.model.KeyMetadata;
+import software.amazon.awssdk.services.kms.model.KeySpec;
 import software.amazon.awssdk.services.kms.model.KeyState;
+import software.amazon.awssdk.services.kms.model.KeyUsageType;
 import software.amazon.awssdk.services.sns.SnsClient;
 import software.amazon.awssdk.services.sns.model.InvalidParameterException;
 import software.amazon.awssdk.services.sns.model.NotFoundException;
@@ -234,7 +236,7 @@ class NotifyBuildFailures implements Callable<Integer> {
             "EvaluationState");
 
     /** How long SNS may take to show a change, or to forget a topic of the same name; usually seconds. */
-    Duration showPatience = Duration.ofSeconds(60);
+    Duration newsPatience = Duration.ofSeconds(60);
     /** How long an alarm may take to act when it is set off; usually seconds. */
     Duration testPatience = Duration.ofSeconds(60);
 
@@ -278,7 +280,7 @@ class NotifyBuildFailures implements Callable<Integer> {
             }
         }
         if (kmsKeyId != null) {
-            checkKey();
+            checkKeyId("--kms-key-id", kmsKeyId);
         }
         if (remove && (maxSilence != null || kmsKeyId != null || raw != null || test)) {
             throw wrong("--remove goes with --project-names, --topic-name or --topic-arn, and --emails only");
@@ -304,13 +306,6 @@ class NotifyBuildFailures implements Callable<Integer> {
         }
     }
 
-    void checkKey() {
-        var arn = "arn:aws[a-z-]*:kms:" + region() + ":\\d{12}:";
-        check("--kms-key-id", kmsKeyId, "(" + arn + "key/)?(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"
-                + "|(" + arn + ")?alias/(?!aws/)[a-zA-Z0-9/_-]{1,250}", "the id, ARN or alias of a customer managed key"
-                + " of the Region, such as alias/notifications; no AWS managed key lets EventBridge publish");
-    }
-
     int silence() {
         return Integer.parseInt(maxSilence.substring(0, maxSilence.length() - 1));
     }
@@ -324,10 +319,6 @@ class NotifyBuildFailures implements Callable<Integer> {
                     + "; its owner alone can change its policy: use a topic of this account");
         }
         return topicOption.arn;
-    }
-
-    String arn(String service, String resource) {
-        return "arn:" + caller.partition() + ":" + service + ":" + region() + ":" + caller.account() + ":" + resource;
     }
 
     /** What policies of this account, Region and topic are filled with. */
@@ -344,8 +335,6 @@ class NotifyBuildFailures implements Callable<Integer> {
             return null;
         }
     }
-
-    // Watching
 
     Integer watchAll(List<Watch> watches) {
         checkProjects();
@@ -422,8 +411,6 @@ class NotifyBuildFailures implements Callable<Integer> {
         return findings;
     }
 
-    // The topic
-
     /** Its attributes as they are then; null in a dry run that would create it. */
     Map<String, String> bringTopicInLine() {
         var isNew = topicAttributes == null;
@@ -446,7 +433,7 @@ class NotifyBuildFailures implements Callable<Integer> {
             return null;
         }
         try {
-            poll(showPatience, () -> created(name)).orElseThrow(() -> new Failure("SNS still remembers the tags of a"
+            poll(newsPatience, () -> created(name)).orElseThrow(() -> new Failure("SNS still remembers the tags of a"
                     + " topic of the same name that was deleted: run the same command again in a minute"));
             record(creation, undo);
         } catch (InvalidParameterException e) { // a topic with other attributes or tags
@@ -455,7 +442,7 @@ class NotifyBuildFailures implements Callable<Integer> {
             }
             note(topicArn + ": someone else created it in the meantime");
         }
-        return poll(showPatience, () -> Optional.ofNullable(topicAttributes())).orElseThrow(() -> new Failure(
+        return poll(newsPatience, () -> Optional.ofNullable(topicAttributes())).orElseThrow(() -> new Failure(
                 "it was created, but SNS does not show it: run the same command again"));
     }
 
@@ -493,11 +480,8 @@ class NotifyBuildFailures implements Callable<Integer> {
                 throw new Failure(id + " is managed by AWS, and lets neither EventBridge nor CloudWatch publish: use a"
                         + " customer managed key with --kms-key-id, or none");
             }
-            if (key.keyState() != KeyState.ENABLED) {
-                throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it first, without it nothing"
-                        + " can be published");
-            }
-            var policy = parsedPolicy(kms.getKeyPolicy(r -> r.keyId(key.keyId())).policy());
+            checkUsable(key, "use another key with --kms-key-id");
+            var policy = parsedPolicy(kms.getKeyPolicy(r -> r.keyId(key.keyId()).policyName("default")).policy());
             var missing = statements(policy("build-failures-key.json")).stream()
                     .filter(statement -> !grants(policy, statement)).toList();
             if (!missing.isEmpty()) {
@@ -518,8 +502,8 @@ class NotifyBuildFailures implements Callable<Integer> {
                 : Map.of("aws:SourceAccount", caller.account(), "aws:SourceArn", arn("cloudwatch", "alarm:build-x"));
         return KEY_ACTIONS.stream().allMatch(action -> statements(policy).stream()
                 .anyMatch(one -> one.path("Effect").asText().equals("Allow")
-                        && texts(one.at("/Principal/Service")).contains(service)
-                        && texts(one.path("Action")).stream().anyMatch(pattern -> matches(pattern, action))
+                        && texts(one.at("/Principal/Service")).anyMatch(name -> name.equals(service))
+                        && texts(one.path("Action")).anyMatch(pattern -> isLike(action, pattern))
                         && one.path("Condition").properties().stream().allMatch(operator -> operator.getValue()
                                 .properties().stream().allMatch(key -> holds(operator.getKey(), key.getValue(),
                                         request.get(key.getKey()))))));
@@ -528,17 +512,7 @@ class NotifyBuildFailures implements Callable<Integer> {
     /** Whether a condition of these kinds holds; any other may not. */
     static boolean holds(String operator, JsonNode wanted, String value) {
         return value != null && operator.matches("(String|Arn)(Equals|Like)")
-                && texts(wanted).stream().anyMatch(pattern -> matches(pattern, value));
-    }
-
-    static boolean matches(String pattern, String value) {
-        return value.matches(Stream.of(pattern.split("\\*", -1)).map(part -> Pattern.quote(part))
-                .collect(Collectors.joining(".*")));
-    }
-
-    /** Of a single value or a list. */
-    static List<String> texts(JsonNode node) {
-        return (node.isArray() ? node.valueStream() : Stream.of(node)).map(item -> item.asText()).toList();
+                && texts(wanted).anyMatch(pattern -> isLike(value, pattern));
     }
 
     void encrypt(boolean isNew) {
@@ -585,7 +559,7 @@ class NotifyBuildFailures implements Callable<Integer> {
 
     /** Until the topic shows the statements: who writes a policy may not know what someone else wrote just before. */
     void putPolicy() {
-        poll(showPatience, () -> {
+        poll(newsPatience, () -> {
             setAttribute("Policy", withOwnStatements(topicPolicy(topicAttributes())).toString());
             var shown = topicPolicy(topicAttributes());
             return Optional.of(shown).filter(policy -> sameMeaning(policy, withOwnStatements(policy)));
@@ -615,8 +589,6 @@ class NotifyBuildFailures implements Callable<Integer> {
     static boolean isOf(Subscription subscription, String email) {
         return subscription.protocol().equals("email") && subscription.endpoint().equalsIgnoreCase(email);
     }
-
-    // What watches one project
 
     /** A project's rule and alarms: as they are, and as they are to be. */
     class Watch {
@@ -657,7 +629,7 @@ class NotifyBuildFailures implements Callable<Integer> {
         /** What EventBridge and CloudWatch have of it. */
         Watch read() {
             rule = rule();
-            var targets = rule == null ? List.<Target>of() : targets();
+            var targets = rule == null ? List.<Target>of() : targetsOf(ruleName());
             target = targets.stream().filter(one -> one.id().equals(TARGET_ID)).findFirst().orElse(null);
             otherTargets = targets.stream().filter(one -> !one.id().equals(TARGET_ID)).toList();
             alarms = cloudwatch.describeAlarmsPaginator(r -> r.alarmNames(alarmNames())).metricAlarms().stream()
@@ -671,18 +643,6 @@ class NotifyBuildFailures implements Callable<Integer> {
             } catch (ResourceNotFoundException e) {
                 return null;
             }
-        }
-
-        private List<Target> targets() {
-            var targets = new ArrayList<Target>();
-            String token = null;
-            do {
-                var nextToken = token;
-                var page = events.listTargetsByRule(r -> r.rule(ruleName()).nextToken(nextToken));
-                targets.addAll(page.targets());
-                token = page.nextToken();
-            } while (token != null);
-            return targets;
         }
 
         JsonNode pattern() {
@@ -709,8 +669,7 @@ class NotifyBuildFailures implements Callable<Integer> {
 
         Watch bringInLine() {
             if (!otherTargets.isEmpty()) {
-                note(ruleName() + ": kept targets that are not this script's: " + otherTargets.stream()
-                        .map(one -> one.id()).collect(Collectors.joining(", ")));
+                note(ruleName() + ": kept targets that are not this script's: " + otherTargetIds());
             }
             putRule();
             putTarget();
@@ -718,6 +677,10 @@ class NotifyBuildFailures implements Callable<Integer> {
                 putAlarm(alarm);
             }
             return this;
+        }
+
+        private String otherTargetIds() {
+            return otherTargets.stream().map(Target::id).collect(Collectors.joining(", "));
         }
 
         private void putRule() {
@@ -756,7 +719,7 @@ class NotifyBuildFailures implements Callable<Integer> {
             }
             var remove = aws("events remove-targets --rule " + ruleName() + " --ids " + TARGET_ID);
             var undo = target == null ? remove
-                    : aws("events put-targets", Map.of("Rule", ruleName(), "Targets", asJson(List.of(target))));
+                    : putTargetsCommand(ruleName(), List.of(target));
             change(target == null ? Change.creation(projectName, "target", topicArn)
                     : Change.update(projectName, "target", asJson(target), asJson(wanted)), undo,
                     () -> changeTargets(() -> events.putTargets(r -> r.rule(ruleName()).targets(wanted)).failedEntries()
@@ -836,8 +799,6 @@ class NotifyBuildFailures implements Callable<Integer> {
             return new Project(projectName, ruleName(), alarmNames(), dryRun ? pattern() : null);
         }
 
-        // Taking it back
-
         Watch remove() {
             removeRule();
             alarmNames().stream().map(name -> alarms.get(name)).filter(Objects::nonNull)
@@ -849,11 +810,11 @@ class NotifyBuildFailures implements Callable<Integer> {
         private void removeRule() {
             if (target != null) {
                 change(Change.deletion(projectName, "target", target.arn(), null),
-                        aws("events put-targets", Map.of("Rule", ruleName(), "Targets", asJson(List.of(target)))),
+                        putTargetsCommand(ruleName(), List.of(target)),
                         () -> removeTarget());
             }
             if (!otherTargets.isEmpty()) {
-                note(ruleName() + " stays, as it has targets that are not this script's");
+                note(ruleName() + " stays, as it has targets that are not this script's: " + otherTargetIds());
             } else if (rule != null) {
                 change(Change.deletion(projectName, "rule", ruleName(), null), aws("events put-rule", ruleSettings()),
                         () -> events.deleteRule(r -> r.name(ruleName())));
@@ -896,7 +857,7 @@ class NotifyBuildFailures implements Callable<Integer> {
 
     /** Changes a rule's targets: again while EventBridge says that someone else is changing the rule. */
     void changeTargets(Supplier<List<FailedEntry>> call) {
-        var failed = poll(showPatience, () -> {
+        var failed = poll(newsPatience, () -> {
             var entries = call.get();
             var isBusy = entries.stream().anyMatch(entry -> entry.code().equals("ConcurrentModificationException"));
             return isBusy ? Optional.empty() : Optional.of(entries);
@@ -913,8 +874,6 @@ class NotifyBuildFailures implements Callable<Integer> {
         settings.removeIf(member -> member.isArray() && member.isEmpty());
         return settings;
     }
-
-    // The test
 
     /** Sets an alarm off, which goes back by itself, and looks up what became of its message. */
     Test setOff(String alarmName) {
@@ -940,8 +899,6 @@ class NotifyBuildFailures implements Callable<Integer> {
                 r -> r.alarmName(alarmName).historyItemType(HistoryItemType.ACTION).maxRecords(1))
                 .alarmHistoryItems().stream().findFirst();
     }
-
-    // Removal
 
     Integer removeAll(List<Watch> watches) {
         for (var watch : watches) {
@@ -1616,6 +1573,54 @@ class NotifyBuildFailures implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: ARNs
+
+    /** Of a resource of this account and Region. */
+    String arn(String service, String resource) {
+        return "arn:" + caller.partition() + ":" + service + ":" + region() + ":" + caller.account() + ":" + resource;
+    }
+
+    //endregion
+
+    //region The same in every script: ids of keys
+
+    void checkKeyId(String option, String id) {
+        var arn = "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:";
+        var keyId = "mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
+        check(option, id, "(" + arn + "key/)?(" + keyId + ")|(" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}",
+                "the id, ARN or alias of a key, such as alias/codecommit");
+        if (id.startsWith("arn:") && !id.split(":")[3].equals(region())) {
+            throw wrong(option + " '" + id + "': must be a key of the Region " + region() + ", or use --region "
+                    + id.split(":")[3]);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: usable keys
+
+    /**
+     * Refuses a key that services cannot encrypt under.
+     *
+     * @param remedy what to do about a key of the wrong kind
+     */
+    void checkUsable(KeyMetadata key, String remedy) {
+        if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
+            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
+                    + "; encryption at rest needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
+        }
+        var enable = aws("kms enable-key --key-id " + key.keyId());
+        if (key.keyState() == KeyState.PENDING_DELETION) {
+            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
+                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
+        }
+        if (key.keyState() != KeyState.ENABLED) {
+            throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable);
+        }
+    }
+
+    //endregion
+
     //region The same in every script: policies
 
     /** A policy template with its placeholders filled; it is an error if one has no value. */
@@ -1683,6 +1688,12 @@ class NotifyBuildFailures implements Callable<Integer> {
         return statements.stream().map(statement -> sid(statement)).collect(Collectors.joining(", "));
     }
 
+    /** The texts of a list, of which AWS shows one by itself; none if there is nothing. */
+    static Stream<String> texts(JsonNode oneOrMore) {
+        var values = oneOrMore.isArray() ? oneOrMore.valueStream() : Stream.of(oneOrMore);
+        return values.filter(value -> !value.isMissingNode()).map(value -> value.asText());
+    }
+
     /** Whether two policies say the same, however AWS has rewritten one of them. */
     static boolean sameMeaning(JsonNode one, JsonNode other) {
         return meanings(one).equals(meanings(other));
@@ -1698,8 +1709,7 @@ class NotifyBuildFailures implements Callable<Integer> {
      */
     static Object meaning(JsonNode node) {
         if (!node.isObject()) {
-            var values = node.isArray() ? node.valueStream() : Stream.of(node);
-            return values.map(value -> value.asText().replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
+            return texts(node).map(text -> text.replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
                     .collect(Collectors.toSet());
         }
         var members = new TreeMap<String, Object>();
@@ -1708,6 +1718,17 @@ class NotifyBuildFailures implements Callable<Integer> {
             members.put(member.getKey(), isEveryone ? Map.of("AWS", Set.of("*")) : meaning(member.getValue()));
         });
         return members;
+    }
+
+    //endregion
+
+    //region The same in every script: wildcards
+
+    /** As IAM compares: * is any text, ? any one character. */
+    static boolean isLike(String value, String pattern) {
+        var regex = Pattern.compile("[*?]").matcher(Pattern.quote(pattern))
+                .replaceAll(wildcard -> wildcard.group().equals("*") ? "\\\\E.*\\\\Q" : "\\\\E.\\\\Q");
+        return value.matches(regex);
     }
 
     //endregion
@@ -1739,6 +1760,26 @@ class NotifyBuildFailures implements Callable<Integer> {
             return IntNode.valueOf(number.intValue()); // as Jackson reads it back, for comparisons
         }
         return JSON.valueToTree(value instanceof Instant time ? time.toString() : value);
+    }
+
+    //endregion
+
+    //region The same in every script: targets of rules
+
+    List<Target> targetsOf(String rule) {
+        var found = new ArrayList<Target>();
+        var page = events.listTargetsByRule(r -> r.rule(rule));
+        found.addAll(page.targets());
+        while (page.nextToken() != null) {
+            var token = page.nextToken();
+            page = events.listTargetsByRule(r -> r.rule(rule).nextToken(token));
+            found.addAll(page.targets());
+        }
+        return found;
+    }
+
+    String putTargetsCommand(String rule, List<Target> targets) {
+        return aws("events put-targets", Map.of("Rule", rule, "Targets", asJson(targets)));
     }
 
     //endregion

@@ -275,7 +275,7 @@ class RestoreFromS3 implements Callable<Integer> {
             checkAccount("--backup-account", backupAccount);
         }
         if (backupRegion != null) {
-            check("--backup-region", backupRegion, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+            checkRegion("--backup-region", backupRegion);
         }
         if (repositoryName != null) {
             checkRepositoryName("--repository-name", repositoryName);
@@ -319,7 +319,7 @@ class RestoreFromS3 implements Callable<Integer> {
             checkRepositoryName("--to-repository-name", toRepositoryName);
         }
         if (kmsKeyId != null) {
-            checkKeyId(kmsKeyId);
+            checkKeyId("--kms-key-id", kmsKeyId);
         }
         checkGitEndpoint();
         if (directory != null) {
@@ -449,7 +449,7 @@ class RestoreFromS3 implements Callable<Integer> {
         try {
             var read = new TreeMap<String, List<Future<RestorePoint>>>();
             keys.forEach((folder, some) -> read.put(folder,
-                    some.stream().map(key -> readers.submit(() -> describe(key))).toList()));
+                    some.stream().map(key -> readers.submit(() -> restorePoint(key))).toList()));
             for (var folder : read.keySet()) {
                 var points = new ArrayList<RestorePoint>();
                 for (var point : read.get(folder)) {
@@ -468,9 +468,9 @@ class RestoreFromS3 implements Callable<Integer> {
                 isComplete ? 0 : 3);
     }
 
-    RestorePoint describe(String key) throws IOException {
+    RestorePoint restorePoint(String key) throws IOException {
         try {
-            return point(key).describe();
+            return point(key).restorePoint();
         } catch (Finding e) {
             note(e.getMessage());
             return new RestorePoint(key, time(key).toString(), null, null, null, null, null, null, null,
@@ -543,7 +543,7 @@ class RestoreFromS3 implements Callable<Integer> {
             return chain.stream().mapToLong(Bundle::size).sum();
         }
 
-        RestorePoint describe() {
+        RestorePoint restorePoint() {
             return new RestorePoint(key, manifest.path("time").asText(),
                     manifest.at("/repository/repositoryId").asText(), head(), refs.size(), size(),
                     chain.stream().map(Bundle::kind).toList(), settings().isObject(), !pullRequests().isEmpty(), null);
@@ -719,7 +719,7 @@ class RestoreFromS3 implements Callable<Integer> {
                     : path(pullRequests).toString();
             return new Result(printed(strongest(changes)), caller.account(), region(),
                     targetDirectory == null ? null : targetDirectory.toString(), repository, refs.size(),
-                    point.describe(), written, leftOut, changes, undo());
+                    point.restorePoint(), written, leftOut, changes, undo());
         }
 
         /** Checks by size and checksum in S3 that every bundle is there and can be read. */
@@ -1434,7 +1434,7 @@ class RestoreFromS3 implements Callable<Integer> {
             if (!dryRun && !changes.isEmpty()) {
                 repository = find();
             }
-            return describe();
+            return outcome();
         }
 
         private void create() {
@@ -1509,8 +1509,8 @@ class RestoreFromS3 implements Callable<Integer> {
             }
         }
 
-        private RestoredRepository describe() {
-            var arn = repositoryArn(name);
+        private RestoredRepository outcome() {
+            var arn = arn("codecommit", name);
             return repository == null ? new RestoredRepository(name, null, arn, newKey, null, null)
                     : new RestoredRepository(name, repository.repositoryId(), arn, repository.kmsKeyId(),
                             repository.defaultBranch(), repository.cloneUrlHttp());
@@ -1892,7 +1892,7 @@ class RestoreFromS3 implements Callable<Integer> {
             saved.properties().forEach(tag -> tags.put(tag.getKey(), tag.getValue().asText()));
             tags.keySet().removeIf(tag -> tag.startsWith("aws:") || tag.equals(RESTORING));
             changeTags(destination.name, destination.tags, tags, false,
-                    repositoryTagging(codecommit, repositoryArn(destination.name)));
+                    repositoryTagging(codecommit, arn("codecommit", destination.name)));
         }
 
         private void restoreTemplates(JsonNode saved) {
@@ -2628,19 +2628,43 @@ class RestoreFromS3 implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: ARNs
+
+    /** Of a resource of this account and Region. */
+    String arn(String service, String resource) {
+        return "arn:" + caller.partition() + ":" + service + ":" + region() + ":" + caller.account() + ":" + resource;
+    }
+
+    //endregion
+
+    //region The same in every script: ids of accounts
+
+    void checkAccount(String option, String account) {
+        check(option, account, "\\d{12}", "an account id of 12 digits, such as 444455556666");
+    }
+
+    //endregion
+
+    //region The same in every script: names of buckets
+
+    void checkBucketName(String option, String name) {
+        check(option, name, "(?!xn--|sthree-|.*\\.\\.|[\\d.]+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+                "a bucket's name, such as my-backups");
+    }
+
+    /** Without *, which would be a wildcard in policies. */
+    void checkPrefix(String prefix) {
+        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.'()=-]+(/[\\w!.'()=-]+)*",
+                "letters, digits and !_.'()=- between single slashes, such as projects/codecommit-backup");
+    }
+
+    //endregion
+
     //region The same in every script: names of repositories
 
     void checkRepositoryName(String option, String name) {
         check(option, name, "(?!.*\\.git$)[\\w.-]{1,100}",
                 "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
-    }
-
-    //endregion
-
-    //region The same in every script: ARNs of repositories
-
-    String repositoryArn(String name) {
-        return "arn:" + caller.partition() + ":codecommit:" + region() + ":" + caller.account() + ":" + name;
     }
 
     //endregion
@@ -2672,17 +2696,32 @@ class RestoreFromS3 implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: ids of keys
+
+    void checkKeyId(String option, String id) {
+        var arn = "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:";
+        var keyId = "mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
+        check(option, id, "(" + arn + "key/)?(" + keyId + ")|(" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}",
+                "the id, ARN or alias of a key, such as alias/codecommit");
+        if (id.startsWith("arn:") && !id.split(":")[3].equals(region())) {
+            throw wrong(option + " '" + id + "': must be a key of the Region " + region() + ", or use --region "
+                    + id.split(":")[3]);
+        }
+    }
+
+    //endregion
+
     //region The same in every script: usable keys
 
     /**
-     * Refuses a key that CodeCommit cannot encrypt under.
+     * Refuses a key that services cannot encrypt under.
      *
      * @param remedy what to do about a key of the wrong kind
      */
     void checkUsable(KeyMetadata key, String remedy) {
         if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
             throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
-                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
+                    + "; encryption at rest needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
         }
         var enable = aws("kms enable-key --key-id " + key.keyId());
         if (key.keyState() == KeyState.PENDING_DELETION) {
@@ -2697,17 +2736,6 @@ class RestoreFromS3 implements Callable<Integer> {
     //endregion
 
     //region The same in every script: keys of repositories
-
-    void checkKeyId(String id) {
-        var arn = "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:";
-        var keyId = "mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
-        check("--kms-key-id", id, "(" + arn + "key/)?(" + keyId + ")|(" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}",
-                "the id, ARN or alias of a key, such as alias/codecommit");
-        if (id.startsWith("arn:") && !id.split(":")[3].equals(region())) {
-            throw wrong("--kms-key-id '" + id + "': must be a key of the repository's Region, " + region()
-                    + ", or use --region " + id.split(":")[3]);
-        }
-    }
 
     /** The key, if CodeCommit can encrypt under it. */
     KeyMetadata usableKey(KmsClient kms, String id) {
@@ -2752,16 +2780,11 @@ class RestoreFromS3 implements Callable<Integer> {
     static final String MANIFEST = ".manifest.json.gz";
 
     void checkBucket() {
-        check("--bucket", bucket, "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, such as my-backups");
-        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*",
-                "letters, digits and !_.*'()=- between single slashes, such as projects/codecommit-backup");
+        checkBucketName("--bucket", bucket);
+        checkPrefix(prefix);
         if (expectedBucketOwner != null) {
             checkAccount("--expected-bucket-owner", expectedBucketOwner);
         }
-    }
-
-    void checkAccount(String option, String account) {
-        check(option, account, "\\d{12}", "an account id of 12 digits, such as 444455556666");
     }
 
     /**

@@ -43,6 +43,7 @@ import java.security.cert.*;
 import java.time.*;
 import java.util.*;
 import java.util.concurrent.Callable;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.*;
 import java.util.regex.*;
 import java.util.stream.*;
@@ -79,7 +80,6 @@ import software.amazon.awssdk.services.codebuild.model.ComputeType;
 import software.amazon.awssdk.services.codebuild.model.EnvironmentType;
 import software.amazon.awssdk.services.codebuild.model.EnvironmentVariable;
 import software.amazon.awssdk.services.codebuild.model.EnvironmentVariableType;
-import software.amazon.awssdk.services.codebuild.model.InvalidInputException;
 import software.amazon.awssdk.services.codebuild.model.Project;
 import software.amazon.awssdk.services.codebuild.model.ProjectEnvironment;
 import software.amazon.awssdk.services.codebuild.model.ProjectSource;
@@ -91,7 +91,6 @@ import software.amazon.awssdk.services.codecommit.model.CommitDoesNotExistExcept
 import software.amazon.awssdk.services.codecommit.model.FileDoesNotExistException;
 import software.amazon.awssdk.services.codecommit.model.RepositoryDoesNotExistException;
 import software.amazon.awssdk.services.eventbridge.EventBridgeClient;
-import software.amazon.awssdk.services.eventbridge.model.EventBridgeException;
 import software.amazon.awssdk.services.eventbridge.model.Rule;
 import software.amazon.awssdk.services.eventbridge.model.RuleState;
 import software.amazon.awssdk.services.eventbridge.model.Target;
@@ -182,7 +181,7 @@ class ScheduleBackup implements Callable<Integer> {
         String dailyAt;
 
         @Option(names = "--schedule", paramLabel = "CRON",
-                description = "When, UTC, as EventBridge takes it, such as 'cron(0 4 ? * MON-FRI *)'.")
+                description = "When, in UTC, as EventBridge takes it, such as 'cron(0 4 ? * MON-FRI *)'.")
         String schedule;
     }
 
@@ -295,7 +294,6 @@ class ScheduleBackup implements Callable<Integer> {
     final Map<String, Role> roles = new TreeMap<>();
     /** By role and name. */
     final Map<String, JsonNode> policies = new TreeMap<>();
-    boolean saidThatIamIsSlow;
 
     public static void main(String[] args) {
         System.exit(new ScheduleBackup().commandLine().execute(args));
@@ -325,8 +323,6 @@ class ScheduleBackup implements Callable<Integer> {
         return changes.isEmpty() ? Status.UNCHANGED : remove ? Status.DELETED : made ? Status.CREATED : Status.UPDATED;
     }
 
-    // ---- Options
-
     void checkOptions() {
         check("--project-name", projectName, "[A-Za-z0-9][A-Za-z0-9_-]{1,31}",
                 "2 to 32 letters, digits and - _, such as codecommit-backup");
@@ -347,22 +343,16 @@ class ScheduleBackup implements Callable<Integer> {
             throw wrong("--bucket NAME and --bucket-owner ACCOUNT are needed, such as --bucket my-backups"
                     + " --bucket-owner 444455556666");
         }
-        var form = "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]";
-        check("--bucket", bucket, form, "a bucket's name, such as my-backups");
-        check("--bucket-owner", bucketOwner, "\\d{12}", "an account id of 12 digits, such as 444455556666");
-        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*",
-                "letters, digits and !_.*'()=- between single slashes, such as projects/codecommit-backup");
-        if (prefix.contains("*")) {
-            throw wrong("--prefix '" + prefix + "': * would be a wildcard in the role's policy; use letters and digits,"
-                    + " such as projects/codecommit-backup");
-        }
+        checkBucketName("--bucket", bucket);
+        checkAccount("--bucket-owner", bucketOwner);
+        checkPrefix(prefix);
         if (bucketKmsKeyArn != null) {
             check("--bucket-kms-key-arn", bucketKmsKeyArn, "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:key/[a-z0-9-]+",
                     "the ARN of a key, such as"
                             + " arn:aws:kms:eu-west-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab");
         }
         if (from.bucket != null) {
-            check("--source-bucket", from.bucket, form, "a bucket's name, such as my-toolkit");
+            checkBucketName("--source-bucket", from.bucket);
         }
     }
 
@@ -447,8 +437,6 @@ class ScheduleBackup implements Callable<Integer> {
                 "ids of security groups such as sg-0123456789abcdef0"));
     }
 
-    // ---- What is there
-
     String pushName() {
         return projectName + "-push";
     }
@@ -459,10 +447,6 @@ class ScheduleBackup implements Callable<Integer> {
 
     String eventsRoleName() {
         return serviceRoleName() + "-events";
-    }
-
-    String arn(String service, String resource) {
-        return "arn:" + caller.partition() + ":" + service + ":" + region() + ":" + caller.account() + ":" + resource;
     }
 
     String roleArn(String name) {
@@ -477,7 +461,7 @@ class ScheduleBackup implements Callable<Integer> {
         for (var rule : allRules()) {
             checkOwn("the rule " + rule.name(), rule.description());
             rules.put(rule.name(), rule);
-            targets.put(rule.name(), allTargets(rule.name()));
+            targets.put(rule.name(), targetsOf(rule.name()));
         }
         for (var name : List.of(serviceRoleName(), eventsRoleName())) {
             findRole(name).ifPresent(role -> roles.put(name, role));
@@ -505,18 +489,6 @@ class ScheduleBackup implements Callable<Integer> {
         return found.stream().filter(rule -> rule.name().matches(form)).toList();
     }
 
-    List<Target> allTargets(String rule) {
-        var found = new ArrayList<Target>();
-        var page = events.listTargetsByRule(r -> r.rule(rule));
-        found.addAll(page.targets());
-        while (page.nextToken() != null) {
-            var token = page.nextToken();
-            page = events.listTargetsByRule(r -> r.rule(rule).nextToken(token));
-            found.addAll(page.targets());
-        }
-        return found;
-    }
-
     Optional<Role> findRole(String name) {
         try {
             var role = iam.getRole(r -> r.roleName(name)).role();
@@ -541,14 +513,13 @@ class ScheduleBackup implements Callable<Integer> {
         return target.id().matches("backup|shard-\\d+|verify|push");
     }
 
-    // ---- What is wanted: the options, else what is there, else the default
-
     /** @param verification when the backups of several builds are verified; else null */
     record Plan(String schedule, String verification, int shards, boolean onPush, String deadline, Source source) {}
 
     /** @param location as CodeBuild has it */
     record Source(SourceType type, String location, String version) {}
 
+    /** What is wanted: the options, else what is there, else the default. */
     Plan plan() {
         var project = Optional.ofNullable(projects.get(projectName));
         var time = Objects.requireNonNullElse(when.dailyAt, "04:00").split(":");
@@ -628,8 +599,6 @@ class ScheduleBackup implements Callable<Integer> {
                     "that is the newest one of its default branch") + "; push this toolkit to it", e);
         }
     }
-
-    // ---- The zip
 
     String zipKey() {
         return projectName + "/toolkit.zip";
@@ -788,8 +757,6 @@ class ScheduleBackup implements Callable<Integer> {
                 """.formatted(cases);
     }
 
-    // ---- Everything that the job is
-
     Job bringInLine(Plan plan) {
         var service = updateServiceRole(plan);
         var starter = updateEventsRole();
@@ -925,18 +892,18 @@ class ScheduleBackup implements Callable<Integer> {
         var change = present == null ? Change.creation(role, "policy " + name, wanted)
                 : Change.update(role, "policy " + name, present, wanted);
         var undo = present == null ? aws("iam delete-role-policy --role-name " + role + " --policy-name " + name)
-                : putting(role, name, present);
+                : putPolicyCommand(role, name, present);
         change(change, undo,
                 () -> iam.putRolePolicy(r -> r.roleName(role).policyName(name).policyDocument(wanted.toString())));
     }
 
-    String putting(String role, String name, JsonNode policy) {
+    String putPolicyCommand(String role, String name, JsonNode policy) {
         return aws("iam put-role-policy", Map.of("RoleName", role, "PolicyName", name, "PolicyDocument",
                 policy.toString()));
     }
 
     void deletePolicy(String role, String name, JsonNode present) {
-        change(Change.deletion(role, "policy " + name, present, null), putting(role, name, present),
+        change(Change.deletion(role, "policy " + name, present, null), putPolicyCommand(role, name, present),
                 () -> iam.deleteRolePolicy(r -> r.roleName(role).policyName(name)));
     }
 
@@ -971,8 +938,6 @@ class ScheduleBackup implements Callable<Integer> {
             note(name + ": someone else created it in the meantime");
         }
     }
-
-    // ---- Projects
 
     void updateProject(String name, Plan plan, String role, Map<String, String> variables) {
         var present = projects.get(name);
@@ -1095,26 +1060,11 @@ class ScheduleBackup implements Callable<Integer> {
      * has: so this repeats the call if the role is new, and only then.
      */
     <T> T whenRoleShows(String roleArn, Supplier<T> call) {
-        var role = roles.get(roleArn.substring(roleArn.lastIndexOf('/') + 1));
+        var name = roleArn.substring(roleArn.lastIndexOf('/') + 1);
+        var role = roles.get(name);
         var isNew = role != null && role.createDate().isAfter(Instant.now().minus(Duration.ofMinutes(5)));
-        var refusals = new ArrayList<AwsServiceException>();
-        return poll(isNew ? rolePatience : Duration.ZERO, () -> {
-            try {
-                return Optional.of(call.get());
-            } catch (InvalidInputException | EventBridgeException e) {
-                var isRole = e instanceof InvalidInputException
-                        || "ValidationException".equals(e.awsErrorDetails().errorCode());
-                if (!isNew || !isRole) {
-                    throw e;
-                }
-                if (!saidThatIamIsSlow) {
-                    note("a new role takes some seconds to show everywhere: waiting ...");
-                    saidThatIamIsSlow = true;
-                }
-                refusals.add(e);
-                return Optional.empty();
-            }
-        }).orElseThrow(() -> refusals.get(refusals.size() - 1));
+        return whileRefused(isNew ? Set.of("InvalidInputException", "ValidationException") : Set.of(), rolePatience,
+                name + ": a new role takes some seconds to show everywhere: waiting ...", call);
     }
 
     void removeProject(String name) {
@@ -1126,7 +1076,7 @@ class ScheduleBackup implements Callable<Integer> {
                 aws("codebuild create-project", creation(present)),
                 () -> codebuild.deleteProject(r -> r.name(name)));
         if (!dryRun) {
-            note("left: the log group " + logGroup(name) + "; delete it with: "
+            note("the log group " + logGroup(name) + " stays; delete it with: "
                     + aws("logs delete-log-group --log-group-name " + logGroup(name)));
         }
     }
@@ -1139,8 +1089,6 @@ class ScheduleBackup implements Callable<Integer> {
         settings.properties().forEach(member -> members.put(member.getKey(), member.getValue()));
         return members;
     }
-
-    // ---- Rules
 
     /** A rule by schedule or by pattern. */
     record WantedRule(String name, String schedule, JsonNode pattern, List<Target> targets) {}
@@ -1209,7 +1157,7 @@ class ScheduleBackup implements Callable<Integer> {
                     wanted.schedule() != null ? wanted.schedule() : wanted.pattern()),
                     aws("events delete-rule --name " + wanted.name()), () -> putRule(wanted));
         } else if (!isInLine(present, wanted)) {
-            change(Change.update(wanted.name(), "rule", rule(present), rule(wanted)), puttingRule(present),
+            change(Change.update(wanted.name(), "rule", rule(present), rule(wanted)), putRuleCommand(present),
                     () -> putRule(wanted));
         }
         updateTargets(wanted);
@@ -1246,7 +1194,7 @@ class ScheduleBackup implements Callable<Integer> {
                 .eventPattern(wanted.pattern() == null ? null : wanted.pattern().toString()));
     }
 
-    String puttingRule(Rule rule) {
+    String putRuleCommand(Rule rule) {
         var input = new TreeMap<String, Object>(Map.of("Name", rule.name(), "Description", rule.description(), "State",
                 rule.stateAsString()));
         if (rule.scheduleExpression() != null) {
@@ -1271,8 +1219,10 @@ class ScheduleBackup implements Callable<Integer> {
         var ids = wanted.targets().stream().map(Target::id).toList();
         var others = present.values().stream().filter(target -> !ids.contains(target.id())).toList();
         removeTargets(wanted.name(), others.stream().filter(target -> isOwn(target)).toList());
-        others.stream().filter(target -> !isOwn(target)).forEach(
-                target -> note(wanted.name() + ": keeps a target that is not this script's: " + target.id()));
+        var foreign = others.stream().filter(target -> !isOwn(target)).map(Target::id).toList();
+        if (!foreign.isEmpty()) {
+            note(wanted.name() + ": kept targets that are not this script's: " + String.join(", ", foreign));
+        }
     }
 
     /** A target with its input as what it means, not as text. */
@@ -1288,7 +1238,7 @@ class ScheduleBackup implements Callable<Integer> {
         var ids = wanted.stream().map(Target::id).toList();
         var before = ids.stream().filter(present::containsKey).map(present::get).toList();
         var fresh = ids.stream().filter(id -> !present.containsKey(id)).toList();
-        var undo = Stream.of(before.isEmpty() ? "" : puttingTargets(rule, before),
+        var undo = Stream.of(before.isEmpty() ? "" : putTargetsCommand(rule, before),
                 fresh.isEmpty() ? ""
                         : aws("events remove-targets --rule " + rule + " --ids " + String.join(" ", fresh)))
                 .filter(command -> !command.isEmpty()).collect(Collectors.joining(" && "));
@@ -1303,16 +1253,12 @@ class ScheduleBackup implements Callable<Integer> {
         });
     }
 
-    String puttingTargets(String rule, List<Target> list) {
-        return aws("events put-targets", Map.of("Rule", rule, "Targets", asJson(list)));
-    }
-
     void removeTargets(String rule, List<Target> surplus) {
         if (surplus.isEmpty()) {
             return;
         }
         var ids = surplus.stream().map(Target::id).toList();
-        change(Change.deletion(rule, "targets", asJson(surplus), null), puttingTargets(rule, surplus), () -> {
+        change(Change.deletion(rule, "targets", asJson(surplus), null), putTargetsCommand(rule, surplus), () -> {
             var answer = events.removeTargets(r -> r.rule(rule).ids(ids));
             if (answer.failedEntryCount() > 0) {
                 var entry = answer.failedEntries().get(0);
@@ -1328,14 +1274,12 @@ class ScheduleBackup implements Callable<Integer> {
         removeTargets(name, present.stream().filter(target -> isOwn(target)).toList());
         var others = present.stream().filter(target -> !isOwn(target)).map(Target::id).toList();
         if (!others.isEmpty()) {
-            note(name + ": is left, for targets that are not this script's: " + String.join(", ", others));
+            note(name + " stays, as it has targets that are not this script's: " + String.join(", ", others));
             return;
         }
-        change(Change.deletion(name, "rule", rule(rules.get(name)), null), puttingRule(rules.get(name)),
+        change(Change.deletion(name, "rule", rule(rules.get(name)), null), putRuleCommand(rules.get(name)),
                 () -> events.deleteRule(r -> r.name(name)));
     }
-
-    // ---- Removal
 
     Job removeAll() {
         var source = Optional.ofNullable(projects.get(projectName)).map(Project::source);
@@ -1345,7 +1289,7 @@ class ScheduleBackup implements Callable<Integer> {
         removeRole(eventsRoleName(), List.of("start"));
         removeRole(serviceRoleName(), POLICIES);
         source.filter(found -> found.type() == SourceType.S3 && !dryRun)
-                .ifPresent(found -> note("left: the zip s3://" + found.location()));
+                .ifPresent(found -> note("the zip s3://" + found.location() + " stays"));
         return new Job(projectName, arn("codebuild", "project/" + projectName), null, roleArn(serviceRoleName()),
                 roleArn(eventsRoleName()), logGroup(projectName), null, null, null, null, null);
     }
@@ -1371,8 +1315,6 @@ class ScheduleBackup implements Callable<Integer> {
                     + " off, then run the same command again", e);
         }
     }
-
-    // ---- A build now
 
     /** Waits for the build's end, and shows what a failed one said last. */
     Build runBuild() {
@@ -1882,6 +1824,33 @@ class ScheduleBackup implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: waiting for AWS
+
+    /**
+     * Repeats a call that AWS refuses with one of these error codes, as long as it does not know what is new. The last
+     * refusal is the caller's.
+     *
+     * @param waiting what to say at the first refusal; null to say nothing
+     */
+    <T> T whileRefused(Set<String> codes, Duration patience, String waiting, Supplier<T> call) {
+        var refusals = new AtomicInteger();
+        return poll(patience, () -> {
+            try {
+                return Optional.of(call.get());
+            } catch (AwsServiceException e) {
+                if (isCutShort(e) || !codes.contains(e.awsErrorDetails().errorCode())) {
+                    throw e;
+                }
+                if (waiting != null && refusals.getAndIncrement() == 0) {
+                    note(waiting);
+                }
+                return Optional.empty();
+            }
+        }).orElseGet(call);
+    }
+
+    //endregion
+
     //region The same in every script: AWS CLI commands
 
     /** An AWS CLI command for the same Region and profile. */
@@ -1997,6 +1966,38 @@ class ScheduleBackup implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: ARNs
+
+    /** Of a resource of this account and Region. */
+    String arn(String service, String resource) {
+        return "arn:" + caller.partition() + ":" + service + ":" + region() + ":" + caller.account() + ":" + resource;
+    }
+
+    //endregion
+
+    //region The same in every script: ids of accounts
+
+    void checkAccount(String option, String account) {
+        check(option, account, "\\d{12}", "an account id of 12 digits, such as 444455556666");
+    }
+
+    //endregion
+
+    //region The same in every script: names of buckets
+
+    void checkBucketName(String option, String name) {
+        check(option, name, "(?!xn--|sthree-|.*\\.\\.|[\\d.]+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+                "a bucket's name, such as my-backups");
+    }
+
+    /** Without *, which would be a wildcard in policies. */
+    void checkPrefix(String prefix) {
+        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.'()=-]+(/[\\w!.'()=-]+)*",
+                "letters, digits and !_.'()=- between single slashes, such as projects/codecommit-backup");
+    }
+
+    //endregion
+
     //region The same in every script: names of repositories
 
     void checkRepositoryName(String option, String name) {
@@ -2073,6 +2074,12 @@ class ScheduleBackup implements Callable<Integer> {
         return statements.stream().map(statement -> sid(statement)).collect(Collectors.joining(", "));
     }
 
+    /** The texts of a list, of which AWS shows one by itself; none if there is nothing. */
+    static Stream<String> texts(JsonNode oneOrMore) {
+        var values = oneOrMore.isArray() ? oneOrMore.valueStream() : Stream.of(oneOrMore);
+        return values.filter(value -> !value.isMissingNode()).map(value -> value.asText());
+    }
+
     /** Whether two policies say the same, however AWS has rewritten one of them. */
     static boolean sameMeaning(JsonNode one, JsonNode other) {
         return meanings(one).equals(meanings(other));
@@ -2088,8 +2095,7 @@ class ScheduleBackup implements Callable<Integer> {
      */
     static Object meaning(JsonNode node) {
         if (!node.isObject()) {
-            var values = node.isArray() ? node.valueStream() : Stream.of(node);
-            return values.map(value -> value.asText().replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
+            return texts(node).map(text -> text.replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
                     .collect(Collectors.toSet());
         }
         var members = new TreeMap<String, Object>();
@@ -2129,6 +2135,26 @@ class ScheduleBackup implements Callable<Integer> {
             return IntNode.valueOf(number.intValue()); // as Jackson reads it back, for comparisons
         }
         return JSON.valueToTree(value instanceof Instant time ? time.toString() : value);
+    }
+
+    //endregion
+
+    //region The same in every script: targets of rules
+
+    List<Target> targetsOf(String rule) {
+        var found = new ArrayList<Target>();
+        var page = events.listTargetsByRule(r -> r.rule(rule));
+        found.addAll(page.targets());
+        while (page.nextToken() != null) {
+            var token = page.nextToken();
+            page = events.listTargetsByRule(r -> r.rule(rule).nextToken(token));
+            found.addAll(page.targets());
+        }
+        return found;
+    }
+
+    String putTargetsCommand(String rule, List<Target> targets) {
+        return aws("events put-targets", Map.of("Rule", rule, "Targets", asJson(targets)));
     }
 
     //endregion

@@ -181,8 +181,6 @@ class ShareKmsKey implements Callable<Integer> {
     static final Set<String> ACROSS_ACCOUNTS = new TreeSet<>(Stream.concat(USE.stream(),
             Stream.of("kms:CreateGrant", "kms:GenerateDataKeyPair", "kms:GenerateDataKeyPairWithoutPlaintext",
                     "kms:GetKeyRotationStatus", "kms:ListGrants", "kms:RetireGrant", "kms:RevokeGrant")).toList());
-    /** The longest key policy that KMS takes, in characters; a quota that cannot be raised. */
-    static final int LONGEST_POLICY = 32_768;
     /** How often the statement is put in before others who change the policy at once are given way to. */
     static final int MOST_ATTEMPTS = 5;
 
@@ -207,18 +205,9 @@ class ShareKmsKey implements Callable<Integer> {
     }
 
     void checkOptions() {
-        var arn = "(arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:";
-        var id = "(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})";
-        check("--key-id", keyId, arn + "key/)?" + id + "|" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}",
-                "the id, ARN or alias of a key, such as alias/backups");
-        if (keyId.startsWith("arn:") && !keyId.split(":")[3].equals(region())) {
-            throw wrong("--key-id '" + keyId + "': is in another Region than " + region() + "; use --region "
-                    + keyId.split(":")[3]);
-        }
-        with.accountIds.forEach(account -> check("--account-ids", account, "\\d{12}",
-                "the id of an account, such as 444455556666"));
-        with.roleArns.forEach(role -> check("--role-arns", role, "arn:aws[a-z-]*:iam::\\d{12}:role/[\\w+=,.@/-]+",
-                "the ARN of a role, without wildcards, such as arn:aws:iam::444455556666:role/BackupWriter"));
+        checkKeyId("--key-id", keyId);
+        with.accountIds.forEach(account -> checkAccount("--account-ids", account));
+        with.roleArns.forEach(arn -> checkRoleArn("--role-arns", arn));
         viaServices.forEach(service -> check("--via-services", service, "[a-z][a-z0-9-]*",
                 "the name of a service in its endpoint, such as s3"));
         if (organizationId != null) {
@@ -240,11 +229,7 @@ class ShareKmsKey implements Callable<Integer> {
             throw new Failure(caller.account() + " is the account of the key: its own users and roles are for"
                     + " ./jbang create-kms-key --users");
         }
-        for (var role : with.roleArns) {
-            if (!role.split(":")[1].equals(caller.partition())) {
-                throw new Failure(role + " is of another partition than the key, " + caller.partition());
-            }
-        }
+        checkPartitions(with.roleArns);
         if (keyId.startsWith("arn:") && !keyId.split(":")[4].equals(caller.account())) {
             throw new Failure(keyId + " is of another account than these credentials, " + caller.account()
                     + "; only its own account shares it: use --profile");
@@ -272,7 +257,7 @@ class ShareKmsKey implements Callable<Integer> {
         try {
             key = kms.describeKey(r -> r.keyId(keyId)).keyMetadata();
         } catch (NotFoundException e) {
-            throw new Failure("no such key in " + region(), e);
+            throw new Failure("no key " + keyId + " in " + region(), e);
         }
         if (key.keyManager() != KeyManagerType.CUSTOMER) {
             throw new Failure(key.arn() + " is managed by AWS, which lets no one change its policy; create a key of"
@@ -299,7 +284,7 @@ class ShareKmsKey implements Callable<Integer> {
      * Returns the policy that the key has then, or in a dry run would have.
      */
     ObjectNode updatePolicy(KeyMetadata key) {
-        var current = policyOf(key);
+        var current = currentPolicy(key);
         for (var attempt = 1;; attempt++) {
             var wanted = withStatement(current, wantedStatement(key, current));
             if (sameMeaning(current, wanted)) {
@@ -321,14 +306,14 @@ class ShareKmsKey implements Callable<Integer> {
         }
     }
 
-    ObjectNode policyOf(KeyMetadata key) {
+    ObjectNode currentPolicy(KeyMetadata key) {
         var answer = kms.getKeyPolicy(r -> r.keyId(key.arn()).policyName("default"));
         return parsedPolicy(answer.policy());
     }
 
     /** The policy as KMS shows it once it is no longer the old one. */
     ObjectNode policyAfter(KeyMetadata key, ObjectNode old) {
-        return poll(newsPatience, () -> Optional.of(policyOf(key)).filter(shown -> !sameMeaning(shown, old)))
+        return poll(newsPatience, () -> Optional.of(currentPolicy(key)).filter(shown -> !sameMeaning(shown, old)))
                 .orElseThrow(() -> new Failure("KMS still shows the old key policy; the same command again shows"
                         + " whether the change holds"));
     }
@@ -370,9 +355,9 @@ class ShareKmsKey implements Callable<Integer> {
             return Optional.empty();
         }
         var statement = (ObjectNode) template("key-share.json", Map.of(
-                "accounts", sharing.allAccountIds().stream().map(id -> everyoneOf(id, "root")).toList(),
+                "accounts", sharing.allAccountIds().stream().map(id -> principalArn(id, "root")).toList(),
                 "principals", sharing.roleArns().isEmpty() ? List.of()
-                        : Stream.concat(sharing.accountIds().stream().map(id -> everyoneOf(id, "*")),
+                        : Stream.concat(sharing.accountIds().stream().map(id -> principalArn(id, "*")),
                                 sharing.roleArns().stream()).toList(),
                 "actions", wantedActions(present),
                 "services", viaServices.stream().distinct().map(service -> service + "." + region() + ".amazonaws.com")
@@ -381,10 +366,6 @@ class ShareKmsKey implements Callable<Integer> {
         keepConditions(present, statement);
         dropEmptyConditions(statement);
         return Optional.of(statement);
-    }
-
-    String everyoneOf(String accountId, String who) {
-        return "arn:" + caller.partition() + ":iam::" + accountId + ":" + who;
     }
 
     /** With what the options give; of an account, its roles or the whole, whichever was given last. */
@@ -415,10 +396,6 @@ class ShareKmsKey implements Callable<Integer> {
         return new Sharing(accounts, roles);
     }
 
-    static String accountOf(String arn) {
-        return arn.split(":")[4];
-    }
-
     /** Whom the statement shares with; no one if there is none. */
     static Sharing sharing(Optional<JsonNode> statement) {
         var sharing = new Sharing(new TreeSet<>(), new TreeSet<>());
@@ -441,11 +418,6 @@ class ShareKmsKey implements Callable<Integer> {
                     }
                 });
         return sharing;
-    }
-
-    /** A list of texts, of which AWS shows one by itself. */
-    static Stream<String> texts(JsonNode oneOrMore) {
-        return oneOrMore.isTextual() ? Stream.of(oneOrMore.asText()) : oneOrMore.valueStream().map(JsonNode::asText);
     }
 
     /** Those that are given, else those that the statement has and may have. */
@@ -496,10 +468,8 @@ class ShareKmsKey implements Callable<Integer> {
      * deleted since, or of a statement from the time before KMS asked for actions and resources (August 2025).
      */
     void checkTaken(KeyMetadata key, ObjectNode current, ObjectNode wanted) {
-        var id = Pattern.compile("\"(A(?:RO|ID|GP|IP)A[A-Z0-9]{12,})\"");
         for (var statement : foreignStatements(current, Set.of(SID))) {
-            var principals = statement.path("Principal").toString() + statement.path("NotPrincipal");
-            var deleted = id.matcher(principals).results().map(found -> found.group(1)).toList();
+            var deleted = deletedPrincipals(statement);
             if (!deleted.isEmpty()) {
                 throw new Failure("KMS takes no change of this policy as long as its statement " + sid(statement)
                         + " names " + String.join(", ", deleted) + ", which was deleted" + wayOut(key));
@@ -511,9 +481,10 @@ class ShareKmsKey implements Callable<Integer> {
                 }
             }
         }
-        if (wanted.toString().length() > LONGEST_POLICY) {
-            throw new Failure("the key policy would have " + wanted.toString().length() + " characters, and KMS takes "
-                    + LONGEST_POLICY + ": share with accounts as a whole, or delete other statements");
+        var length = wanted.toString().getBytes(StandardCharsets.UTF_8).length;
+        if (length > LONGEST_KEY_POLICY) {
+            throw new Failure("the key policy would have " + length + " bytes, and KMS takes " + LONGEST_KEY_POLICY
+                    + ": share with accounts as a whole, or delete other statements");
         }
     }
 
@@ -565,7 +536,7 @@ class ShareKmsKey implements Callable<Integer> {
             if (!isDoubtful(e)) {
                 throw e;
             }
-            if (!sameMeaning(policyOf(key), policy)) {
+            if (!sameMeaning(currentPolicy(key), policy)) {
                 throw new Failure(reason(e) + "; the policy is as it was, as far as KMS shows; run the same command"
                         + " again", e);
             }
@@ -1186,17 +1157,40 @@ class ShareKmsKey implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: ids of accounts
+
+    void checkAccount(String option, String account) {
+        check(option, account, "\\d{12}", "an account id of 12 digits, such as 444455556666");
+    }
+
+    //endregion
+
+    //region The same in every script: ids of keys
+
+    void checkKeyId(String option, String id) {
+        var arn = "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:";
+        var keyId = "mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
+        check(option, id, "(" + arn + "key/)?(" + keyId + ")|(" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}",
+                "the id, ARN or alias of a key, such as alias/codecommit");
+        if (id.startsWith("arn:") && !id.split(":")[3].equals(region())) {
+            throw wrong(option + " '" + id + "': must be a key of the Region " + region() + ", or use --region "
+                    + id.split(":")[3]);
+        }
+    }
+
+    //endregion
+
     //region The same in every script: usable keys
 
     /**
-     * Refuses a key that CodeCommit cannot encrypt under.
+     * Refuses a key that services cannot encrypt under.
      *
      * @param remedy what to do about a key of the wrong kind
      */
     void checkUsable(KeyMetadata key, String remedy) {
         if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
             throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
-                    + "; CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
+                    + "; encryption at rest needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
         }
         var enable = aws("kms enable-key --key-id " + key.keyId());
         if (key.keyState() == KeyState.PENDING_DELETION) {
@@ -1277,6 +1271,12 @@ class ShareKmsKey implements Callable<Integer> {
         return statements.stream().map(statement -> sid(statement)).collect(Collectors.joining(", "));
     }
 
+    /** The texts of a list, of which AWS shows one by itself; none if there is nothing. */
+    static Stream<String> texts(JsonNode oneOrMore) {
+        var values = oneOrMore.isArray() ? oneOrMore.valueStream() : Stream.of(oneOrMore);
+        return values.filter(value -> !value.isMissingNode()).map(value -> value.asText());
+    }
+
     /** Whether two policies say the same, however AWS has rewritten one of them. */
     static boolean sameMeaning(JsonNode one, JsonNode other) {
         return meanings(one).equals(meanings(other));
@@ -1292,8 +1292,7 @@ class ShareKmsKey implements Callable<Integer> {
      */
     static Object meaning(JsonNode node) {
         if (!node.isObject()) {
-            var values = node.isArray() ? node.valueStream() : Stream.of(node);
-            return values.map(value -> value.asText().replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
+            return texts(node).map(text -> text.replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
                     .collect(Collectors.toSet());
         }
         var members = new TreeMap<String, Object>();
@@ -1302,6 +1301,46 @@ class ShareKmsKey implements Callable<Integer> {
             members.put(member.getKey(), isEveryone ? Map.of("AWS", Set.of("*")) : meaning(member.getValue()));
         });
         return members;
+    }
+
+    //endregion
+
+    //region The same in every script: deleted principals
+
+    /** The ids of users, roles and groups that were deleted since: AWS shows them in the place of their ARNs. */
+    static List<String> deletedPrincipals(JsonNode statement) {
+        return Pattern.compile("\"(A(?:RO|ID|GP|IP)A[A-Z0-9]{12,})\"")
+                .matcher(statement.path("Principal").toString() + statement.path("NotPrincipal")).results()
+                .map(id -> id.group(1)).toList();
+    }
+
+    //endregion
+
+    //region The same in every script: policies for other accounts
+
+    /** The longest key policy that KMS takes, in bytes; a quota that cannot be raised. */
+    static final int LONGEST_KEY_POLICY = 32_768;
+
+    void checkRoleArn(String option, String arn) {
+        check(option, arn, "arn:aws[a-z-]*:iam::\\d{12}:role/[\\w+=,.@/-]+",
+                "the ARN of a role, without wildcards, such as arn:aws:iam::111122223333:role/BackupWriter");
+    }
+
+    void checkPartitions(List<String> arns) {
+        for (var arn : arns) {
+            if (!arn.split(":")[1].equals(caller.partition())) {
+                throw new Failure(arn + " is of another partition than these credentials, " + caller.partition());
+            }
+        }
+    }
+
+    static String accountOf(String arn) {
+        return arn.split(":")[4];
+    }
+
+    /** The ARN of a principal: "root", "*" or "role/NAME". */
+    String principalArn(String account, String who) {
+        return "arn:" + caller.partition() + ":iam::" + account + ":" + who;
     }
 
     //endregion

@@ -191,7 +191,7 @@ class VerifyBackups implements Callable<Integer> {
         @JsonValue
         @Override
         public String toString() {
-            return printed(this);
+            return kebabCase(this);
         }
     }
 
@@ -236,11 +236,11 @@ class VerifyBackups implements Callable<Integer> {
         @JsonValue
         @Override
         public String toString() {
-            return printed(this);
+            return kebabCase(this);
         }
     }
 
-    static String printed(Enum<?> constant) {
+    static String kebabCase(Enum<?> constant) {
         return constant.name().toLowerCase(Locale.ROOT).replace('_', '-');
     }
 
@@ -1981,6 +1981,29 @@ class VerifyBackups implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: ids of accounts
+
+    void checkAccount(String option, String account) {
+        check(option, account, "\\d{12}", "an account id of 12 digits, such as 444455556666");
+    }
+
+    //endregion
+
+    //region The same in every script: names of buckets
+
+    void checkBucketName(String option, String name) {
+        check(option, name, "(?!xn--|sthree-|.*\\.\\.|[\\d.]+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+                "a bucket's name, such as my-backups");
+    }
+
+    /** Without *, which would be a wildcard in policies. */
+    void checkPrefix(String prefix) {
+        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.'()=-]+(/[\\w!.'()=-]+)*",
+                "letters, digits and !_.'()=- between single slashes, such as projects/codecommit-backup");
+    }
+
+    //endregion
+
     //region The same in every script: many repositories
 
     @Option(names = "--exclude", paramLabel = "GLOB", arity = "1..*",
@@ -2065,16 +2088,11 @@ class VerifyBackups implements Callable<Integer> {
     static final String MANIFEST = ".manifest.json.gz";
 
     void checkBucket() {
-        check("--bucket", bucket, "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, such as my-backups");
-        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.*'()=-]+(/[\\w!.*'()=-]+)*",
-                "letters, digits and !_.*'()=- between single slashes, such as projects/codecommit-backup");
+        checkBucketName("--bucket", bucket);
+        checkPrefix(prefix);
         if (expectedBucketOwner != null) {
             checkAccount("--expected-bucket-owner", expectedBucketOwner);
         }
-    }
-
-    void checkAccount(String option, String account) {
-        check(option, account, "\\d{12}", "an account id of 12 digits, such as 444455556666");
     }
 
     /**

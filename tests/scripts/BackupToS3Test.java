@@ -2153,11 +2153,11 @@ class BackupToS3Test {
             "--bucket=backups --expected-bucket-owner=arn:aws:iam::444455556666:root | 12 digits, such as 444455556666",
             "--bucket=backups --sse=aes256 | must be AES256 or aws:kms",
             "--bucket=backups --sse=AES256 --sse-kms-key-id=alias/backups | must be aws:kms with --sse-kms-key-id",
-            "--bucket=backups --sse-kms-key-id=alias/backups | the key's whole ARN, such as arn:aws:kms:",
-            "--bucket=backups --sse-kms-key-id=1234abcd-12ab-34cd-56ef-1234567890ab | the key's whole ARN, such as "
+            "--bucket=backups --sse-kms-key-id=alias/backups | the ARN of a key, such as arn:aws:kms:",
+            "--bucket=backups --sse-kms-key-id=1234abcd-12ab-34cd-56ef-1234567890ab | the ARN of a key, such as "
                     + "arn:aws:kms:",
-            "--bucket=backups --sse-kms-key-id=arn:aws:kms:eu-west-1:444455556666:alias/backups | the key's whole "
-                    + "ARN, such as arn:aws:kms:",
+            "--bucket=backups --sse-kms-key-id=arn:aws:kms:eu-west-1:444455556666:alias/backups | the ARN of a key, "
+                    + "such as arn:aws:kms:",
             "--bucket=backups --git-endpoint=https://git-codecommit.eu-west-1.amazonaws.com | a host name without "
                     + "https:// and path",
             "--bucket=backups --git-endpoint=git-codecommit.eu-west-1.amazonaws.com/v1/repos/app | a host name "

@@ -716,7 +716,7 @@ class CreateBackupBucketTest {
 
     @Test
     void refusesKeysThatWouldLoseBackups() {
-        assertFails(make("--kms-key-id", "alias/none"), "there is no key alias/none in eu-west-1");
+        assertFails(make("--kms-key-id", "alias/none"), "no key alias/none in eu-west-1");
         key.state = "Disabled";
         assertFails(make("--kms-key-id", key.keyId), "aws kms enable-key --key-id " + key.keyId);
         key.state = "Enabled";
@@ -944,8 +944,8 @@ class CreateBackupBucketTest {
             "--bucket|ab|--writer-role-arns|%w; my-backups",
             "--bucket|192.168.0.1|--writer-role-arns|%w; my-backups",
             "--bucket|my..backups|--writer-role-arns|%w; my-backups",
-            "--bucket|my-backups|--writer-accounts|11112222333; 111122223333",
-            "--bucket|my-backups|--writer-accounts|*; 111122223333",
+            "--bucket|my-backups|--writer-accounts|11112222333; 444455556666",
+            "--bucket|my-backups|--writer-accounts|*; 444455556666",
             "--bucket|my-backups|--writer-role-arns|*; role/BackupWriter",
             "--bucket|my-backups|--writer-role-arns|arn:aws:iam::111122223333:role/*; without wildcards",
             "--bucket|my-backups|--writer-role-arns|arn:aws:iam::111122223333:user/x; role/BackupWriter",
@@ -957,7 +957,7 @@ class CreateBackupBucketTest {
             "--bucket|my-backups|--writer-role-arns|%w|--prefix|backups/; projects/codecommit-backup",
             "--bucket|my-backups|--writer-role-arns|%w|--prefix|*; projects/codecommit-backup",
             "--bucket|my-backups|--writer-role-arns|%w|--prefix|${aws:username}; projects/codecommit-backup",
-            "--bucket|my-backups|--writer-role-arns|%w|--kms-key-id|backups; alias/backups",
+            "--bucket|my-backups|--writer-role-arns|%w|--kms-key-id|backups; alias/codecommit",
             "--bucket|my-backups|--writer-role-arns|%w|--kms-key-id|"
                     + "arn:aws:kms:us-east-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab; eu-west-1",
             "--bucket|my-backups|--writer-role-arns|%w|--retention-days|0; such as 400",

@@ -245,7 +245,7 @@ class CreateEncryptedRepoTest {
         var bad = aws.kms.createKey(REGION);
         bad.keySpec = "RSA_2048";
         assertFails(bad.keyId,
-                "CodeCommit needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: use another key, "
+                "encryption at rest needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: use another key, "
                         + "or create one with ./jbang create-kms-key");
         bad.keySpec = "SYMMETRIC_DEFAULT";
         bad.usage = "GENERATE_VERIFY_MAC";
@@ -524,7 +524,7 @@ class CreateEncryptedRepoTest {
                     + "|arn:aws:kms:us-east-1:111122223333:key/12345678-1234-1234-1234-123456789012"
                     + "; use --region us-east-1",
             "--repository-name|payments|--kms-key-id|arn:aws:kms:eu-west-1:111122223333:alias/x|--region|eu-west-2; "
-                    + "must be a key of the repository's Region, eu-west-2",
+                    + "must be a key of the Region eu-west-2",
             "--repository-name|payments|--kms-key-id|alias/x|--tags|Compliance=SOC2,GDPR; Team=Payments",
             "--repository-name|payments|--kms-key-id|alias/x|--tags|Team; Team=Payments",
             "--repository-name|payments|--kms-key-id|alias/x|--tags|aws:Team=x; Team=Payments",

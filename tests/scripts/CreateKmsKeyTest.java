@@ -258,7 +258,7 @@ class CreateKmsKeyTest {
     void refusesAKeyThatCodeCommitCannotUse() {
         run("--alias", alias);
         key().keySpec = "RSA_2048";
-        assertFails("CodeCommit needs SYMMETRIC_DEFAULT");
+        assertFails("encryption at rest needs SYMMETRIC_DEFAULT");
         key().keySpec = "SYMMETRIC_DEFAULT";
         key().state = "PendingDeletion";
         key().deletion = Instant.now();

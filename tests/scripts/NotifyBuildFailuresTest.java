@@ -94,7 +94,7 @@ class NotifyBuildFailuresTest {
 
     static Script.Run run(String... args) {
         var script = new NotifyBuildFailures();
-        script.showPatience = Duration.ofSeconds(5);
+        script.newsPatience = Duration.ofSeconds(5);
         script.testPatience = Duration.ofSeconds(5);
         return Script.run(script.commandLine(), args);
     }
@@ -334,7 +334,7 @@ class NotifyBuildFailuresTest {
         watched();
         events.putTargets(r -> r.rule(RULE).targets(Target.builder().id("theirs").arn(TOPIC).build()));
         var foreignTarget = watch("--remove");
-        assertTrue(foreignTarget.err().contains("has targets that are not this script's"), foreignTarget.err());
+        assertTrue(foreignTarget.err().contains("has targets that are not this script's: "), foreignTarget.err());
         assertEquals(List.of("theirs"), targets().stream().map(Target::id).toList());
         events.removeTargets(r -> r.rule(RULE).ids("theirs"));
 
@@ -692,7 +692,7 @@ class NotifyBuildFailuresTest {
         assertTrue(watch().err().contains("is managed by AWS, and lets neither EventBridge nor CloudWatch publish"));
         var key = aws.kms.createKey(REGION);
         key.state = "Disabled";
-        assertTrue(watch("--kms-key-id", key.arn).err().contains("is Disabled; enable it first"));
+        assertTrue(watch("--kms-key-id", key.arn).err().contains("is Disabled; enable it with: aws kms enable-key"));
         assertTrue(watch("--kms-key-id", "alias/none").err().contains("no key alias/none in eu-west-1"));
         Script.assertReadsOnly(aws);
     }
@@ -762,9 +762,8 @@ class NotifyBuildFailuresTest {
             "--project-names|nightly|--max-silence|90m; such as 26h",
             "--project-names|nightly|--max-silence|169h; 168h",
             "--project-names|nightly|--max-silence|a day; such as 26h",
-            "--project-names|nightly|--kms-key-id|key; such as alias/notifications",
-            "--project-names|nightly|--kms-key-id|alias/aws/sns; no AWS managed key",
-            "--project-names|nightly|--kms-key-id|arn:aws:kms:us-east-1:111122223333:alias/x; of the Region",
+            "--project-names|nightly|--kms-key-id|key; such as alias/codecommit",
+            "--project-names|nightly|--kms-key-id|arn:aws:kms:us-east-1:111122223333:alias/x; --region us-east-1",
             "--project-names|nightly|--remove|--max-silence|26h; --remove goes with",
             "--project-names|nightly|--remove|--test; --remove goes with",
             "--project-names|nightly|--remove|--raw; --remove goes with",

@@ -721,7 +721,7 @@ class RestoreFromS3Test {
                         "--git-endpoint", "git.example.com"),
                 List.of("such as alias/codecommit", "--repository-name", "r", "--to-repository-name", "x",
                         "--kms-key-id", "codecommit"),
-                List.of("must be a key of the repository's Region", "--repository-name", "r",
+                List.of("must be a key of the Region ", "--repository-name", "r",
                         "--to-repository-name", "x", "--kms-key-id", "arn:aws:kms:us-east-1:111122223333:alias/x"),
                 List.of("a host name without https://", "--repository-name", "r", "--to-repository-name", "x",
                         "--git-endpoint", "https://git.example.com/"),

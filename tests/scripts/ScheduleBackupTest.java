@@ -233,7 +233,7 @@ class ScheduleBackupTest {
         assertNull(aws.iam.find("role/" + ROLE));
         assertNull(aws.iam.find("role/" + STARTER));
         assertEquals(before, bucket.keys());
-        assertTrue(run.err().contains("left: the log group /aws/codebuild/codecommit-backup; delete it with: aws logs "
+        assertTrue(run.err().contains("the log group /aws/codebuild/codecommit-backup stays; delete it with: aws logs "
                 + "delete-log-group"), run.err());
         assertTrue(run.json().path("undo").asText().startsWith("aws iam create-role"), run.out());
         aws.clearCalls();
@@ -335,7 +335,7 @@ class ScheduleBackupTest {
         rule.targets = more;
         var run = run(with("", "--shards", "1"));
         assertEquals(0, run.exitCode(), run.err());
-        assertTrue(run.err().contains("is left, for targets that are not this script's: theirs"), run.err());
+        assertTrue(run.err().contains("stays, as it has targets that are not this script's: theirs"), run.err());
         assertEquals(Set.of("theirs"), rules().get("codecommit-backup-verify"));
     }
 
@@ -410,7 +410,9 @@ class ScheduleBackupTest {
         aws.iam.earlyRoleUses = 3;
         var run = schedule();
         assertOk("created", run);
-        assertEquals("schedule-backup: a new role takes some seconds to show everywhere: waiting ...\n", run.err());
+        var waiting = ": a new role takes some seconds to show everywhere: waiting ...\n";
+        assertEquals("schedule-backup: codecommit-backup-eu-west-1" + waiting
+                + "schedule-backup: codecommit-backup-eu-west-1-events" + waiting, run.err());
     }
 
     @Test
@@ -613,7 +615,7 @@ class ScheduleBackupTest {
             "--bucket my-backups --bucket-owner 4444 | an account id of 12 digits",
             "$ --prefix /x | between single slashes",
             "$ --prefix a/../b | between single slashes",
-            "$ --prefix a*b | would be a wildcard",
+            "$ --prefix a*b | letters, digits and !_.'()=- between",
             "$ --bucket-kms-key-arn alias/x | the ARN of a key",
             "$ --project-name a | 2 to 32 letters",
             "$ --project-name codecommit_backup_with_a_name_too_long | 2 to 32 letters",
@@ -637,7 +639,7 @@ class ScheduleBackupTest {
             "$ --deadline 36h | must be at most 2145m",
             "$ --compute-type small | BUILD_GENERAL1_SMALL",
             "$ --source-repository a/b | up to 100 letters",
-            "$ --source-bucket A | such as my-toolkit",
+            "$ --source-bucket A | a bucket's name",
             "$ --source-bucket my-toolkit --source-repository x | mutually exclusive",
             "$ --source-repository x --source-version main | the full id of a commit",
             "$ --source-repository x --source-version 0123abc | the full id of a commit",

@@ -370,7 +370,8 @@ class ShareKmsKeyTest {
 
     @Test
     void refusesAKeyThatCannotBeShared() {
-        assertFails("no such key in eu-west-1", 1, run("--key-id", "alias/nothing-here", "--account-ids", OTHER));
+        assertFails("no key alias/nothing-here in eu-west-1", 1,
+                run("--key-id", "alias/nothing-here", "--account-ids", OTHER));
         key.keySpec = "RSA_2048";
         assertFails("needs SYMMETRIC_DEFAULT", "--account-ids", OTHER);
         key.keySpec = "SYMMETRIC_DEFAULT";
@@ -388,7 +389,7 @@ class ShareKmsKeyTest {
     void refusesTheKeysOwnAccountAnotherAccountsKeyAndAnotherPartition() {
         assertFails(HOME + " is the account of the key", "--account-ids", OTHER, HOME);
         assertFails(HOME + " is the account of the key", "--role-arns", "arn:aws:iam::111122223333:role/Developer");
-        assertFails("is of another partition than the key, aws", "--role-arns",
+        assertFails("is of another partition than these credentials, aws", "--role-arns",
                 "arn:aws-cn:iam::444455556666:role/BackupWriter");
         var foreign = aws.account(OTHER).kms.createKey(REGION);
         assertFails("is of another account than these credentials", 1, run("--key-id", foreign.arn, "--account-ids",
@@ -436,7 +437,7 @@ class ShareKmsKeyTest {
     @Test
     void refusesAPolicyThatIsTooLong() {
         addStatement(theirs("x".repeat(32_300), "111122223333"));
-        assertFails("characters, and KMS takes 32768", "--account-ids", OTHER, "--dry-run");
+        assertFails("bytes, and KMS takes 32768", "--account-ids", OTHER, "--dry-run");
     }
 
     @Test
@@ -770,10 +771,10 @@ class ShareKmsKeyTest {
             "--key-id|alias/x; --account-ids",
             "--key-id|alias/x|--account-ids|444455556666|--role-arns|arn:aws:iam::444455556666:role/X; "
                     + "mutually exclusive",
-            "--key-id|backups|--account-ids|444455556666; alias/backups",
-            "--key-id|alias/|--account-ids|444455556666; alias/backups",
-            "--key-id|alias/a b|--account-ids|444455556666; alias/backups",
-            "--key-id|arn:aws:s3:::bucket|--account-ids|444455556666; alias/backups",
+            "--key-id|backups|--account-ids|444455556666; alias/codecommit",
+            "--key-id|alias/|--account-ids|444455556666; alias/codecommit",
+            "--key-id|alias/a b|--account-ids|444455556666; alias/codecommit",
+            "--key-id|arn:aws:s3:::bucket|--account-ids|444455556666; alias/codecommit",
             "--key-id|arn:aws:kms:us-east-1:111122223333:alias/x|--account-ids|444455556666; --region us-east-1",
             "--key-id|alias/x|--account-ids|4444; such as 444455556666",
             "--key-id|alias/x|--account-ids|4444-5555-6666; such as 444455556666",
@@ -781,15 +782,15 @@ class ShareKmsKeyTest {
             "--key-id|alias/x|--account-ids|*; such as 444455556666",
             "--key-id|alias/x|--account-ids|arn:aws:iam::444455556666:root; such as 444455556666",
             "--key-id|alias/x|--account-ids; ACCOUNT",
-            "--key-id|alias/x|--role-arns|BackupWriter; arn:aws:iam::444455556666:role/BackupWriter",
+            "--key-id|alias/x|--role-arns|BackupWriter; arn:aws:iam::111122223333:role/BackupWriter",
             "--key-id|alias/x|--role-arns|arn:aws:iam::444455556666:role/*; "
-                    + "arn:aws:iam::444455556666:role/BackupWriter",
+                    + "arn:aws:iam::111122223333:role/BackupWriter",
             "--key-id|alias/x|--role-arns|arn:aws:iam::444455556666:user/alice; "
-                    + "arn:aws:iam::444455556666:role/BackupWriter",
+                    + "arn:aws:iam::111122223333:role/BackupWriter",
             "--key-id|alias/x|--role-arns|arn:aws:sts::444455556666:assumed-role/X/me; "
-                    + "arn:aws:iam::444455556666:role/BackupWriter",
+                    + "arn:aws:iam::111122223333:role/BackupWriter",
             "--key-id|alias/x|--role-arns|arn:aws:iam::444455556666:role/${aws:username}; "
-                    + "arn:aws:iam::444455556666:role/BackupWriter",
+                    + "arn:aws:iam::111122223333:role/BackupWriter",
             "--key-id|alias/x|--account-ids|444455556666|--via-services|s3.eu-west-1.amazonaws.com; such as s3",
             "--key-id|alias/x|--account-ids|444455556666|--via-services|S3; such as s3",
             "--key-id|alias/x|--account-ids|444455556666|--via-services|*; such as s3",

@@ -1586,7 +1586,7 @@ class VerifyBackupsTest {
         aws.clearFaults();
         assertFails(run("--prefix", "elsewhere", "--no-codecommit"),
                 "nothing is backed up in eu-west-1; check --prefix, --account, --region and --repository-names");
-        assertFails(run("--print", "/findings/99"), "the result has nothing at /findings/99");
+        assertFails(run("--print", "/totals/nothing"), "the result has nothing at /totals/nothing");
         aws.codecommit.deleteRepository("eu-west-1", "payments");
         var nothing = run("--prefix", "elsewhere");
         assertVerified(nothing);
