@@ -209,7 +209,7 @@ developer_pushes() {
 }
 developer_pushes "A better idea"
 if [ -n "${SANDBOX_MAIL:-}" ]; then
-  failure='^Build of codecommit-backup-push .*: FAILED'
+  failure='Build of codecommit-backup-push in .*: FAILED'
   patiently grep -q "$failure" "$SANDBOX_MAIL/$operations"
   grep "$failure" "$SANDBOX_MAIL/$operations" | sed 's/^/  mail: /' | cut -c 1-200
 else
