@@ -194,6 +194,7 @@ if [ -n "${SANDBOX_MAIL:-}" ]; then
   exec 3<>"/dev/tcp/${host%:*}/${host#*:}" # bash itself opens the link
   printf 'GET %s HTTP/1.0\r\n\r\n' "${link#http://"$host"}" >&3
   said=$(tail -n 1 <&3)
+  exec 3<&-
   echo "  $said"
 else
   read -r -p "  Open the link in the mail to $operations, then press Enter. "
