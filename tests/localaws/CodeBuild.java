@@ -109,6 +109,7 @@ public final class CodeBuild implements LocalAws.Service {
         private volatile boolean mayLog;
         /** STOPPED or TIMED_OUT, when that ended it. */
         private volatile String cut;
+        private Thread thread;
 
         Build(Project project, ObjectNode settings, String region, String initiator) {
             this.projectName = project.name;
@@ -248,9 +249,18 @@ public final class CodeBuild implements LocalAws.Service {
                 .toList();
     }
 
+    /** Ends the builds that still run; then none of their files are left. */
     void close() {
-        regions.values().forEach(regional -> List.copyOf(regional.builds.values())
-                .forEach(build -> build.cut("STOPPED")));
+        List<Build> all;
+        synchronized (this) {
+            all = regions.values().stream().flatMap(regional -> regional.builds.values().stream()).toList();
+        }
+        all.forEach(build -> build.cut("STOPPED"));
+        try {
+            for (var build : all) build.thread.join();
+        } catch (InterruptedException e) {
+            throw new IllegalStateException(e);
+        }
     }
 
     // ---- Permissions
@@ -576,9 +586,9 @@ public final class CodeBuild implements LocalAws.Service {
         regional.builds.put(build.id, build);
         if (!token.isEmpty())
             regional.tokens.put(token, Models.JSON.createObjectNode().put("buildId", build.id).set("request", input));
-        var thread = new Thread(() -> run(build), "build " + build.id);
-        thread.setDaemon(true);
-        thread.start();
+        build.thread = new Thread(() -> run(build), "build " + build.id);
+        build.thread.setDaemon(true);
+        build.thread.start();
         return build;
     }
 

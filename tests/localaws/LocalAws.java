@@ -154,6 +154,7 @@ public final class LocalAws implements AutoCloseable {
     private final List<Call> calls = new CopyOnWriteArrayList<>();
     private final List<Fault> faults = new CopyOnWriteArrayList<>();
     private volatile Consumer<Call> listener = call -> { };
+    private volatile Consumer<Sns.Mail> mailbox = mail -> { };
 
     final Credentials credentials = new Credentials();
     final Authorizer authorizer = new Authorizer(this);
@@ -347,6 +348,15 @@ public final class LocalAws implements AutoCloseable {
         this.listener = listener;
     }
 
+    /** Gets every mail that SNS sends from now on. */
+    public void onMail(Consumer<Sns.Mail> mailbox) {
+        this.mailbox = mailbox;
+    }
+
+    void deliver(Sns.Mail mail) {
+        mailbox.accept(mail);
+    }
+
     Instant now() {
         return clock.instant();
     }
@@ -501,6 +511,8 @@ public final class LocalAws implements AutoCloseable {
             var scope = Credentials.scope(request.header("Authorization"));
             if (endpoint != null && !endpoint.serves(isGit ? "git-codecommit" : scope.service())) {
                 request.answer(404, "text/plain", "This VPC endpoint is not for " + scope.service() + "\n");
+            } else if (request.path().equals("/confirmation.html")) {
+                confirmSubscription(request);
             } else if (isGit) {
                 git.handle(request);
             } else if (scope.service().equals("s3")) {
@@ -516,6 +528,19 @@ public final class LocalAws implements AutoCloseable {
             throw new IOException(e); // the JDK's server closes the connection on an exception, and only then
         } finally {
             listener.accept(request.log());
+        }
+    }
+
+    /** The link in a mail of SNS, which a browser opens. */
+    private void confirmSubscription(Request request) throws IOException {
+        request.named("sns:ConfirmSubscription", null);
+        try {
+            var confirmed = sns.confirm(request.query.getOrDefault("TopicArn", ""),
+                    request.query.getOrDefault("Token", ""));
+            request.answer(200, "text/plain", "Subscription confirmed: " + confirmed.endpoint + "\n");
+        } catch (AwsError e) {
+            request.error = e.code;
+            request.answer(e.status, "text/plain", e.getMessage() + "\n");
         }
     }
 

@@ -13,13 +13,16 @@ package localaws;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
+import java.io.UncheckedIOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -55,9 +58,13 @@ import picocli.CommandLine.Spec;
         footer = {"  ./jbang sandbox", "  ./jbang sandbox -- bash",
                 "  ./jbang sandbox --git-dir ~/projects/shop -- bash", "",
                 "The command finds in its environment, besides what the AWS CLI and git need:",
-                "  BACKUP_BUCKET   a bucket", "  VPC_ID          a VPC with subnets in three zones",
+                "  BACKUP_BUCKET   a bucket of the other account",
+                "  SOURCE_BUCKET   a bucket with versions, for schedule-backup --source-bucket",
+                "  VPC_ID          a VPC with subnets in three zones",
                 "  SANDBOX_S3      a directory that shows the objects of all buckets, as",
-                "                  BUCKET/KEY", "",
+                "                  BUCKET/KEY",
+                "  SANDBOX_MAIL    a directory with the mails that SNS has sent, one file for",
+                "                  each address; to confirm a subscription, open its link", "",
                 "Its credentials are an administrator's of the account with the repositories.",
                 "AWS_CONFIG_FILE has profiles for --profile, and for git by AWS_PROFILE:",
                 "  source, backup                   the administrators of the two accounts",
@@ -67,6 +74,7 @@ import picocli.CommandLine.Spec;
 public final class Sandbox implements Callable<Integer> {
     static final String REGION = "eu-west-1";
     static final String BUCKET = "codecommit-backups";
+    static final String SOURCE_BUCKET = "codecommit-toolkit";
 
     private static final LocalAws.Login OPERATOR = new LocalAws.Login(LocalAws.ACCESS_KEY_ID,
             LocalAws.SECRET_ACCESS_KEY, null);
@@ -97,6 +105,7 @@ public final class Sandbox implements Callable<Integer> {
 
     private LocalAws aws;
     private Path directory;
+    private Path mail;
     private ServerSocket passwords;
     private volatile Process process;
     private boolean stopped;
@@ -181,7 +190,23 @@ public final class Sandbox implements Callable<Integer> {
             aws.ec2.createSubnet(vpc, REGION + zone, "10.0." + block++ + ".0/24");
         }
         Roles.createBackupBucket(aws, BUCKET, REGION);
-        return Map.of("BACKUP_BUCKET", BUCKET, "VPC_ID", vpc, "SANDBOX_S3", aws.s3.directory().toString());
+        aws.s3.createBucket(SOURCE_BUCKET, REGION).versioned();
+        mail = Files.createDirectory(directory.resolve("mail"));
+        aws.onMail(this::deliver);
+        return Map.of("BACKUP_BUCKET", BUCKET, "SOURCE_BUCKET", SOURCE_BUCKET, "VPC_ID", vpc, "SANDBOX_S3",
+                aws.s3.directory().toString(), "SANDBOX_MAIL", mail.toString());
+    }
+
+    private void deliver(Sns.Mail letter) {
+        synchronized (mail) { // which stop() does not hold while it waits for builds that still tell of their end
+            try {
+                Files.writeString(mail.resolve(letter.address().replace('/', '-')),
+                        "Subject: " + letter.subject() + "\n\n" + letter.text() + "\n\n",
+                        StandardOpenOption.CREATE, StandardOpenOption.APPEND);
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
     }
 
     /** Puts a repository of the user's in. */
@@ -367,9 +392,9 @@ public final class Sandbox implements Callable<Integer> {
             if (passwords != null) passwords.close();
             if (aws != null) aws.close();
             if (directory == null) return;
-            Files.deleteIfExists(directory.resolve("credential-helper"));
-            Files.deleteIfExists(directory.resolve("config"));
-            Files.deleteIfExists(directory);
+            try (var files = Files.walk(directory)) {
+                for (var file : files.sorted(Comparator.reverseOrder()).toList()) Files.delete(file);
+            }
         } catch (IOException | RuntimeException e) {
             note("not all could be deleted: " + e);
         }

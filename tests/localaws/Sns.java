@@ -25,6 +25,9 @@ public final class Sns implements LocalAws.Service {
     /** @param subject null when none was given */
     public record Message(String id, Instant time, String subject, String text) { }
 
+    /** What is sent to a subscriber's address, requests for confirmation included. */
+    public record Mail(String address, String subject, String text) { }
+
     /** One subscription; tests may look at it, and confirm it as who reads the mail does. */
     public static final class Subscription {
         public final String arn;
@@ -61,9 +64,12 @@ public final class Sns implements LocalAws.Service {
             received.add(message);
         }
 
-        private synchronized void ask(Instant now) {
-            tokens.add(UUID.randomUUID().toString().replace("-", "").repeat(2));
+        /** Gives the token. */
+        private synchronized String ask(Instant now) {
+            var token = UUID.randomUUID().toString().replace("-", "").repeat(2);
+            tokens.add(token);
             tokenMade = now;
+            return token;
         }
 
         /** Whether this is the newest token, not older than two days. */
@@ -212,7 +218,7 @@ public final class Sns implements LocalAws.Service {
             encrypted(() -> aws.account(key.arn.split(":")[4]).kms.useForService(service, tells ? sourceArn : null,
                     tells ? account : null, key, KEY_USE, context(topic)));
         }
-        topic.publish(subject, text, aws.now());
+        send(topic, subject, text);
     }
 
     private static final List<String> KEY_USE = List.of("kms:GenerateDataKey", "kms:Decrypt");
@@ -321,11 +327,7 @@ public final class Sns implements LocalAws.Service {
             case "Publish" -> publish(input, caller);
             case "Subscribe" -> subscribe(input, caller);
             case "ConfirmSubscription" -> {
-                var token = required(input, "Token");
-                var confirmed = topic(input, caller).subscriptions().stream()
-                        .filter(subscription -> subscription.isConfirmedBy(token, aws.now())).findFirst()
-                        .orElseThrow(() -> invalid("Token"));
-                confirmed.confirmed = true;
+                var confirmed = confirm(topicArn(input, "TopicArn", caller), required(input, "Token"));
                 yield Models.JSON.createObjectNode().put("SubscriptionArn", confirmed.arn);
             }
             case "ListSubscriptionsByTopic" -> page("Subscriptions", topic(input, caller).subscriptions().stream()
@@ -484,7 +486,17 @@ public final class Sns implements LocalAws.Service {
             encrypted(() -> aws.account(caller.account()).kms.use(caller.via("sns"), key.arn, KEY_USE,
                     context(topic)));
         }
-        return topic.publish(subject, text, aws.now());
+        return send(topic, subject, text);
+    }
+
+    /** Gives the message's id. */
+    private String send(Topic topic, String subject, String text) {
+        var id = topic.publish(subject, text, aws.now());
+        topic.subscriptions().stream()
+                .filter(subscription -> subscription.confirmed && subscription.protocol.equals("email"))
+                .forEach(subscription -> aws.deliver(new Mail(subscription.endpoint,
+                        subject == null ? "AWS Notification Message" : subject, text)));
+        return id;
     }
 
     /** The key of an encrypted topic, which is one of the topic's account if only its alias is named. */
@@ -529,10 +541,30 @@ public final class Sns implements LocalAws.Service {
                     && endpoint.split(":")[4].equals(caller.account());
             topic.add(subscription);
         }
-        if (!subscription.confirmed) subscription.ask(aws.now());
+        if (!subscription.confirmed) ask(subscription);
         return Models.JSON.createObjectNode().put("SubscriptionArn",
                 subscription.confirmed || input.path("ReturnSubscriptionArn").asBoolean() ? subscription.arn
                         : "pending confirmation");
+    }
+
+    private void ask(Subscription subscription) {
+        var token = subscription.ask(aws.now());
+        if (!subscription.protocol.equals("email")) return;
+        aws.deliver(new Mail(subscription.endpoint, "AWS Notification - Subscription Confirmation",
+                "You have chosen to subscribe to the topic:\n" + subscription.topicArn
+                        + "\nTo confirm this subscription, visit the link below:\n" + aws.endpoint()
+                        + "/confirmation.html?TopicArn=" + subscription.topicArn + "&Token=" + token));
+    }
+
+    /** What the link in the mail does, for whoever has the newest token, without credentials. */
+    Subscription confirm(String topicArn, String token) {
+        var topic = find(topicArn);
+        if (topic == null) throw notFound();
+        var confirmed = topic.subscriptions().stream()
+                .filter(subscription -> subscription.isConfirmedBy(token, aws.now())).findFirst()
+                .orElseThrow(() -> invalid("Token"));
+        confirmed.confirmed = true;
+        return confirmed;
     }
 
     private static String required(ObjectNode input, String member) {

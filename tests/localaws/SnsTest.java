@@ -7,10 +7,14 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
+import java.net.HttpURLConnection;
+import java.net.URI;
 import java.time.Clock;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -336,6 +340,30 @@ class SnsTest {
         assertEquals(arn, sns.subscribe(r -> r.topicArn(topic.arn).protocol("email").endpoint("ops@example.com"))
                 .subscriptionArn());
         assertEquals(2, subscription.tokens().size(), "who has confirmed gets no other mail");
+    }
+
+    @Test
+    void sendsMailsAndConfirmsByTheLinkInThemWithoutCredentials() throws Exception {
+        var mails = new CopyOnWriteArrayList<Sns.Mail>();
+        aws.onMail(mails::add);
+        sns.subscribe(r -> r.topicArn(topic.arn).protocol("email").endpoint("ops@example.com"));
+        sns.subscribe(r -> r.topicArn(topic.arn).protocol("https").endpoint("https://example.com"));
+        sns.publish(r -> r.topicArn(topic.arn).message("lost"));
+        assertEquals(List.of("ops@example.com"), mails.stream().map(Sns.Mail::address).toList());
+        var link = mails.get(0).text().lines().filter(line -> line.startsWith("http")).findFirst().orElseThrow();
+        assertEquals(404, status(link.replace(topic.arn, topic.arn + "x")));
+        assertEquals(400, status(link + "0"));
+        assertFalse(topic.subscription("ops@example.com").confirmed);
+        assertEquals(200, status(link));
+        assertTrue(topic.subscription("ops@example.com").confirmed);
+        sns.publish(r -> r.topicArn(topic.arn).message("a build failed"));
+        sns.publish(r -> r.topicArn(topic.arn).subject("Alarm").message("silence"));
+        assertEquals(List.of(new Sns.Mail("ops@example.com", "AWS Notification Message", "a build failed"),
+                new Sns.Mail("ops@example.com", "Alarm", "silence")), mails.subList(1, mails.size()));
+    }
+
+    static int status(String link) throws IOException {
+        return ((HttpURLConnection) URI.create(link).toURL().openConnection()).getResponseCode();
     }
 
     @Test

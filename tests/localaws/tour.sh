@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
-# From nothing to a backup that restores: the scripts of this toolkit, composed as an operator composes them. Each is run three times:
-# first it only says what it would do, then it does it, then there is nothing left to do.
+# From nothing to backups that come by themselves and restore: the scripts of this toolkit, composed as an operator composes them. Each is
+# run three times: first it only says what it would do, then it does it, then there is nothing left to do.
 #
-# Needs bash, git and Java, a way to AWS, VPC_ID and BACKUP_BUCKET, and the profiles developer, backup (of the account of the backups) and backup-reader. "./jbang sandbox" runs it in an AWS of its own, on this machine.
+# Needs bash, git and Java, a way to AWS, VPC_ID, BACKUP_BUCKET (a new bucket's name begins with it) and SOURCE_BUCKET (with versions), and the
+# profiles administrator, developer, backup (of the account of the backups) and backup-reader. "./jbang sandbox" runs it in an AWS of its own,
+# on this machine; what lies there in SANDBOX_S3 and SANDBOX_MAIL, elsewhere the AWS CLI and a mailbox have.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+administrator=arn:aws:iam::111122223333:role/Administrator
 developer=arn:aws:iam::111122223333:role/Developer
 backup_reader=arn:aws:iam::444455556666:role/BackupReader
+operations=operations@example.com
 repository=tour
 source=${SANDBOX_GIT_DIR:-$PWD} # what is pushed and backed up
 
@@ -20,7 +24,7 @@ command_line() {
   printf '$ ./jbang'
   for word; do
     case $word in
-      *[!a-zA-Z0-9_/:.,=-]*) printf " '%s'" "$word" ;;
+      *[!a-zA-Z0-9_/:.,=@-]*) printf " '%s'" "$word" ;;
       *) printf ' %s' "$word" ;;
     esac
   done
@@ -42,16 +46,32 @@ refused() {
   echo "  refused: $said" | cut -c 1-200
 }
 
+# Shows the status that a command ends with, and gives its exit code.
+status_of() {
+  local what=$1 code=0
+  shift
+  status=$(./jbang "$@" --print /status) || code=$?
+  printf '  %-16s %s\n' "$what" "$status$([ $code = 0 ] || echo ", exit code $code")"
+  return $code
+}
+
 thrice() {
-  local planned first second
   command_line "$@"
-  planned=$(./jbang "$@" --dry-run --print /status)
-  echo "  with --dry-run:  $planned"
-  first=$(./jbang "$@" --print /status)
-  echo "  for real:        $first"
-  second=$(./jbang "$@" --print /status)
-  echo "  once more:       $second"
-  [ "$second" = unchanged ]
+  status_of 'with --dry-run:' "$@" --dry-run
+  status_of 'for real:' "$@"
+  status_of 'once more:' "$@"
+  [ "$status" = unchanged ]
+}
+
+# Waits until a command succeeds.
+patiently() {
+  local seconds
+  for ((seconds = 0; seconds < 600; seconds++)); do
+    if "$@"; then return; fi
+    sleep 1
+  done
+  echo "For ten minutes this has failed: $*" >&2
+  return 1
 }
 
 echo "A tour of the toolkit, against ${AWS_ENDPOINT_URL:-AWS} in $AWS_REGION. The first start of each script takes a few seconds more."
@@ -59,13 +79,10 @@ echo "A tour of the toolkit, against ${AWS_ENDPOINT_URL:-AWS} in $AWS_REGION. Th
 echo "The repositories are in the account 111122223333, the backups in 444455556666, whose administrator is the profile backup. Other profiles are a developer, a reader of the backups and others: see README."
 
 say "1. A key of your own, which developers may use"
-key=(create-kms-key --alias alias/codecommit --users "$developer" --tags Team=Payments)
-thrice "${key[@]}"
-key_arn=$(./jbang "${key[@]}" --print /key/keyArn)
-echo "  $key_arn"
+thrice create-kms-key --alias alias/codecommit --users "$developer" --tags Team=Payments
 
 say "2. A repository encrypted under it"
-repo=(create-encrypted-repo --repository-name "$repository" --kms-key-id "$key_arn" --tags Team=Payments)
+repo=(create-encrypted-repo --repository-name "$repository" --kms-key-id alias/codecommit --tags Team=Payments)
 thrice "${repo[@]}"
 url=$(./jbang "${repo[@]}" --print /repository/cloneUrlHttp)
 echo "  $url"
@@ -111,14 +128,17 @@ unset AWS_PROFILE
 git ls-remote "$url" >"$work/pushed"
 grep refs/heads/idea "$work/pushed" | sed 's/^/  /'
 
-say "7. Another account has a bucket for the backups, to which this one can add and from which it cannot delete, under a key that it shares"
+say "7. Another account has a bucket for the backups, to which a role of this one can add and from which it cannot delete, under a key that it shares"
 bucket=$BACKUP_BUCKET-locked
-backups_key_arn=$(./jbang create-kms-key --profile backup --alias alias/backups --print /key/keyArn)
+backups_key=(create-kms-key --profile backup --alias alias/backups)
+command_line "${backups_key[@]}"
+echo "  $(./jbang "${backups_key[@]}" --print /status)"
 thrice share-kms-key --profile backup --key-id alias/backups --account-ids 111122223333 --via-services s3
-thrice create-backup-bucket --profile backup --bucket "$bucket" --writer-accounts 111122223333 --reader-role-arns "$backup_reader" --kms-key-id "$backups_key_arn" --retention-days 31
+locked=(create-backup-bucket --profile backup --bucket "$bucket" --kms-key-id alias/backups --retention-days 31 --reader-role-arns "$backup_reader" --writer-role-arns "$administrator")
+thrice "${locked[@]}"
 
 say "8. Every repository of the account is backed up"
-thrice backup-to-s3 --bucket "$bucket"
+thrice backup-to-s3 --bucket "$bucket" --profile administrator
 
 say "9. A reader of the backups cannot write to the bucket"
 reader=(backup-to-s3 --bucket "$bucket" --profile backup-reader)
@@ -130,7 +150,7 @@ if [ -n "${SANDBOX_S3:-}" ]; then
   bundle=$(find "$SANDBOX_S3/$bucket" -path "*/$repository/*.full.bundle") # the sandbox shows its buckets as directories
   cp "$bundle" "$work/$repository.bundle"
 else
-  aws s3 cp --recursive --exclude '*' --include "*/$AWS_REGION/$repository/*.full.bundle" "s3://$bucket" "$work/bucket"
+  aws s3 cp --profile backup-reader --recursive --exclude '*' --include "*/$AWS_REGION/$repository/*.full.bundle" "s3://$bucket" "$work/bucket"
   bundle=$(find "$work/bucket" -name '*.full.bundle' | sort | tail -n 1)
   mv "$bundle" "$work/$repository.bundle"
 fi
@@ -146,16 +166,72 @@ fi
 echo "  HEAD and every one of its refs are the same."
 
 say "11. All backups are proven to restore, object by object"
-verify=(verify-backups --bucket "$bucket" --deep)
+verify=(verify-backups --bucket "$bucket" --deep --profile administrator)
 command_line "${verify[@]}"
 echo "  $(./jbang "${verify[@]}" --print /status)"
 
 say "12. A repository that was lost comes back, under a new name"
-restore=(restore-from-s3 --bucket "$bucket" --repository-name "$repository" --to-repository-name "$repository-restored" --kms-key-id "$key_arn")
-thrice "${restore[@]}"
+thrice restore-from-s3 --bucket "$bucket" --repository-name "$repository" --to-repository-name "$repository-restored" --kms-key-id alias/codecommit --profile administrator
 git ls-remote "${url%/*}/$repository-restored" >"$work/restored"
 if ! diff "$work/pushed" "$work/restored"; then
   echo "The restored repository differs (< pushed, > restored)." >&2
   exit 1
 fi
 echo "  HEAD and every one of its refs are the same as those that were pushed."
+
+say "13. The backup comes by itself: every night, and after each push"
+thrice schedule-backup --bucket "$bucket" --bucket-owner 444455556666 --source-bucket "$SOURCE_BUCKET" --on-push
+
+say "14. A mail tells of a build that failed, to those who have confirmed that they want it"
+notify=(notify-build-failures --project-names codecommit-backup codecommit-backup-push --emails "$operations")
+command_line "${notify[@]}"
+status_of 'with --dry-run:' "${notify[@]}" --dry-run
+status_of 'for real:' "${notify[@]}" || [ $? = 4 ]
+if [ -n "${SANDBOX_MAIL:-}" ]; then
+  link=$(grep '^http://.*/confirmation.html' "$SANDBOX_MAIL/$operations" | tail -n 1)
+  host=${link#http://}
+  host=${host%%/*}
+  exec 3<>"/dev/tcp/${host%:*}/${host#*:}" # bash itself opens the link
+  printf 'GET %s HTTP/1.0\r\n\r\n' "${link#http://"$host"}" >&3
+  said=$(tail -n 1 <&3)
+  exec 3<&-
+  echo "  $said"
+else
+  read -r -p "  Open the link in the mail to $operations, then press Enter. "
+fi
+status_of 'once more:' "${notify[@]}"
+[ "$status" = unchanged ]
+
+say "15. A push starts a build. It fails, for the bucket does not let its role in, and that is told"
+developer_pushes() {
+  idea=$(git -C "$work/developer.git" -c user.name=Bob -c user.email=bob@example.com commit-tree -p "$idea" -m "$1" 'HEAD^{tree}')
+  echo "\$ git push --force $url $idea:refs/heads/idea"
+  quietly env AWS_PROFILE=developer "${push[@]}" "$idea:refs/heads/idea"
+}
+developer_pushes "A better idea"
+if [ -n "${SANDBOX_MAIL:-}" ]; then
+  failure='Build of codecommit-backup-push in .*: FAILED'
+  patiently grep -q "$failure" "$SANDBOX_MAIL/$operations"
+  grep "$failure" "$SANDBOX_MAIL/$operations" | sed 's/^/  mail: /' | cut -c 1-200
+else
+  read -r -p "  Press Enter when the mail has come. "
+fi
+
+say "16. The bucket lets the role in, the build of the next push saves the repository, and the reader of the backups verifies it"
+locked+=("arn:aws:iam::111122223333:role/codecommit-backup-$AWS_REGION")
+command_line "${locked[@]}"
+echo "  $(./jbang "${locked[@]}" --print /status)"
+runs() { # the last that a run writes is a record of it
+  if [ -n "${SANDBOX_S3:-}" ]; then
+    find "$SANDBOX_S3/$bucket" -path '*/runs/*.json.gz'
+  else
+    aws s3 ls --profile backup-reader --recursive "s3://$bucket" | grep /runs/
+  fi | sort
+}
+runs >"$work/runs"
+has_other_runs() { ! runs | cmp -s - "$work/runs"; }
+developer_pushes "The best idea"
+patiently has_other_runs
+verify=(verify-backups --bucket "$bucket" --profile backup-reader --account 111122223333 --repository-names "$repository" --deep)
+command_line "${verify[@]}"
+echo "  $(./jbang "${verify[@]}" --print /status)"
