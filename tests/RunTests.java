@@ -101,7 +101,7 @@ class RunTests implements Callable<Integer> {
      */
     private static final List<String> FIRST = List.of("ConformanceTest", "BackupToS3Test", "SandboxTest",
             "RestoreFromS3Test", "ProcessTest", "BootstrapTest", "FaultCampaignTest", "VerifyBackupsTest",
-            "RandomHistoriesTest", "BackupToS3ProcessTest", "ScheduleBackupTest");
+            "RandomHistoriesTest", "BackupToS3ProcessTest", "ScheduleBackupTest", "BackupChainTest");
     /** Begins what a JVM of the tests says to this one, in the last line about a class. */
     private static final String RESULT = "\u0001";
 

@@ -29,10 +29,11 @@ import org.junit.jupiter.api.MethodOrderer;
 import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestMethodOrder;
+import picocli.CommandLine;
 
 /**
  * What the toolkit's policies deny and what still works under them: every policy as its script renders it in a dry run,
- * every CodeCommit or KMS action against it. The last test asks an independent evaluator the same.
+ * every CodeCommit, KMS or S3 action against it. The last test asks an independent evaluator the same.
  */
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class PolicyDecisionsTest {
@@ -73,18 +74,21 @@ class PolicyDecisionsTest {
     }
 
     /**
-     * A request and the policies that decide it together, by iam-simulate's member names.
+     * A request and the policies that decide it together, by iam-simulate's member names. Two keys have other names
+     * there: of a list it takes only the first value if the key is not documented as a list, and keys that end with a
+     * name of somebody's own it knows only of tags.
      *
+     * @param principal an ARN, or a service
      * @param context texts, and lists of texts for keys that are lists in this request
      */
-    record Question(String principal, String action, String resource, Map<String, ?> context, JsonNode identity,
-            JsonNode resourcePolicy,
-            JsonNode endpointPolicy) {
+    record Question(String principal, String action, String resource, Map<String, ?> context,
+            List<JsonNode> identities, JsonNode resourcePolicy, JsonNode endpointPolicy) {
         Decision decide() {
-            var keys = new HashMap<String, Object>(Map.of("aws:PrincipalArn",
-                    principal.replaceAll("sts(::\\d+:)assumed-(role/\\w+)/.*", "iam$1$2"), "aws:PrincipalAccount",
-                    principal.split(":")[4]));
-            keys.putAll(context);
+            var keys = new HashMap<String, Object>(context);
+            if (principal.startsWith("arn:")) {
+                keys.put("aws:PrincipalArn", principal.replaceAll("sts(::\\d+:)assumed-(role/[\\w-]+)/.*", "iam$1$2"));
+                keys.put("aws:PrincipalAccount", principal.split(":")[4]);
+            }
             var values = new HashMap<String, List<String>>();
             var lists = new HashSet<String>();
             keys.forEach((key, value) -> {
@@ -96,21 +100,21 @@ class PolicyDecisionsTest {
                 }
             });
             var request = new Request(principal, action, resource, values, lists);
-            var identities = identity == null ? List.<Policy>of()
-                    : Stream.of(ALLOW_ALL, identity).distinct().map(p -> new Policy("identity", p)).toList();
-            var policies = new PolicyEvaluator.Policies(identities, named("resource", resourcePolicy), List.of(),
-                    List.of(), named("endpoint", endpointPolicy));
+            var policies = new PolicyEvaluator.Policies(
+                    identities.stream().map(p -> new Policy("identity", p)).toList(), named("resource",
+                            resourcePolicy), List.of(), List.of(), named("endpoint", endpointPolicy));
             var decision = PolicyEvaluator.decide(request, policies).decision();
 
             var simulation = JSON.createObjectNode();
-            var owner = (resource.equals("*") ? principal : resource).split(":")[4];
+            var owner = context.containsKey("aws:ResourceAccount") ? context.get("aws:ResourceAccount").toString()
+                    : (resource.equals("*") ? principal : resource).split(":")[4];
             simulation.putObject("request").put("principal", principal).put("action", action)
                     .<ObjectNode>set("resource",
                             JSON.createObjectNode().put("resource", resource).put("accountId", owner))
                             .set("contextVariables", JSON.valueToTree(keys));
             identities.forEach(p -> simulation.withArray("identityPolicies").addObject()
                     .put("name", "p" + simulation.path("identityPolicies").size())
-                    .set("policy", p.document()));
+                    .set("policy", p));
             for (var list : List.of("identityPolicies", "serviceControlPolicies", "resourceControlPolicies")) {
                 simulation.withArray(list);
             }
@@ -119,19 +123,16 @@ class PolicyDecisionsTest {
                 simulation.putArray("vpcEndpointPolicies").addObject().put("name", "endpoint")
                         .set("policy", endpointPolicy);
             }
-            SIMULATIONS.add(lists.isEmpty() ? simulation : withListKey(simulation));
+            var known = simulation.toString().replace("kms:EncryptionContext:aws:s3:arn", "aws:PrincipalTag/object");
+            SIMULATIONS.add(parsed(lists.isEmpty() ? known : known.replace("codecommit:References", "aws:TagKeys")));
             DECISIONS.add(decision);
             return decision;
         }
     }
 
-    /**
-     * The same with a key that is documented as a list: of a list under another key the independent evaluator takes
-     * only the first value.
-     */
-    static ObjectNode withListKey(ObjectNode simulation) {
+    static ObjectNode parsed(String simulation) {
         try {
-            return (ObjectNode) JSON.readTree(simulation.toString().replace("codecommit:References", "aws:TagKeys"));
+            return (ObjectNode) JSON.readTree(simulation);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
@@ -191,7 +192,8 @@ class PolicyDecisionsTest {
     static Decision underBranchDeny(JsonNode deny, String action, String repository, Map<String, ?> context) {
         var resource = Actions.WITHOUT_REPOSITORY.contains(action) ? "*" : repository;
         var known = Actions.WITH_REFERENCE.contains(action) ? context : Map.<String, String>of();
-        return new Question(DEVELOPER, "codecommit:" + action, resource, known, deny, null, null).decide();
+        return new Question(DEVELOPER, "codecommit:" + action, resource, known, List.of(ALLOW_ALL, deny), null, null)
+                .decide();
     }
 
     /** One request that names several branches, if CodeCommit gives IAM all of them as a list. */
@@ -308,8 +310,8 @@ class PolicyDecisionsTest {
         return run.json().at("/key/policy");
     }
 
-    static Decision underKeyPolicy(JsonNode policy, String action, String principal, JsonNode identity) {
-        return new Question(principal, "kms:" + action, KEY, Map.of(), identity, policy, null).decide();
+    static Decision underKeyPolicy(JsonNode policy, String action, String principal, JsonNode... identities) {
+        return new Question(principal, "kms:" + action, KEY, Map.of(), List.of(identities), policy, null).decide();
     }
 
     @Test
@@ -331,11 +333,11 @@ class PolicyDecisionsTest {
                 "implicitDeny implicitDeny implicitDeny allowed implicitDeny implicitDeny implicitDeny",
                 Actions.words("GenerateDataKeyPair Sign")),
                 table(Actions.KMS, action -> Stream.of(
-                        underKeyPolicy(policy, action, DEVELOPER, null),
-                        underKeyPolicy(policy, action, admin, null),
-                        underKeyPolicy(policy, action, nobody, null),
+                        underKeyPolicy(policy, action, DEVELOPER),
+                        underKeyPolicy(policy, action, admin),
+                        underKeyPolicy(policy, action, nobody),
                         underKeyPolicy(policy, action, nobody, ALLOW_ALL),
-                        underKeyPolicy(policy, action, partner, null),
+                        underKeyPolicy(policy, action, partner),
                         underKeyPolicy(policy, action, partner, ALLOW_ALL),
                         underKeyPolicy(policy, action, stranger, ALLOW_ALL))));
     }
@@ -347,7 +349,7 @@ class PolicyDecisionsTest {
         assertEquals(Map.of("allowed implicitDeny implicitDeny", Actions.KMS),
                 table(Actions.KMS, action -> Stream.of(
                         underKeyPolicy(policy, action, DEVELOPER, ALLOW_ALL),
-                        underKeyPolicy(policy, action, DEVELOPER, null),
+                        underKeyPolicy(policy, action, DEVELOPER),
                         underKeyPolicy(policy, action, eve, ALLOW_ALL))));
     }
 
@@ -368,7 +370,8 @@ class PolicyDecisionsTest {
     /** What comes through for somebody whom IAM allows everything. */
     static Decision throughEndpoint(JsonNode policy, String action, String principal, String repository) {
         var resource = Actions.WITHOUT_REPOSITORY.contains(action) ? "*" : repository;
-        return new Question(principal, "codecommit:" + action, resource, Map.of(), ALLOW_ALL, null, policy).decide();
+        return new Question(principal, "codecommit:" + action, resource, Map.of(), List.of(ALLOW_ALL), null, policy)
+                .decide();
     }
 
     static Stream<Decision> throughEndpoint(JsonNode policy, String action) {
@@ -423,6 +426,148 @@ class PolicyDecisionsTest {
                 "arn:aws:iam::111122223333:role/Developer", "arn:aws:iam::111122223333:user/bob");
         assertEquals(Map.of("allowed allowed allowed implicitDeny implicitDeny implicitDeny", Actions.words(GIT)),
                 table(Actions.words(GIT), action -> throughEndpoint(all, action)));
+    }
+
+    // The backup: bucket, key, roles and topic
+
+    static final String WRITER = "arn:aws:sts::444455556666:assumed-role/BackupWriter/1";
+    static final String BACKUPS = "arn:aws:s3:::my-backups/projects/codecommit-backup/";
+    static final String JOB = "arn:aws:sts::111122223333:assumed-role/codecommit-backup-eu-west-1/1";
+
+    static JsonNode planned(CommandLine script, String... arguments) {
+        var run = Script.run(script, Stream.concat(Stream.of("--dry-run"), Stream.of(arguments))
+                .toArray(String[]::new));
+        assertEquals(0, run.exitCode(), run.err());
+        return run.json();
+    }
+
+    /** For somebody whom IAM allows everything, over TLS, with the condition that the backup's writes have. */
+    static Decision inTheBucket(JsonNode policy, String action, String principal, String object) {
+        var keys = new HashMap<String, String>(Map.of("aws:ResourceAccount", ACCOUNT, "aws:SecureTransport", "true"));
+        if (action.equals("PutObject")) {
+            keys.putAll(Map.of("s3:if-none-match", "*", "s3:ObjectCreationOperation", "true"));
+        }
+        if (action.equals("ListBucket")) {
+            keys.put("s3:prefix", object.replaceFirst("^[^/]*/", ""));
+        }
+        return new Question(principal, "s3:" + action, resource(action, object), keys, List.of(ALLOW_ALL), policy,
+                null).decide();
+    }
+
+    /** The object, or its bucket if the action is of buckets. */
+    static String resource(String action, String object) {
+        return Actions.OF_BUCKET.contains(action) || action.matches(".*Bucket(Acl|Policy|Versions)?")
+                ? object.replaceFirst("/.*", "") : object;
+    }
+
+    @Test
+    void theBackupsAreAddedByWritersReadByReadersAndDeletedByNobody() {
+        var key = aws.kms.createKey("eu-west-1");
+        var bucket = planned(new CreateBackupBucket().commandLine(), "--bucket", "my-backups", "--kms-key-id", key.arn,
+                "--writer-role-arns", "arn:aws:iam::444455556666:role/BackupWriter", "--reader-role-arns",
+                "arn:aws:iam::777788889999:role/BackupReader").path("bucket");
+        var policy = bucket.path("policy");
+        var reader = "arn:aws:sts::" + STRANGERS + ":assumed-role/BackupReader/1";
+        var other = "arn:aws:sts::444455556666:assumed-role/Other/1";
+        assertEquals(Map.of(
+                // writer; at another account's backups; another role of his account; reader; the bucket's own account
+                "allowed implicitDeny implicitDeny implicitDeny allowed",
+                Actions.words("AbortMultipartUpload PutObject"),
+                "allowed implicitDeny implicitDeny allowed allowed", Actions.words("GetObject ListBucket"),
+                "allowed allowed implicitDeny allowed allowed", Actions.words("GetLifecycleConfiguration"),
+                "allowed allowed implicitDeny implicitDeny allowed", Actions.words("ListBucketMultipartUploads"),
+                "explicitDeny explicitDeny explicitDeny explicitDeny explicitDeny",
+                Actions.words("BypassGovernanceRetention DeleteObject DeleteObjectVersion"),
+                "explicitDeny explicitDeny explicitDeny implicitDeny allowed",
+                without(Actions.S3, "AbortMultipartUpload PutObject GetObject ListBucket GetLifecycleConfiguration",
+                        "ListBucketMultipartUploads BypassGovernanceRetention DeleteObject DeleteObjectVersion")),
+                table(Actions.S3, action -> Stream.of(
+                        inTheBucket(policy, action, WRITER, BACKUPS + "444455556666/x"),
+                        inTheBucket(policy, action, WRITER, BACKUPS + "111122223333/x"),
+                        inTheBucket(policy, action, other, BACKUPS + "444455556666/x"),
+                        inTheBucket(policy, action, reader, BACKUPS + "444455556666/x"),
+                        inTheBucket(policy, action, DEVELOPER, BACKUPS + "444455556666/x"))));
+        assertEquals(Map.of(
+                // writer; for another bucket; another role of his account; reader
+                "allowed implicitDeny implicitDeny allowed", Actions.words("Decrypt"),
+                "allowed implicitDeny implicitDeny implicitDeny", Actions.words("GenerateDataKey"),
+                "explicitDeny explicitDeny explicitDeny explicitDeny", Actions.words("DisableKey ScheduleKeyDeletion"),
+                "implicitDeny implicitDeny implicitDeny implicitDeny",
+                without(Actions.KMS, "Decrypt GenerateDataKey DisableKey ScheduleKeyDeletion")),
+                table(Actions.KMS, action -> Stream.of(
+                        throughS3(bucket.path("keyPolicy"), action, WRITER, BACKUPS + "444455556666/x"),
+                        throughS3(bucket.path("keyPolicy"), action, WRITER, "arn:aws:s3:::other/x"),
+                        throughS3(bucket.path("keyPolicy"), action, other, BACKUPS + "444455556666/x"),
+                        throughS3(bucket.path("keyPolicy"), action, reader, BACKUPS + "444455556666/x"))));
+    }
+
+    static Decision throughS3(JsonNode policy, String action, String principal, String object) {
+        return new Question(principal, "kms:" + action, KEY, Map.of("kms:ViaService", "s3.eu-west-1.amazonaws.com",
+                "kms:EncryptionContext:aws:s3:arn", object), List.of(ALLOW_ALL), policy, null).decide();
+    }
+
+    /** In a bucket that lets everybody in. */
+    static Decision asTheJob(JsonNode policy, String action, String object, String bucketOwner) {
+        var open = JSON.valueToTree(Map.of("Version", "2012-10-17", "Statement",
+                List.of(Map.of("Effect", "Allow", "Principal", "*", "Action", "*", "Resource", "*"))));
+        return new Question(JOB, "s3:" + action, resource(action, object),
+                Map.of("aws:ResourceAccount", bucketOwner), List.of(policy), open, null).decide();
+    }
+
+    @Test
+    void theJobsRoleWritesIntoItsBucketAndTheRolesAreForThisJobAlone() {
+        aws.codecommit.createRepository("codecommit-toolkit").commit("refs/heads/main", "buildspec.yml",
+                "version: 0.2");
+        var policies = planned(new ScheduleBackup().commandLine(), "--bucket", "my-backups", "--bucket-owner",
+                "444455556666", "--source-repository", "codecommit-toolkit").at("/project/policies");
+        var policy = policies.path("codecommit-backup-eu-west-1/backup");
+        assertEquals(Map.of(
+                // its prefix; when the bucket has become a stranger's; beside the prefix
+                "allowed implicitDeny implicitDeny", Actions.words("AbortMultipartUpload GetObject PutObject"),
+                "allowed implicitDeny allowed",
+                Actions.words("GetLifecycleConfiguration ListBucket ListBucketMultipartUploads"),
+                "implicitDeny implicitDeny implicitDeny",
+                without(Actions.S3, "AbortMultipartUpload GetObject PutObject GetLifecycleConfiguration",
+                        "ListBucket ListBucketMultipartUploads")),
+                table(Actions.S3, action -> Stream.of(
+                        asTheJob(policy, action, BACKUPS + "111122223333/x", "444455556666"),
+                        asTheJob(policy, action, BACKUPS + "111122223333/x", STRANGERS),
+                        asTheJob(policy, action, "arn:aws:s3:::my-backups/x", "444455556666"))));
+        var starter = policies.path("codecommit-backup-eu-west-1-events/trust");
+        var builder = policies.path("codecommit-backup-eu-west-1/trust");
+        assertEquals(Decision.allowed, asService(builder, "codebuild", "project/codecommit-backup", ACCOUNT));
+        assertEquals(Decision.implicitDeny, asService(builder, "codebuild", "project/other", ACCOUNT));
+        assertEquals(Decision.implicitDeny, asService(builder, "codebuild", "project/codecommit-backup", STRANGERS));
+        assertEquals(Decision.implicitDeny, asService(builder, "events", "rule/codecommit-backup", ACCOUNT));
+        assertEquals(Decision.allowed, asService(starter, "events", "rule/codecommit-backup", ACCOUNT));
+        assertEquals(Decision.allowed, asService(starter, "events", "rule/codecommit-backup-push", ACCOUNT));
+        assertEquals(Decision.implicitDeny, asService(starter, "events", "rule/other", ACCOUNT));
+        assertEquals(Decision.implicitDeny, asService(starter, "events", "rule/codecommit-backup", STRANGERS));
+    }
+
+    /** A service that wants to assume a role for something of an account. */
+    static Decision asService(JsonNode trust, String service, String source, String account) {
+        return forService(trust, service, "sts:AssumeRole", "arn:aws:iam::111122223333:role/x", source, account);
+    }
+
+    static Decision forService(JsonNode policy, String service, String action, String resource, String source,
+            String account) {
+        return new Question(service + ".amazonaws.com", action, resource, Map.of("aws:SourceAccount", account,
+                "aws:SourceArn", "arn:aws:" + service + ":eu-west-1:" + account + ":" + source), List.of(), policy,
+                null).decide();
+    }
+
+    @Test
+    void theTopicTakesWhatEventsAndAlarmsOfBuildsTell() {
+        Projects.create(aws, "eu-west-1", "nightly", "true");
+        var run = Script.run(new NotifyBuildFailures().commandLine(), "--project-names", "nightly", "--dry-run");
+        var topic = run.json().at("/topic/policy");
+        var decisions = Stream.of("events rule/x " + ACCOUNT, "cloudwatch alarm:build-x " + ACCOUNT,
+                "cloudwatch alarm:x " + ACCOUNT, "cloudwatch alarm:build-x " + STRANGERS, "s3 x " + ACCOUNT)
+                .map(one -> one.split(" ")).map(one -> forService(topic, one[0], "sns:Publish",
+                        "arn:aws:sns:eu-west-1:111122223333:build-failures", one[1], one[2])).toList();
+        assertEquals(List.of(Decision.allowed, Decision.allowed, Decision.implicitDeny, Decision.implicitDeny,
+                Decision.implicitDeny), decisions);
     }
 
     // The independent evaluator
