@@ -140,8 +140,9 @@ class CreateBackupBucket implements Callable<Integer> {
             description = "The bucket: a new one, or one of this account in this Region.")
     String bucket;
 
-    @Option(names = "--prefix", paramLabel = "PREFIX", defaultValue = "projects/codecommit-backup",
-            description = "What the objects' keys begin with. Default: ${DEFAULT-VALUE}.")
+    @Option(names = "--prefix", paramLabel = "PREFIX",
+            description = "What the objects' keys begin with. Default: as it is, for a new bucket " + DEFAULT_PREFIX
+                    + ".")
     String prefix;
 
     @ArgGroup(multiplicity = "1")
@@ -264,6 +265,9 @@ class CreateBackupBucket implements Callable<Integer> {
         }
     }
 
+    static final String DEFAULT_PREFIX = "projects/codecommit-backup";
+    /** Without wildcards, which would make the policy one for other prefixes, too. */
+    static final String PREFIX_FORM = "(?!(.*/)?\\.{1,2}(/|$))[\\w!.'()=-]+(/[\\w!.'()=-]+)*";
     static final Set<String> OWN_SIDS = Set.of("WritersAddAndRead", "WritersList", "WritersSeeUploadsAndRules",
             "ReadersRead", "ReadersList", "NothingElseForSourceAccounts", "NoPlainHttp", "NoOverwriting",
             "NoOtherEncryption", "NoOtherKey", "NoDeletionButInAnEmergency");
@@ -305,9 +309,10 @@ class CreateBackupBucket implements Callable<Integer> {
     void checkOptions() {
         check("--bucket", bucket, "(?!xn--|sthree-|.*\\.\\.|[\\d.]+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
                 "a bucket's name, of 3 to 63 lower-case letters, digits, dots and dashes, such as my-backups");
-        // with * in it, the policy would be for other prefixes, too
-        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.'()=-]+(/[\\w!.'()=-]+)*",
-                "letters, digits and !_.'()=- between single slashes, such as projects/codecommit-backup");
+        if (prefix != null) {
+            check("--prefix", prefix, PREFIX_FORM,
+                    "letters, digits and !_.'()=- between single slashes, such as " + DEFAULT_PREFIX);
+        }
         writers.accounts.forEach(account -> check("--writer-accounts", account, "\\d{12}",
                 "the id of an account, such as 111122223333"));
         writers.roleArns.forEach(arn -> checkRole("--writer-role-arns", arn));
@@ -322,8 +327,9 @@ class CreateBackupBucket implements Callable<Integer> {
         if (kmsKeyId != null) {
             var arn = "arn:aws[a-z-]*:kms:" + region() + ":\\d{12}:";
             check("--kms-key-id", kmsKeyId, "(" + arn + "key/)?(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}"
-                    + "-[0-9a-f]{12})|(" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}",
-                    "the id, ARN or alias of a key of the bucket's Region, " + region() + ", such as alias/backups");
+                    + "-[0-9a-f]{12})|(" + arn + ")?alias/(?!aws/)[a-zA-Z0-9/_-]{1,250}",
+                    "the id, ARN or alias of a customer managed key of the bucket's Region, " + region()
+                            + ", such as alias/backups");
         }
         checkDays();
     }
@@ -400,6 +406,7 @@ class CreateBackupBucket implements Callable<Integer> {
     Bucket bringInLine(Map<String, String> givenTags) {
         var exists = bucketExists();
         var present = exists ? read() : newBucket();
+        choosePrefix(present);
         checkWays(exists, present);
         var key = key(present);
         var policy = wantedPolicy(present.policy(), key);
@@ -514,6 +521,30 @@ class CreateBackupBucket implements Callable<Integer> {
         }
     }
 
+    /**
+     * The prefix that is given, else that of the bucket. Refuses to leave backups below another one, which the policy
+     * would not keep from being overwritten and deleted any more.
+     */
+    void choosePrefix(Settings present) {
+        var current = presentPrefix(present);
+        if (prefix == null) {
+            prefix = current.orElse(DEFAULT_PREFIX);
+        } else if (current.filter(other -> !other.equals(prefix) && hasObjects(other + "/")).isPresent()) {
+            throw new Failure("has backups below " + current.get() + ", which --prefix " + prefix
+                    + " would leave without protection: leave it out, or use another bucket");
+        }
+    }
+
+    /** What this script's statements are for. */
+    Optional<String> presentPrefix(Settings present) {
+        var below = arn() + "/";
+        return statements(present.policy()).stream().filter(statement -> OWN_SIDS.contains(sid(statement)))
+                .flatMap(statement -> values(statement.path("Resource")))
+                .filter(resource -> resource.startsWith(below) && resource.endsWith("/*"))
+                .map(resource -> resource.substring(below.length(), resource.length() - 1).replaceFirst("/$", ""))
+                .filter(found -> found.matches(PREFIX_FORM)).findFirst();
+    }
+
     /** Refuses what cannot be taken back and was not asked for, and settings that contradict the options. */
     void checkWays(boolean exists, Settings present) {
         var irreversible = new ArrayList<String>();
@@ -524,7 +555,7 @@ class CreateBackupBucket implements Callable<Integer> {
             irreversible.add("Object Lock, which can never be turned off, and with it versioning, which can never be"
                     + " suspended then");
         }
-        if (!irreversible.isEmpty() && hasObjects()) { // an empty bucket can be deleted
+        if (!irreversible.isEmpty() && hasObjects("")) { // an empty bucket can be deleted
             var message = "this turns on " + String.join("; and ", irreversible);
             if (!acceptIrreversible && !dryRun) {
                 throw new Failure(message + ": if that is meant, use --accept-irreversible");
@@ -549,8 +580,8 @@ class CreateBackupBucket implements Callable<Integer> {
         }
     }
 
-    boolean hasObjects() {
-        return !s3.listObjectsV2(r -> r.bucket(bucket).maxKeys(1)).contents().isEmpty();
+    boolean hasObjects(String below) {
+        return !s3.listObjectsV2(r -> r.bucket(bucket).prefix(below).maxKeys(1)).contents().isEmpty();
     }
 
     /** The lock of new objects, as the options and else the bucket have it; null if there is none. */
@@ -729,7 +760,8 @@ class CreateBackupBucket implements Callable<Integer> {
             own.add(rule(EXPIRY_RULE).expiration(e -> e.days(expireAfterDays))
                     .noncurrentVersionExpiration(n -> n.noncurrentDays(1)).build());
         } else {
-            present.rule(EXPIRY_RULE).forEach(own::add);
+            present.rule(EXPIRY_RULE).map(rule -> rule.copy(r -> r.prefix(null).filter(f -> f.prefix(prefix + "/"))))
+                    .forEach(own::add);
         }
         var wanted = Stream.concat(others.stream(), own.stream()).toList();
         var current = present.rules() == null ? null : present.rules().rules();
@@ -859,7 +891,8 @@ class CreateBackupBucket implements Callable<Integer> {
     void checkPolicy(String what, ObjectNode current, ObjectNode wanted, Set<String> ownSids, int longest) {
         for (var statement : foreignStatements(wanted, ownSids)) {
             var deleted = Pattern.compile("\"(A(?:RO|ID|GP|IP)A[A-Z0-9]{12,})\"")
-                    .matcher(statement.path("Principal").toString()).results().map(id -> id.group(1)).toList();
+                    .matcher(statement.path("Principal").toString() + statement.path("NotPrincipal")).results()
+                    .map(id -> id.group(1)).toList();
             if (!deleted.isEmpty() && !sameMeaning(current, wanted)) {
                 throw new Failure("AWS takes no change of " + what + " as long as its statement " + sid(statement)
                         + " names " + String.join(", ", deleted) + ", which was deleted: mend or delete it first");
@@ -1161,10 +1194,11 @@ class CreateBackupBucket implements Callable<Integer> {
                     RequestBody.fromString("trial"));
             throw new Failure("S3 took an object whose checksum is wrong");
         } catch (S3Exception e) {
-            if (e.statusCode() != 403 && !"BadDigest".equals(e.awsErrorDetails().errorCode())) {
+            var isDenied = "AccessDenied".equals(e.awsErrorDetails().errorCode());
+            if (!isDenied && !"BadDigest".equals(e.awsErrorDetails().errorCode())) {
                 throw e;
             }
-            return e.statusCode() == 403;
+            return isDenied;
         }
     }
 

@@ -209,8 +209,8 @@ class ShareKmsKey implements Callable<Integer> {
     void checkOptions() {
         var arn = "(arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:";
         var id = "(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})";
-        check("--key-id", keyId, arn + "key/)?" + id + "|" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}",
-                "the id, ARN or alias of a key, such as alias/backups");
+        check("--key-id", keyId, arn + "key/)?" + id + "|" + arn + ")?alias/(?!aws/)[a-zA-Z0-9/_-]{1,250}",
+                "the id, ARN or alias of a customer managed key, such as alias/backups");
         if (keyId.startsWith("arn:") && !keyId.split(":")[3].equals(region())) {
             throw wrong("--key-id '" + keyId + "': is in another Region than " + region() + "; use --region "
                     + keyId.split(":")[3]);
