@@ -142,8 +142,9 @@ class CreateBackupBucket implements Callable<Integer> {
             description = "The bucket: a new one, or one of this account in this Region.")
     String bucket;
 
-    @Option(names = "--prefix", paramLabel = "PREFIX", defaultValue = "projects/codecommit-backup",
-            description = "What the objects' keys begin with. Default: ${DEFAULT-VALUE}.")
+    @Option(names = "--prefix", paramLabel = "PREFIX",
+            description = "What the objects' keys begin with. Default: as it is, for a new bucket " + DEFAULT_PREFIX
+                    + ".")
     String prefix;
 
     @ArgGroup(multiplicity = "1")
@@ -266,6 +267,7 @@ class CreateBackupBucket implements Callable<Integer> {
         }
     }
 
+    static final String DEFAULT_PREFIX = "projects/codecommit-backup";
     static final Set<String> OWN_SIDS = Set.of("WritersAddAndRead", "WritersList", "WritersSeeUploadsAndRules",
             "ReadersRead", "ReadersList", "NothingElseForSourceAccounts", "NoPlainHttp", "NoOverwriting",
             "NoOtherEncryption", "NoOtherKey", "NoDeletionButInAnEmergency");
@@ -304,7 +306,9 @@ class CreateBackupBucket implements Callable<Integer> {
 
     void checkOptions() {
         checkBucketName("--bucket", bucket);
-        checkPrefix(prefix);
+        if (prefix != null) {
+            checkPrefix(prefix);
+        }
         writers.accounts.forEach(account -> checkAccount("--writer-accounts", account));
         writers.roleArns.forEach(arn -> checkRoleArn("--writer-role-arns", arn));
         readerRoleArns.forEach(arn -> checkRoleArn("--reader-role-arns", arn));
@@ -317,6 +321,7 @@ class CreateBackupBucket implements Callable<Integer> {
         }
         if (kmsKeyId != null) {
             checkKeyId("--kms-key-id", kmsKeyId);
+            check("--kms-key-id", kmsKeyId, "(?!(.*:)?alias/aws/).*", "a customer managed key, such as alias/backups");
         }
         checkDays();
     }
@@ -380,6 +385,7 @@ class CreateBackupBucket implements Callable<Integer> {
     Bucket bringInLine(Map<String, String> givenTags) {
         var exists = bucketExists();
         var present = exists ? read() : newBucket();
+        choosePrefix(present);
         checkWays(exists, present);
         var key = key(present);
         var policy = wantedPolicy(present.policy(), key);
@@ -494,6 +500,30 @@ class CreateBackupBucket implements Callable<Integer> {
         }
     }
 
+    /**
+     * The prefix that is given, else that of the bucket. Refuses to leave backups below another one, which the policy
+     * would not keep from being overwritten and deleted any more.
+     */
+    void choosePrefix(Settings present) {
+        var current = presentPrefix(present);
+        if (prefix == null) {
+            prefix = current.orElse(DEFAULT_PREFIX);
+        } else if (current.filter(other -> !other.equals(prefix) && hasObjects(other + "/")).isPresent()) {
+            throw new Failure("has backups below " + current.get() + ", which --prefix " + prefix
+                    + " would leave without protection: leave it out, or use another bucket");
+        }
+    }
+
+    /** What this script's statements are for. */
+    Optional<String> presentPrefix(Settings present) {
+        var below = arn() + "/";
+        return statements(present.policy()).stream().filter(statement -> OWN_SIDS.contains(sid(statement)))
+                .flatMap(statement -> values(statement.path("Resource")))
+                .filter(resource -> resource.startsWith(below) && resource.endsWith("/*"))
+                .map(resource -> resource.substring(below.length(), resource.length() - 1).replaceFirst("/$", ""))
+                .filter(found -> found.matches(PREFIX_FORM)).findFirst();
+    }
+
     /** Refuses what cannot be taken back and was not asked for, and settings that contradict the options. */
     void checkWays(boolean exists, Settings present) {
         var irreversible = new ArrayList<String>();
@@ -504,7 +534,7 @@ class CreateBackupBucket implements Callable<Integer> {
             irreversible.add("Object Lock, which can never be turned off, and with it versioning, which can never be"
                     + " suspended then");
         }
-        if (!irreversible.isEmpty() && hasObjects()) { // an empty bucket can be deleted
+        if (!irreversible.isEmpty() && hasObjects("")) { // an empty bucket can be deleted
             var message = "this turns on " + String.join("; and ", irreversible);
             if (!acceptIrreversible && !dryRun) {
                 throw new Failure(message + ": if that is meant, use --accept-irreversible");
@@ -529,8 +559,8 @@ class CreateBackupBucket implements Callable<Integer> {
         }
     }
 
-    boolean hasObjects() {
-        return !s3.listObjectsV2(r -> r.bucket(bucket).maxKeys(1)).contents().isEmpty();
+    boolean hasObjects(String below) {
+        return !s3.listObjectsV2(r -> r.bucket(bucket).prefix(below).maxKeys(1)).contents().isEmpty();
     }
 
     /** The lock of new objects, as the options and else the bucket have it; null if there is none. */
@@ -709,7 +739,8 @@ class CreateBackupBucket implements Callable<Integer> {
             own.add(rule(EXPIRY_RULE).expiration(e -> e.days(expireAfterDays))
                     .noncurrentVersionExpiration(n -> n.noncurrentDays(1)).build());
         } else {
-            present.rule(EXPIRY_RULE).forEach(own::add);
+            present.rule(EXPIRY_RULE).map(rule -> rule.copy(r -> r.prefix(null).filter(f -> f.prefix(prefix + "/"))))
+                    .forEach(own::add);
         }
         var wanted = Stream.concat(others.stream(), own.stream()).toList();
         var current = present.rules() == null ? null : present.rules().rules();
@@ -1102,10 +1133,11 @@ class CreateBackupBucket implements Callable<Integer> {
                     RequestBody.fromString("trial"));
             throw new Failure("S3 took an object whose checksum is wrong");
         } catch (S3Exception e) {
-            if (e.statusCode() != 403 && !"BadDigest".equals(e.awsErrorDetails().errorCode())) {
+            var isDenied = "AccessDenied".equals(e.awsErrorDetails().errorCode());
+            if (!isDenied && !"BadDigest".equals(e.awsErrorDetails().errorCode())) {
                 throw e;
             }
-            return e.statusCode() == 403;
+            return isDenied;
         }
     }
 
@@ -1781,14 +1813,16 @@ class CreateBackupBucket implements Callable<Integer> {
 
     //region The same in every script: names of buckets
 
+    /** Without *, which would be a wildcard in policies. */
+    static final String PREFIX_FORM = "(?!(.*/)?\\.{1,2}(/|$))[\\w!.'()=-]+(/[\\w!.'()=-]+)*";
+
     void checkBucketName(String option, String name) {
         check(option, name, "(?!xn--|sthree-|.*\\.\\.|[\\d.]+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
                 "a bucket's name, such as my-backups");
     }
 
-    /** Without *, which would be a wildcard in policies. */
     void checkPrefix(String prefix) {
-        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.'()=-]+(/[\\w!.'()=-]+)*",
+        check("--prefix", prefix, PREFIX_FORM,
                 "letters, digits and !_.'()=- between single slashes, such as projects/codecommit-backup");
     }
 

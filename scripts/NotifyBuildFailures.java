@@ -149,7 +149,8 @@ class NotifyBuildFailures implements Callable<Integer> {
 
     static class TopicOption {
         @Option(names = "--topic-name", paramLabel = "NAME",
-                description = "Name of the SNS topic; it is created if there is none. Default: " + DEFAULT_TOPIC + ".")
+                description = "Name of the SNS topic; it is created if there is none. Default: the one that the"
+                        + " projects have, else " + DEFAULT_TOPIC + ".")
         String name;
 
         @Option(names = "--topic-arn", paramLabel = "ARN",
@@ -260,10 +261,26 @@ class NotifyBuildFailures implements Callable<Integer> {
         sns = client(SnsClient.builder());
         events = client(EventBridgeClient.builder());
         cloudwatch = client(CloudWatchClient.builder());
-        topicArn = topicArn();
-        topicAttributes = naming(topicArn, () -> topicAttributes());
+        if (!remove) {
+            checkProjects();
+        }
         var watches = projectNames.stream().distinct().map(name -> new Watch(name)).toList();
-        return remove ? removeAll(watches) : watchAll(watches);
+        for (var watch : watches) {
+            about(watch.projectName, () -> watch.read());
+        }
+        topicArn = topicArn(watches);
+        topicAttributes = about(topicArn, () -> topicAttributes());
+        return naming("builds of " + String.join(", ", new LinkedHashSet<>(projectNames)),
+                () -> remove ? removeAll(watches) : watchAll(watches));
+    }
+
+    /** A failure of one of the run's steps gets the name of what it is about. */
+    static <T> T about(String resource, Supplier<T> step) {
+        try {
+            return step.get();
+        } catch (RuntimeException e) {
+            throw new Failure(resource + ": " + reason(e), e);
+        }
     }
 
     void checkOptions() {
@@ -281,6 +298,7 @@ class NotifyBuildFailures implements Callable<Integer> {
         }
         if (kmsKeyId != null) {
             checkKeyId("--kms-key-id", kmsKeyId);
+            check("--kms-key-id", kmsKeyId, "(?!(.*:)?alias/aws/).*", "a customer managed key, such as alias/backups");
         }
         if (remove && (maxSilence != null || kmsKeyId != null || raw != null || test)) {
             throw wrong("--remove goes with --project-names, --topic-name or --topic-arn, and --emails only");
@@ -310,15 +328,30 @@ class NotifyBuildFailures implements Callable<Integer> {
         return Integer.parseInt(maxSilence.substring(0, maxSilence.length() - 1));
     }
 
-    String topicArn() {
+    String topicArn(List<Watch> watches) {
+        if (topicOption.name != null) {
+            return arn("sns", topicOption.name);
+        }
         if (topicOption.arn == null) {
-            return arn("sns", Objects.requireNonNullElse(topicOption.name, DEFAULT_TOPIC));
+            return presentTopicArn(watches);
         }
         if (!topicOption.arn.split(":")[4].equals(caller.account())) {
             throw new Failure(topicOption.arn + " is of another account than the builds, " + caller.account()
                     + "; its owner alone can change its policy: use a topic of this account");
         }
         return topicOption.arn;
+    }
+
+    /** That of the alarms; the default if there is none yet. */
+    String presentTopicArn(List<Watch> watches) {
+        var present = watches.stream().flatMap(watch -> watch.alarms.values().stream())
+                .flatMap(alarm -> alarm.alarmActions().stream())
+                .filter(action -> action.startsWith(arn("sns", ""))).distinct().toList();
+        if (present.size() > 1) {
+            throw new Failure("these projects have several topics, " + String.join(", ", present)
+                    + ": say which one with --topic-arn");
+        }
+        return present.isEmpty() ? arn("sns", DEFAULT_TOPIC) : present.get(0);
     }
 
     /** What policies of this account, Region and topic are filled with. */
@@ -337,21 +370,19 @@ class NotifyBuildFailures implements Callable<Integer> {
     }
 
     Integer watchAll(List<Watch> watches) {
-        checkProjects();
         if (topicAttributes == null && topicOption.arn != null) {
             throw new Failure("no topic " + topicArn + "; with --topic-name instead of --topic-arn it is created");
         }
-        topicKey = naming(topicArn, () -> usableKey());
+        topicKey = about(topicArn, () -> usableKey());
         for (var watch : watches) {
-            naming(watch.projectName, () -> watch.read());
-            naming(watch.projectName, () -> watch.checkPattern());
+            about(watch.projectName, () -> watch.checkPattern());
         }
-        naming(topicArn, () -> bringTopicInLine());
+        about(topicArn, () -> bringTopicInLine());
         for (var watch : watches) {
-            naming(watch.projectName, () -> watch.bringInLine());
+            about(watch.projectName, () -> watch.bringInLine());
         }
         var subscriptions = topicAttributes == null ? List.<Subscription>of() : subscriptions();
-        var tested = test ? naming(topicArn, () -> setOff(watches.get(0).failedAlarmName())) : null;
+        var tested = test ? about(topicArn, () -> setOff(watches.get(0).failedAlarmName())) : null;
         var findings = findings(subscriptions, tested);
         return print(new Result(printed(strongest(changes)), caller.account(), region(), topic(subscriptions),
                 watches.stream().map(watch -> watch.outcome()).toList(), findings, tested, changes, undo()),
@@ -606,8 +637,8 @@ class NotifyBuildFailures implements Callable<Integer> {
         /** EventBridge takes 64 characters: of a longer name a hash stands for the end. */
         String ruleName() {
             var name = "build-failures-" + projectName;
-            return name.length() <= 64 ? name
-                    : name.substring(0, 55) + "-" + String.format("%08x", projectName.hashCode());
+            var hash = UUID.nameUUIDFromBytes(projectName.getBytes(StandardCharsets.UTF_8)).toString().replace("-", "");
+            return name.length() <= 64 ? name : name.substring(0, 31) + "-" + hash;
         }
 
         String failedAlarmName() {
@@ -902,13 +933,10 @@ class NotifyBuildFailures implements Callable<Integer> {
 
     Integer removeAll(List<Watch> watches) {
         for (var watch : watches) {
-            naming(watch.projectName, () -> watch.read());
-        }
-        for (var watch : watches) {
-            naming(watch.projectName, () -> watch.remove());
+            about(watch.projectName, () -> watch.remove());
         }
         if (topicAttributes != null) {
-            naming(topicArn, () -> releaseTopic(watches));
+            about(topicArn, () -> releaseTopic(watches));
         }
         var topic = new Topic(topicArn, null, null, null, null);
         return print(new Result(printed(strongest(changes)), caller.account(), region(), topic,
@@ -920,8 +948,9 @@ class NotifyBuildFailures implements Callable<Integer> {
         var users = rulesOfTopic();
         watches.stream().filter(watch -> watch.otherTargets.stream().noneMatch(one -> one.arn().equals(topicArn)))
                 .forEach(watch -> users.remove(watch.ruleName()));
+        users.addAll(otherAlarms(watches));
         if (!users.isEmpty()) {
-            note(topicArn + " stays as it is, other rules send to it: " + String.join(", ", users));
+            note(topicArn + " stays as it is, other rules or alarms send to it: " + String.join(", ", users));
             return true;
         }
         var present = topicPolicy(topicAttributes);
@@ -956,6 +985,14 @@ class NotifyBuildFailures implements Callable<Integer> {
             token = page.nextToken();
         } while (token != null);
         return names;
+    }
+
+    List<String> otherAlarms(List<Watch> watches) {
+        var own = watches.stream().flatMap(watch -> watch.alarmNames().stream()).collect(Collectors.toSet());
+        return cloudwatch.describeAlarmsPaginator(r -> r.actionPrefix(topicArn)).metricAlarms().stream()
+                .filter(alarm -> Stream.of(alarm.alarmActions(), alarm.okActions(), alarm.insufficientDataActions())
+                        .anyMatch(actions -> actions.contains(topicArn)))
+                .map(MetricAlarm::alarmName).filter(name -> !own.contains(name)).toList();
     }
 
     boolean isCreatedByThisScript() {

@@ -57,6 +57,7 @@ import software.amazon.awssdk.auth.credentials.*;
 import software.amazon.awssdk.awscore.client.builder.*;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
+import software.amazon.awssdk.core.SdkField;
 import software.amazon.awssdk.core.SdkPojo;
 import software.amazon.awssdk.core.exception.*;
 import software.amazon.awssdk.core.interceptor.*;
@@ -77,6 +78,7 @@ import software.amazon.awssdk.services.codebuild.CodeBuildClient;
 import software.amazon.awssdk.services.codebuild.model.ArtifactsType;
 import software.amazon.awssdk.services.codebuild.model.BuildPhase;
 import software.amazon.awssdk.services.codebuild.model.ComputeType;
+import software.amazon.awssdk.services.codebuild.model.CreateProjectRequest;
 import software.amazon.awssdk.services.codebuild.model.EnvironmentType;
 import software.amazon.awssdk.services.codebuild.model.EnvironmentVariable;
 import software.amazon.awssdk.services.codebuild.model.EnvironmentVariableType;
@@ -91,6 +93,7 @@ import software.amazon.awssdk.services.codecommit.model.CommitDoesNotExistExcept
 import software.amazon.awssdk.services.codecommit.model.FileDoesNotExistException;
 import software.amazon.awssdk.services.codecommit.model.RepositoryDoesNotExistException;
 import software.amazon.awssdk.services.eventbridge.EventBridgeClient;
+import software.amazon.awssdk.services.eventbridge.model.ResourceNotFoundException;
 import software.amazon.awssdk.services.eventbridge.model.Rule;
 import software.amazon.awssdk.services.eventbridge.model.RuleState;
 import software.amazon.awssdk.services.eventbridge.model.Target;
@@ -159,8 +162,8 @@ class ScheduleBackup implements Callable<Integer> {
             description = "Account that the bucket belongs to; builds refuse another one's.")
     String bucketOwner;
 
-    @Option(names = "--prefix", paramLabel = "PREFIX", defaultValue = "projects/codecommit-backup",
-            description = "What the objects' keys begin with. Default: ${DEFAULT-VALUE}.")
+    @Option(names = "--prefix", paramLabel = "PREFIX",
+            description = "What the objects' keys begin with. Default: as it is, for a new job " + DEFAULT_PREFIX + ".")
     String prefix;
 
     @Option(names = "--bucket-kms-key-arn", paramLabel = "ARN",
@@ -261,6 +264,9 @@ class ScheduleBackup implements Callable<Integer> {
 
     /** Marks what is this script's: the description of each project, rule and role. */
     static final String OWN = "Backs up CodeCommit repositories (schedule-backup)";
+    static final String DEFAULT_PREFIX = "projects/codecommit-backup";
+    static final String DEADLINE_FORM = "[1-9]\\d{0,3}[mh]";
+    static final String COMMIT_FORM = "[0-9a-f]{40}";
     /** The oldest maintained image with Corretto 21 in all Regions. */
     static final String IMAGE = "aws/codebuild/amazonlinux-x86_64-standard:5.0";
     /** The scripts that a build runs. */
@@ -309,11 +315,18 @@ class ScheduleBackup implements Callable<Integer> {
         logs = client(CloudWatchLogsClient.builder());
         look();
         var plan = remove ? null : plan();
-        var job = naming(projectName, () -> remove ? removeAll() : bringInLine(plan));
-        var build = runNow && !dryRun ? naming(projectName, () -> runBuild()) : null;
-        var isGreen = build == null || build.buildStatus().equals("SUCCEEDED");
-        return print(new Result(printed(status()), caller.account(), region(), job, build, changes, undo()),
-                isGreen ? 0 : 3);
+        var outcome = naming(projectName, () -> remove ? new Outcome(removeAll(), null) : outcome(plan));
+        var isGreen = outcome.build() == null || outcome.build().buildStatus().equals("SUCCEEDED");
+        return print(new Result(printed(status()), caller.account(), region(), outcome.job(), outcome.build(), changes,
+                undo()), isGreen ? 0 : 3);
+    }
+
+    /** @param build null if none was started */
+    record Outcome(Job job, Build build) {}
+
+    Outcome outcome(Plan plan) {
+        var job = bringInLine(plan.with(source()));
+        return new Outcome(job, runNow && !dryRun ? runBuild() : null);
     }
 
     /** Of the job: rules and roles come and go with it. */
@@ -324,8 +337,9 @@ class ScheduleBackup implements Callable<Integer> {
     }
 
     void checkOptions() {
-        check("--project-name", projectName, "[A-Za-z0-9][A-Za-z0-9_-]{1,31}",
-                "2 to 32 letters, digits and - _, such as codecommit-backup");
+        check("--project-name", projectName, "(?!.*-(push|verify|shards-\\d+)$)[A-Za-z0-9][A-Za-z0-9_-]{1,31}",
+                "2 to 32 letters, digits and - _, and not end as the rules of another job do (-push, -verify,"
+                        + " -shards-1), such as codecommit-backup");
         if (remove) {
             if (runNow) {
                 throw wrong("--run-now and --remove exclude each other: use one of them");
@@ -345,7 +359,9 @@ class ScheduleBackup implements Callable<Integer> {
         }
         checkBucketName("--bucket", bucket);
         checkAccount("--bucket-owner", bucketOwner);
-        checkPrefix(prefix);
+        if (prefix != null) {
+            checkPrefix(prefix);
+        }
         if (bucketKmsKeyArn != null) {
             check("--bucket-kms-key-arn", bucketKmsKeyArn, "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:key/[a-z0-9-]+",
                     "the ARN of a key, such as"
@@ -367,7 +383,7 @@ class ScheduleBackup implements Callable<Integer> {
             throw wrong("--shards " + shards + ": must be 1 to 50, such as 4");
         }
         if (deadline != null) {
-            check("--deadline", deadline, "[1-9]\\d{0,3}[mh]",
+            check("--deadline", deadline, DEADLINE_FORM,
                     "a number and m or h for minutes or hours, such as 50m");
             if (buildTime(deadline).toMinutes() > LONGEST_BUILD) {
                 throw wrong("--deadline '" + deadline + "': must be at most "
@@ -385,7 +401,7 @@ class ScheduleBackup implements Callable<Integer> {
         var months = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC";
         var days = "SUN|MON|TUE|WED|THU|FRI|SAT";
         var year = "19[789]\\d|2[01]\\d\\d";
-        var forms = List.of(listOf("[0-5]?\\d"), listOf("1?\\d|2[0-3]"),
+        var forms = List.of(listOf("[0-5]?\\d"), listOf("[01]?\\d|2[0-3]"),
                 listOf("0?[1-9]|[12]\\d|3[01]") + "|\\?|L|([1-9]|[12]\\d|3[01])W", listOf("0?[1-9]|1[0-2]|" + months),
                 listOf("[1-7]|" + days) + "|\\?|([1-7]|" + days + ")?L|([1-7]|" + days + ")#[1-5]", listOf(year));
         for (var i = 0; i < forms.size(); i++) {
@@ -398,7 +414,7 @@ class ScheduleBackup implements Callable<Integer> {
 
     /** A field of cron: *, values, ranges and steps. */
     static String listOf(String value) {
-        var range = "(\\*|(" + value + ")(-(" + value + "))?)(/\\d{1,2})?";
+        var range = "(\\*|(" + value + ")(-(" + value + "))?)(/0?[1-9]|/[1-5]\\d)?";
         return range + "(," + range + ")*";
     }
 
@@ -416,7 +432,7 @@ class ScheduleBackup implements Callable<Integer> {
         if (from.repository == null) {
             throw wrong("--source-version needs --source-repository NAME, such as codecommit-toolkit");
         }
-        check("--source-version", sourceVersion, "[0-9a-f]{40}",
+        check("--source-version", sourceVersion, COMMIT_FORM,
                 "the full id of a commit, 40 hexadecimal digits, as git rev-parse HEAD prints it: a branch would let"
                         + " everybody who may push to it run code as the role");
     }
@@ -514,43 +530,76 @@ class ScheduleBackup implements Callable<Integer> {
     }
 
     /** @param verification when the backups of several builds are verified; else null */
-    record Plan(String schedule, String verification, int shards, boolean onPush, String deadline, Source source) {}
+    record Plan(String prefix, String schedule, String verification, int shards, boolean onPush, String deadline,
+            Source source) {
+        Plan with(Source other) {
+            return new Plan(prefix, schedule, verification, shards, onPush, deadline, other);
+        }
+    }
 
     /** @param location as CodeBuild has it */
     record Source(SourceType type, String location, String version) {}
 
-    /** What is wanted: the options, else what is there, else the default. */
+    /** What is wanted, but for the source: the options, else what is there, else the default. */
     Plan plan() {
         var project = Optional.ofNullable(projects.get(projectName));
+        if (from.repository == null && from.bucket == null && project.isEmpty()) {
+            throw wrong("--source-bucket NAME or --source-repository NAME is needed for a new job: where builds get"
+                    + " this toolkit from, such as --source-bucket my-toolkit");
+        }
         var time = Objects.requireNonNullElse(when.dailyAt, "04:00").split(":");
         var daily = "cron(" + Integer.parseInt(time[1]) + " " + Integer.parseInt(time[0]) + " * * ? *)";
         var present = Stream.of(projectName, shardsName(1)).filter(name -> rules.containsKey(name)).findFirst()
                 .map(name -> rules.get(name).scheduleExpression());
         var schedule = when.schedule != null ? when.schedule : when.dailyAt != null ? daily : present.orElse(daily);
         var shardsNow = targets.values().stream().flatMap(List::stream)
-                .filter(target -> target.id().startsWith("shard-")).count();
+                .filter(target -> target.id().matches("shard-\\d+")).count();
         var share = shards != null ? shards : Math.max(1, (int) shardsNow);
         var end = deadline != null ? deadline
-                : project.flatMap(found -> variable(found, "DEADLINE")).orElse("45m");
-        return new Plan(schedule, share == 1 ? null : afterBuilds(schedule, end), share,
-                onPush != null ? onPush : projects.containsKey(pushName()), end, source(project));
+                : project.flatMap(found -> variable(found, "DEADLINE", DEADLINE_FORM)).orElse("45m");
+        var below = prefix != null ? prefix : project.flatMap(found -> variable(found, "BACKUP_PREFIX", PREFIX_FORM))
+                .orElse(DEFAULT_PREFIX);
+        return new Plan(below, schedule, share == 1 ? null : afterBuilds(schedule, end), share,
+                onPush != null ? onPush : projects.containsKey(pushName()), end, null);
     }
 
-    static Optional<String> variable(Project project, String name) {
+    /** What the project has, unless that is of no use. */
+    static Optional<String> variable(Project project, String name, String form) {
         return project.environment().environmentVariables().stream()
-                .filter(variable -> variable.name().equals(name)).map(EnvironmentVariable::value).findFirst();
+                .filter(variable -> variable.name().equals(name)).map(EnvironmentVariable::value)
+                .filter(value -> value.matches(form)).findFirst();
     }
 
-    Source source(Optional<Project> project) {
+    Source source() {
         if (from.repository != null) {
             return naming(from.repository, () -> pinnedCommit());
         }
         if (from.bucket != null) {
             return naming("s3://" + from.bucket + "/" + zipKey(), () -> pinnedZip());
         }
-        return project.map(found -> new Source(found.source().type(), found.source().location(), found.sourceVersion()))
-                .orElseThrow(() -> wrong("--source-bucket NAME or --source-repository NAME is needed for a new job:"
-                        + " where builds get this toolkit from, such as --source-bucket my-toolkit"));
+        return presentSource(projects.get(projectName));
+    }
+
+    /** Refuses one that was changed by hand so that others decide what runs as the role. */
+    Source presentSource(Project project) {
+        var source = project.source();
+        var version = Objects.requireNonNullElse(project.sourceVersion(), "");
+        var isPinned = switch (source.type()) {
+            case CODECOMMIT -> source.location().startsWith(repositoryUrl("")) && version.matches(COMMIT_FORM);
+            case S3 -> source.location().endsWith("/" + zipKey()) && !version.isEmpty();
+            default -> false;
+        };
+        if (!isPinned) {
+            throw new Failure("its builds run what " + source.typeAsString() + " " + source.location() + " has at '"
+                    + version + "', which is not one commit or version that this script chose: use --source-bucket or"
+                    + " --source-repository");
+        }
+        return new Source(source.type(), source.location(), version);
+    }
+
+    String repositoryUrl(String name) {
+        return "https://git-codecommit." + region() + "." + Region.of(region()).metadata().partition().dnsSuffix()
+                + "/v1/repos/" + name;
     }
 
     static Duration buildTime(String deadline) {
@@ -589,8 +638,7 @@ class ScheduleBackup implements Callable<Integer> {
                     r -> r.repositoryName(from.repository).branchName(repository.defaultBranch())).branch().commitId();
             codecommit.getFile(
                     r -> r.repositoryName(from.repository).commitSpecifier(commit).filePath("buildspec.yml"));
-            var host = "git-codecommit." + region() + "." + Region.of(region()).metadata().partition().dnsSuffix();
-            return new Source(SourceType.CODECOMMIT, "https://" + host + "/v1/repos/" + from.repository, commit);
+            return new Source(SourceType.CODECOMMIT, repositoryUrl(from.repository), commit);
         } catch (RepositoryDoesNotExistException e) {
             throw new Failure("there is no such repository in " + region()
                     + "; create it with ./jbang create-encrypted-repo, and push this toolkit to it", e);
@@ -787,7 +835,7 @@ class ScheduleBackup implements Callable<Integer> {
     Map<String, Object> values(Plan plan, JsonNode presentPolicy) {
         var values = new TreeMap<String, Object>(Map.of("partition", caller.partition(), "region", region(), "account",
                 caller.account(), "projects", projectArns(), "bucket", bucket, "bucketOwner", bucketOwner, "prefix",
-                prefix, "bucketKey", bucketKey(presentPolicy), "rules",
+                plan.prefix(), "bucketKey", bucketKey(presentPolicy), "rules",
                 List.of(arn("events", "rule/" + projectName), arn("events", "rule/" + projectName + "-*"))));
         values.put("logGroups", Stream.of(projectName, pushName())
                 .map(name -> arn("logs", "log-group:" + logGroup(name) + ":*")).toList());
@@ -801,13 +849,15 @@ class ScheduleBackup implements Callable<Integer> {
         return values;
     }
 
-    /** The option, else what the role has, else any key of the bucket's owner. */
+    /** The option, else the key of this owner that the role has, else any key of the bucket's owner. */
     String bucketKey(JsonNode presentPolicy) {
         if (bucketKmsKeyArn != null) {
             return bucketKmsKeyArn;
         }
         return statements(presentPolicy).stream().filter(statement -> sid(statement).equals("UseKeyOfBackups"))
-                .map(statement -> statement.path("Resource").asText()).findFirst()
+                .map(statement -> statement.path("Resource").asText())
+                .filter(key -> key.matches("arn:aws[a-z-]*:kms:[a-z0-9-]+:" + bucketOwner + ":key/[a-z0-9-]+"))
+                .findFirst()
                 .orElse("arn:" + caller.partition() + ":kms:*:" + bucketOwner + ":key/*");
     }
 
@@ -867,10 +917,19 @@ class ScheduleBackup implements Callable<Integer> {
             record(creation, aws("iam delete-role --role-name " + name));
             roles.put(name, role);
         } catch (EntityAlreadyExistsException e) {
-            note(name + ": someone else created it in the meantime");
             var role = findRole(name).orElseThrow(() -> new Failure(reason(e) + ", and is gone again", e));
+            recordUnlessOthers(creation, aws("iam delete-role --role-name " + name), e);
             roles.put(name, role);
             updateTrust(role, trust);
+        }
+    }
+
+    /** What was there when it was to be created is this run's if the answer to its first attempt was lost. */
+    void recordUnlessOthers(Change creation, String undo, SdkException refusal) {
+        if (isDoubtful(refusal)) {
+            record(creation, undo);
+        } else {
+            note(creation.resource() + ": someone else created it in the meantime");
         }
     }
 
@@ -904,7 +963,16 @@ class ScheduleBackup implements Callable<Integer> {
 
     void deletePolicy(String role, String name, JsonNode present) {
         change(Change.deletion(role, "policy " + name, present, null), putPolicyCommand(role, name, present),
-                () -> iam.deleteRolePolicy(r -> r.roleName(role).policyName(name)));
+                () -> unlessGone(role, () -> iam.deleteRolePolicy(r -> r.roleName(role).policyName(name))));
+    }
+
+    /** Deletes in IAM; that someone else did, or an attempt whose answer was lost, is as good. */
+    void unlessGone(String role, Runnable deletion) {
+        try {
+            deletion.run();
+        } catch (NoSuchEntityException e) {
+            note(role + ": what was to be deleted is gone already");
+        }
     }
 
     static String logGroup(String project) {
@@ -957,8 +1025,8 @@ class ScheduleBackup implements Callable<Integer> {
         var all = new LinkedHashMap<String, EnvironmentVariable>();
         environment.environmentVariables().forEach(variable -> all.put(variable.name(), variable));
         var own = new TreeMap<>(variables);
-        own.putAll(Map.of("BACKUP_BUCKET", bucket, "BACKUP_BUCKET_OWNER", bucketOwner, "BACKUP_PREFIX", prefix,
-                "DEADLINE", plan.deadline()));
+        own.putAll(Map.of("BACKUP_BUCKET", bucket, "BACKUP_BUCKET_OWNER", bucketOwner, "BACKUP_PREFIX",
+                plan.prefix(), "DEADLINE", plan.deadline()));
         own.forEach((key, value) -> all.put(key, EnvironmentVariable.builder().name(key).value(value)
                 .type(EnvironmentVariableType.PLAINTEXT).build()));
         var source = present == null || present.source().type() != plan.source().type()
@@ -997,12 +1065,12 @@ class ScheduleBackup implements Callable<Integer> {
                     .vpcConfig(wanted.vpcConfig())));
             record(creation, aws("codebuild delete-project --name " + wanted.name()));
         } catch (software.amazon.awssdk.services.codebuild.model.ResourceAlreadyExistsException e) {
-            note(wanted.name() + ": someone else created it in the meantime");
             var found = codebuild.batchGetProjects(r -> r.names(wanted.name())).projects();
             if (found.isEmpty()) {
                 throw new Failure(reason(e) + ", and is gone again", e);
             }
             checkOwn("the project " + wanted.name(), found.get(0).description());
+            recordUnlessOthers(creation, aws("codebuild delete-project --name " + wanted.name()), e);
             changeProject(found.get(0), wanted);
         }
     }
@@ -1084,7 +1152,8 @@ class ScheduleBackup implements Callable<Integer> {
     /** What CreateProject takes of what BatchGetProjects shows. */
     static Map<String, JsonNode> creation(Project project) {
         var settings = (ObjectNode) asJson(project);
-        settings.remove(List.of("arn", "created", "lastModified", "badge"));
+        settings.retain(CreateProjectRequest.builder().build().sdkFields().stream().map(SdkField::locationName)
+                .toList());
         var members = new TreeMap<String, JsonNode>();
         settings.properties().forEach(member -> members.put(member.getKey(), member.getValue()));
         return members;
@@ -1259,11 +1328,15 @@ class ScheduleBackup implements Callable<Integer> {
         }
         var ids = surplus.stream().map(Target::id).toList();
         change(Change.deletion(rule, "targets", asJson(surplus), null), putTargetsCommand(rule, surplus), () -> {
-            var answer = events.removeTargets(r -> r.rule(rule).ids(ids));
-            if (answer.failedEntryCount() > 0) {
-                var entry = answer.failedEntries().get(0);
-                throw new Failure("the target " + entry.targetId() + ": " + entry.errorCode() + ": "
-                        + entry.errorMessage() + "; run the same command again");
+            try {
+                var answer = events.removeTargets(r -> r.rule(rule).ids(ids));
+                if (answer.failedEntryCount() > 0) {
+                    var entry = answer.failedEntries().get(0);
+                    throw new Failure("the target " + entry.targetId() + ": " + entry.errorCode() + ": "
+                            + entry.errorMessage() + "; run the same command again");
+                }
+            } catch (ResourceNotFoundException e) {
+                note(rule + ": someone else removed it in the meantime");
             }
         });
     }
@@ -1303,13 +1376,18 @@ class ScheduleBackup implements Callable<Integer> {
             findPolicy(name, policy).ifPresent(present -> deletePolicy(name, policy, present));
         }
         var trust = parsedPolicy(percentDecoded(role.assumeRolePolicyDocument()));
-        change(Change.deletion(name, "role", role.arn(), null), aws("iam create-role", Map.of("RoleName", name,
-                "Description", OWN, "AssumeRolePolicyDocument", trust.toString())), () -> deleteRole(name));
+        var creation = new TreeMap<>(Map.of("RoleName", name, "Path", role.path(), "Description", OWN,
+                "AssumeRolePolicyDocument", trust.toString()));
+        if (role.permissionsBoundary() != null) {
+            creation.put("PermissionsBoundary", role.permissionsBoundary().permissionsBoundaryArn());
+        }
+        change(Change.deletion(name, "role", role.arn(), null), aws("iam create-role", creation),
+                () -> deleteRole(name));
     }
 
     void deleteRole(String name) {
         try {
-            iam.deleteRole(r -> r.roleName(name));
+            unlessGone(name, () -> iam.deleteRole(r -> r.roleName(name)));
         } catch (DeleteConflictException e) {
             throw new Failure(reason(e) + "; the role " + name + " has policies that are not this script's: take them"
                     + " off, then run the same command again", e);
@@ -1985,14 +2063,16 @@ class ScheduleBackup implements Callable<Integer> {
 
     //region The same in every script: names of buckets
 
+    /** Without *, which would be a wildcard in policies. */
+    static final String PREFIX_FORM = "(?!(.*/)?\\.{1,2}(/|$))[\\w!.'()=-]+(/[\\w!.'()=-]+)*";
+
     void checkBucketName(String option, String name) {
         check(option, name, "(?!xn--|sthree-|.*\\.\\.|[\\d.]+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
                 "a bucket's name, such as my-backups");
     }
 
-    /** Without *, which would be a wildcard in policies. */
     void checkPrefix(String prefix) {
-        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.'()=-]+(/[\\w!.'()=-]+)*",
+        check("--prefix", prefix, PREFIX_FORM,
                 "letters, digits and !_.'()=- between single slashes, such as projects/codecommit-backup");
     }
 

@@ -206,6 +206,7 @@ class ShareKmsKey implements Callable<Integer> {
 
     void checkOptions() {
         checkKeyId("--key-id", keyId);
+        check("--key-id", keyId, "(?!(.*:)?alias/aws/).*", "a customer managed key, such as alias/backups");
         with.accountIds.forEach(account -> checkAccount("--account-ids", account));
         with.roleArns.forEach(arn -> checkRoleArn("--role-arns", arn));
         viaServices.forEach(service -> check("--via-services", service, "[a-z][a-z0-9-]*",

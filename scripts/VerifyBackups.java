@@ -1991,14 +1991,16 @@ class VerifyBackups implements Callable<Integer> {
 
     //region The same in every script: names of buckets
 
+    /** Without *, which would be a wildcard in policies. */
+    static final String PREFIX_FORM = "(?!(.*/)?\\.{1,2}(/|$))[\\w!.'()=-]+(/[\\w!.'()=-]+)*";
+
     void checkBucketName(String option, String name) {
         check(option, name, "(?!xn--|sthree-|.*\\.\\.|[\\d.]+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
                 "a bucket's name, such as my-backups");
     }
 
-    /** Without *, which would be a wildcard in policies. */
     void checkPrefix(String prefix) {
-        check("--prefix", prefix, "(?!(.*/)?\\.{1,2}(/|$))[\\w!.'()=-]+(/[\\w!.'()=-]+)*",
+        check("--prefix", prefix, PREFIX_FORM,
                 "letters, digits and !_.'()=- between single slashes, such as projects/codecommit-backup");
     }
 

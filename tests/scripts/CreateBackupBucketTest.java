@@ -924,6 +924,32 @@ class CreateBackupBucketTest {
         assertFalse(bucket().policy().contains("arn:aws:"), bucket().policy());
     }
 
+    /** The policy is for one prefix, and so is the protection of what lies below it. */
+    @Test
+    void thePrefixStaysAndBackupsAreNotLeftWithoutProtection() {
+        assertEquals("created", make("--prefix", "first", "--expire-after-days", "395").status());
+        aws.clearCalls();
+        Script.assertUnchanged(make(), aws);
+        var moved = make("--prefix", "second/one");
+        assertEquals("updated", moved.status(), moved.err());
+        var rules = s3(ADMINISTRATOR).getBucketLifecycleConfiguration(r -> r.bucket(name)).rules();
+        assertEquals(List.of("second/one/", "second/one/"), rules.stream().map(rule -> rule.filter().prefix())
+                .toList());
+        assertEquals("second/one", make().json().at("/bucket/prefix").asText());
+        bucket().put("second/one/111122223333/x", "backup".getBytes());
+        aws.clearCalls();
+        assertFails(make("--prefix", "second"), "has backups below second/one, which --prefix second would leave");
+        Script.assertReadsOnly(aws);
+        Script.assertUnchanged(make("--prefix", "second/one"), aws);
+    }
+
+    /** S3 has more reasons for a 403 than a policy: none of them proves anything. */
+    @Test
+    void whatIsNoDenialIsNotTakenForOne() {
+        aws.inject(Fault.on("s3:PutObject").after(1).error(403, "InvalidAccessKeyId", "the key was deleted"));
+        assertFails(make(), "InvalidAccessKeyId: the key was deleted");
+    }
+
     @Test
     void inUsEast1ThereIsNoLocation() {
         System.setProperty("aws.region", "us-east-1");
@@ -958,6 +984,7 @@ class CreateBackupBucketTest {
             "--bucket|my-backups|--writer-role-arns|%w|--prefix|*; projects/codecommit-backup",
             "--bucket|my-backups|--writer-role-arns|%w|--prefix|${aws:username}; projects/codecommit-backup",
             "--bucket|my-backups|--writer-role-arns|%w|--kms-key-id|backups; alias/codecommit",
+            "--bucket|my-backups|--writer-role-arns|%w|--kms-key-id|alias/aws/s3; customer managed",
             "--bucket|my-backups|--writer-role-arns|%w|--kms-key-id|"
                     + "arn:aws:kms:us-east-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab; eu-west-1",
             "--bucket|my-backups|--writer-role-arns|%w|--retention-days|0; such as 400",

@@ -284,7 +284,8 @@ class NotifyBuildFailuresTest {
         assertEquals(6, alarms().size());
         var removed = watch("--remove");
         assertEquals("deleted", removed.status());
-        assertTrue(removed.err().contains("other rules send to it: build-failures-hourly"), removed.err());
+        assertTrue(removed.err().contains("other rules or alarms send to it: "), removed.err());
+        assertTrue(removed.err().contains(" build-failures-hourly"), removed.err());
         assertEquals(3, alarms().size());
         assertTrue(sids().contains("BuildEvents"), "the other project's");
         assertEquals("deleted", run("--project-names", "hourly", "--remove").status());
@@ -292,8 +293,40 @@ class NotifyBuildFailuresTest {
     }
 
     @Test
+    void theTopicThatTheProjectsHaveStays() {
+        assertEquals("created", watch("--topic-name", "alerts").status());
+        aws.clearCalls();
+        var again = watch();
+        assertEquals("unchanged", again.status(), again.out());
+        assertEquals(TOPIC.replace("build-failures", "alerts"), again.json().at("/topic/topicArn").asText());
+        Script.assertReadsOnly(aws);
+        assertNull(topic());
+        Projects.create(aws, REGION, "hourly", "true");
+        run("--project-names", "hourly", "--topic-name", "others");
+        var both = run("--project-names", PROJECT, "hourly");
+        assertEquals(1, both.exitCode());
+        assertTrue(both.err().contains("these projects have several topics"), both.err());
+        assertEquals("deleted", watch("--remove").status());
+        assertNull(aws.sns.topic(REGION, "alerts"));
+    }
+
+    @Test
+    void aTopicThatAnotherAlarmUsesStays() {
+        watched();
+        cloudwatch.putMetricAlarm(r -> r.alarmName("theirs").namespace("AWS/S3").metricName("x").period(300)
+                .evaluationPeriods(1).threshold(1.0).statistic("Sum").alarmActions(TOPIC)
+                .comparisonOperator("GreaterThanThreshold"));
+        var run = watch("--remove");
+        assertEquals("deleted", run.status());
+        assertTrue(run.err().contains("other rules or alarms send to it: theirs"), run.err());
+        assertNotNull(topic());
+        assertTrue(sids().contains("BuildAlarms"));
+    }
+
+    /** Two names that Java gives one hash code. */
+    @Test
     void aLongNameStillMakesARule() {
-        var names = IntStream.range(0, 2).mapToObj(i -> "a".repeat(149) + i).toList();
+        var names = Stream.of("Aa", "BB").map(end -> "a".repeat(148) + end).toList();
         names.forEach(name -> Projects.create(aws, REGION, name, "true"));
         assertEquals("created", run("--project-names", names.get(0), names.get(1)).status());
         assertEquals(2, events.listRules(r -> r.namePrefix("build-")).rules().size());
@@ -418,8 +451,9 @@ class NotifyBuildFailuresTest {
 
     @ParameterizedTest
     @CsvSource({"sns:SetTopicAttributes, 'changed before that: topic'", "sns:Subscribe, 'topic, policy'",
-            "events:PutRule, ''", "events:PutTargets, 'changed before that: rule'",
-            "cloudwatch:PutMetricAlarm, 'rule, target'"})
+            "events:PutRule, 'changed before that: topic, policy, subscription'",
+            "events:PutTargets, 'topic, policy, subscription, rule'",
+            "cloudwatch:PutMetricAlarm, 'topic, policy, subscription, rule, target'"})
     void aStepThatFailsNamesWhatWasChangedBefore(String call, String named) {
         aws.inject(Fault.on(call).error(400, "LimitExceededException", "too many"));
         var run = watch("--emails", EMAIL);

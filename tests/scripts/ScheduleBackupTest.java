@@ -391,7 +391,103 @@ class ScheduleBackupTest {
         }
     }
 
+    // ---- What is not given stays, unless others decide by it what runs as the role
+
+    @Test
+    void aPrefixAndADeadlineThatAreNotGivenStay() {
+        assertOk("created", schedule("--prefix", "ours", "--deadline", "2h"));
+        aws.clearCalls();
+        Script.assertUnchanged(schedule(), aws);
+        var settings = project("codecommit-backup").at("/environment/environmentVariables");
+        settings.forEach(variable -> {
+            if (variable.path("name").asText().matches("BACKUP_PREFIX|DEADLINE")) {
+                ((ObjectNode) variable).put("value", "*");
+            }
+        });
+        assertOk("updated", schedule());
+        assertEquals("projects/codecommit-backup", variables("codecommit-backup").get("BACKUP_PREFIX"));
+        assertEquals("45m", variables("codecommit-backup").get("DEADLINE"));
+    }
+
+    @Test
+    void anotherOwnersBucketTakesItsOwnKey() {
+        var key = "arn:aws:kms:eu-west-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+        assertOk("created", schedule("--bucket-kms-key-arn", key));
+        aws.clearCalls();
+        Script.assertUnchanged(schedule(), aws);
+        var run = run("--bucket", "my-backups", "--bucket-owner", "777788889999");
+        assertOk("updated", run);
+        var policy = aws.iam.find("role/" + ROLE).inline.get("backup");
+        assertTrue(policy.contains("arn:aws:kms:*:777788889999:key/*") && !policy.contains(key), policy);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"main, ''", "'', ''", "'', https://git-codecommit.eu-west-1.amazonaws.com.example.com/v1/repos/x"})
+    void aSourceThatIsNoLongerPinnedIsRefused(String version, String location) {
+        schedule();
+        var project = project("codecommit-backup");
+        project.put("sourceVersion", location.isEmpty() ? version : project.path("sourceVersion").asText());
+        if (!location.isEmpty()) {
+            project.withObject("/source").put("location", location);
+        }
+        aws.clearCalls();
+        var run = run(with("--shards 2"));
+        assertEquals(1, run.exitCode(), run.err());
+        assertTrue(run.err().contains("which is not one commit or version that this script chose: use --source-bucket"),
+                run.err());
+        Script.assertReadsOnly(aws);
+        assertOk("updated", schedule("--shards", "2"));
+    }
+
     // ---- What can happen on the way
+
+    /** The first answer to each call that creates or deletes is lost, and the SDK asks again. */
+    @ParameterizedTest
+    @ValueSource(strings = {"iam:CreateRole", "iam:PutRolePolicy", "logs:CreateLogGroup", "codebuild:CreateProject",
+            "events:PutRule", "events:PutTargets"})
+    void aLostAnswerIsNoFailureAndTheUndoIsWhole(String call) {
+        aws.inject(Fault.on(call).loseAnswer());
+        var run = schedule();
+        assertOk("created", run);
+        for (var command : List.of("iam delete-role --role-name " + ROLE, "iam delete-role --role-name " + STARTER,
+                "codebuild delete-project", "logs delete-log-group", "events delete-rule")) {
+            assertTrue(run.json().path("undo").asText().contains(command), run.out());
+        }
+        aws.clearCalls();
+        Script.assertUnchanged(schedule(), aws);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"iam:DeleteRolePolicy", "iam:DeleteRole", "codebuild:DeleteProject", "events:RemoveTargets",
+            "events:DeleteRule"})
+    void aLostAnswerToADeletionIsNoFailure(String call) {
+        schedule();
+        aws.inject(Fault.on(call).loseAnswer());
+        assertOk("deleted", run("--remove"));
+        aws.clearCalls();
+        Script.assertUnchanged(run("--remove"), aws);
+    }
+
+    /** A run that fails prints no result: what it has made, billed or not, stands in its message. */
+    @Test
+    void aBuildThatCannotBeStartedNamesAllThatWasMade() {
+        aws.inject(Fault.on("codebuild:StartBuild").error(400, "AccessDeniedException", "not authorized"));
+        var run = schedule("--run-now");
+        assertEquals(1, run.exitCode());
+        assertEquals("", run.out());
+        assertTrue(run.err().contains("changed before that: role, policy backup, role, policy start, logGroup"),
+                run.err());
+        assertTrue(run.err().contains("; this takes it back: aws events remove-targets"), run.err());
+    }
+
+    /** CodeBuild shows more of a project than it takes to create one. */
+    @Test
+    void theUndoOfADeletionAsksForNothingThatCreateProjectDoesNotKnow() {
+        var project = software.amazon.awssdk.services.codebuild.model.Project.builder().name("x").arn("arn:x")
+                .created(Instant.EPOCH).projectVisibility("PRIVATE").badge(b -> b.badgeEnabled(false))
+                .timeoutInMinutes(60).build();
+        assertEquals(Set.of("name", "timeoutInMinutes"), ScheduleBackup.creation(project).keySet());
+    }
 
     @Test
     void waitsUntilNewRolesShow() {
@@ -608,6 +704,10 @@ class ScheduleBackupTest {
             "$ --project-name a | 2 to 32 letters",
             "$ --project-name codecommit_backup_with_a_name_too_long | 2 to 32 letters",
             "$ --project-name a$(b) | 2 to 32 letters",
+            "$ --project-name codecommit-backup-push | as the rules of another job do",
+            "$ --project-name codecommit-backup-verify | as the rules of another job do",
+            "$ --project-name codecommit-backup-shards-2 | as the rules of another job do",
+            "$ --schedule cron(*/0_4_*_*_?_*) | six fields in cron()",
             "$ --daily-at 24:00 | a time of day in UTC, such as 04:00",
             "$ --daily-at 4am | a time of day in UTC, such as 04:00",
             "$ --daily-at 04:00 --schedule cron(0_4_*_*_?_*) | mutually exclusive",

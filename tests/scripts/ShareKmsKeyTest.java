@@ -306,6 +306,13 @@ class ShareKmsKeyTest {
     }
 
     @Test
+    void takesSeveralAfterOneOptionAndRepeatsOfIt() {
+        assertEquals("created", share("--account-ids", OTHER, "--account-ids", THIRD).status());
+        assertEquals("[\"" + OTHER + "\",\"" + THIRD + "\"]",
+                share("--account-ids", THIRD, OTHER, OTHER).json().at("/key/accountIds").toString());
+    }
+
+    @Test
     void aRoleIsNotTakenOutOfAWholeAccount() {
         share("--account-ids", OTHER);
         aws.clearCalls();
@@ -780,6 +787,8 @@ class ShareKmsKeyTest {
             "--key-id|alias/x|--account-ids|4444-5555-6666; such as 444455556666",
             "--key-id|alias/x|--account-ids|444455556666,777788889999; such as 444455556666",
             "--key-id|alias/x|--account-ids|*; such as 444455556666",
+            "--key-id|alias/aws/s3|--account-ids|444455556666; customer managed",
+            "--key-id|arn:aws:kms:eu-west-1:111122223333:alias/aws/s3|--account-ids|444455556666; customer managed",
             "--key-id|alias/x|--account-ids|arn:aws:iam::444455556666:root; such as 444455556666",
             "--key-id|alias/x|--account-ids; ACCOUNT",
             "--key-id|alias/x|--role-arns|BackupWriter; arn:aws:iam::111122223333:role/BackupWriter",
