@@ -518,7 +518,7 @@ class CreateBackupBucket implements Callable<Integer> {
     Optional<String> presentPrefix(Settings present) {
         var below = arn() + "/";
         return statements(present.policy()).stream().filter(statement -> OWN_SIDS.contains(sid(statement)))
-                .flatMap(statement -> values(statement.path("Resource")))
+                .flatMap(statement -> texts(statement.path("Resource")))
                 .filter(resource -> resource.startsWith(below) && resource.endsWith("/*"))
                 .map(resource -> resource.substring(below.length(), resource.length() - 1).replaceFirst("/$", ""))
                 .filter(found -> found.matches(PREFIX_FORM)).findFirst();
