@@ -1133,8 +1133,10 @@ class CreateBackupBucket implements Callable<Integer> {
                     RequestBody.fromString("trial"));
             throw new Failure("S3 took an object whose checksum is wrong");
         } catch (S3Exception e) {
-            var isDenied = "AccessDenied".equals(e.awsErrorDetails().errorCode());
-            if (!isDenied && !"BadDigest".equals(e.awsErrorDetails().errorCode())) {
+            var code = e.awsErrorDetails().errorCode();
+            // a proxy, or what is not AWS's S3, may refuse without a word
+            var isDenied = "AccessDenied".equals(code) || code == null && e.statusCode() == 403;
+            if (!isDenied && !"BadDigest".equals(code)) {
                 throw e;
             }
             return isDenied;

@@ -343,7 +343,7 @@ public final class LocalAws implements AutoCloseable {
         calls.clear();
     }
 
-    /** Is told of every call when it is done. */
+    /** Is told of every call that comes in from now on, when it is done. */
     public void onCall(Consumer<Call> listener) {
         this.listener = listener;
     }
@@ -505,6 +505,8 @@ public final class LocalAws implements AutoCloseable {
     }
 
     private void handle(HttpExchange exchange, Caller.Endpoint endpoint) throws IOException {
+        // a call that has been answered may still be here when the next test has set another one
+        var listenerOfNow = listener;
         var request = new Request(exchange, endpoint);
         try {
             var isGit = request.path().startsWith("/v1/repos/");
@@ -527,7 +529,7 @@ public final class LocalAws implements AutoCloseable {
             if (!(e instanceof IOException)) e.printStackTrace();
             throw new IOException(e); // the JDK's server closes the connection on an exception, and only then
         } finally {
-            listener.accept(request.log());
+            listenerOfNow.accept(request.log());
         }
     }
 
