@@ -898,6 +898,7 @@ public final class S3 {
         var headers = newHeaders(ask);
         useKey(ask, headers, "kms:GenerateDataKey");
         var once = begin(ask);
+        Version version;
         try {
             var body = body(ask.request, ask.scope);
             if (headers.containsKey(Retention.MODE) && body.given == null && ask.header("content-md5") == null) {
@@ -905,15 +906,14 @@ public final class S3 {
                         + " Object requests with Object Lock parameters");
             }
             body.read(ask.request.body());
-            Version version;
             synchronized (this) {
                 if (once && current(ask.bucket, ask.key) != null) throw failed();
                 version = store(ask.bucket, ask.key, body, headers);
             }
-            ask.request.answer(200, answerHeaders(ask.bucket, version, true), 0).close();
         } finally {
-            if (once) end(ask);
+            if (once) end(ask); // before the answer: the client's next write conflicts with nothing
         }
+        ask.request.answer(200, answerHeaders(ask.bucket, version, true), 0).close();
     }
 
     /** Whether the key must not exist; a second such write at the same time is refused. */
@@ -1274,8 +1274,8 @@ public final class S3 {
     private void completeUpload(Ask ask) throws IOException {
         var document = BucketSettings.parse(ask.request.body().readAllBytes());
         var once = begin(ask);
+        Version version;
         try {
-            Version version;
             synchronized (this) {
                 var upload = upload(ask);
                 useKey(ask, upload.headers, "kms:Decrypt");
@@ -1285,18 +1285,16 @@ public final class S3 {
                 ask.bucket.uploads.remove(upload.id);
                 for (var part : upload.parts.values()) Files.deleteIfExists(part.file);
             }
-            var checksum = new StringBuilder();
-            version.checksum.forEach((name, value) ->
-            checksum.append(element(
-                    "Checksum" + (name.endsWith("-type") ? "Type" : name.substring(15).toUpperCase(Locale.ROOT)),
-                    value)));
-            xml(ask, answerHeaders(ask.bucket, version, false), "<CompleteMultipartUploadResult" + XMLNS + ">"
-                    + element("Location", aws.endpoint() + ask.request.path()) + element("Bucket", ask.bucket.name)
-                    + element("Key", ask.key)
-                    + element("ETag", version.etag) + checksum + "</CompleteMultipartUploadResult>");
         } finally {
-            if (once) end(ask);
+            if (once) end(ask); // before the answer, as above
         }
+        var checksum = new StringBuilder();
+        version.checksum.forEach((name, value) -> checksum.append(element(
+                "Checksum" + (name.endsWith("-type") ? "Type" : name.substring(15).toUpperCase(Locale.ROOT)), value)));
+        xml(ask, answerHeaders(ask.bucket, version, false), "<CompleteMultipartUploadResult" + XMLNS + ">"
+                + element("Location", aws.endpoint() + ask.request.path()) + element("Bucket", ask.bucket.name)
+                + element("Key", ask.key) + element("ETag", version.etag) + checksum
+                + "</CompleteMultipartUploadResult>");
     }
 
     /** The parts that the request lists, each checked against the part that was uploaded. */
