@@ -89,7 +89,8 @@ class SandboxTest {
             assertEquals(writing, tour.out().lines().filter(said -> said.matches("  " + line)).count(), tour.out());
         }
         for (var said : List.of("for real: +created, exit code 4", "Subscription confirmed: operations@example.com",
-                "mail: \"Build of codecommit-backup-push in account 111122223333, eu-west-1: FAILED[.] .*")) {
+                "unchanged, exit code 3", "schedule-backup: log: backup-to-s3: .* AccessDenied: .*",
+                "mail: \"Build of codecommit-backup in account 111122223333, eu-west-1: FAILED[.] .*")) {
             assertEquals(1, tour.out().lines().filter(line -> line.matches("  " + said)).count(), tour.out());
         }
         for (var refusal : List.of("HTTP 403", "not authorized to perform: s3:PutObject")) {

@@ -180,10 +180,11 @@ fi
 echo "  HEAD and every one of its refs are the same as those that were pushed."
 
 say "13. The backup comes by itself: every night, and after each push"
-thrice schedule-backup --bucket "$bucket" --bucket-owner 444455556666 --source-bucket "$SOURCE_BUCKET" --on-push
+schedule=(schedule-backup --bucket "$bucket" --bucket-owner 444455556666 --source-bucket "$SOURCE_BUCKET" --on-push)
+thrice "${schedule[@]}"
 
 say "14. A mail tells of a build that failed, to those who have confirmed that they want it"
-notify=(notify-build-failures --project-names codecommit-backup codecommit-backup-push --emails "$operations")
+notify=(notify-build-failures --project-names codecommit-backup --emails "$operations") # that of the pushes may be silent
 command_line "${notify[@]}"
 status_of 'with --dry-run:' "${notify[@]}" --dry-run
 status_of 'for real:' "${notify[@]}" || [ $? = 4 ]
@@ -202,22 +203,23 @@ fi
 status_of 'once more:' "${notify[@]}"
 [ "$status" = unchanged ]
 
-say "15. A push starts a build. It fails, for the bucket does not let its role in, and that is told"
-developer_pushes() {
-  idea=$(git -C "$work/developer.git" -c user.name=Bob -c user.email=bob@example.com commit-tree -p "$idea" -m "$1" 'HEAD^{tree}')
-  echo "\$ git push --force $url $idea:refs/heads/idea"
-  quietly env AWS_PROFILE=developer "${push[@]}" "$idea:refs/heads/idea"
-}
-developer_pushes "A better idea"
+say "15. A build is started by hand. It fails, for the bucket does not let its role in, and that is told"
+run_now=("${schedule[@]}" --run-now)
+command_line "${run_now[@]}"
+code=0
+./jbang "${run_now[@]}" --print /status >"$work/status" 2>"$work/log" || code=$?
+[ $code = 3 ] || { cat "$work/log" >&2; exit 1; }
+echo "  $(cat "$work/status"), exit code 3"
+grep -m 1 'log: backup-to-s3: ' "$work/log" | sed 's/^/  /' | cut -c 1-200
 if [ -n "${SANDBOX_MAIL:-}" ]; then
-  failure='Build of codecommit-backup-push in .*: FAILED'
+  failure='Build of codecommit-backup in .*: FAILED'
   patiently grep -q "$failure" "$SANDBOX_MAIL/$operations"
   grep "$failure" "$SANDBOX_MAIL/$operations" | sed 's/^/  mail: /' | cut -c 1-200
 else
   read -r -p "  Press Enter when the mail has come. "
 fi
 
-say "16. The bucket lets the role in, the build of the next push saves the repository, and the reader of the backups verifies it"
+say "16. The bucket lets the role in, a push starts a build that saves the repository, and the reader of the backups verifies it"
 locked+=("arn:aws:iam::111122223333:role/codecommit-backup-$AWS_REGION")
 command_line "${locked[@]}"
 echo "  $(./jbang "${locked[@]}" --print /status)"
@@ -230,7 +232,9 @@ runs() { # the last that a run writes is a record of it
 }
 runs >"$work/runs"
 has_other_runs() { ! runs | cmp -s - "$work/runs"; }
-developer_pushes "The best idea"
+idea=$(git -C "$work/developer.git" -c user.name=Bob -c user.email=bob@example.com commit-tree -p "$idea" -m "A better idea" 'HEAD^{tree}')
+echo "\$ git push --force $url $idea:refs/heads/idea"
+quietly env AWS_PROFILE=developer "${push[@]}" "$idea:refs/heads/idea"
 patiently has_other_runs
 verify=(verify-backups --bucket "$bucket" --profile backup-reader --account 111122223333 --repository-names "$repository" --deep)
 command_line "${verify[@]}"
