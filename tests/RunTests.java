@@ -26,6 +26,7 @@
 //SOURCES campaigns/*.java
 //SOURCES witnesses/*.java
 //SOURCES localaws/*.java
+//SOURCES acceptance/*.java
 //SOURCES bench/*.java
 //COMPILE_OPTIONS -J-XX:TieredStopAtLevel=1 -J-XX:+UseSerialGC
 //RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx1g -Xmn32m -Dsun.net.http.retryPost=false

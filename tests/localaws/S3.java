@@ -17,6 +17,7 @@ import java.time.ZoneOffset;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
 import java.util.Base64;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -320,6 +321,8 @@ public final class S3 {
                 new Operation("HeadObject", "s3:GetObject", "versionId", CONDITIONS + " x-amz-checksum-mode"),
                 new Operation("ListObjectsV2", "s3:ListBucket",
                         "list-type prefix delimiter continuation-token max-keys encoding-type start-after", ""),
+                new Operation("ListObjectVersions", "s3:ListBucketVersions",
+                        "versions prefix key-marker version-id-marker max-keys encoding-type", ""),
                 new Operation("DeleteObject", "s3:DeleteObject", "versionId", BYPASS),
                 new Operation("GetObjectRetention", "s3:GetObjectRetention", "retention versionId", ""),
                 new Operation("PutObjectRetention", "s3:PutObjectRetention", "retention versionId",
@@ -487,6 +490,7 @@ public final class S3 {
         }
         return switch (method) {
             case "GET" -> query.contains("list-type") ? "ListObjectsV2"
+                    : query.contains("versions") ? "ListObjectVersions"
                     : query.contains("uploads") ? "ListMultipartUploads"
                     : query.contains("location") ? "GetBucketLocation"
                     : query.contains("policyStatus") ? "GetBucketPolicyStatus" : "";
@@ -632,6 +636,7 @@ public final class S3 {
             case "PutObject" -> putObject(ask);
             case "GetObject", "HeadObject" -> getObject(ask);
             case "ListObjectsV2" -> list(ask);
+            case "ListObjectVersions" -> listVersions(ask);
             case "HeadBucket" -> ask.request.answer(200, Map.of(), 0).close();
             case "GetBucketLocation" -> xml(ask, Map.of(), "<LocationConstraint" + XMLNS + ">"
                     + (ask.bucket.region.equals("us-east-1") ? "" : ask.bucket.region) + "</LocationConstraint>");
@@ -1185,6 +1190,51 @@ public final class S3 {
                         Base64.getUrlEncoder().encodeToString(last.getBytes(StandardCharsets.UTF_8))) : "")
                 + contents + "</ListBucketResult>");
     }
+
+    /** By key, and the versions of a key from the newest to the oldest. */
+    private void listVersions(Ask ask) throws IOException {
+        var prefix = ask.request.query.getOrDefault("prefix", "");
+        var keyMarker = ask.request.query.getOrDefault("key-marker", "");
+        var versionMarker = ask.parameter("version-id-marker");
+        var url = ask.url();
+        var page = Math.min(Math.min(ask.number("max-keys", 1000), 1000), pageSize);
+        var found = new ArrayList<Listed>();
+        synchronized (this) {
+            for (var entry : ask.bucket.objects.tailMap(keyMarker, versionMarker != null).entrySet()) {
+                var versions = new ArrayList<>(entry.getValue());
+                Collections.reverse(versions);
+                var told = entry.getKey().equals(keyMarker)
+                        ? versions.stream().map(version -> version.id).toList().indexOf(versionMarker) + 1 : 0;
+                for (var i = told; i < versions.size() && entry.getKey().startsWith(prefix); i++) {
+                    found.add(new Listed(entry.getKey(), versions.get(i), i == 0));
+                }
+            }
+        }
+        var isTruncated = found.size() > page;
+        var told = found.subList(0, Math.min(page, found.size()));
+        var entries = new StringBuilder();
+        for (var one : told) {
+            var name = one.version.isDeleteMarker() ? "DeleteMarker" : "Version";
+            entries.append("<").append(name).append(">").append(element("Key", encode(one.key, url)))
+                    .append(element("VersionId", one.version.id == null ? "null" : one.version.id))
+                    .append(element("IsLatest", one.isLatest))
+                    .append(element("LastModified", MILLIS.format(one.version.modified)));
+            if (!one.version.isDeleteMarker()) {
+                entries.append(element("ETag", one.version.etag)).append(element("Size", one.version.size))
+                        .append(element("StorageClass", one.version.storageClass()));
+            }
+            entries.append("</").append(name).append(">");
+        }
+        var last = told.isEmpty() ? null : told.get(told.size() - 1);
+        xml(ask, Map.of(), "<ListVersionsResult" + XMLNS + ">" + element("Name", ask.bucket.name)
+                + element("Prefix", encode(prefix, url)) + element("MaxKeys", page)
+                + (url ? element("EncodingType", "url") : "") + element("IsTruncated", isTruncated)
+                + (isTruncated ? element("NextKeyMarker", encode(last.key, url))
+                        + element("NextVersionIdMarker", last.version.id == null ? "null" : last.version.id) : "")
+                + entries + "</ListVersionsResult>");
+    }
+
+    private record Listed(String key, Version version, boolean isLatest) { }
 
     private static String algorithm(Version version) {
         return version.checksum.keySet().stream().filter(k -> !k.endsWith("-type"))
