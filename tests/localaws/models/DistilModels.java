@@ -74,7 +74,8 @@ class DistilModels {
                     AttachGroupPolicy AttachRolePolicy AttachUserPolicy CreatePolicy CreatePolicyVersion
                     CreateRole DeleteGroupPolicy DeletePolicy DeletePolicyVersion DeleteRole DeleteRolePolicy
                     DeleteUserPolicy
-                    DetachGroupPolicy DetachRolePolicy DetachUserPolicy GetGroup GetGroupPolicy GetPolicy
+                    DetachGroupPolicy DetachRolePolicy DetachUserPolicy GetAccountAuthorizationDetails GetGroup
+                    GetGroupPolicy GetPolicy
                     GetPolicyVersion GetRole GetRolePolicy GetUser GetUserPolicy ListAttachedGroupPolicies
                     ListAttachedRolePolicies ListAttachedUserPolicies ListEntitiesForPolicy ListGroupPolicies
                     ListPolicyVersions ListRolePolicies ListRoles ListUserPolicies ListUsers PutGroupPolicy
