@@ -12,7 +12,7 @@
 //DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
 //DEPS info.picocli:picocli:4.7.7
 //DEPS org.slf4j:slf4j-nop:2.0.17
-//RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:TieredStopAtLevel=1
+//RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:TieredStopAtLevel=1 -Djdk.console=java.base
 
 import com.fasterxml.jackson.annotation.*;
 import com.fasterxml.jackson.core.JsonPointer;
@@ -264,11 +264,12 @@ class AuditBranchProtection implements Callable<Integer> {
             iam = client;
             account = readAccount();
             var result = audit();
-            return print(result, result.findings().isEmpty() ? 0 : 4);
+            return print(result, listed(result.findings), summary(result), result.findings.isEmpty() ? 0 : 4);
         }
     }
 
     void checkOptions() {
+        checkOutput();
         checkBranches(branches);
         if (repositories.globs.isEmpty() && !repositories.all) {
             throw wrong("no repository to audit: use --all-repositories, or --repository-names such as"
@@ -1014,46 +1015,46 @@ class AuditBranchProtection implements Callable<Integer> {
 
     /** The answers that are the same for several classes of resources or several branches become one finding. */
     List<Finding> findings(Principal principal, Outcome outcome) {
-        var rows = new LinkedHashMap<Row, Set<String>>();
+        var groups = new LinkedHashMap<Group, Set<String>>();
         var own = principal.kind + "_" + principal.name + "_";
-        var resources = new LinkedHashMap<Row, List<String>>();
+        var resources = new LinkedHashMap<Group, List<String>>();
         for (var answer : outcome.answers) {
             var actions = answer.resources.equals(List.of(principal.arn))
                     ? answer.without(CREDENTIAL_ACTIONS).actions : answer.actions;
             if (!actions.isEmpty()) {
                 var ids = answer.policies.stream().map(id -> id.replace("\0", own))
                         .collect(Collectors.toCollection(TreeSet::new));
-                resources.computeIfAbsent(new Row(answer.code, answer.isConditional, actions, ids, answer.branch,
-                        null), row -> new ArrayList<>()).addAll(answer.resources);
+                resources.computeIfAbsent(new Group(answer.code, answer.isConditional, actions, ids,
+                        answer.branch, null), group -> new ArrayList<>()).addAll(answer.resources);
             }
         }
-        resources.forEach((row, arns) -> rows.computeIfAbsent(new Row(row.code, row.isConditional, row.actions,
-                row.policies, null, arns), merged -> new LinkedHashSet<>()).addAll(Stream.ofNullable(row.branch)
-                        .toList()));
+        resources.forEach((group, arns) -> groups.computeIfAbsent(new Group(group.code, group.isConditional,
+                group.actions, group.policies, null, arns), merged -> new LinkedHashSet<>())
+                .addAll(Stream.ofNullable(group.branch).toList()));
         var findings = new ArrayList<Finding>();
-        rows.forEach((row, ofBranches) -> findings.add(finding(principal, row, ofBranches)));
+        groups.forEach((group, ofBranches) -> findings.add(finding(principal, group, ofBranches)));
         return findings;
     }
 
     /** What is equal in answers that become one finding. */
-    record Row(Code code, boolean isConditional, Set<String> actions, Set<String> policies, String branch,
+    record Group(Code code, boolean isConditional, Set<String> actions, Set<String> policies, String branch,
             List<String> resources) {}
 
-    Finding finding(Principal principal, Row row, Collection<String> ofBranches) {
-        var isIam = row.code == Code.CAN_EDIT_IAM;
-        var isTemplate = row.resources.equals(List.of("*"));
+    Finding finding(Principal principal, Group group, Collection<String> ofBranches) {
+        var isIam = group.code == Code.CAN_EDIT_IAM;
+        var isTemplate = group.resources.equals(List.of("*"));
         var names = isIam || isTemplate ? List.<String>of()
-                : row.resources.stream().map(arn -> arn.split(":", 6)[5]).sorted().toList();
+                : group.resources.stream().map(arn -> arn.split(":", 6)[5]).sorted().toList();
         var isMost = names.size() > repositoryNames.size() / 2;
         var but = new ArrayList<>(isMost ? repositoryNames : List.<String>of());
         but.removeAll(new HashSet<>(names));
-        var code = row.isConditional ? Code.DEPENDS_ON_CONDITIONS : row.code;
-        var conditionKeys = !row.isConditional ? List.<String>of() : relevantStatements(principal)
-                .filter(statement -> row.actions.stream().anyMatch(actions(statement)::contains))
+        var code = group.isConditional ? Code.DEPENDS_ON_CONDITIONS : group.code;
+        var conditionKeys = !group.isConditional ? List.<String>of() : relevantStatements(principal)
+                .filter(statement -> group.actions.stream().anyMatch(actions(statement)::contains))
                 .flatMap(statement -> principal.uncertainKeys(statement).stream()).distinct().sorted().toList();
         return new Finding(code, code.severity, principal.arn, ofBranches, isMost ? List.of("*") : names, but,
-                isIam ? shownResources(row.resources) : List.of(), row.actions, row.policies, conditionKeys,
-                message(row, conditionKeys), remedy(principal, row, names));
+                isIam ? shownResources(group.resources) : List.of(), group.actions, group.policies, conditionKeys,
+                message(group, conditionKeys), remedy(principal, group, names));
     }
 
     /** All of a kind as one ARN. */
@@ -1067,21 +1068,21 @@ class AuditBranchProtection implements Callable<Integer> {
         return arns;
     }
 
-    static String message(Row row, List<String> conditionKeys) {
-        var can = switch (row.code) {
+    static String message(Group group, List<String> conditionKeys) {
+        var can = switch (group.code) {
             case CAN_CHANGE_BRANCH -> "can change protected branches";
             case CAN_CHANGE_BRANCH_AMONG_OTHERS -> "can change protected branches by a request that names others too,"
                     + " should CodeCommit ask IAM for all of them at once";
-            case CAN_ADMINISTER -> row.resources.equals(List.of("*")) ? "can edit or delete approval rule templates"
+            case CAN_ADMINISTER -> group.resources.equals(List.of("*")) ? "can edit or delete approval rule templates"
                     : "can get around the protection of the repositories";
             default -> "can take a deny away, or act as somebody else";
         };
-        return can + (row.isConditional ? ", if a request fulfils conditions on " + String.join(", ", conditionKeys)
+        return can + (group.isConditional ? ", if a request fulfils conditions on " + String.join(", ", conditionKeys)
                 : "");
     }
 
     /** A command, or what has to be done. */
-    String remedy(Principal principal, Row row, List<String> names) {
+    String remedy(Principal principal, Group group, List<String> names) {
         if (principal.owningService() != null) {
             return "only AWS can change the role, which acts for " + principal.owningService() + ": delete the role if"
                     + " the service is not used, or name it in --except-roles";
@@ -1089,7 +1090,7 @@ class AuditBranchProtection implements Callable<Integer> {
         if (principal.isOfIdentityCenter()) {
             return "change the permission set of the role in IAM Identity Center";
         }
-        if (row.code == Code.CAN_EDIT_IAM) {
+        if (group.code == Code.CAN_EDIT_IAM) {
             return "take these actions from it, or set a permissions boundary that has none of them; if it may do this,"
                     + " name it in --except-" + principal.kind + "s " + principal.name;
         }
@@ -1112,6 +1113,22 @@ class AuditBranchProtection implements Callable<Integer> {
         return new Finding(Code.NOT_SIMULATED, Code.NOT_SIMULATED.severity, null, null, null, null, null,
                 unknownActions, null, null, "IAM's simulator does not know these actions: whether anybody is allowed"
                         + " them is not known", "try them with the credentials of a principal that must not");
+    }
+
+    static Listed listed(List<Finding> findings) {
+        return new Listed(List.of("code", "severity", "principal", "branches", "repositories", "actions"),
+                List.of("exceptRepositories", "resources", "policies", "conditionKeys", "message", "remedy"),
+                findings.stream().map(finding -> Row.of(true, finding.code, finding.severity, finding.principal,
+                        finding.branches, finding.repositories, finding.actions, finding.exceptRepositories,
+                        finding.resources, finding.policies, finding.conditionKeys, finding.message, finding.remedy))
+                        .toList());
+    }
+
+    static String summary(Result result) {
+        var totals = result.totals;
+        return totals.audited + " roles and users audited in " + result.repositories + " repositories, "
+                + totals.excepted + " excepted, " + totals.allowedNothing + " allowed nothing: "
+                + result.findings.size() + " findings";
     }
 
     static Set<String> iamActions(String... names) {
@@ -1580,6 +1597,210 @@ class AuditBranchProtection implements Callable<Integer> {
 
         Failure(String message) {
             this(message, null);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: lists for people
+
+    @Option(names = "--output", paramLabel = "FORMAT", defaultValue = "json",
+            description = "How the result is printed: json, csv for spreadsheets, or table for people."
+                    + " Default: ${DEFAULT-VALUE}.")
+    String output;
+
+    /** What would move a terminal's cursor, change its colours, or hide or turn what follows. */
+    static final Pattern CONTROL = Pattern.compile("[\\p{Cc}\\p{Cf}\\p{Cs}\\p{Zl}\\p{Zp}]");
+    /** East Asian wide characters and emoji, which take two columns of a terminal. */
+    static final Pattern WIDE = Pattern.compile("[\\x{1100}-\\x{115f}\\x{2e80}-\\x{a4cf}\\x{a960}-\\x{a97f}"
+            + "\\x{ac00}-\\x{d7a3}\\x{f900}-\\x{faff}\\x{fe30}-\\x{fe6f}\\x{ff00}-\\x{ff60}\\x{ffe0}-\\x{ffe6}"
+            + "\\x{1f300}-\\x{1f64f}\\x{1f680}-\\x{1f6ff}\\x{1f900}-\\x{1f9ff}\\x{20000}-\\x{3fffd}]");
+    /**
+     * Before what a spreadsheet takes for the beginning of a formula: at the start of a value, and where one would
+     * start for a spreadsheet that splits values at semicolons, tabs or ends of lines.
+     */
+    static final Pattern FORMULA = Pattern.compile("^(?=[-=+@\t\r\n\uff1d\uff0b\uff0d\uff20])"
+            + "|(?<=[;\t\r\n])(?=[-=+@\uff1d\uff0b\uff0d\uff20])");
+    /** Between the columns of a table. */
+    static final String GAP = "  ";
+    /** No column of a table becomes narrower to fit into a terminal. */
+    static final int NARROWEST = 4;
+
+    /** The columns of the terminal that stdout is; 0 if it is none. */
+    IntSupplier terminalWidth = () -> System.console() == null ? 0 : terminalWidth();
+    /** Whether a terminal gets colours, as it does in the help. */
+    boolean colours = Help.Ansi.AUTO.enabled();
+
+    /**
+     * A result for people.
+     *
+     * @param columns the names of the first cells of each row
+     * @param details the names of the other cells, which only CSV has room for
+     */
+    record Listed(List<String> columns, List<String> details, List<Row> rows) {}
+
+    /**
+     * A line of a list.
+     *
+     * @param isFinding whether something is wrong with it
+     */
+    record Row(boolean isFinding, List<?> cells) {
+        static Row of(boolean isFinding, Object... cells) {
+            return new Row(isFinding, Arrays.asList(cells));
+        }
+    }
+
+    void checkOutput() {
+        check("--output", output, "json|table|csv", "json, table or csv");
+        if (print != null && !output.equals("json")) {
+            throw wrong("--print: use it without --output " + output + "; it prints a part of the JSON document");
+        }
+    }
+
+    /**
+     * Prints the result as --output says.
+     *
+     * @param summary what a reader of a list wants to know first, for stderr
+     */
+    int print(Object result, Listed listed, String summary, int exitCode) {
+        if (output.equals("json")) {
+            return print(result, exitCode);
+        }
+        var out = spec.commandLine().getOut();
+        out.print(output.equals("csv") ? csv(listed) : table(listed, terminalWidth.getAsInt()));
+        if (out.checkError()) {
+            throw new Failure("stdout cannot be written to; the result is: " + JSON.valueToTree(result));
+        }
+        note(summary);
+        return exitCode;
+    }
+
+    /** By RFC 4180. */
+    static String csv(Listed listed) {
+        var names = Stream.concat(listed.columns.stream(), listed.details.stream()).toList();
+        return Stream.concat(Stream.of(names), listed.rows.stream().map(Row::cells))
+                .map(cells -> cells.stream().map(cell -> csvValue(cell)).collect(Collectors.joining(",")) + "\r\n")
+                .collect(Collectors.joining());
+    }
+
+    /** A text cannot become a formula; a number stays one. */
+    static String csvValue(Object cell) {
+        var text = CONTROL.matcher(text(cell))
+                .replaceAll(found -> Matcher.quoteReplacement(
+                        found.group().matches("[\t\r\n]") ? found.group() : escaped(found.group())));
+        var value = cell instanceof Number ? text : FORMULA.matcher(text).replaceAll("'");
+        return value.matches("(?s).*[\",;\t\r\n].*") ? "\"" + value.replace("\"", "\"\"") + "\"" : value;
+    }
+
+    /** @param width of the terminal, into which the lines have to fit; 0 if there is none */
+    String table(Listed listed, int width) {
+        var count = listed.columns.size();
+        var lines = new ArrayList<List<String>>();
+        lines.add(listed.columns.stream().map(name -> printable(name)).toList());
+        listed.rows.forEach(row -> lines.add(row.cells.stream().limit(count).map(cell -> printable(cell)).toList()));
+        var widths = IntStream.range(0, count).map(column -> lines.stream()
+                .mapToInt(cells -> displayWidth(cells.get(column))).max().orElse(0)).toArray();
+        if (width > 0) {
+            narrow(widths, width - GAP.length() * (count - 1));
+        }
+        var isNumeric = IntStream.range(0, count).mapToObj(column -> isNumeric(listed.rows, column)).toList();
+        var table = new StringBuilder();
+        for (var i = 0; i < lines.size(); i++) {
+            var line = line(lines.get(i), widths, isNumeric);
+            var fitting = width > 0 ? cut(line, width) : line;
+            var colour = i == 0 ? "\033[1m" : listed.rows.get(i - 1).isFinding ? "\033[31m" : "";
+            var isColoured = width > 0 && colours && !colour.isEmpty();
+            table.append(isColoured ? colour + fitting + "\033[0m" : fitting).append('\n');
+        }
+        return table.toString();
+    }
+
+    /** Takes from the widest columns until all fit, or none can be narrower. */
+    static void narrow(int[] widths, int available) {
+        while (IntStream.of(widths).sum() > available) {
+            var widest = IntStream.range(0, widths.length).boxed().max(Comparator.comparing(i -> widths[i])).orElse(0);
+            if (widths[widest] <= NARROWEST) {
+                return;
+            }
+            widths[widest]--;
+        }
+    }
+
+    static boolean isNumeric(List<Row> rows, int column) {
+        var cells = rows.stream().map(row -> row.cells.get(column)).filter(Objects::nonNull).toList();
+        return !cells.isEmpty() && cells.stream().allMatch(cell -> cell instanceof Number);
+    }
+
+    static String line(List<String> cells, int[] widths, List<Boolean> isNumeric) {
+        var line = new StringBuilder();
+        for (var i = 0; i < widths.length; i++) {
+            var cell = cut(cells.get(i), widths[i]);
+            var space = " ".repeat(widths[i] - displayWidth(cell));
+            line.append(i == 0 ? "" : GAP).append(isNumeric.get(i) ? space + cell : cell + space);
+        }
+        return line.toString().stripTrailing();
+    }
+
+    /** A text in so many columns, with an ellipsis in the place of what is left out. */
+    static String cut(String text, int width) {
+        if (displayWidth(text) <= width) {
+            return text;
+        }
+        var end = 0;
+        var columns = 1; // of the ellipsis
+        while (columns + displayWidth(text, end) <= width) {
+            columns += displayWidth(text, end);
+            end = text.offsetByCodePoints(end, 1);
+        }
+        return text.substring(0, end) + "\u2026";
+    }
+
+    static int displayWidth(String text) {
+        var width = 0;
+        for (var i = 0; i < text.length(); i = text.offsetByCodePoints(i, 1)) {
+            width += displayWidth(text, i);
+        }
+        return width;
+    }
+
+    /** Of the character there; accents take none. */
+    private static int displayWidth(String text, int index) {
+        var type = Character.getType(text.codePointAt(index));
+        if (type == Character.NON_SPACING_MARK || type == Character.ENCLOSING_MARK) {
+            return 0;
+        }
+        return WIDE.matcher(Character.toString(text.codePointAt(index))).matches() ? 2 : 1;
+    }
+
+    /** A cell of a table, in one line. */
+    static String printable(Object cell) {
+        var text = text(cell).replaceAll("[\t\r\n]+", " ");
+        return text.isEmpty() ? "-" : CONTROL.matcher(text)
+                .replaceAll(found -> Matcher.quoteReplacement(escaped(found.group())));
+    }
+
+    /** As it would stand in JSON. */
+    private static String escaped(String character) {
+        return character.chars().mapToObj(unit -> String.format("\\u%04x", unit)).collect(Collectors.joining());
+    }
+
+    /** The text of a cell: "" if there is none, and the parts of a list in one. */
+    private static String text(Object cell) {
+        if (cell instanceof Collection<?> parts) {
+            return parts.stream().map(part -> text(part)).collect(Collectors.joining(", "));
+        }
+        return Objects.toString(cell, "");
+    }
+
+    /** What the terminal says; 80 if it does not. */
+    private static int terminalWidth() {
+        try {
+            var stty = new ProcessBuilder("stty", "size").redirectInput(new File("/dev/tty"))
+                    .redirectError(ProcessBuilder.Redirect.DISCARD).start();
+            var size = new String(stty.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
+            return size.matches("\\d+ [1-9]\\d*") ? Integer.parseInt(size.split(" ")[1]) : 80;
+        } catch (IOException e) {
+            return 80; // there is no stty
         }
     }
 

@@ -94,6 +94,7 @@ final class OperatorScenarios {
         endpoints();
         jobs();
         branchDenies();
+        branchAudits();
         buckets();
         backups();
         verifications();
@@ -374,6 +375,21 @@ final class OperatorScenarios {
         add("ApplyBranchDeny", "a managed policy that differs", "\"updated\"",
                 () -> protect(withManaged(), "--managed"));
         add("ApplyBranchDeny", "a managed policy taken off", "\"deleted\"", () -> deny(withManaged(), "--remove"));
+    }
+
+    // ---- audit-branch-protection
+
+    /** Whose boundary only iam:GetPolicy tells, and who may push only from some address. */
+    private void branchAudits() {
+        add("AuditBranchProtection", "a role that may push", 4, "\"depends-on-conditions\"", () -> {
+            var role = aws.iam.createRole(next("Pusher"));
+            role.boundary = "aws:policy/AWSCodeCommitFullAccess";
+            role.inline.put("push", """
+                    {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "codecommit:GitPush",
+                     "Resource": "*", "Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}}}""");
+            return new Invocation(new AuditBranchProtection().commandLine(), words("--branches main --repository-names",
+                    repository().name, "--except-users operator alice --except-roles Operator"));
+        });
     }
 
     // ---- create-backup-bucket

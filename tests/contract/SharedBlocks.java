@@ -93,8 +93,8 @@ class SharedBlocks implements Callable<Integer> {
             "waiting for AWS", "AWS CLI commands", "changes", "tags", "ARNs", "ids of accounts", "names of buckets",
             "names of repositories", "tags of repositories", "tagging of repositories", "ids of keys", "usable keys",
             "keys of repositories", "IAM principals", "policies", "wildcards", "protected branches",
-            "IAM's policy simulator", "deleted principals", "policies for other accounts", "AWS structures as JSON", "targets of rules", "EC2", "many repositories",
-            "backups", "reading of backups", "Git");
+            "IAM's policy simulator", "deleted principals", "policies for other accounts", "AWS structures as JSON",
+            "targets of rules", "EC2", "many repositories", "backups", "reading of backups", "Git");
 
     @Option(names = "--check", description = "Changes nothing; prints what differs.")
     boolean check;

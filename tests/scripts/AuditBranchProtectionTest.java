@@ -92,8 +92,7 @@ class AuditBranchProtectionTest {
     }
 
     static Set<String> codes(Script.Run run) {
-        return new TreeSet<>(texts(run.json().path("findings")).isEmpty() ? List.<String>of()
-                : run.json().path("findings").findValuesAsText("code"));
+        return new TreeSet<>(run.json().path("findings").findValuesAsText("code"));
     }
 
     long calls(String name) {
@@ -449,6 +448,23 @@ class AuditBranchProtectionTest {
     }
 
     @Test
+    void printsFindingsAsATableAndForSpreadsheets() {
+        developer.inline.put("push", PUSH);
+        var table = audit("--output", "table");
+        assertEquals(4, table.exitCode(), table.err());
+        assertEquals(List.of("code severity principal branches repositories actions",
+                "can-change-branch high " + IAM_ARN + "role/team/Developer main * codecommit:GitPush"),
+                table.out().lines().map(line -> line.replaceAll(" +", " ")).toList());
+        assertTrue(table.err().endsWith("1 roles and users audited in 2 repositories, 1 excepted, 0 allowed nothing:"
+                + " 1 findings\n"), table.err());
+        var csv = audit("--output", "csv").out().split("\r\n");
+        assertEquals(2, csv.length);
+        assertTrue(csv[0].endsWith(",exceptRepositories,resources,policies,conditionKeys,message,remedy"), csv[0]);
+        assertTrue(csv[1].contains(",./jbang apply-branch-deny --branches main --all-repositories --role-names "),
+                csv[1]);
+    }
+
+    @Test
     void aLargeAccountNeedsFewRequests() {
         for (var i = 0; i < 4_998; i++) aws.codecommit.createRepository("repository-" + i);
         aws.iam.pageSize = 1000;
@@ -517,6 +533,7 @@ class AuditBranchProtectionTest {
         "--branches main --all-repositories --print /finding | is not in the result",
         "--branches main --all-repositories --print findings | is not a JSON Pointer",
         "--branches main --all-repositories --except-role Admin | did you mean --except-roles?",
+        "--branches main --all-repositories --output xml | json, table or csv",
         "--branches main --all-repositories --dry-run | Unknown option: '--dry-run'"})
     void refusesBadInputBeforeAnyCall(String both) {
         var parts = both.split(" \\| ");
