@@ -96,6 +96,7 @@ import software.amazon.awssdk.utils.AttributeMap;
  * codecommit:ListRepositories
  * <li>iam:GetPolicy, iam:GetPolicyVersion, if a managed policy is not among those details
  * </ul>
+ * A principal that cannot be simulated, or whose policies cannot be read, is a finding.
  */
 @Command(name = "audit-branch-protection", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true,
         sortOptions = false,
@@ -285,7 +286,8 @@ class AuditBranchProtection implements Callable<Integer> {
 
     /** A large account needs many simulations, of which IAM takes only some a second. */
     static RetryStrategy patient() {
-        return AwsRetryStrategy.standardRetryStrategy().toBuilder().maxAttempts(MAX_ATTEMPTS)
+        var usual = AwsRetryStrategy.standardRetryStrategy();
+        return usual.toBuilder().maxAttempts(Math.max(MAX_ATTEMPTS, usual.maxAttempts()))
                 .circuitBreakerEnabled(false).build();
     }
 
@@ -760,13 +762,14 @@ class AuditBranchProtection implements Callable<Integer> {
 
     Outcome simulated(Principal principal, List<ContextEntry> entries, String own) {
         var withoutReference = new TreeSet<String>();
-        var answers = answers(principal, entries, false, withoutReference, (actions, resources, more) -> {
+        Simulator simulator = (actions, resources, more) -> {
             var results = iam.simulatePrincipalPolicyPaginator(r -> r.policySourceArn(principal.arn)
                     .actionNames(actions).resourceArns(resources).contextEntries(more).maxItems(1000))
                     .evaluationResults().stream().toList();
             isInOrganization |= results.stream().anyMatch(result -> result.organizationsDecisionDetail() != null);
             return results.stream();
-        });
+        };
+        var answers = answers(new Inquiry(principal, entries, false, simulator), withoutReference);
         var isUncertain = relevantStatements(principal)
                 .anyMatch(statement -> !principal.uncertainKeys(statement).isEmpty());
         if (isUncertain) {
@@ -787,11 +790,11 @@ class AuditBranchProtection implements Callable<Integer> {
             return List.of();
         }
         var boundaries = boundary.stream().flatMap(Optional::stream).map(JsonNode::toString).toList();
-        var possible = answers(principal, entries, true, new TreeSet<>(), (actions, resources, more) -> iam
-                .simulateCustomPolicyPaginator(r -> r.policyInputList(policies)
-                        .permissionsBoundaryPolicyInputList(boundaries.isEmpty() ? null : boundaries)
-                        .actionNames(actions).resourceArns(resources).contextEntries(more).maxItems(1000))
-                .evaluationResults().stream());
+        Simulator simulator = (actions, resources, more) -> iam.simulateCustomPolicyPaginator(r -> r
+                .policyInputList(policies).permissionsBoundaryPolicyInputList(boundaries.isEmpty() ? null : boundaries)
+                .actionNames(actions).resourceArns(resources).contextEntries(more).maxItems(1000))
+                .evaluationResults().stream();
+        var possible = answers(new Inquiry(principal, entries, true, simulator), new TreeSet<>());
         return possible.stream().map(answer -> answer.without(answers.stream()
                 .filter(certain -> certain.code == answer.code && Objects.equals(certain.branch, answer.branch)
                         && certain.resources.equals(answer.resources))
@@ -848,53 +851,62 @@ class AuditBranchProtection implements Callable<Integer> {
     }
 
     /**
-     * All that is allowed.
+     * What is asked about a principal.
      *
+     * @param entries values of condition keys
      * @param isConditional then a request that names several branches is not asked about
-     * @param withoutReference gets the write actions of a request that names no branch
      */
-    List<Answer> answers(Principal principal, List<ContextEntry> entries, boolean isConditional,
-            Set<String> withoutReference, Simulator simulator) {
-        var patterns = resourcePatterns(principal);
+    record Inquiry(Principal principal, List<ContextEntry> entries, boolean isConditional, Simulator simulator) {}
+
+    /** @param withoutReference gets the write actions of a request that names no branch */
+    List<Answer> answers(Inquiry inquiry, Set<String> withoutReference) {
+        var patterns = resourcePatterns(inquiry.principal);
         var classes = account.repositories.classes(patterns);
-        var branchActions = possible(principal, BRANCH_ACTIONS);
         var answers = new ArrayList<Answer>();
-        for (var branch : branches.stream().distinct().toList()) {
-            var alone = new TreeMap<Integer, Answer>();
-            for (var reference : samples(branch, referenceValues(principal))) {
-                ask(simulator, branchActions, classes, withReferences(entries, ONE_VALUE, List.of(reference)))
-                        .forEach((index, allowed) -> alone.merge(index, allowed.answer(Code.CAN_CHANGE_BRANCH, branch,
-                                classes.get(index), isConditional), AuditBranchProtection::together));
-            }
-            answers.addAll(alone.values());
-            var isAllowedAll = alone.size() == classes.size()
-                    && alone.values().stream().allMatch(answer -> answer.actions.size() == branchActions.size());
-            if (!isConditional && !isAllowedAll && asksForReferences(principal)) {
-                var several = Stream.concat(unprotected(branches).stream().limit(1),
-                        samples(branch, List.of()).stream()).toList();
-                ask(simulator, branchActions, classes, withReferences(entries, LIST, several))
-                        .forEach((index, allowed) -> answers.add(allowed.answer(Code.CAN_CHANGE_BRANCH_AMONG_OTHERS,
-                                branch, classes.get(index), false)
-                                .without(alone.containsKey(index) ? alone.get(index).actions : Set.of())));
-            }
-        }
-        ask(simulator, union(branchActions, possible(principal, REPOSITORY_ACTIONS)), classes, entries)
+        branches.stream().distinct().forEach(branch -> answers.addAll(branchAnswers(inquiry, branch, classes)));
+        ask(inquiry, union(BRANCH_ACTIONS, REPOSITORY_ACTIONS), classes, inquiry.entries)
                 .forEach((index, allowed) -> {
                     withoutReference.addAll(allowed.only(BRANCH_ACTIONS).actions);
                     answers.add(allowed.only(REPOSITORY_ACTIONS).answer(Code.CAN_ADMINISTER, null,
-                            classes.get(index), isConditional));
+                            classes.get(index), inquiry.isConditional));
                 });
-        ask(simulator, possible(principal, TEMPLATE_ACTIONS), List.of(List.of("*")), entries)
-                .forEach((index, allowed) -> answers.add(allowed.answer(Code.CAN_ADMINISTER, null, List.of("*"),
-                        isConditional)));
-        var iamKinds = Map.of(account.roles, ROLE_ACTIONS, account.users, USER_ACTIONS, account.groups, GROUP_ACTIONS,
-                account.policies, POLICY_ACTIONS);
-        iamKinds.forEach((universe, actions) -> {
-            var kind = universe.classes(patterns);
-            ask(simulator, possible(principal, actions), kind, entries).forEach((index, allowed) -> answers.add(
-                    allowed.answer(Code.CAN_EDIT_IAM, null, kind.get(index), isConditional)));
-        });
+        answers.addAll(answers(inquiry, Code.CAN_ADMINISTER, TEMPLATE_ACTIONS, List.of(List.of("*"))));
+        answers.addAll(answers(inquiry, Code.CAN_EDIT_IAM, ROLE_ACTIONS, account.roles.classes(patterns)));
+        answers.addAll(answers(inquiry, Code.CAN_EDIT_IAM, USER_ACTIONS, account.users.classes(patterns)));
+        answers.addAll(answers(inquiry, Code.CAN_EDIT_IAM, GROUP_ACTIONS, account.groups.classes(patterns)));
+        answers.addAll(answers(inquiry, Code.CAN_EDIT_IAM, POLICY_ACTIONS, account.policies.classes(patterns)));
         answers.removeIf(answer -> answer.actions.isEmpty());
+        return answers;
+    }
+
+    private List<Answer> answers(Inquiry inquiry, Code code, Set<String> actions, List<List<String>> classes) {
+        var answers = new ArrayList<Answer>();
+        ask(inquiry, actions, classes, inquiry.entries).forEach((index, allowed) -> answers.add(
+                allowed.answer(code, null, classes.get(index), inquiry.isConditional)));
+        return answers;
+    }
+
+    /** For the branch alone; if not all is allowed then, and a policy looks at branches, for a list with others, too. */
+    private List<Answer> branchAnswers(Inquiry inquiry, String branch, List<List<String>> classes) {
+        var alone = new TreeMap<Integer, Answer>();
+        for (var reference : samples(branch, referenceValues(inquiry.principal))) {
+            ask(inquiry, BRANCH_ACTIONS, classes, withReferences(inquiry, ONE_VALUE, List.of(reference)))
+                    .forEach((index, allowed) -> alone.merge(index, allowed.answer(Code.CAN_CHANGE_BRANCH, branch,
+                            classes.get(index), inquiry.isConditional), AuditBranchProtection::together));
+        }
+        var answers = new ArrayList<>(alone.values());
+        var possible = possible(inquiry.principal, BRANCH_ACTIONS).size();
+        var isAllowedAll = alone.size() == classes.size()
+                && alone.values().stream().allMatch(answer -> answer.actions.size() == possible);
+        if (inquiry.isConditional || isAllowedAll || !asksForReferences(inquiry.principal)) {
+            return answers;
+        }
+        var several = Stream.concat(unprotected(branches).stream().limit(1), samples(branch, List.of()).stream())
+                .toList();
+        ask(inquiry, BRANCH_ACTIONS, classes, withReferences(inquiry, LIST, several))
+                .forEach((index, allowed) -> answers.add(allowed.answer(Code.CAN_CHANGE_BRANCH_AMONG_OTHERS, branch,
+                        classes.get(index), false)
+                        .without(alone.containsKey(index) ? alone.get(index).actions : Set.of())));
         return answers;
     }
 
@@ -904,9 +916,8 @@ class AuditBranchProtection implements Callable<Integer> {
         return possible;
     }
 
-    static List<ContextEntry> withReferences(List<ContextEntry> entries, ContextKeyTypeEnum type,
-            List<String> references) {
-        return Stream.concat(entries.stream(), Stream.of(referencesEntry(type, references))).toList();
+    static List<ContextEntry> withReferences(Inquiry inquiry, ContextKeyTypeEnum type, List<String> references) {
+        return Stream.concat(inquiry.entries.stream(), Stream.of(referencesEntry(type, references))).toList();
     }
 
     private static Answer together(Answer one, Answer other) {
@@ -930,8 +941,9 @@ class AuditBranchProtection implements Callable<Integer> {
     }
 
     /** What is allowed by number of the class, each of which is asked about by its first member. */
-    Map<Integer, Allowed> ask(Simulator simulator, Set<String> actions, List<List<String>> classes,
+    Map<Integer, Allowed> ask(Inquiry inquiry, Set<String> allActions, List<List<String>> classes,
             List<ContextEntry> entries) {
+        var actions = possible(inquiry.principal, allActions);
         var numbers = new LinkedHashMap<String, Integer>();
         for (var i = 0; i < classes.size(); i++) {
             numbers.put(classes.get(i).get(0), i);
@@ -942,7 +954,7 @@ class AuditBranchProtection implements Callable<Integer> {
             var some = first.subList(from, Math.min(from + RESOURCES_PER_REQUEST, first.size()));
             var decisions = decisions(actions, known -> {
                 simulations++;
-                return simulator.simulate(known, some, entries);
+                return inquiry.simulator.simulate(known, some, entries);
             });
             decisions.stream().filter(decision -> decision.type() == PolicyEvaluationDecisionType.ALLOWED)
                     .forEach(decision -> {
@@ -1105,8 +1117,8 @@ class AuditBranchProtection implements Callable<Integer> {
 
     static Finding notAuditable(Principal principal, String error) {
         return new Finding(Code.NOT_AUDITABLE, Code.NOT_AUDITABLE.severity, principal.arn, null, null, null, null,
-                null, null, null, error, "allow yourself iam:SimulatePrincipalPolicy and iam:SimulateCustomPolicy, and"
-                        + " run this again");
+                null, null, null, error, "allow yourself what was refused, as"
+                        + " policies/operators/audit-branch-protection.json does, and run this again");
     }
 
     Finding notSimulated() {
