@@ -886,7 +886,7 @@ class AuditBranchProtection implements Callable<Integer> {
         return answers;
     }
 
-    /** For the branch alone; if not all is allowed then, and a policy looks at branches, for a list with others, too. */
+    /** For the branch alone; for a list with others, too, if not all is allowed and a policy looks at branches. */
     private List<Answer> branchAnswers(Inquiry inquiry, String branch, List<List<String>> classes) {
         var alone = new TreeMap<Integer, Answer>();
         for (var reference : samples(branch, referenceValues(inquiry.principal))) {
