@@ -251,6 +251,7 @@ class AuditBranchProtection implements Callable<Integer> {
     int simulations;
     /** What was simulated for policies, by the policies and what they ask for. */
     final Map<Object, Outcome> outcomes = new HashMap<>();
+    final Map<List<String>, ShownRepositories> shownRepositories = new HashMap<>();
 
     public static void main(String[] args) {
         System.exit(new AuditBranchProtection().commandLine().execute(args));
@@ -1055,18 +1056,34 @@ class AuditBranchProtection implements Callable<Integer> {
     Finding finding(Principal principal, Group group, Collection<String> ofBranches) {
         var isIam = group.code == Code.CAN_EDIT_IAM;
         var isTemplate = group.resources.equals(List.of("*"));
-        var names = isIam || isTemplate ? List.<String>of()
-                : group.resources.stream().map(arn -> arn.split(":", 6)[5]).sorted().toList();
-        var isMost = names.size() > repositoryNames.size() / 2;
-        var but = new ArrayList<>(isMost ? repositoryNames : List.<String>of());
-        but.removeAll(new HashSet<>(names));
+        var shown = isIam || isTemplate ? ShownRepositories.NONE
+                : shownRepositories.computeIfAbsent(group.resources, arns -> shown(arns));
         var code = group.isConditional ? Code.DEPENDS_ON_CONDITIONS : group.code;
         var conditionKeys = !group.isConditional ? List.<String>of() : relevantStatements(principal)
                 .filter(statement -> group.actions.stream().anyMatch(actions(statement)::contains))
                 .flatMap(statement -> principal.uncertainKeys(statement).stream()).distinct().sorted().toList();
-        return new Finding(code, code.severity, principal.arn, ofBranches, isMost ? List.of("*") : names, but,
+        return new Finding(code, code.severity, principal.arn, ofBranches, shown.names, shown.but,
                 isIam ? shownResources(group.resources) : List.of(), group.actions, group.policies, conditionKeys,
-                message(group, conditionKeys), remedy(principal, group, names));
+                message(group, conditionKeys), remedy(principal, group, shown.all));
+    }
+
+    /**
+     * How repositories are shown: most of those that were audited as all but the others.
+     *
+     * @param all their names
+     */
+    record ShownRepositories(List<String> all, List<String> names, List<String> but) {
+        static final ShownRepositories NONE = new ShownRepositories(List.of(), List.of(), List.of());
+    }
+
+    ShownRepositories shown(List<String> arns) {
+        var names = arns.stream().map(arn -> arn.split(":", 6)[5]).sorted().toList();
+        if (names.size() <= repositoryNames.size() / 2) {
+            return new ShownRepositories(names, names, List.of());
+        }
+        var known = new HashSet<>(names);
+        return new ShownRepositories(names, List.of("*"),
+                repositoryNames.stream().filter(name -> !known.contains(name)).toList());
     }
 
     /** All of a kind as one ARN. */

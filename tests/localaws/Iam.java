@@ -330,7 +330,9 @@ public final class Iam implements LocalAws.Service {
     private Need onPolicy(String action, ObjectNode input) {
         var arn = input.path("PolicyArn").asText();
         var policy = policies.values().stream().filter(p -> arn.endsWith(":" + p.resource)).findFirst();
-        return new Need(action, arn).shown("policy " + arn).resourceTags(policy.map(p -> p.tags).orElse(Map.of()));
+        // those of AWS, whose ARNs have no account, are open to the identity policies of every account
+        return new Need(action, arn).owner(account).shown("policy " + arn)
+                .resourceTags(policy.map(p -> p.tags).orElse(Map.of()));
     }
 
     private static String kind(String operation) {

@@ -430,6 +430,14 @@ class IamTest {
     }
 
     @Test
+    void identityPoliciesLetAwssOwnPoliciesBeRead() {
+        assertEquals("AdministratorAccess", iam.getPolicy(
+                r -> r.policyArn("arn:aws:iam::aws:policy/AdministratorAccess")).policy().policyName());
+        assertTrue(iam.getPolicyVersion(r -> r.policyArn("arn:aws:iam::aws:policy/AdministratorAccess")
+                .versionId("v1")).policyVersion().isDefaultVersion());
+    }
+
+    @Test
     void oneResultForSeveralResourcesHasTheStrictestDecision() {
         aws.iam.createRole("Developer");
         iam.putRolePolicy(r -> r.roleName("Developer").policyName("all").policyDocument(ALLOW_ALL));
