@@ -403,6 +403,10 @@ class AuditBranchProtection implements Callable<Integer> {
         user.attachedManagedPolicies().forEach(attached -> own.add(attached));
         for (var name : user.groupList()) {
             var group = groups.get(name);
+            if (group == null) { // made while the pages were read
+                own.gap = "its group " + name + " is not among the details of the account";
+                continue;
+            }
             group.groupPolicyList().forEach(inline -> own.add("group", name, inline));
             group.attachedManagedPolicies().forEach(attached -> own.add(attached));
         }
