@@ -240,6 +240,12 @@ class AuditEncryption implements Callable<Integer> {
         }
     }
 
+    /** @param findings of the key itself, whatever is under it */
+    record AuditedKey(Facts facts, Key key, List<Finding> findings) {}
+
+    /** @param findings of the repository itself, without those of its key */
+    record AuditedRepository(Repository repository, List<Finding> findings) {}
+
     /** Stands for the key itself where that does not show. */
     static final String AWS_MANAGED = "alias/aws/codecommit";
     /** How often KMS rotates keys that AWS manages, and others for which no period is set. */
@@ -267,11 +273,11 @@ class AuditEncryption implements Callable<Integer> {
         kms = client(KmsClient.builder());
         var answers = answers();
         var aliases = aliases();
-        var names = answers.stream().filter(answer -> answer.metadata != null)
-                .collect(Collectors.groupingBy(answer -> keyId(answer.metadata.kmsKeyId(), aliases), TreeMap::new,
-                        Collectors.mapping(Answer::name, Collectors.toList())));
-        var facts = inParallel(List.copyOf(names.keySet()), id -> facts(id));
-        return report(answers, names, facts, aliases);
+        var keys = auditedKeys(answers, aliases);
+        var suggestedKey = suggestedKey(keys.values().stream().map(AuditedKey::key).toList());
+        var repositories = answers.stream().map(answer -> answer.metadata == null ? unread(answer)
+                : audited(answer, keys.get(keyId(answer.metadata.kmsKeyId(), aliases)), suggestedKey)).toList();
+        return report(repositories, keys);
     }
 
     void checkOptions() {
@@ -297,6 +303,9 @@ class AuditEncryption implements Callable<Integer> {
         if (names.isEmpty() && !repositoryNames.equals(List.of("*"))) {
             throw new Failure("no repository of " + region() + " is one of --repository-names "
                     + String.join(" ", repositoryNames) + "; check --region, --profile and --exclude");
+        }
+        if (names.isEmpty()) {
+            note("there are no repositories in " + region());
         }
         var batches = IntStream.range(0, (names.size() + REPOSITORIES_PER_CALL - 1) / REPOSITORIES_PER_CALL)
                 .mapToObj(i -> names.subList(i * REPOSITORIES_PER_CALL,
@@ -394,7 +403,7 @@ class AuditEncryption implements Callable<Integer> {
         } catch (NotFoundException | InvalidArnException e) {
             return Facts.unknown(id, "there is no such key in " + region());
         } catch (SdkException e) {
-            return Facts.unknown(id, null, unread("the key", "kms:DescribeKey", e));
+            return Facts.unknown(id, null, whyUnread("the key", "kms:DescribeKey", e));
         }
     }
 
@@ -410,7 +419,7 @@ class AuditEncryption implements Callable<Integer> {
             } catch (UnsupportedOperationException e) {
                 canRotate = false;
             } catch (SdkException e) {
-                errors.add(unread("its rotation", "kms:GetKeyRotationStatus", e));
+                errors.add(whyUnread("its rotation", "kms:GetKeyRotationStatus", e));
             }
         }
         JsonNode policy = null;
@@ -418,13 +427,13 @@ class AuditEncryption implements Callable<Integer> {
             try {
                 policy = parsedPolicy(kms.getKeyPolicy(r -> r.keyId(id).policyName("default")).policy());
             } catch (SdkException e) {
-                errors.add(unread("its policy", "kms:GetKeyPolicy", e));
+                errors.add(whyUnread("its policy", "kms:GetKeyPolicy", e));
             }
         }
         return new Facts(id, metadata, null, canRotate, rotation, policy, errors);
     }
 
-    static String unread(String what, String action, SdkException e) {
+    static String whyUnread(String what, String action, SdkException e) {
         return what + " could not be read: " + reason(e) + (isTemporary(e) ? "; run the same command again"
                 : "; this needs " + action + ", by IAM or the key's policy");
     }
@@ -435,37 +444,32 @@ class AuditEncryption implements Callable<Integer> {
 
     // ---- Findings
 
-    /** @param names of the repositories that are under each key */
-    int report(List<Answer> answers, Map<String, List<String>> names, List<Facts> facts, Aliases aliases) {
-        var byKey = facts.stream().collect(Collectors.toMap(Facts::id, each -> findings(each), (a, b) -> a,
-                LinkedHashMap::new));
-        var keys = facts.stream().collect(Collectors.toMap(Facts::id, each -> key(each, aliases,
-                names.get(each.id).size(), codes(byKey.get(each.id))), (a, b) -> a, LinkedHashMap::new));
-        var factsById = facts.stream().collect(Collectors.toMap(Facts::id, each -> each));
-        var suggested = suggestedKey(keys.values());
-        var findings = new ArrayList<Finding>();
-        byKey.values().forEach(findings::addAll);
-        var repositories = new ArrayList<Repository>();
-        for (var answer : answers) {
-            var id = answer.metadata == null ? null : keyId(answer.metadata.kmsKeyId(), aliases);
-            var own = id == null ? List.of(unreadRepository(answer))
-                    : findings(answer.name, factsById.get(id), suggested);
-            findings.addAll(own);
-            var codes = codes(own);
-            codes.addAll(id == null ? Set.of() : codes(byKey.get(id)));
-            repositories.add(new Repository(answer.name, id == null ? null : answer.metadata.arn(),
-                    id, codes, answer.error));
+    /** Each key that a repository is under, by its id. */
+    Map<String, AuditedKey> auditedKeys(List<Answer> answers, Aliases aliases) {
+        var counts = answers.stream().filter(answer -> answer.metadata != null)
+                .collect(Collectors.groupingBy(answer -> keyId(answer.metadata.kmsKeyId(), aliases), TreeMap::new,
+                        Collectors.summingInt(answer -> 1)));
+        var keys = new LinkedHashMap<String, AuditedKey>();
+        for (var facts : inParallel(List.copyOf(counts.keySet()), id -> facts(id))) {
+            var findings = findings(facts);
+            keys.put(facts.id, new AuditedKey(facts, key(facts, aliases, counts.get(facts.id), codes(findings)),
+                    findings));
         }
-        tell(findings, keys);
-        var isIncomplete = findings.stream().anyMatch(finding -> finding.code.isUnread());
-        var isClean = findings.isEmpty();
-        var status = isIncomplete ? "incomplete" : isClean ? "audited" : "findings";
-        var totals = new Totals(repositories.size(), keys.size(), findings.size());
-        var result = new Result(status, caller.account(), region(), totals, repositories, List.copyOf(keys.values()),
+        return keys;
+    }
+
+    AuditedRepository audited(Answer answer, AuditedKey key, String suggestedKey) {
+        var findings = findings(answer.name, key.facts, suggestedKey);
+        var codes = codes(findings);
+        codes.addAll(key.key.findings);
+        return new AuditedRepository(new Repository(answer.name, answer.metadata.arn(), key.facts.id, codes, null),
                 findings);
-        return print(result, listed(repositories, keys), status + ", repositories: "
-                + totals.repositories + ", keys: " + totals.keys + ", findings: " + totals.findings,
-                isIncomplete ? 3 : isClean ? 0 : 4);
+    }
+
+    static AuditedRepository unread(Answer answer) {
+        var finding = unreadRepository(answer);
+        return new AuditedRepository(new Repository(answer.name, null, null, codes(List.of(finding)), answer.error),
+                List.of(finding));
     }
 
     static Set<Code> codes(List<Finding> findings) {
@@ -657,7 +661,7 @@ class AuditEncryption implements Callable<Integer> {
     }
 
     /** An alias of the customer managed key that most repositories are under, and with which nothing is wrong. */
-    static String suggestedKey(Collection<Key> keys) {
+    static String suggestedKey(List<Key> keys) {
         return keys.stream().filter(key -> key.findings.isEmpty() && "CUSTOMER".equals(key.keyManager)
                         && !key.aliases.isEmpty())
                 .max(Comparator.comparing(Key::repositories)).map(key -> key.aliases.get(0)).orElse("alias/codecommit");
@@ -674,14 +678,33 @@ class AuditEncryption implements Callable<Integer> {
 
     // ---- Output
 
+    int report(List<AuditedRepository> audited, Map<String, AuditedKey> auditedKeys) {
+        var repositories = audited.stream().map(AuditedRepository::repository).toList();
+        var keys = auditedKeys.values().stream().map(AuditedKey::key).toList();
+        var findings = Stream.concat(auditedKeys.values().stream().map(AuditedKey::findings),
+                audited.stream().map(AuditedRepository::findings)).flatMap(List::stream).toList();
+        tell(findings, auditedKeys);
+        var status = findings.isEmpty() ? "audited" : "findings";
+        var exitCode = findings.isEmpty() ? 0 : 4;
+        if (findings.stream().anyMatch(finding -> finding.code.isUnread())) {
+            status = "incomplete";
+            exitCode = 3;
+        }
+        var totals = new Totals(repositories.size(), keys.size(), findings.size());
+        var result = new Result(status, caller.account(), region(), totals, repositories, keys, findings);
+        var summary = status + ", repositories: " + totals.repositories + ", keys: " + totals.keys + ", findings: "
+                + totals.findings;
+        return print(result, listed(repositories, auditedKeys), summary, exitCode);
+    }
+
     /** A line for each finding; of many repositories with the same one, for the first of them. */
-    void tell(List<Finding> findings, Map<String, Key> keys) {
+    void tell(List<Finding> findings, Map<String, AuditedKey> keys) {
         var groups = findings.stream().collect(Collectors.groupingBy(
                 finding -> finding.repositoryName == null ? finding : finding.code + " " + finding.kmsKeyId,
                 LinkedHashMap::new, Collectors.toList()));
         for (var group : groups.values()) {
             var first = group.get(0);
-            var name = first.repositoryName != null ? first.repositoryName : keys.get(first.kmsKeyId).name();
+            var name = first.repositoryName != null ? first.repositoryName : keys.get(first.kmsKeyId).key.name();
             var others = group.size() == 1 ? "" : " (and " + (group.size() - 1) + " more repositories)";
             note(name + others + ": " + first.code + ": " + first.message
                     + (first.command == null ? "" : ": " + first.command));
@@ -689,7 +712,7 @@ class AuditEncryption implements Callable<Integer> {
     }
 
     /** A row for each repository. */
-    static Listed listed(List<Repository> repositories, Map<String, Key> keys) {
+    static Listed listed(List<Repository> repositories, Map<String, AuditedKey> keys) {
         var rows = new ArrayList<Row>();
         for (var repository : repositories) {
             var isWrong = !repository.findings.isEmpty();
@@ -698,7 +721,7 @@ class AuditEncryption implements Callable<Integer> {
                         null, null, null, null, null, repository.error));
                 continue;
             }
-            var key = keys.get(repository.kmsKeyId);
+            var key = keys.get(repository.kmsKeyId).key;
             rows.add(Row.of(isWrong, repository.repositoryName, key.name(), key.keyManager, key.keyState,
                     key.rotation(), repository.findings, repository.arn, key.kmsKeyId, key.keySpec, key.origin,
                     key.deletionDate, key.validTo, null));

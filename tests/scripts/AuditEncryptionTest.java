@@ -149,6 +149,7 @@ class AuditEncryptionTest {
         var run = audit("--region", "eu-west-2", "--require-rotation");
         assertEquals(0, run.exitCode(), run.err());
         assertEquals(0, run.json().path("repositories").size());
+        assertEquals("audit-encryption: there are no repositories in eu-west-2\n", run.err());
     }
 
     /** A disabled key is one finding, and the command that enables it comes with it. */
