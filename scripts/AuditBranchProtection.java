@@ -102,8 +102,9 @@ import software.amazon.awssdk.utils.AttributeMap;
         sortOptions = false,
         description = "Finds every role and user that can still change protected branches, by IAM's policy simulator.",
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:nobody can, but for those who may", "1:failed", "2:wrong usage",
-                "4:findings: someone can, or could not be audited", "130, 143:interrupted"},
+        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage",
+                "3:partly done: some roles, users or actions could not be audited; the rest is complete",
+                "4:findings: someone can who is not excepted", "130, 143:interrupted"},
         footerHeading = "%nLimits:%n"
                 + "  The account's root user is never bound by policies of IAM. The simulator is%n"
                 + "  IAM's word, not CodeCommit's, and does not see resource control policies,%n"
@@ -145,14 +146,16 @@ class AuditBranchProtection implements Callable<Integer> {
      *
      * @param status protected, or findings
      * @param repositories how many were audited
+     * @param repositorySets what findings name that are about many repositories
      * @param principals those whom a policy allows one of the actions, whatever else denies it
      * @param excepted those whom --except-roles and --except-users name
      * @param neverBound whom no policy of IAM binds
      * @param notSeen what else decides in AWS
      */
     record Result(String status, String account, String region, List<String> branches, int repositories,
-            Totals totals, List<Finding> findings, List<AuditedPrincipal> principals, List<AuditedPrincipal> excepted,
-            List<String> neverBound, List<String> notSeen) {}
+            Totals totals, List<Finding> findings, Collection<RepositorySet> repositorySets,
+            List<AuditedPrincipal> principals, List<AuditedPrincipal> excepted, List<String> neverBound,
+            List<String> notSeen) {}
 
     /**
      * @param allowedNothing those whom no policy allows any of the actions
@@ -176,15 +179,34 @@ class AuditBranchProtection implements Callable<Integer> {
      * @param principal its ARN; null for what was not simulated of any
      * @param branches as they were given
      * @param repositories their names, or * for all that were audited but those of exceptRepositories
+     * @param repositorySet in their place if there are many
      * @param resources of IAM; a whole kind is shown as its ARN with *
      * @param policies the policies that allow it, by the simulator's names
      * @param conditionKeys whose values the request decides
+     * @param command that mends it; null if there is none
      */
     @JsonInclude(JsonInclude.Include.NON_EMPTY)
     record Finding(Code code, String severity, String principal, Collection<String> branches,
-            Collection<String> repositories, Collection<String> exceptRepositories, Collection<String> resources,
-            Collection<String> actions, Collection<String> policies, Collection<String> conditionKeys, String message,
-            String remedy) {}
+            Collection<String> repositories, Collection<String> exceptRepositories, String repositorySet,
+            Collection<String> resources, Collection<String> actions, Collection<String> policies,
+            Collection<String> conditionKeys, String message, String command, @JsonIgnore RepositorySet all) {
+        /** About a principal or actions of which nothing is known. */
+        static Finding ofGap(Code code, String principal, Collection<String> actions, String message) {
+            return new Finding(code, code.severity, principal, null, null, null, null, null, actions, null, null,
+                    message, null, RepositorySet.NONE);
+        }
+    }
+
+    /**
+     * Repositories in which the same is allowed; most of those that were audited are shown as all but the others.
+     *
+     * @param name null if there are so few that findings name them
+     * @param names all of them
+     */
+    record RepositorySet(String name, int size, List<String> repositories, List<String> exceptRepositories,
+            @JsonIgnore List<String> names) {
+        static final RepositorySet NONE = new RepositorySet(null, 0, List.of(), List.of(), List.of());
+    }
 
     enum Code {
         /** A branch, by one of the 13 write actions. */
@@ -231,6 +253,8 @@ class AuditBranchProtection implements Callable<Integer> {
     static final String REFERENCES_KEY = "codecommit:References";
     /** IAM names no limit of a request; programs that asked about many more were refused. */
     static final int RESOURCES_PER_REQUEST = 20;
+    /** So many repositories a finding names itself, and a command. */
+    static final int FEW = 20;
     static final int MAX_ATTEMPTS = 10;
     /** In the place of a wildcard, what no policy names. */
     static final String FRESH = "any-0x";
@@ -251,7 +275,8 @@ class AuditBranchProtection implements Callable<Integer> {
     int simulations;
     /** What was simulated for policies, by the policies and what they ask for. */
     final Map<Object, Outcome> outcomes = new HashMap<>();
-    final Map<List<String>, ShownRepositories> shownRepositories = new HashMap<>();
+    /** By the ARNs of the repositories. */
+    final Map<List<String>, RepositorySet> repositorySets = new LinkedHashMap<>();
 
     public static void main(String[] args) {
         System.exit(new AuditBranchProtection().commandLine().execute(args));
@@ -266,8 +291,14 @@ class AuditBranchProtection implements Callable<Integer> {
             iam = client;
             account = readAccount();
             var result = audit();
-            return print(result, listed(result.findings), summary(result), result.findings.isEmpty() ? 0 : 4);
+            return print(result, listed(result.findings), summary(result), exitCode(result.findings));
         }
+    }
+
+    static int exitCode(List<Finding> findings) {
+        var isIncomplete = findings.stream()
+                .anyMatch(finding -> Set.of(Code.NOT_AUDITABLE, Code.NOT_SIMULATED).contains(finding.code));
+        return isIncomplete ? 3 : findings.isEmpty() ? 0 : 4;
     }
 
     void checkOptions() {
@@ -658,7 +689,8 @@ class AuditBranchProtection implements Callable<Integer> {
                 others.size() - candidates.size(), notAuditable, simulations);
         findings.sort(Comparator.comparing(Finding::code));
         return new Result(findings.isEmpty() ? "protected" : "findings", caller.account(), region(), branches,
-                repositoryNames.size(), totals, findings, audited,
+                repositoryNames.size(), totals, findings,
+                repositorySets.values().stream().filter(set -> set.name != null).toList(), audited,
                 excepted.stream().map(principal -> audited(principal, Set.of(), List.of())).toList(),
                 List.of("arn:" + caller.partition() + ":iam::" + caller.account() + ":root"), NOT_SEEN);
     }
@@ -1055,39 +1087,40 @@ class AuditBranchProtection implements Callable<Integer> {
 
     /** What is equal in answers that become one finding. */
     record Group(Code code, boolean isConditional, Set<String> actions, Set<String> policies, String branch,
-            List<String> resources) {}
+            List<String> resources) {
+        /** Which belong to no repository. */
+        boolean isOfTemplates() {
+            return resources.equals(List.of("*"));
+        }
+    }
 
     Finding finding(Principal principal, Group group, Collection<String> ofBranches) {
         var isIam = group.code == Code.CAN_EDIT_IAM;
-        var isTemplate = group.resources.equals(List.of("*"));
-        var shown = isIam || isTemplate ? ShownRepositories.NONE
-                : shownRepositories.computeIfAbsent(group.resources, arns -> shown(arns));
+        var set = isIam || group.isOfTemplates() ? RepositorySet.NONE : repositorySet(group.resources);
         var code = group.isConditional ? Code.DEPENDS_ON_CONDITIONS : group.code;
         var conditionKeys = !group.isConditional ? List.<String>of() : relevantStatements(principal)
                 .filter(statement -> group.actions.stream().anyMatch(actions(statement)::contains))
                 .flatMap(statement -> principal.uncertainKeys(statement).stream()).distinct().sorted().toList();
-        return new Finding(code, code.severity, principal.arn, ofBranches, shown.names, shown.but,
-                isIam ? shownResources(group.resources) : List.of(), group.actions, group.policies, conditionKeys,
-                message(group, conditionKeys), remedy(principal, group, shown.all));
+        return new Finding(code, code.severity, principal.arn, ofBranches, set.name == null ? set.repositories : null,
+                set.name == null ? set.exceptRepositories : null, set.name,
+                isIam ? shownResources(group.resources) : null, group.actions, group.policies, conditionKeys,
+                message(principal, group, conditionKeys), command(principal, group, set.names), set);
     }
 
-    /**
-     * How repositories are shown: most of those that were audited as all but the others.
-     *
-     * @param all their names
-     */
-    record ShownRepositories(List<String> all, List<String> names, List<String> but) {
-        static final ShownRepositories NONE = new ShownRepositories(List.of(), List.of(), List.of());
-    }
-
-    ShownRepositories shown(List<String> arns) {
-        var names = arns.stream().map(arn -> arn.split(":", 6)[5]).sorted().toList();
-        if (names.size() <= repositoryNames.size() / 2) {
-            return new ShownRepositories(names, names, List.of());
+    RepositorySet repositorySet(List<String> arns) {
+        var known = repositorySets.get(arns);
+        if (known != null) {
+            return known;
         }
-        var known = new HashSet<>(names);
-        return new ShownRepositories(names, List.of("*"),
-                repositoryNames.stream().filter(name -> !known.contains(name)).toList());
+        var names = arns.stream().map(arn -> arn.split(":", 6)[5]).sorted().toList();
+        var isMost = names.size() > repositoryNames.size() / 2;
+        var others = new ArrayList<>(isMost ? repositoryNames : List.<String>of());
+        others.removeAll(new HashSet<>(names));
+        var isFew = others.size() <= FEW && (isMost || names.size() <= FEW);
+        var set = new RepositorySet(isFew ? null : "set-" + (repositorySets.size() + 1), names.size(),
+                isMost ? List.of("*") : names, others, names);
+        repositorySets.put(arns, set);
+        return set;
     }
 
     /** All of a kind as one ARN. */
@@ -1101,59 +1134,65 @@ class AuditBranchProtection implements Callable<Integer> {
         return arns;
     }
 
-    static String message(Group group, List<String> conditionKeys) {
+    String message(Principal principal, Group group, List<String> conditionKeys) {
         var can = switch (group.code) {
             case CAN_CHANGE_BRANCH -> "can change protected branches";
             case CAN_CHANGE_BRANCH_AMONG_OTHERS -> "can change protected branches by a request that names others too,"
                     + " should CodeCommit ask IAM for all of them at once";
-            case CAN_ADMINISTER -> group.resources.equals(List.of("*")) ? "can edit or delete approval rule templates"
+            case CAN_ADMINISTER -> group.isOfTemplates() ? "can edit or delete approval rule templates"
                     : "can get around the protection of the repositories";
             default -> "can take a deny away, or act as somebody else";
         };
         return can + (group.isConditional ? ", if a request fulfils conditions on " + String.join(", ", conditionKeys)
-                : "");
+                : "") + wayOut(principal, group);
     }
 
-    /** A command, or what has to be done. */
-    String remedy(Principal principal, Group group, List<String> names) {
+    /** What is to be done where no command mends it. */
+    static String wayOut(Principal principal, Group group) {
         if (principal.owningService() != null) {
-            return "only AWS can change the role, which acts for " + principal.owningService() + ": delete the role if"
+            return "; only AWS can change this role, which acts for " + principal.owningService() + ": delete it if"
                     + " the service is not used, or name it in --except-roles";
         }
         if (principal.isOfIdentityCenter()) {
-            return "change the permission set of the role in IAM Identity Center";
+            return "; change its permission set in IAM Identity Center";
         }
-        if (group.code == Code.CAN_EDIT_IAM) {
-            return "take these actions from it, or set a permissions boundary that has none of them; if it may do this,"
-                    + " name it in --except-" + principal.kind + "s " + principal.name;
+        return group.code != Code.CAN_EDIT_IAM ? ""
+                : "; take these actions away, or set a permissions boundary without them; who may do this is named in"
+                        + " --except-" + principal.kind + "s";
+    }
+
+    /** That mends a finding; null where none does. */
+    String command(Principal principal, Group group, List<String> names) {
+        if (!wayOut(principal, group).isEmpty()) {
+            return null;
         }
-        var some = repositories.all && (names.isEmpty() || names.size() == repositoryNames.size())
-                || names.size() > RESOURCES_PER_REQUEST ? "--all-repositories"
-                : "--repository-names " + String.join(" ", names.isEmpty() ? repositoryNames : names);
+        var isAll = repositories.all && (names.isEmpty() || names.size() == repositoryNames.size());
+        var some = names.isEmpty() ? repositoryNames : names;
         return "./jbang apply-branch-deny --branches " + branches.stream().distinct()
-                .map(branch -> quote(branch)).collect(Collectors.joining(" ")) + " " + some + " --" + principal.kind
+                .map(branch -> quote(branch)).collect(Collectors.joining(" ")) + " "
+                + (isAll || some.size() > FEW ? "--all-repositories"
+                : "--repository-names " + String.join(" ", some)) + " --" + principal.kind
                 + "-names " + principal.name + " --region " + region()
                 + (profile == null ? "" : " --profile " + quote(profile));
     }
 
     static Finding notAuditable(Principal principal, String error) {
-        return new Finding(Code.NOT_AUDITABLE, Code.NOT_AUDITABLE.severity, principal.arn, null, null, null, null,
-                null, null, null, error, "allow yourself what was refused, as"
-                        + " policies/operators/audit-branch-protection.json does, and run this again");
+        return Finding.ofGap(Code.NOT_AUDITABLE, principal.arn, null, error
+                + "; policies/operators/audit-branch-protection.json has what an audit needs");
     }
 
     Finding notSimulated() {
-        return new Finding(Code.NOT_SIMULATED, Code.NOT_SIMULATED.severity, null, null, null, null, null,
-                unknownActions, null, null, "IAM's simulator does not know these actions: whether anybody is allowed"
-                        + " them is not known", "try them with the credentials of a principal that must not");
+        return Finding.ofGap(Code.NOT_SIMULATED, null, unknownActions, "IAM's simulator does not know these actions:"
+                + " whether anybody is allowed them is not known; try them with the credentials of somebody who must"
+                + " not");
     }
 
     static Listed listed(List<Finding> findings) {
         return new Listed(List.of("code", "severity", "principal", "branches", "repositories", "actions"),
-                List.of("exceptRepositories", "resources", "policies", "conditionKeys", "message", "remedy"),
+                List.of("exceptRepositories", "resources", "policies", "conditionKeys", "message", "command"),
                 findings.stream().map(finding -> Row.of(true, finding.code, finding.severity, finding.principal,
-                        finding.branches, finding.repositories, finding.actions, finding.exceptRepositories,
-                        finding.resources, finding.policies, finding.conditionKeys, finding.message, finding.remedy))
+                        finding.branches, finding.all.repositories, finding.actions, finding.all.exceptRepositories,
+                        finding.resources, finding.policies, finding.conditionKeys, finding.message, finding.command))
                         .toList());
     }
 

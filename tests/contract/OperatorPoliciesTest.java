@@ -35,9 +35,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 class OperatorPoliciesTest {
     static final ObjectMapper JSON = new ObjectMapper();
     /** What a script goes on without, and says so; by its Javadoc. */
-    static final Map<String, Set<String>> OPTIONAL = Map.of("AuditBranchProtection", Set.of("iam:GetPolicy",
-            "iam:GetPolicyVersion", "iam:SimulateCustomPolicy", "iam:SimulatePrincipalPolicy"),
-            "CreateKmsKey", Set.of("iam:GetRole", "iam:GetUser"),
+    static final Map<String, Set<String>> OPTIONAL = Map.of("CreateKmsKey", Set.of("iam:GetRole", "iam:GetUser"),
             "CreateVpcEndpoint", Set.of("iam:GetRole", "iam:GetUser"),
             "CreateBackupBucket", Set.of("iam:GetRole", "kms:GenerateDataKey", "s3:PutObject"),
             "VerifyBackups", Set.of("codecommit:ListRepositories", "s3:GetLifecycleConfiguration"));
