@@ -197,28 +197,9 @@ class ApplyBranchDeny implements Callable<Integer> {
 
     static final String BRANCHES_SID = "ProtectBranches";
     static final Set<String> OWN_SIDS = Set.of(BRANCHES_SID, "ProtectRepositories", "ProtectTemplates");
-    /** What ProtectBranches denies: all of CodeCommit's write actions that have the key codecommit:References. */
-    static final Set<String> BRANCH_ACTIONS = actions("CreateBranch", "CreateCommit", "CreateUnreferencedMergeCommit",
-            "DeleteBranch", "DeleteFile", "GitPush", "MergeBranchesByFastForward", "MergeBranchesBySquash",
-            "MergeBranchesByThreeWay", "MergePullRequestByFastForward", "MergePullRequestBySquash",
-            "MergePullRequestByThreeWay", "PutFile");
-    /** What ProtectRepositories denies. */
-    static final Set<String> REPOSITORY_ACTIONS = actions("BatchDisassociateApprovalRuleTemplateFromRepositories",
-            "DeletePullRequestApprovalRule", "DeleteRepository", "DisassociateApprovalRuleTemplateFromRepository",
-            "OverridePullRequestApprovalRules", "UpdateDefaultBranch", "UpdatePullRequestApprovalRuleContent",
-            "UpdateRepositoryEncryptionKey", "UpdateRepositoryName");
-    /** What ProtectTemplates denies. */
-    static final Set<String> TEMPLATE_ACTIONS = actions("DeleteApprovalRuleTemplate",
-            "UpdateApprovalRuleTemplateContent", "UpdateApprovalRuleTemplateDescription",
-            "UpdateApprovalRuleTemplateName");
     /** Of a policy, in characters that are not white space. */
     static final int MANAGED_QUOTA = 6144;
     static final int MANAGED_VERSIONS = 5;
-    /** Git's rules for a branch's name, with * and ? in it; beyond ASCII only letters that IAM takes in a policy. */
-    static final String BRANCH = "(?!refs/|[./-])(?!.*(\\.\\.|@\\{|//|/\\.|\\.lock(/|$)))"
-            + "[!-\\u00ff&&[^\\x7f-\\xa0~^:\\[\\\\]]{1,256}(?<![./])";
-    static final ContextKeyTypeEnum ONE_VALUE = ContextKeyTypeEnum.STRING;
-    static final ContextKeyTypeEnum LIST = ContextKeyTypeEnum.STRING_LIST;
     /** Ends the name of a repository that the policy is not about. */
     static final String OTHER = "-not-this-one";
 
@@ -290,7 +271,7 @@ class ApplyBranchDeny implements Callable<Integer> {
                     "up to 128 letters, digits and + = , . @ _ -, such as branch-deny");
         }
         if (!remove) {
-            checkBranches();
+            checkBranches(branches);
             if (repositories.names.isEmpty() && !repositories.all) {
                 throw wrong("no repository to protect: use --all-repositories, or --repository-names such as"
                         + " --repository-names payments");
@@ -300,20 +281,6 @@ class ApplyBranchDeny implements Callable<Integer> {
         }
         if (policyName == null) {
             policyName = "codecommit-branch-deny-" + region();
-        }
-    }
-
-    void checkBranches() {
-        if (branches.isEmpty()) {
-            throw wrong("no branch to protect: use --branches, such as --branches main 'release/*'");
-        }
-        for (var branch : branches) {
-            if (branch.contains("${")) {
-                throw wrong("--branches '" + branch + "': IAM reads ${ as a variable; use ? in the place of $, such as"
-                        + " 'a?{b}'");
-            }
-            check("--branches", branch, BRANCH,
-                    "a branch's name without refs/heads/, or a pattern with * and ?, such as main or 'release/*'");
         }
     }
 
@@ -487,10 +454,6 @@ class ApplyBranchDeny implements Callable<Integer> {
             policy.withArray("Statement").removeIf(statement -> !sid(statement).equals(BRANCHES_SID));
         }
         return policy;
-    }
-
-    static List<String> references(List<String> branches) {
-        return branches.stream().distinct().map(branch -> "refs/heads/" + branch).toList();
     }
 
     /** The wanted policy, with the statements of the present one that are not ours. */
@@ -790,8 +753,7 @@ class ApplyBranchDeny implements Callable<Integer> {
         var names = repositories.all ? List.of("any-repository") : repositories.names;
         var inside = names.stream().distinct().map(name -> arn("codecommit", name)).toList();
         var wanted = references(branches).stream().map(reference -> reference.replaceAll("[*?]", "x")).toList();
-        var free = references(Stream.of("unprotected", "x", "0/1", "another-unprotected-branch")
-                .filter(name -> branches.stream().noneMatch(pattern -> matches(pattern, name))).toList());
+        var free = unprotected(branches);
         var repositoryActions = allowAdministration ? Set.<String>of() : REPOSITORY_ACTIONS;
         var templateActions = allowAdministration ? Set.<String>of() : TEMPLATE_ACTIONS;
         var all = new TreeSet<>(BRANCH_ACTIONS);
@@ -815,18 +777,9 @@ class ApplyBranchDeny implements Callable<Integer> {
         return questions;
     }
 
-    static boolean matches(String pattern, String branch) {
-        return branch.matches(("\\Q" + pattern + "\\E").replace("*", "\\E.*\\Q").replace("?", "\\E.\\Q"));
-    }
-
-    static Set<String> actions(String... names) {
-        return Stream.of(names).map(name -> "codecommit:" + name).collect(Collectors.toCollection(TreeSet::new));
-    }
-
     /** IAM's policy simulator. */
     class Simulator {
         private final List<Question> questions;
-        private final Set<String> unknownActions = new TreeSet<>();
 
         Simulator(List<Question> questions) {
             this.questions = questions;
@@ -838,47 +791,21 @@ class ApplyBranchDeny implements Callable<Integer> {
             Predicate<String> isOurs = id -> addition == null ? attachedIds.contains(id)
                     : id.startsWith("PolicyInputList");
             var simulated = new ArrayList<Simulated>();
-            var wrong = new ArrayList<Decision>();
+            var wrong = new ArrayList<Answer>();
             var others = new TreeSet<String>();
             for (var question : questions) {
-                var decisions = decisions(principal, question, addition);
+                var decisions = decisions(question.actions(), known -> simulate(principal, question, addition, known));
                 simulated.add(question.simulated(decisions));
-                decisions.stream().filter(decision -> decision.isWrong(isOurs)).forEach(wrong::add);
-                decisions.stream().filter(decision -> decision.isDenied() && !decision.mustBeDenied())
-                        .flatMap(decision -> decision.policies().stream()).forEach(others::add);
+                var answers = decisions.stream().map(decision -> new Answer(question, decision)).toList();
+                answers.stream().filter(answer -> answer.isWrong(isOurs)).forEach(wrong::add);
+                answers.stream().filter(answer -> answer.decision().isDenied() && !answer.mustBeDenied())
+                        .flatMap(answer -> answer.decision().policies().stream()).forEach(others::add);
             }
             others.removeIf(id -> isOurs.test(id) || attachedIds.contains(id));
             return new Proof(simulated, wrong, others);
         }
 
-        /** An action that the simulator does not know is left out and named. */
-        private List<Decision> decisions(Principal principal, Question question, ObjectNode addition) {
-            var known = new TreeSet<>(question.actions());
-            known.removeAll(unknownActions);
-            try {
-                return simulate(principal, question, addition, known);
-            } catch (InvalidInputException e) {
-                var refused = known.stream().filter(action -> isRefused(principal, question, addition, action))
-                        .toList();
-                if (refused.isEmpty() || refused.size() == known.size()) {
-                    throw e; // for another reason than single actions
-                }
-                unknownActions.addAll(refused);
-                note("IAM's simulator does not know " + String.join(", ", refused) + ": denied, but not proved");
-                return decisions(principal, question, addition);
-            }
-        }
-
-        private boolean isRefused(Principal principal, Question question, ObjectNode addition, String action) {
-            try {
-                simulate(principal, question, addition, Set.of(action));
-                return false;
-            } catch (InvalidInputException e) {
-                return true;
-            }
-        }
-
-        private List<Decision> simulate(Principal principal, Question question, ObjectNode addition,
+        private Stream<EvaluationResult> simulate(Principal principal, Question question, ObjectNode addition,
                 Set<String> actions) {
             var request = SimulatePrincipalPolicyRequest.builder().policySourceArn(principal.arn).actionNames(actions)
                     .resourceArns(question.resources());
@@ -886,27 +813,9 @@ class ApplyBranchDeny implements Callable<Integer> {
                 request.policyInputList(addition.toString());
             }
             if (question.type() != null) {
-                request.contextEntries(ContextEntry.builder().contextKeyName("codecommit:References")
-                        .contextKeyType(question.type()).contextKeyValues(question.references()).build());
+                request.contextEntries(referencesEntry(question.type(), question.references()));
             }
-            return iam.simulatePrincipalPolicyPaginator(request.build()).evaluationResults().stream()
-                    .flatMap(result -> decisions(question, result)).toList();
-        }
-
-        /** One for each resource; whether the simulator puts them into one result or several is not documented. */
-        private Stream<Decision> decisions(Question question, EvaluationResult result) {
-            var action = result.evalActionName();
-            if (result.resourceSpecificResults().isEmpty()) {
-                return Stream.of(new Decision(question, action, result.evalResourceName(), result.evalDecision(),
-                        policies(result.matchedStatements())));
-            }
-            return result.resourceSpecificResults().stream()
-                    .map(specific -> new Decision(question, action, specific.evalResourceName(),
-                            specific.evalResourceDecision(), policies(specific.matchedStatements())));
-        }
-
-        private static Set<String> policies(List<Statement> statements) {
-            return statements.stream().map(Statement::sourcePolicyId).collect(Collectors.toSet());
+            return iam.simulatePrincipalPolicyPaginator(request.build()).evaluationResults().stream();
         }
     }
 
@@ -933,32 +842,29 @@ class ApplyBranchDeny implements Callable<Integer> {
         }
     }
 
-    /** @param policies those whose statements decided */
-    record Decision(Question question, String action, String resource, PolicyEvaluationDecisionType type,
-            Set<String> policies) {
-        boolean isDenied() {
-            return type == PolicyEvaluationDecisionType.EXPLICIT_DENY;
-        }
-
+    /** What the simulator decided of a question's action and resource. */
+    record Answer(Question question, Decision decision) {
         boolean mustBeDenied() {
-            return question.mustBeDenied().contains(action);
+            return question.mustBeDenied().contains(decision.action());
         }
 
         /** What only other policies deny is not wrong. */
         boolean isWrong(Predicate<String> isOurs) {
-            return mustBeDenied() ? !isDenied() : isDenied() && policies.stream().anyMatch(isOurs);
+            return mustBeDenied() ? !decision.isDenied()
+                    : decision.isDenied() && decision.policies().stream().anyMatch(isOurs);
         }
 
         @Override
         public String toString() {
             var references = question.references().isEmpty() ? "no branch"
                     : String.join(" with ", question.references());
-            return action + " on " + references + " of " + resource.replaceAll(".*:", "") + " is " + type;
+            return decision.action() + " on " + references + " of " + decision.resource().replaceAll(".*:", "")
+                    + " is " + decision.type();
         }
     }
 
     /** @param wrong the decisions that are not as they have to be */
-    record Proof(List<Simulated> simulated, List<Decision> wrong, Set<String> deniedByOthers) {
+    record Proof(List<Simulated> simulated, List<Answer> wrong, Set<String> deniedByOthers) {
         static final Proof NONE = new Proof(List.of(), List.of(), Set.of());
 
         boolean holds() {
@@ -1744,6 +1650,143 @@ class ApplyBranchDeny implements Callable<Integer> {
             members.put(member.getKey(), isEveryone ? Map.of("AWS", Set.of("*")) : meaning(member.getValue()));
         });
         return members;
+    }
+
+    //endregion
+
+    //region The same in every script: wildcards
+
+    /** As IAM compares: * is any text, ? any one character. */
+    static boolean isLike(String value, String pattern) {
+        return like(pattern).matcher(value).matches();
+    }
+
+    /** To compare many values with one pattern. */
+    static Pattern like(String pattern) {
+        return Pattern.compile(Pattern.compile("[*?]").matcher(Pattern.quote(pattern))
+                .replaceAll(wildcard -> wildcard.group().equals("*") ? "\\\\E.*\\\\Q" : "\\\\E.\\\\Q"));
+    }
+
+    //endregion
+
+    //region The same in every script: protected branches
+
+    /** All of CodeCommit's write actions that have the key codecommit:References. */
+    static final Set<String> BRANCH_ACTIONS = actions("CreateBranch", "CreateCommit", "CreateUnreferencedMergeCommit",
+            "DeleteBranch", "DeleteFile", "GitPush", "MergeBranchesByFastForward", "MergeBranchesBySquash",
+            "MergeBranchesByThreeWay", "MergePullRequestByFastForward", "MergePullRequestBySquash",
+            "MergePullRequestByThreeWay", "PutFile");
+    /** What gets around the protection of a repository's branches. */
+    static final Set<String> REPOSITORY_ACTIONS = actions("BatchDisassociateApprovalRuleTemplateFromRepositories",
+            "DeletePullRequestApprovalRule", "DeleteRepository", "DisassociateApprovalRuleTemplateFromRepository",
+            "OverridePullRequestApprovalRules", "UpdateDefaultBranch", "UpdatePullRequestApprovalRuleContent",
+            "UpdateRepositoryEncryptionKey", "UpdateRepositoryName");
+    /** The same, of actions that belong to no repository. */
+    static final Set<String> TEMPLATE_ACTIONS = actions("DeleteApprovalRuleTemplate",
+            "UpdateApprovalRuleTemplateContent", "UpdateApprovalRuleTemplateDescription",
+            "UpdateApprovalRuleTemplateName");
+    /** Git's rules for a branch's name, with * and ? in it; beyond ASCII only letters that IAM takes in a policy. */
+    static final String BRANCH = "(?!refs/|[./-])(?!.*(\\.\\.|@\\{|//|/\\.|\\.lock(/|$)))"
+            + "[!-\\u00ff&&[^\\x7f-\\xa0~^:\\[\\\\]]{1,256}(?<![./])";
+
+    static Set<String> actions(String... names) {
+        return Stream.of(names).map(name -> "codecommit:" + name).collect(Collectors.toCollection(TreeSet::new));
+    }
+
+    void checkBranches(List<String> branches) {
+        if (branches.isEmpty()) {
+            throw wrong("no branch to protect: use --branches, such as --branches main 'release/*'");
+        }
+        for (var branch : branches) {
+            if (branch.contains("${")) {
+                throw wrong("--branches '" + branch + "': IAM reads ${ as a variable; use ? in the place of $, such as"
+                        + " 'a?{b}'");
+            }
+            check("--branches", branch, BRANCH,
+                    "a branch's name without refs/heads/, or a pattern with * and ?, such as main or 'release/*'");
+        }
+    }
+
+    static List<String> references(List<String> branches) {
+        return branches.stream().distinct().map(branch -> "refs/heads/" + branch).toList();
+    }
+
+    /** References of some branches that are not among these, which may be patterns. */
+    static List<String> unprotected(List<String> branches) {
+        return references(Stream.of("unprotected", "x", "0/1", "another-unprotected-branch")
+                .filter(name -> branches.stream().noneMatch(pattern -> isLike(name, pattern))).toList());
+    }
+
+    //endregion
+
+    //region The same in every script: IAM's policy simulator
+
+    static final ContextKeyTypeEnum ONE_VALUE = ContextKeyTypeEnum.STRING;
+    static final ContextKeyTypeEnum LIST = ContextKeyTypeEnum.STRING_LIST;
+
+    /** Actions that the simulator has refused as unknown. */
+    final Set<String> unknownActions = new TreeSet<>();
+
+    /** @param policies those whose statements decided */
+    record Decision(String action, String resource, PolicyEvaluationDecisionType type, Set<String> policies) {
+        boolean isDenied() {
+            return type == PolicyEvaluationDecisionType.EXPLICIT_DENY;
+        }
+    }
+
+    /**
+     * What the simulator decides of actions; one that it does not know is left out and named.
+     *
+     * @param simulate asks it about some of the actions
+     */
+    List<Decision> decisions(Set<String> actions, Function<Set<String>, Stream<EvaluationResult>> simulate) {
+        var known = new TreeSet<>(actions);
+        known.removeAll(unknownActions);
+        if (known.isEmpty()) {
+            return List.of();
+        }
+        try {
+            return simulate.apply(known).flatMap(result -> decisions(result)).distinct().toList();
+        } catch (InvalidInputException e) {
+            var refused = known.stream().filter(action -> isRefused(action, simulate)).toList();
+            if (refused.isEmpty() || refused.size() == known.size()) {
+                throw e; // for another reason than single actions
+            }
+            unknownActions.addAll(refused);
+            note("IAM's simulator does not know " + String.join(", ", refused) + ": not simulated, so not proved");
+            return decisions(actions, simulate);
+        }
+    }
+
+    private static boolean isRefused(String action, Function<Set<String>, Stream<EvaluationResult>> simulate) {
+        try {
+            simulate.apply(Set.of(action)).forEach(result -> { });
+            return false;
+        } catch (InvalidInputException e) {
+            return true;
+        }
+    }
+
+    /** One for each resource, whether the simulator puts them into one result or several. */
+    private static Stream<Decision> decisions(EvaluationResult result) {
+        var action = result.evalActionName();
+        if (result.resourceSpecificResults().isEmpty()) {
+            return Stream.of(new Decision(action, result.evalResourceName(), result.evalDecision(),
+                    policyIds(result.matchedStatements())));
+        }
+        return result.resourceSpecificResults().stream().map(specific -> new Decision(action,
+                specific.evalResourceName(), specific.evalResourceDecision(),
+                policyIds(specific.matchedStatements())));
+    }
+
+    private static Set<String> policyIds(List<Statement> statements) {
+        return statements.stream().map(Statement::sourcePolicyId).collect(Collectors.toCollection(TreeSet::new));
+    }
+
+    /** @param type whether the request names one ref or, as a list, several */
+    static ContextEntry referencesEntry(ContextKeyTypeEnum type, List<String> references) {
+        return ContextEntry.builder().contextKeyName("codecommit:References").contextKeyType(type)
+                .contextKeyValues(references).build();
     }
 
     //endregion

@@ -35,7 +35,9 @@ import picocli.CommandLine.Model.OptionSpec;
 class ContractTest {
     static final ObjectMapper JSON = new ObjectMapper();
     /** Options that mean another thing in another script, by "script --option"; the others have one text everywhere. */
-    static final Set<String> OWN_MEANING = Set.of("backup-to-s3 --repository-names",
+    static final Set<String> OWN_MEANING = Set.of("audit-branch-protection --all-repositories",
+            "audit-branch-protection --branches", "audit-branch-protection --repository-names",
+            "audit-encryption --repository-names", "backup-to-s3 --repository-names",
             "create-backup-bucket --bucket", "create-backup-bucket --expire-after-days",
             "create-backup-bucket --prefix", "create-vpc-endpoint --repository-names",
             "notify-build-failures --kms-key-id", "notify-build-failures --remove",
@@ -76,7 +78,10 @@ class ContractTest {
                 head.stream().map(line -> line.substring(2, line.indexOf(' '))).distinct().toList(),
                 "the order of the directives");
         assertEquals(List.of("17+"), Toolkit.directives(script, "JAVA"));
-        assertEquals(RUNTIME_OPTIONS.getOrDefault(script, "-XX:+UseSerialGC -Xmn16m -XX:TieredStopAtLevel=1"),
+        // Newer versions of Java have a console of their own, which is there without a terminal, too.
+        var console = Toolkit.source(script).contains("System.console()") ? " -Djdk.console=java.base" : "";
+        assertEquals(RUNTIME_OPTIONS.getOrDefault(script,
+                "-XX:+UseSerialGC -Xmn16m -XX:TieredStopAtLevel=1" + console),
                 String.join(" ", Toolkit.directives(script, "RUNTIME_OPTIONS")));
         assertEquals(1, Toolkit.directives(script, "DESCRIPTION").size());
         assertTrue(Toolkit.directives(script, "DESCRIPTION").get(0).matches("[A-Z].*[a-z0-9]\\."),
@@ -221,10 +226,14 @@ class ContractTest {
     @ParameterizedTest
     @MethodSource("Toolkit#scripts")
     void aMissingOptionIsAnsweredWithAnExample(String script) {
+        var spec = Toolkit.command(script).getCommandSpec();
+        if (script.equals("AuditEncryption")) { // needs none
+            assertEquals(List.of(), spec.requiredArgs());
+            return;
+        }
         var run = Script.run(Toolkit.command(script), "--region", "eu-west-1");
         assertEquals(2, run.exitCode(), run.err());
         assertEquals(1, run.err().lines().count(), run.err());
-        var spec = Toolkit.command(script).getCommandSpec();
         if (!spec.requiredArgs().isEmpty()) {
             assertTrue(run.err().endsWith("; for example: " + examples(script).get(0) + "\n"), run.err());
         }

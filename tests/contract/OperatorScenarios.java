@@ -91,9 +91,11 @@ final class OperatorScenarios {
         keys();
         sharing();
         repositories();
+        audits();
         endpoints();
         jobs();
         branchDenies();
+        branchAudits();
         buckets();
         backups();
         verifications();
@@ -376,6 +378,21 @@ final class OperatorScenarios {
         add("ApplyBranchDeny", "a managed policy taken off", "\"deleted\"", () -> deny(withManaged(), "--remove"));
     }
 
+    // ---- audit-branch-protection
+
+    /** Whose boundary only iam:GetPolicy tells, and who may push only from some address. */
+    private void branchAudits() {
+        add("AuditBranchProtection", "a role that may push", 4, "\"depends-on-conditions\"", () -> {
+            var role = aws.iam.createRole(next("Pusher"));
+            role.boundary = "aws:policy/AWSCodeCommitFullAccess";
+            role.inline.put("push", """
+                    {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "codecommit:GitPush",
+                     "Resource": "*", "Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}}}""");
+            return new Invocation(new AuditBranchProtection().commandLine(), words("--branches main --repository-names",
+                    repository().name, "--except-users operator alice --except-roles Operator"));
+        });
+    }
+
     // ---- create-backup-bucket
 
     /** The account of the operator is that of the bucket here, and its writers are another one's. */
@@ -401,6 +418,17 @@ final class OperatorScenarios {
             var invocation = bucket(next("bucket"));
             done(invocation.script, invocation.arguments.toArray(String[]::new));
             return bucket(invocation.placeholders.get("bucket"));
+        });
+    }
+
+    // ---- audit-encryption
+
+    private void audits() {
+        add("AuditEncryption", "a key that does not rotate", 4, "\"rotation-off\"", () -> {
+            var name = nextRepository();
+            aws.codecommit.createRepository(name).key(aws.kms.createKey(REGION).arn);
+            return new Invocation(new AuditEncryption().commandLine(), words("--repository-names", name,
+                    "--require-rotation"));
         });
     }
 

@@ -126,6 +126,7 @@ public final class Iam implements LocalAws.Service {
     /** How often a service finds that a role which was just created is not there: IAM is eventually consistent. */
     public int earlyRoleUses = 1;
     public int simulatorPageSize = 10;
+    public int authorizationDetailsPageSize = 3;
     /** How many simulations still see the policies as they were before a change. */
     public int simulatorLag;
     private int staleCalls;
@@ -133,10 +134,15 @@ public final class Iam implements LocalAws.Service {
     /** Actions that the simulator refuses as unknown. */
     public final Set<String> unknownToSimulator = new HashSet<>();
     /**
-     * Whether the simulator puts an action's results on several resources under one result; which of the two AWS does
-     * is not documented.
+     * Whether the simulator answers once for each action, with the strictest decision on all resources, and lists the
+     * resources below that (IAM API Reference, EvaluationResult). It used to answer once for each action and resource.
      */
-    public boolean simulatorGroupsResources;
+    public boolean simulatorGroupsResources = true;
+    /**
+     * The service control policies of the account, of which the simulator takes account and answers what they do. The
+     * calls of the embedded AWS are not decided by them.
+     */
+    public final List<String> serviceControlPolicies = new ArrayList<>();
 
     Iam(LocalAws aws, String account) {
         this.aws = aws;
@@ -301,7 +307,7 @@ public final class Iam implements LocalAws.Service {
                     "SetDefaultPolicyVersion", "DeletePolicyVersion", "ListEntitiesForPolicy" ->
                 List.of(onPolicy(action, input));
             case "SimulatePrincipalPolicy" -> List.of(new Need(action, input.path("PolicySourceArn").asText()));
-            case "SimulateCustomPolicy" -> List.of(new Need(action, "*"));
+            case "SimulateCustomPolicy", "GetAccountAuthorizationDetails" -> List.of(new Need(action, "*"));
             case "ListRoles", "ListUsers" ->
                 List.of(new Need(action, "*").shown(caller.iamArn(kind(operation) + "/")));
             default -> throw new IllegalStateException("no permission is known for iam:" + operation);
@@ -324,7 +330,9 @@ public final class Iam implements LocalAws.Service {
     private Need onPolicy(String action, ObjectNode input) {
         var arn = input.path("PolicyArn").asText();
         var policy = policies.values().stream().filter(p -> arn.endsWith(":" + p.resource)).findFirst();
-        return new Need(action, arn).shown("policy " + arn).resourceTags(policy.map(p -> p.tags).orElse(Map.of()));
+        // those of AWS, whose ARNs have no account, are open to the identity policies of every account
+        return new Need(action, arn).owner(account).shown("policy " + arn)
+                .resourceTags(policy.map(p -> p.tags).orElse(Map.of()));
     }
 
     private static String kind(String operation) {
@@ -443,7 +451,8 @@ public final class Iam implements LocalAws.Service {
             case "SimulatePrincipalPolicy" -> simulatePrincipal(input, caller);
             case "SimulateCustomPolicy" -> simulate(input, caller.iamArn("user/simulated"),
                     given(input, "PolicyInputList", caller),
-                    given(input, "PermissionsBoundaryPolicyInputList", caller));
+                    given(input, "PermissionsBoundaryPolicyInputList", caller), List.of());
+            case "GetAccountAuthorizationDetails" -> authorizationDetails(input, caller);
             case "ListRoles", "ListUsers" -> page(capital(kind) + "s", principals.values().stream()
                     .filter(p -> p.kind.equals(kind)).map(p -> describe(p, caller)).toList(), input, pageSize);
             default -> throw new AwsError("InvalidAction", operation);
@@ -707,6 +716,49 @@ public final class Iam implements LocalAws.Service {
         return answer;
     }
 
+    /** Users, groups, roles and policies in one list of pages; of AWS's own policies only those that are in use. */
+    private JsonNode authorizationDetails(ObjectNode input, Caller caller) {
+        var wanted = input.path("Filter").valueStream().map(JsonNode::asText).toList();
+        var all = new ArrayList<JsonNode>();
+        for (var kind : List.of("User", "Group", "Role")) {
+            if (!wanted.isEmpty() && !wanted.contains(kind)) continue;
+            principals.values().stream().filter(p -> capital(p.kind).equals(kind))
+                    .map(p -> node(kind + "DetailList", details(p, caller))).forEach(all::add);
+        }
+        for (var policy : policies.values()) {
+            var isAws = policy.resource.startsWith("aws:");
+            // whether a policy of AWS that is only a boundary is listed is not documented
+            var isUsed = !isAws || holders(policy).findAny().isPresent();
+            if (isUsed && (wanted.isEmpty() || wanted.contains(isAws ? "AWSManagedPolicy" : "LocalManagedPolicy"))) {
+                var described = describe(policy, caller, true);
+                described.remove("Tags");
+                policy.versions.forEach((version, document) -> described.withArray("PolicyVersionList")
+                        .add(describe(policy, version).put("Document", encode(document))));
+                all.add(node("Policies", described));
+            }
+        }
+        var answer = page("All", all, input, authorizationDetailsPageSize);
+        for (var item : answer.remove("All")) {
+            item.properties().forEach(one -> answer.withArray(one.getKey()).add(one.getValue()));
+        }
+        return answer;
+    }
+
+    private ObjectNode details(Principal principal, Caller caller) {
+        var details = describe(principal, caller);
+        details.remove(List.of("Description", "MaxSessionDuration"));
+        var inline = details.putArray(capital(principal.kind) + "PolicyList");
+        principal.inline.forEach((name, document) -> inline.addObject().put("PolicyName", name)
+                .put("PolicyDocument", encode(document)));
+        var attached = details.putArray("AttachedManagedPolicies");
+        principal.attached.stream().map(policies::get).forEach(policy -> attached.addObject()
+                .put("PolicyName", policy.name).put("PolicyArn", arn(policy, caller)));
+        if (principal.kind.equals("user")) principal.groups.forEach(details.putArray("GroupList")::add);
+        principal.tags.forEach((key, value) -> details.withArray("Tags").addObject().put("Key", key)
+                .put("Value", value));
+        return details;
+    }
+
     // The simulator
 
     /** A change that the simulator is slow to see, if a test says so. */
@@ -762,10 +814,12 @@ public final class Iam implements LocalAws.Service {
         identity.addAll(given(input, "PolicyInputList", caller));
         var boundaries = new ArrayList<>(given(input, "PermissionsBoundaryPolicyInputList", caller));
         if (boundaries.isEmpty() && principal.boundary != null) boundaries.add(policyOf(principal.boundary));
-        return simulate(input, source, identity, boundaries);
+        var organization = serviceControlPolicies.stream().map(text -> Policy.of("organization", text)).toList();
+        return simulate(input, source, identity, boundaries, organization);
     }
 
-    private JsonNode simulate(ObjectNode input, String source, List<Policy> identity, List<Policy> boundaries) {
+    private JsonNode simulate(ObjectNode input, String source, List<Policy> identity, List<Policy> boundaries,
+            List<Policy> organization) {
         var context = new LinkedHashMap<String, List<String>>();
         var lists = new HashSet<String>();
         for (var entry : input.path("ContextEntries")) {
@@ -788,23 +842,41 @@ public final class Iam implements LocalAws.Service {
             }
             var found = (resources.isEmpty() ? List.of("*") : resources).stream()
                     .map(resource -> result(new Request(source, action.asText(), resource, context, lists), identity,
-                            boundaries))
+                            boundaries, organization))
                     .toList();
-            if (simulatorGroupsResources) {
-                var specific = found.get(0).withArray("ResourceSpecificResults");
-                found.stream().skip(1)
-                        .forEach(r -> specific.addAll(r.path("ResourceSpecificResults").valueStream().toList()));
-            }
-            results.addAll(simulatorGroupsResources ? found.subList(0, 1) : found);
+            results.addAll(simulatorGroupsResources ? List.of(together(found)) : found);
         }
         return page("EvaluationResults", results, input, simulatorPageSize);
     }
 
-    private static ObjectNode result(Request request, List<Policy> identity, List<Policy> boundaries) {
+    /** The results of one action on several resources as one: the strictest of them, with what it is on each. */
+    private static ObjectNode together(List<ObjectNode> results) {
+        var strictest = Stream.of(Decision.explicitDeny, Decision.implicitDeny, Decision.allowed)
+                .flatMap(decision -> results.stream()
+                        .filter(result -> result.path("EvalDecision").asText().equals(decision.name())))
+                .findFirst().orElseThrow().deepCopy();
+        if (results.size() > 1) {
+            var specific = strictest.putArray("ResourceSpecificResults");
+            results.forEach(
+                    result -> specific.addAll(result.path("ResourceSpecificResults").valueStream().toList()));
+        }
+        return strictest;
+    }
+
+    private static ObjectNode result(Request request, List<Policy> identity, List<Policy> boundaries,
+            List<Policy> organization) {
         var decided = PolicyEvaluator.decide(request, identity, null, boundaries);
+        var decision = decided.decision();
+        var byOrganization = organization.isEmpty() ? Decision.allowed
+                : PolicyEvaluator.evaluate(request, organization).decision();
+        if (byOrganization == Decision.explicitDeny || decision == Decision.allowed) decision = byOrganization;
         var result = Models.JSON.createObjectNode().put("EvalActionName", request.action())
                 .put("EvalResourceName", request.resource())
-                .put("EvalDecision", decided.decision().name());
+                .put("EvalDecision", decision.name());
+        if (!organization.isEmpty()) {
+            result.putObject("OrganizationsDecisionDetail")
+                    .put("AllowedByOrganizations", byOrganization == Decision.allowed);
+        }
         var policyIds = decided.matched().stream().map(PolicyEvaluator.Match::policyId).toList();
         for (var match : new LinkedHashSet<>(policyIds)) {
             result.withArray("MatchedStatements").addObject().put("SourcePolicyId", match).put("SourcePolicyType",
@@ -820,8 +892,8 @@ public final class Iam implements LocalAws.Service {
             return result;
         }
         var specific = result.deepCopy();
-        specific.remove(List.of("EvalActionName", "EvalDecision"));
-        specific.put("EvalResourceDecision", decided.decision().name());
+        specific.remove(List.of("EvalActionName", "EvalDecision", "OrganizationsDecisionDetail"));
+        specific.put("EvalResourceDecision", decision.name());
         decided.missingKeys().forEach(specific.putArray("MissingContextValues")::add);
         result.putArray("ResourceSpecificResults").add(specific);
         return result;

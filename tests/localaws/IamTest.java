@@ -27,6 +27,7 @@ import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.iam.IamClient;
 import software.amazon.awssdk.services.iam.model.AttachedPolicy;
 import software.amazon.awssdk.services.iam.model.ContextEntry;
+import software.amazon.awssdk.services.iam.model.EntityType;
 import software.amazon.awssdk.services.iam.model.EvaluationResult;
 import software.amazon.awssdk.services.iam.model.PolicyEvaluationDecisionType;
 import software.amazon.awssdk.services.iam.model.Role;
@@ -413,7 +414,9 @@ class IamTest {
         var request = push(ROLE, null).actionNames(actions)
                 .resourceArns("arn:aws:codecommit:eu-west-1:111122223333:a",
                         "arn:aws:codecommit:eu-west-1:111122223333:b");
+        aws.iam.simulatorPageSize = 5;
         assertTrue(iam.simulatePrincipalPolicy(request.build()).isTruncated());
+        aws.iam.simulatorGroupsResources = false;
         var results = simulate(request);
         assertEquals(14, results.size());
         assertEquals(14, results.stream().map(r -> r.evalActionName() + r.evalResourceName()).distinct().count());
@@ -424,6 +427,83 @@ class IamTest {
                 List.of("arn:aws:codecommit:eu-west-1:111122223333:a", "arn:aws:codecommit:eu-west-1:111122223333:b"),
                 results.get(3).resourceSpecificResults().stream().map(r -> r.evalResourceName()).toList());
         assertEquals("*", simulate(push(ROLE, null).resourceArns(List.of())).get(0).evalResourceName());
+    }
+
+    @Test
+    void identityPoliciesLetAwssOwnPoliciesBeRead() {
+        assertEquals("AdministratorAccess", iam.getPolicy(
+                r -> r.policyArn("arn:aws:iam::aws:policy/AdministratorAccess")).policy().policyName());
+        assertTrue(iam.getPolicyVersion(r -> r.policyArn("arn:aws:iam::aws:policy/AdministratorAccess")
+                .versionId("v1")).policyVersion().isDefaultVersion());
+    }
+
+    @Test
+    void oneResultForSeveralResourcesHasTheStrictestDecision() {
+        aws.iam.createRole("Developer");
+        iam.putRolePolicy(r -> r.roleName("Developer").policyName("all").policyDocument(ALLOW_ALL));
+        iam.putRolePolicy(r -> r.roleName("Developer").policyName("deny").policyDocument(DENY_MAIN));
+        var results = simulate(push(ROLE, "refs/heads/main").resourceArns(
+                "arn:aws:codecommit:eu-west-1:111122223333:a", "arn:aws:codecommit:eu-west-1:111122223333:orders"));
+        assertEquals(1, results.size());
+        assertEquals("explicitDeny", results.get(0).evalDecisionAsString());
+        assertEquals(List.of("allowed", "explicitDeny"), results.get(0).resourceSpecificResults().stream()
+                .map(one -> one.evalResourceDecisionAsString()).toList());
+        assertEquals(List.of("role_Developer_all"), results.get(0).resourceSpecificResults().get(0)
+                .matchedStatements().stream().map(Statement::sourcePolicyId).toList());
+    }
+
+    @Test
+    void serviceControlPoliciesDecideInTheSimulator() {
+        aws.iam.createRole("Developer");
+        iam.putRolePolicy(r -> r.roleName("Developer").policyName("all").policyDocument(ALLOW_ALL));
+        assertNull(simulate(push(ROLE, null)).get(0).organizationsDecisionDetail());
+        aws.iam.serviceControlPolicies.add(ALLOW_ALL);
+        var free = simulate(push(ROLE, "refs/heads/main")).get(0);
+        assertEquals("allowed", free.evalDecisionAsString());
+        assertTrue(free.organizationsDecisionDetail().allowedByOrganizations());
+        aws.iam.serviceControlPolicies.add(DENY_MAIN);
+        var denied = simulate(push(ROLE, "refs/heads/main")).get(0);
+        assertEquals("explicitDeny", denied.evalDecisionAsString());
+        assertFalse(denied.organizationsDecisionDetail().allowedByOrganizations());
+        assertEquals("explicitDeny", denied.resourceSpecificResults().get(0).evalResourceDecisionAsString());
+        aws.iam.serviceControlPolicies.remove(ALLOW_ALL);
+        assertEquals("implicitDeny", simulate(push(ROLE, "refs/heads/x")).get(0).evalDecisionAsString());
+    }
+
+    @Test
+    void theDetailsOfTheAccountHaveAllPrincipalsAndTheirPoliciesInPages() {
+        var role = aws.iam.createRole("team/Developer");
+        role.inline.put("all", ALLOW_ALL);
+        role.tags.put("Team", "Payments");
+        var alice = aws.iam.createUser("alice");
+        aws.iam.createGroup("Developers", "alice").attached.add("aws:policy/AWSCodeCommitFullAccess");
+        aws.iam.createPolicy("team/own", ALLOW_ALL).addVersion(DENY_MAIN);
+        alice.boundary = "policy/team/own";
+        var pages = iam.getAccountAuthorizationDetailsPaginator(r -> { }).stream().toList();
+        assertTrue(pages.size() > 1, "in pages");
+        var users = pages.stream().flatMap(page -> page.userDetailList().stream()).toList();
+        assertEquals(List.of("alice", "operator"), users.stream().map(user -> user.userName()).toList());
+        assertEquals(List.of("Developers"), users.get(0).groupList());
+        assertEquals("arn:aws:iam::111122223333:policy/team/own",
+                users.get(0).permissionsBoundary().permissionsBoundaryArn());
+        var found = pages.stream().flatMap(page -> page.roleDetailList().stream()).toList().get(0);
+        assertEquals("arn:aws:iam::111122223333:role/team/Developer", found.arn());
+        assertEquals(ALLOW_ALL, URLDecoder.decode(found.rolePolicyList().get(0).policyDocument(),
+                StandardCharsets.UTF_8));
+        assertEquals("Payments", found.tags().get(0).value());
+        var groups = pages.stream().flatMap(page -> page.groupDetailList().stream()).toList();
+        assertEquals("arn:aws:iam::aws:policy/AWSCodeCommitFullAccess",
+                groups.get(0).attachedManagedPolicies().get(0).policyArn());
+        var policies = pages.stream().flatMap(page -> page.policies().stream()).toList();
+        assertEquals(List.of("AWSCodeCommitFullAccess", "AdministratorAccess", "own"),
+                policies.stream().map(policy -> policy.policyName()).sorted().toList());
+        var own = policies.stream().filter(policy -> policy.policyName().equals("own")).findFirst().orElseThrow();
+        assertEquals(List.of("v1", "v2"), own.policyVersionList().stream().map(v -> v.versionId()).toList());
+        assertEquals(List.of(true, false), own.policyVersionList().stream().map(v -> v.isDefaultVersion()).toList());
+        var filtered = iam.getAccountAuthorizationDetails(r -> r
+                .filter(EntityType.ROLE, EntityType.LOCAL_MANAGED_POLICY));
+        assertEquals(List.of(0, 0, 1, 1), List.of(filtered.userDetailList().size(), filtered.groupDetailList().size(),
+                filtered.roleDetailList().size(), filtered.policies().size()));
     }
 
     @Test

@@ -267,9 +267,9 @@ class ApplyBranchDenyTest {
     void findsTheSameWhetherTheSimulatorGroupsResourcesOrNot() {
         var arguments = new String[] {"--branches", "main", "--repository-names", "payments", "orders", "--role-names",
                 "Developer", "--dry-run"};
-        var apart = run(arguments);
-        aws.iam.simulatorGroupsResources = true;
-        assertEquals(apart.json(), run(arguments).json());
+        var together = run(arguments);
+        aws.iam.simulatorGroupsResources = false;
+        assertEquals(together.json(), run(arguments).json());
     }
 
     @Test
@@ -577,8 +577,8 @@ class ApplyBranchDenyTest {
         aws.iam.unknownToSimulator.add("codecommit:GitPush");
         var run = apply();
         assertEquals(0, run.exitCode(), run.err());
-        assertEquals("apply-branch-deny: IAM's simulator does not know codecommit:GitPush: denied, but not proved\n",
-                run.err());
+        assertEquals("apply-branch-deny: IAM's simulator does not know codecommit:GitPush: not simulated, so not"
+                + " proved\n", run.err());
         assertEquals(12, simulated(run, "'refs/heads/main'").path("explicitDeny").size());
         assertTrue(developer.inline.get(NAME).contains("codecommit:GitPush"));
     }

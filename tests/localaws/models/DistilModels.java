@@ -42,9 +42,10 @@ class DistilModels {
                     DeleteAlarms DescribeAlarmHistory DescribeAlarms ListTagsForResource PutMetricAlarm SetAlarmState
                     TagResource"""),
             "kms", words("""
-                    CreateAlias CreateKey DeleteAlias DescribeKey DisableKeyRotation EnableKeyRotation Encrypt
-                    GetKeyPolicy GetKeyRotationStatus ListAliases ListGrants ListKeys ListResourceTags PutKeyPolicy
-                    ScheduleKeyDeletion TagResource UntagResource UpdateKeyDescription"""),
+                    CancelKeyDeletion CreateAlias CreateKey DeleteAlias DescribeKey DisableKey DisableKeyRotation
+                    EnableKey EnableKeyRotation Encrypt GetKeyPolicy GetKeyRotationStatus ListAliases ListGrants
+                    ListKeys ListResourceTags PutKeyPolicy ScheduleKeyDeletion TagResource UntagResource
+                    UpdateKeyDescription"""),
             "codebuild", words("""
                     BatchGetBuilds BatchGetProjects CreateProject DeleteProject ListBuildsForProject ListProjects
                     StartBuild StopBuild UpdateProject"""),
@@ -74,7 +75,8 @@ class DistilModels {
                     AttachGroupPolicy AttachRolePolicy AttachUserPolicy CreatePolicy CreatePolicyVersion
                     CreateRole DeleteGroupPolicy DeletePolicy DeletePolicyVersion DeleteRole DeleteRolePolicy
                     DeleteUserPolicy
-                    DetachGroupPolicy DetachRolePolicy DetachUserPolicy GetGroup GetGroupPolicy GetPolicy
+                    DetachGroupPolicy DetachRolePolicy DetachUserPolicy GetAccountAuthorizationDetails GetGroup
+                    GetGroupPolicy GetPolicy
                     GetPolicyVersion GetRole GetRolePolicy GetUser GetUserPolicy ListAttachedGroupPolicies
                     ListAttachedRolePolicies ListAttachedUserPolicies ListEntitiesForPolicy ListGroupPolicies
                     ListPolicyVersions ListRolePolicies ListRoles ListUserPolicies ListUsers PutGroupPolicy
