@@ -739,8 +739,7 @@ class CreateBackupBucket implements Callable<Integer> {
             own.add(rule(EXPIRY_RULE).expiration(e -> e.days(expireAfterDays))
                     .noncurrentVersionExpiration(n -> n.noncurrentDays(1)).build());
         } else {
-            present.rule(EXPIRY_RULE).map(rule -> rule.copy(r -> r.prefix(null).filter(f -> f.prefix(prefix + "/"))))
-                    .forEach(own::add);
+            present.rule(EXPIRY_RULE).map(rule -> belowPrefix(rule)).forEach(own::add);
         }
         var wanted = Stream.concat(others.stream(), own.stream()).toList();
         var current = present.rules() == null ? null : present.rules().rules();
@@ -755,6 +754,14 @@ class CreateBackupBucket implements Callable<Integer> {
         changeSetting(exists, "lifecycleRules", current, wanted, undo, () -> s3.putBucketLifecycleConfiguration(
                 r -> r.bucket(bucket).lifecycleConfiguration(c -> c.rules(wanted))
                         .transitionDefaultMinimumObjectSize(smallest)));
+    }
+
+    /** The rule for the backups alone. An old one has a prefix besides a filter, and S3 takes no more than one. */
+    LifecycleRule belowPrefix(LifecycleRule rule) {
+        return rule(rule.id()).status(rule.status()).expiration(rule.expiration()).transitions(rule.transitions())
+                .noncurrentVersionExpiration(rule.noncurrentVersionExpiration())
+                .noncurrentVersionTransitions(rule.noncurrentVersionTransitions())
+                .abortIncompleteMultipartUpload(rule.abortIncompleteMultipartUpload()).build();
     }
 
     LifecycleRule.Builder rule(String id) {

@@ -744,6 +744,23 @@ class CreateBackupBucketTest {
         assertNull(bucket());
     }
 
+    /** S3 takes a prefix of a rule's own, as it once had, or a filter. */
+    @Test
+    void anOldRuleWithAPrefixOfItsOwnIsMadeAnew() {
+        assertEquals("created", make("--expire-after-days", "400").status());
+        bucket().lifecycle("<Rule><ID>ExpireBackups</ID><Prefix>old/</Prefix><Status>Disabled</Status><Transition>"
+                + "<Days>90</Days><StorageClass>GLACIER_IR</StorageClass></Transition><Expiration><Days>500</Days>"
+                + "</Expiration><NoncurrentVersionExpiration><NoncurrentDays>3</NoncurrentDays>"
+                + "</NoncurrentVersionExpiration></Rule>");
+        assertEquals("updated", make().status());
+        var rule = s3(OWNER).getBucketLifecycleConfiguration(r -> r.bucket(name)).rules().stream()
+                .filter(one -> one.id().equals("ExpireBackups")).findFirst().orElseThrow();
+        assertEquals("projects/codecommit-backup/ Disabled 90 500 3", rule.filter().prefix() + " " + rule.status() + " "
+                + rule.transitions().get(0).days() + " " + rule.expiration().days() + " "
+                + rule.noncurrentVersionExpiration().noncurrentDays());
+        assertEquals("unchanged", make().status());
+    }
+
     @Test
     void aLockInComplianceModeIsConfirmedEachTimeItGrows() {
         var run = make("--retention-days", "40", "--retention-mode", "compliance", "--confirm-compliance-days", "40");

@@ -191,7 +191,7 @@ class ScheduleBackupTest {
         aws.iam.find("role/" + STARTER).inline.remove("start");
         var project = project("codecommit-backup");
         project.put("timeoutInMinutes", 5);
-        project.with("source").put("buildspec", "version: 0.2\nphases: {build: {commands: ['curl evil']}}\n");
+        project.withObject("/source").put("buildspec", "version: 0.2\nphases: {build: {commands: ['curl evil']}}\n");
         project.put("sourceVersion", "main");
         project.withArray("/environment/environmentVariables").addObject().put("name", "THEIRS").put("value", "1");
         ((ObjectNode) project.at("/environment/environmentVariables/0")).put("value", "other-bucket");
@@ -199,7 +199,7 @@ class ScheduleBackupTest {
         var rule = aws.events.rule(REGION, "codecommit-backup");
         rule.state = "DISABLED";
         var push = aws.events.rule(REGION, "codecommit-backup-push");
-        push.targets.get("push").with("InputTransformer").put("InputTemplate", "{}");
+        push.targets.get("push").withObject("/InputTransformer").put("InputTemplate", "{}");
         var run = schedule();
         assertOk("updated", run);
         assertTrue(role.trust.contains("ArnEquals"));
