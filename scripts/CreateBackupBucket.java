@@ -222,7 +222,7 @@ class CreateBackupBucket implements Callable<Integer> {
     record Bucket(String name, String arn, String prefix, String kmsKeyArn, Retention retention, JsonNode policy,
             JsonNode keyPolicy, List<Judgement> judged, List<String> tried) {}
 
-    record Retention(String mode, Integer days) {}
+    record Retention(String mode, int days) {}
 
     /** As IAM's policy simulator spells it. */
     enum Decision {
@@ -280,6 +280,8 @@ class CreateBackupBucket implements Callable<Integer> {
     static final int LONGEST_POLICY = 20_480;
     /** A chain of bundles is renewed after so many days, so what expires sooner is of no use. */
     static final int LONGEST_CHAIN = 30;
+    /** S3's, of a lock. */
+    static final int DAYS_OF_A_YEAR = 365;
 
     /** How long S3 and KMS may take to know a new policy or principal; usually seconds. */
     Duration newsPatience = Duration.ofSeconds(30);
@@ -552,7 +554,7 @@ class CreateBackupBucket implements Callable<Integer> {
                     + " them: --confirm-compliance-days " + retentionDays);
         }
         var expiry = expiryDays(present);
-        if (expiry != null && retention != null && retention.days() != null) {
+        if (expiry != null && retention != null) {
             checkExpiry(expiry, retention.days()).ifPresent(message -> {
                 throw new Failure(message);
             });
@@ -574,13 +576,13 @@ class CreateBackupBucket implements Callable<Integer> {
         return new Retention(mode, retentionDays);
     }
 
-    /** A period in years has no days. */
     static Retention presentRetention(Settings present) {
         if (present.lock() == null || present.lock().rule() == null) {
             return null;
         }
         var retention = present.lock().rule().defaultRetention();
-        return new Retention(retention.modeAsString(), retention.days());
+        int days = retention.years() == null ? retention.days() : DAYS_OF_A_YEAR * retention.years();
+        return new Retention(retention.modeAsString(), days);
     }
 
     Integer expiryDays(Settings present) {

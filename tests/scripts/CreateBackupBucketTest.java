@@ -715,6 +715,19 @@ class CreateBackupBucketTest {
     }
 
     @Test
+    void aLockOfYearsIsComparedInDays() {
+        assertEquals("created", make("--retention-days", "40").status());
+        bucket().setting("object-lock", "<ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>"
+                + "<Mode>GOVERNANCE</Mode><Years>2</Years></DefaultRetention></Rule>");
+        assertFails(make("--expire-after-days", "729"),
+                "--expire-after-days 729: must not be shorter than the lock, --retention-days 730");
+        var run = make("--expire-after-days", "730");
+        assertEquals("updated", run.status(), run.err());
+        assertEquals("{\"mode\":\"GOVERNANCE\",\"days\":730}", run.json().at("/bucket/retention").toString());
+        assertEquals("unchanged", make("--retention-days", "730").status());
+    }
+
+    @Test
     void refusesKeysThatWouldLoseBackups() {
         assertFails(make("--kms-key-id", "alias/none"), "no key alias/none in eu-west-1");
         key.state = "Disabled";
