@@ -1,5 +1,6 @@
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -720,6 +721,11 @@ class ScheduleBackupTest {
             "$ --schedule cron(0_4_?_*_8_*) | six fields in cron()",
             "$ --schedule cron(0_4_*_*_?) | six fields in cron()",
             "$ --schedule 0_4_*_*_* | six fields in cron()",
+            "$ --schedule cron(0_4_30_2_?_*) | no such day comes",
+            "$ --schedule cron(0_4_31_APR,6-6,9/2_?_*) | no such day comes",
+            "$ --schedule cron(0_4_29_FEB_?_2029-2031) | no such day comes",
+            "$ --schedule cron(0_4_*_*_?_2025) | no such day comes",
+            "$ --schedule cron(0_4_?_2_MON#5_2029) | no such day comes",
             "$ --shards 0 | must be 1 to 50",
             "$ --shards 51 | must be 1 to 50",
             "$ --shards many | many",
@@ -743,6 +749,16 @@ class ScheduleBackupTest {
                 .map(word -> word.matches("(cron|rate).*|0_4.*") ? word.replace('_', ' ') : word)
                 .toArray(String[]::new);
         Script.assertRefused(run(arguments), right, aws);
+    }
+
+    /** By the embedded EventBridge's own reading of cron. */
+    @ParameterizedTest
+    @ValueSource(strings = {"0 4 29 2 ? *", "0 4 31 1/2 ? *", "0 4 L 2 ? 2199", "0 4 30W 4 ? *", "0 4 ? * L *",
+            "0 4 ? * FRIL *", "0 4 ? 2 2#5 *", "0 4 ? * MON-FRI 2030/10", "0/15 * 1,15 JAN-MAR,12 ? 2027-2030"})
+    void takesEveryDayThatComes(String fields) {
+        var run = schedule("--schedule", "cron(" + fields + ")");
+        assertOk("created", run);
+        assertNotNull(aws.events.next(Instant.now()), fields);
     }
 
     @Test
