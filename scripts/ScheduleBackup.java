@@ -1036,19 +1036,20 @@ class ScheduleBackup implements Callable<Integer> {
         return "/aws/codebuild/" + project;
     }
 
-    /** Its role may not make it, and would keep logs for ever. */
+    /** Builds may not make it, and their logs would stay for ever; one that is there is left as it is. */
     void updateLogGroup(String project) {
         var name = logGroup(project);
         var present = findLogGroup(name);
         if (present.isEmpty()) {
-            change(Change.creation(name, "logGroup", name), aws("logs delete-log-group --log-group-name " + name),
-                    () -> createLogGroup(name));
+            createLogGroup(name);
+        } else if (present.get().retentionInDays() == null) {
+            note(name + " was there before, and keeps logs for ever; this lets them expire: "
+                    + putRetentionCommand(name));
         }
-        if (present.map(LogGroup::retentionInDays).isEmpty()) {
-            var undo = present.isEmpty() ? null : aws("logs delete-retention-policy --log-group-name " + name);
-            change(Change.update(name, "retentionInDays", null, RETENTION), undo,
-                    () -> logs.putRetentionPolicy(r -> r.logGroupName(name).retentionInDays(RETENTION)));
-        }
+    }
+
+    String putRetentionCommand(String name) {
+        return aws("logs put-retention-policy --log-group-name " + name + " --retention-in-days " + RETENTION);
     }
 
     Optional<LogGroup> findLogGroup(String name) {
@@ -1057,10 +1058,25 @@ class ScheduleBackup implements Callable<Integer> {
     }
 
     void createLogGroup(String name) {
+        var creation = Change.creation(name, "logGroup", name);
+        var undo = aws("logs delete-log-group --log-group-name " + name);
         try {
-            logs.createLogGroup(r -> r.logGroupName(name));
+            change(creation, undo, () -> logs.createLogGroup(r -> r.logGroupName(name)));
         } catch (ResourceAlreadyExistsException e) {
-            note(name + ": someone else created it in the meantime");
+            recordUnlessOthers(creation, undo, e);
+            if (!isDoubtful(e)) {
+                return;
+            }
+        }
+        change(Change.update(name, "retentionInDays", null, RETENTION), null, () -> setRetention(name));
+    }
+
+    void setRetention(String name) {
+        try {
+            logs.putRetentionPolicy(r -> r.logGroupName(name).retentionInDays(RETENTION));
+        } catch (SdkException e) {
+            throw new Failure(reason(e) + "; " + name + " keeps logs for ever until this is done: "
+                    + putRetentionCommand(name), e);
         }
     }
 

@@ -35,6 +35,7 @@ import org.junit.jupiter.api.TestMethodOrder;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import software.amazon.awssdk.services.cloudwatchlogs.CloudWatchLogsClient;
 
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class ScheduleBackupTest {
@@ -220,6 +221,28 @@ class ScheduleBackupTest {
         assertTrue(run.json().path("undo").asText().contains("codebuild update-project"), run.out());
         aws.clearCalls();
         Script.assertUnchanged(schedule(), aws);
+    }
+
+    @Test
+    void logsThatAreKeptForEverStayAndAreTold() {
+        var group = "/aws/codebuild/codecommit-backup";
+        try (var logs = CloudWatchLogsClient.create()) {
+            logs.createLogGroup(r -> r.logGroupName(group));
+        }
+        var run = schedule();
+        assertOk("created", run);
+        assertNull(aws.logs.group(REGION, group).retention);
+        assertTrue(run.err().contains(group + " was there before, and keeps logs for ever; this lets them expire: aws "
+                + "logs put-retention-policy --log-group-name " + group + " --retention-in-days 90"), run.err());
+    }
+
+    @Test
+    void aLogGroupThatGetsNoRetentionIsTold() {
+        aws.inject(Fault.on("logs:PutRetentionPolicy").error(400, "AccessDeniedException", "not authorized"));
+        var run = schedule();
+        assertEquals(1, run.exitCode(), run.out());
+        assertTrue(run.err().contains("/aws/codebuild/codecommit-backup keeps logs for ever until this is done: aws "
+                + "logs put-retention-policy"), run.err());
     }
 
     @Test
