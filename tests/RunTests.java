@@ -13,11 +13,13 @@
 //DEPS org.yaml:snakeyaml:2.5
 //SOURCES ../scripts/*.java
 //SOURCES Directories.java
+//SOURCES EmptyBucket.java
 //SOURCES Gate.java
 //SOURCES Git.java
 //SOURCES Projects.java
 //SOURCES Repositories.java
 //SOURCES Script.java
+//SOURCES SignedIn.java
 //SOURCES SuppliedClock.java
 //SOURCES Wait.java
 //SOURCES scripts/*.java

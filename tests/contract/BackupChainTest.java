@@ -35,15 +35,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import picocli.CommandLine;
-import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
-import software.amazon.awssdk.auth.credentials.AwsCredentials;
-import software.amazon.awssdk.auth.credentials.AwsSessionCredentials;
-import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
-import software.amazon.awssdk.awscore.client.builder.AwsClientBuilder;
-import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.core.sync.RequestBody;
-import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
-import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.cloudwatch.CloudWatchClient;
 import software.amazon.awssdk.services.codebuild.CodeBuildClient;
 import software.amazon.awssdk.services.s3.S3Client;
@@ -133,7 +125,6 @@ class BackupChainTest {
     @AfterAll
     static void stop() {
         aws.close();
-        System.clearProperty("aws.sessionToken");
     }
 
     /** @param exitCode of the first run and of the second one, which changes nothing */
@@ -157,30 +148,16 @@ class BackupChainTest {
         key.policy = policy.toString();
     }
 
-    /** Lets the SDK of this JVM sign as somebody. */
     static void use(String arn) {
-        Script.use(aws);
-        var login = aws.as(arn);
-        System.setProperty("aws.accessKeyId", login.accessKeyId());
-        System.setProperty("aws.secretAccessKey", login.secretAccessKey());
-        if (login.sessionToken() == null) {
-            System.clearProperty("aws.sessionToken");
-        } else {
-            System.setProperty("aws.sessionToken", login.sessionToken());
-        }
-    }
-
-    static <B extends AwsClientBuilder<B, C>, C> C client(B builder, String arn) {
-        var login = aws.as(arn);
-        AwsCredentials credentials = login.sessionToken() == null
-                ? AwsBasicCredentials.create(login.accessKeyId(), login.secretAccessKey())
-                : AwsSessionCredentials.create(login.accessKeyId(), login.secretAccessKey(), login.sessionToken());
-        return builder.endpointOverride(aws.endpoint()).region(Region.EU_WEST_1)
-                .credentialsProvider(StaticCredentialsProvider.create(credentials)).build();
+        SignedIn.use(aws, arn);
     }
 
     static S3Client s3(String arn) {
-        return client(S3Client.builder().httpClient(UrlConnectionHttpClient.create()), arn);
+        return SignedIn.client(aws, S3Client.builder(), REGION, arn);
+    }
+
+    static String outcome(Runnable call) {
+        return SignedIn.outcome(call);
     }
 
     static List<CodeBuild.Build> builds(String project) {
@@ -238,17 +215,6 @@ class BackupChainTest {
 
     // ---- What a thief of the writer's credentials cannot do
 
-    static String outcome(Runnable call) {
-        try {
-            call.run();
-            return "yes";
-        } catch (AwsServiceException e) {
-            return e.statusCode() + " " + e.awsErrorDetails().errorCode();
-        } finally {
-            aws.secureTransport = true;
-        }
-    }
-
     static void put(String key, Consumer<PutObjectRequest.Builder> more) {
         s3(WRITER).putObject(r -> more.accept(r.bucket(BUCKET).key(key).ifNoneMatch("*")), RequestBody.fromString("x"));
     }
@@ -276,7 +242,11 @@ class BackupChainTest {
         acts.put("takes S3's own keys", () -> put(PREFIX + "sse", r -> r.serverSideEncryption("AES256")));
         acts.put("sends by plain http", () -> {
             aws.secureTransport = false;
-            put(PREFIX + "http", r -> { });
+            try {
+                put(PREFIX + "http", r -> { });
+            } finally {
+                aws.secureTransport = true;
+            }
         });
         acts.put("writes beside the prefix", () -> put("x", r -> { }));
         acts.put("writes for another account", () -> put("projects/codecommit-backup/777788889999/x", r -> { }));
@@ -436,7 +406,7 @@ class BackupChainTest {
 
     static Outcome build(String command) {
         setCommand(command);
-        try (var codebuild = client(CodeBuildClient.builder().httpClient(UrlConnectionHttpClient.create()), OPERATOR)) {
+        try (var codebuild = SignedIn.client(aws, CodeBuildClient.builder(), REGION, OPERATOR)) {
             codebuild.startBuild(r -> r.projectName("codecommit-backup"));
         }
         var all = builds("codecommit-backup");
@@ -472,8 +442,7 @@ class BackupChainTest {
 
     static Outcome tellOfAnAlarm() {
         var before = mails().size();
-        try (var cloudwatch = client(CloudWatchClient.builder().httpClient(UrlConnectionHttpClient.create()),
-                OPERATOR)) {
+        try (var cloudwatch = SignedIn.client(aws, CloudWatchClient.builder(), REGION, OPERATOR)) {
             for (var state : List.of("OK", "ALARM")) {
                 cloudwatch.setAlarmState(r -> r.alarmName("build-failed-codecommit-backup").stateValue(state)
                         .stateReason("tried"));
