@@ -12,11 +12,13 @@ import java.time.Instant;
 import java.time.ZoneOffset;
 import java.time.temporal.ChronoUnit;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentSkipListSet;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import localaws.CodeBuild;
@@ -54,6 +56,8 @@ class BackupChainTest {
     static final String OPERATOR = "arn:aws:iam::111122223333:user/operator";
     static final String KEEPER = "arn:aws:iam::444455556666:user/operator";
     static final String WRITER = "arn:aws:iam::111122223333:role/codecommit-backup-eu-west-1";
+    /** Of the same role, in a build. */
+    static final String SESSION = "arn:aws:sts::111122223333:assumed-role/codecommit-backup-eu-west-1/";
     /** May by its IAM policies do everything, so that only bucket and key stand in its way. */
     static final String READER = "arn:aws:iam::111122223333:role/BackupReader";
     static final String EMAIL = "operations@example.com";
@@ -61,6 +65,8 @@ class BackupChainTest {
     static final List<String> PROJECTS = List.of("codecommit-backup", "codecommit-backup-push");
     /** Actions that were not allowed. */
     static final Set<String> refused = new ConcurrentSkipListSet<>();
+    /** Actions that builds called themselves, or CodeBuild for them: not those of S3 with its key. */
+    static final Set<String> called = new ConcurrentSkipListSet<>();
 
     @TempDir
     static Path directory;
@@ -81,6 +87,14 @@ class BackupChainTest {
         aws.onDecision(decided -> {
             if (decided.result().decision() != Decision.allowed) {
                 refused.add(decided.request().action());
+            }
+            if (decided.request().principal().startsWith(SESSION) && decided.request().action().startsWith("logs:")) {
+                called.add(decided.request().action());
+            }
+        });
+        aws.onCall(call -> {
+            if (call.caller().startsWith(SESSION)) {
+                called.add(call.name());
             }
         });
         aws.iam.createRole("BackupReader").attached.add("aws:policy/AdministratorAccess");
@@ -211,6 +225,19 @@ class BackupChainTest {
             Backups.assertRestores(bucket, aws.codecommit.repository(name));
         }
         assertEquals(1, builds("codecommit-backup").size(), "of the night");
+    }
+
+    @Test
+    @Order(2)
+    void theEndpointsThatTheReadmeAsksForAreOfTheServicesThatBuildsCall() {
+        var list = Pattern.compile("A build from the zip needs the endpoints of (.*?) there")
+                .matcher(Toolkit.read("README.md"));
+        assertTrue(list.find());
+        var names = Map.of("s3", "S3 (a gateway)", "codecommit", "CodeCommit's API", "git",
+                "Git (`create-vpc-endpoint`)", "sts", "STS", "logs", "CloudWatch Logs");
+        var services = called.stream().map(call -> call.equals("codecommit:GitPull") ? "git" : call.split(":")[0]);
+        assertEquals(services.map(service -> names.getOrDefault(service, service)).collect(Collectors.toSet()),
+                Set.of(list.group(1).split(", | and ")));
     }
 
     // ---- What a thief of the writer's credentials cannot do
