@@ -61,6 +61,7 @@ import software.amazon.awssdk.services.iam.model.NoSuchEntityException;
 import software.amazon.awssdk.services.kms.KmsClient;
 import software.amazon.awssdk.services.kms.model.GrantOperation;
 import software.amazon.awssdk.services.s3.S3Client;
+import software.amazon.awssdk.services.s3.model.S3Exception;
 import software.amazon.awssdk.services.sns.SnsClient;
 import software.amazon.awssdk.services.sns.model.NotFoundException;
 
@@ -441,17 +442,28 @@ class ConformanceTest {
         assertEquals(List.of("kmsKeyId", "repositoryDescription", "tags", "tags"), fields(again));
     }
 
-    /** What the AWS CLI shows of a bucket; nothing where it shows an error. */
+    /** What S3 shows of the bucket, or the code of its error. */
     Object bucketSettings() {
-        var state = new TreeMap<String, Object>();
-        for (var setting : List.of("get-public-access-block", "get-bucket-ownership-controls", "get-bucket-encryption",
-                "get-bucket-lifecycle-configuration", "get-bucket-tagging", "get-object-lock-configuration")) {
-            state.put(setting, Program.run(Path.of("."), Script.environment(aws), "aws", "s3api", setting, "--bucket",
-                    name).out());
+        try (var s3 = S3Client.create()) {
+            var reads = Map.<String, Supplier<?>>of("public access", () -> s3.getPublicAccessBlock(r -> r.bucket(name)),
+                    "ownership", () -> s3.getBucketOwnershipControls(r -> r.bucket(name)),
+                    "encryption", () -> s3.getBucketEncryption(r -> r.bucket(name)),
+                    "lifecycle", () -> s3.getBucketLifecycleConfiguration(r -> r.bucket(name)),
+                    "tags", () -> s3.getBucketTagging(r -> r.bucket(name)),
+                    "lock", () -> s3.getObjectLockConfiguration(r -> r.bucket(name)),
+                    "policy", () -> Meaning.of(s3.getBucketPolicy(r -> r.bucket(name)).policy()));
+            var state = new TreeMap<String, Object>();
+            reads.forEach((setting, read) -> state.put(setting, shown(read)));
+            return state;
         }
-        var bucket = aws.s3.bucket(name);
-        state.put("policy", bucket == null || bucket.policy() == null ? "none" : Meaning.of(bucket.policy()));
-        return state;
+    }
+
+    static Object shown(Supplier<?> read) {
+        try {
+            return read.get();
+        } catch (S3Exception e) {
+            return e.awsErrorDetails().errorCode();
+        }
     }
 
     @Test
