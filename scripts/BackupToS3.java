@@ -895,9 +895,7 @@ class BackupToS3 implements Callable<Integer> {
                 if (stopping) {
                     throw new Failure("interrupted", e);
                 }
-                if (verbose) {
-                    e.printStackTrace(spec.commandLine().getErr());
-                }
+                trace(e);
                 errors.add(what + " not saved: " + (late ? LATE : reason(e)));
                 return otherwise;
             }
@@ -1792,9 +1790,7 @@ class BackupToS3 implements Callable<Integer> {
     }
 
     Outcome failed(String name, RecordedState lastState, long start, Throwable e) {
-        if (verbose) {
-            e.printStackTrace(spec.commandLine().getErr());
-        }
+        trace(e);
         return outcome(name, "failed", lastState, start, reason(e));
     }
 
@@ -2226,6 +2222,11 @@ class BackupToS3 implements Callable<Integer> {
 
     void fail(Exception e) {
         note(reason(e));
+        trace(e);
+    }
+
+    /** With --verbose, where an error comes from. */
+    void trace(Throwable e) {
         if (verbose) {
             e.printStackTrace(spec.commandLine().getErr());
         }

@@ -222,7 +222,7 @@ class CreateBackupBucket implements Callable<Integer> {
     record Bucket(String name, String arn, String prefix, String kmsKeyArn, Retention retention, JsonNode policy,
             JsonNode keyPolicy, List<Judgement> judged, List<String> tried) {}
 
-    record Retention(String mode, Integer days) {}
+    record Retention(String mode, int days) {}
 
     /** As IAM's policy simulator spells it. */
     enum Decision {
@@ -280,6 +280,8 @@ class CreateBackupBucket implements Callable<Integer> {
     static final int LONGEST_POLICY = 20_480;
     /** A chain of bundles is renewed after so many days, so what expires sooner is of no use. */
     static final int LONGEST_CHAIN = 30;
+    /** S3's, of a lock. */
+    static final int DAYS_OF_A_YEAR = 365;
 
     /** How long S3 and KMS may take to know a new policy or principal; usually seconds. */
     Duration newsPatience = Duration.ofSeconds(30);
@@ -552,7 +554,7 @@ class CreateBackupBucket implements Callable<Integer> {
                     + " them: --confirm-compliance-days " + retentionDays);
         }
         var expiry = expiryDays(present);
-        if (expiry != null && retention != null && retention.days() != null) {
+        if (expiry != null && retention != null) {
             checkExpiry(expiry, retention.days()).ifPresent(message -> {
                 throw new Failure(message);
             });
@@ -574,13 +576,13 @@ class CreateBackupBucket implements Callable<Integer> {
         return new Retention(mode, retentionDays);
     }
 
-    /** A period in years has no days. */
     static Retention presentRetention(Settings present) {
         if (present.lock() == null || present.lock().rule() == null) {
             return null;
         }
         var retention = present.lock().rule().defaultRetention();
-        return new Retention(retention.modeAsString(), retention.days());
+        int days = retention.years() == null ? retention.days() : DAYS_OF_A_YEAR * retention.years();
+        return new Retention(retention.modeAsString(), days);
     }
 
     Integer expiryDays(Settings present) {
@@ -739,8 +741,7 @@ class CreateBackupBucket implements Callable<Integer> {
             own.add(rule(EXPIRY_RULE).expiration(e -> e.days(expireAfterDays))
                     .noncurrentVersionExpiration(n -> n.noncurrentDays(1)).build());
         } else {
-            present.rule(EXPIRY_RULE).map(rule -> rule.copy(r -> r.prefix(null).filter(f -> f.prefix(prefix + "/"))))
-                    .forEach(own::add);
+            present.rule(EXPIRY_RULE).map(rule -> belowPrefix(rule)).forEach(own::add);
         }
         var wanted = Stream.concat(others.stream(), own.stream()).toList();
         var current = present.rules() == null ? null : present.rules().rules();
@@ -755,6 +756,14 @@ class CreateBackupBucket implements Callable<Integer> {
         changeSetting(exists, "lifecycleRules", current, wanted, undo, () -> s3.putBucketLifecycleConfiguration(
                 r -> r.bucket(bucket).lifecycleConfiguration(c -> c.rules(wanted))
                         .transitionDefaultMinimumObjectSize(smallest)));
+    }
+
+    /** The rule for the backups alone. An old one has a prefix besides a filter, and S3 takes no more than one. */
+    LifecycleRule belowPrefix(LifecycleRule rule) {
+        return rule(rule.id()).status(rule.status()).expiration(rule.expiration()).transitions(rule.transitions())
+                .noncurrentVersionExpiration(rule.noncurrentVersionExpiration())
+                .noncurrentVersionTransitions(rule.noncurrentVersionTransitions())
+                .abortIncompleteMultipartUpload(rule.abortIncompleteMultipartUpload()).build();
     }
 
     LifecycleRule.Builder rule(String id) {
@@ -1514,6 +1523,11 @@ class CreateBackupBucket implements Callable<Integer> {
 
     void fail(Exception e) {
         note(reason(e));
+        trace(e);
+    }
+
+    /** With --verbose, where an error comes from. */
+    void trace(Throwable e) {
         if (verbose) {
             e.printStackTrace(spec.commandLine().getErr());
         }

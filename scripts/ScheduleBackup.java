@@ -279,7 +279,14 @@ class ScheduleBackup implements Callable<Integer> {
     static final int LONGEST_BUILD = 2160;
     /** Of EventBridge. */
     static final int TARGETS_PER_RULE = 5;
-    /** Of the builds' logs, in days, where nobody has set another. */
+    /** As cron names them. */
+    static final List<String> MONTHS = List.of("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT",
+            "NOV", "DEC");
+    static final List<String> DAYS = List.of("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT");
+    /** That cron knows. */
+    static final int FIRST_YEAR = 1970;
+    static final int LAST_YEAR = 2199;
+    /** Of the builds' logs, in days, in a log group that this script creates. */
     static final int RETENTION = 90;
     /** Of a build that failed, shown on stderr. */
     static final int LAST_LINES = 30;
@@ -398,8 +405,8 @@ class ScheduleBackup implements Callable<Integer> {
         var right = "six fields in cron(), of which the third or the fifth is a ?, such as 'cron(0 4 * * ? *)'";
         check("--schedule", schedule, "cron\\(\\S+( \\S+){5}\\)", right);
         var fields = fields(schedule);
-        var months = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC";
-        var days = "SUN|MON|TUE|WED|THU|FRI|SAT";
+        var months = String.join("|", MONTHS);
+        var days = String.join("|", DAYS);
         var year = "19[789]\\d|2[01]\\d\\d";
         var forms = List.of(listOf("[0-5]?\\d"), listOf("[01]?\\d|2[0-3]"),
                 listOf("0?[1-9]|[12]\\d|3[01]") + "|\\?|L|([1-9]|[12]\\d|3[01])W", listOf("0?[1-9]|1[0-2]|" + months),
@@ -410,6 +417,56 @@ class ScheduleBackup implements Callable<Integer> {
         if (fields.get(2).equals("?") == fields.get(4).equals("?")) {
             throw wrong("--schedule '" + schedule + "': must be " + right);
         }
+        if (!comes(fields)) {
+            throw wrong("--schedule '" + schedule + "': no such day comes; must be one that does, such as"
+                    + " 'cron(0 4 * * ? *)'");
+        }
+    }
+
+    /** Whether any day from today on is meant: 30 February does not come, nor does a year that is over. */
+    static boolean comes(List<String> fields) {
+        var today = LocalDate.now(ZoneOffset.UTC);
+        return today.datesUntil(LocalDate.of(LAST_YEAR + 1, 1, 1)).anyMatch(day -> has(fields.get(5), day.getYear(),
+                FIRST_YEAR, List.of()) && has(fields.get(3), day.getMonthValue(), 1, MONTHS)
+                && (fields.get(2).equals("?") ? isDayOfWeek(fields.get(4), day) : isDayOfMonth(fields.get(2), day)));
+    }
+
+    static boolean isDayOfMonth(String field, LocalDate day) {
+        if (field.equals("L")) {
+            return day.getDayOfMonth() == day.lengthOfMonth();
+        }
+        // W is the weekday that is nearest, in a month that has the day
+        return has(field.replace("W", ""), day.getDayOfMonth(), 1, List.of());
+    }
+
+    static boolean isDayOfWeek(String field, LocalDate day) {
+        var ofWeek = day.getDayOfWeek().getValue() % 7 + 1; // from Sunday
+        if (field.contains("#")) {
+            var parts = field.split("#");
+            return ofWeek == number(parts[0], DAYS) && (day.getDayOfMonth() + 6) / 7 == Integer.parseInt(parts[1]);
+        }
+        if (field.endsWith("L")) {
+            return field.equals("L") ? ofWeek == 7 : ofWeek == number(field.replaceAll("L$", ""), DAYS)
+                    && day.getDayOfMonth() > day.lengthOfMonth() - 7;
+        }
+        return has(field, ofWeek, 1, DAYS);
+    }
+
+    /** Whether a field of *, values, ranges and steps has a number. */
+    static boolean has(String field, int number, int lowest, List<String> names) {
+        return Stream.of(field.split(",")).anyMatch(item -> {
+            var parts = item.split("/");
+            var ends = parts[0].split("-");
+            var from = ends[0].equals("*") ? lowest : number(ends[0], names);
+            var isOne = ends.length == 1 && parts.length == 1 && !ends[0].equals("*");
+            var to = ends.length > 1 ? number(ends[1], names) : isOne ? from : Integer.MAX_VALUE;
+            var step = parts.length > 1 ? Integer.parseInt(parts[1]) : 1;
+            return number >= from && number <= to && (number - from) % step == 0;
+        });
+    }
+
+    static int number(String text, List<String> names) {
+        return names.contains(text) ? names.indexOf(text) + 1 : Integer.parseInt(text);
     }
 
     /** A field of cron: *, values, ranges and steps. */
@@ -979,19 +1036,20 @@ class ScheduleBackup implements Callable<Integer> {
         return "/aws/codebuild/" + project;
     }
 
-    /** Its role may not make it, and would keep logs for ever. */
+    /** Builds may not make it, and their logs would stay for ever; one that is there is left as it is. */
     void updateLogGroup(String project) {
         var name = logGroup(project);
         var present = findLogGroup(name);
         if (present.isEmpty()) {
-            change(Change.creation(name, "logGroup", name), aws("logs delete-log-group --log-group-name " + name),
-                    () -> createLogGroup(name));
+            createLogGroup(name);
+        } else if (present.get().retentionInDays() == null) {
+            note(name + " was there before, and keeps logs for ever; this lets them expire: "
+                    + putRetentionCommand(name));
         }
-        if (present.map(LogGroup::retentionInDays).isEmpty()) {
-            var undo = present.isEmpty() ? null : aws("logs delete-retention-policy --log-group-name " + name);
-            change(Change.update(name, "retentionInDays", null, RETENTION), undo,
-                    () -> logs.putRetentionPolicy(r -> r.logGroupName(name).retentionInDays(RETENTION)));
-        }
+    }
+
+    String putRetentionCommand(String name) {
+        return aws("logs put-retention-policy --log-group-name " + name + " --retention-in-days " + RETENTION);
     }
 
     Optional<LogGroup> findLogGroup(String name) {
@@ -1000,10 +1058,25 @@ class ScheduleBackup implements Callable<Integer> {
     }
 
     void createLogGroup(String name) {
+        var creation = Change.creation(name, "logGroup", name);
+        var undo = aws("logs delete-log-group --log-group-name " + name);
         try {
-            logs.createLogGroup(r -> r.logGroupName(name));
+            change(creation, undo, () -> logs.createLogGroup(r -> r.logGroupName(name)));
         } catch (ResourceAlreadyExistsException e) {
-            note(name + ": someone else created it in the meantime");
+            recordUnlessOthers(creation, undo, e);
+            if (!isDoubtful(e)) {
+                return;
+            }
+        }
+        change(Change.update(name, "retentionInDays", null, RETENTION), null, () -> setRetention(name));
+    }
+
+    void setRetention(String name) {
+        try {
+            logs.putRetentionPolicy(r -> r.logGroupName(name).retentionInDays(RETENTION));
+        } catch (SdkException e) {
+            throw new Failure(reason(e) + "; " + name + " keeps logs for ever until this is done: "
+                    + putRetentionCommand(name), e);
         }
     }
 
@@ -1811,6 +1884,11 @@ class ScheduleBackup implements Callable<Integer> {
 
     void fail(Exception e) {
         note(reason(e));
+        trace(e);
+    }
+
+    /** With --verbose, where an error comes from. */
+    void trace(Throwable e) {
         if (verbose) {
             e.printStackTrace(spec.commandLine().getErr());
         }

@@ -609,9 +609,7 @@ class VerifyBackups implements Callable<Integer> {
                 }
                 outcome = Outcome.FAILED;
                 error = reasonWithAdvice(e);
-                if (verbose) {
-                    e.printStackTrace(spec.commandLine().getErr());
-                }
+                trace(e);
             }
             if (error != null) {
                 tell((name.isEmpty() ? "beside the repositories" : name) + ": " + error);
@@ -1896,6 +1894,11 @@ class VerifyBackups implements Callable<Integer> {
 
     void fail(Exception e) {
         note(reason(e));
+        trace(e);
+    }
+
+    /** With --verbose, where an error comes from. */
+    void trace(Throwable e) {
         if (verbose) {
             e.printStackTrace(spec.commandLine().getErr());
         }

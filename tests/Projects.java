@@ -1,8 +1,5 @@
 import java.util.List;
 import localaws.LocalAws;
-import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
-import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
-import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
 import software.amazon.awssdk.regions.PartitionMetadata;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.codebuild.CodeBuildClient;
@@ -49,10 +46,6 @@ final class Projects {
     }
 
     private static CodeBuildClient client(LocalAws aws, String region) {
-        var root = aws.as("arn:aws:iam::" + LocalAws.ACCOUNT + ":root");
-        return CodeBuildClient.builder().endpointOverride(aws.endpoint()).region(Region.of(region))
-                .credentialsProvider(StaticCredentialsProvider.create(
-                        AwsBasicCredentials.create(root.accessKeyId(), root.secretAccessKey())))
-                .httpClient(UrlConnectionHttpClient.create()).build();
+        return SignedIn.client(aws, CodeBuildClient.builder(), region, "arn:aws:iam::" + LocalAws.ACCOUNT + ":root");
     }
 }

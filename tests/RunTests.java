@@ -13,11 +13,13 @@
 //DEPS org.yaml:snakeyaml:2.5
 //SOURCES ../scripts/*.java
 //SOURCES Directories.java
+//SOURCES EmptyBucket.java
 //SOURCES Gate.java
 //SOURCES Git.java
 //SOURCES Projects.java
 //SOURCES Repositories.java
 //SOURCES Script.java
+//SOURCES SignedIn.java
 //SOURCES SuppliedClock.java
 //SOURCES Wait.java
 //SOURCES scripts/*.java
@@ -28,7 +30,7 @@
 //SOURCES localaws/*.java
 //SOURCES acceptance/*.java
 //SOURCES bench/*.java
-//COMPILE_OPTIONS -J-XX:TieredStopAtLevel=1 -J-XX:+UseSerialGC
+//COMPILE_OPTIONS -J-XX:TieredStopAtLevel=1 -J-XX:+UseSerialGC -Xlint:deprecation -Werror
 //RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx1g -Xmn32m -Dsun.net.http.retryPost=false
 
 import static org.junit.platform.engine.discovery.DiscoverySelectors.selectClass;
@@ -271,7 +273,7 @@ class RunTests implements Callable<Integer> {
 
     /**
      * JBang does not lock its cache: a script that is not built yet must not be started by the tests of two JVMs at
-     * once.
+     * once. Of what javac notes (deprecated, unchecked), users would read at a script's first start.
      */
     private void build() {
         try (var files = Files.list(Path.of("scripts"))) {
@@ -280,11 +282,12 @@ class RunTests implements Callable<Integer> {
             for (var script : scripts) {
                 var builder = new ProcessBuilder("./jbang", "build", script).redirectErrorStream(true);
                 // halves javac's time
-                builder.environment().merge("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+                builder.environment().merge("JAVA_TOOL_OPTIONS",
+                        "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Duser.language=en",
                         (given, more) -> given + " " + more);
                 var process = builder.start();
                 var said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-                if (process.waitFor() != 0) failed("./jbang build " + script, said);
+                if (process.waitFor() != 0 || said.contains("Note: ")) failed("./jbang build " + script, said);
             }
         } catch (IOException | InterruptedException e) {
             failed("./jbang build", e.toString());

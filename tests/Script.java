@@ -125,7 +125,9 @@ final class Script {
         System.setProperty("aws.accessKeyId", LocalAws.ACCESS_KEY_ID);
         System.setProperty("aws.secretAccessKey", LocalAws.SECRET_ACCESS_KEY);
         System.setProperty("aws.region", "eu-west-1");
-        System.clearProperty("aws.profile"); // which a run with --profile has set
+        // which a run with --profile, or as a role, has set
+        System.clearProperty("aws.profile");
+        System.clearProperty("aws.sessionToken");
     }
 
     /** The environment in which another process sees this embedded AWS, and no other AWS. */

@@ -12,32 +12,19 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import localaws.Call;
-import localaws.LocalAws;
-import localaws.S3;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The backup, as a process of 128 MB, of more than a gigabyte and of thousands of repositories. */
-class LargeRepositoriesTest {
+class LargeRepositoriesTest extends EmptyBucket {
     @TempDir
     Path directory;
 
-    LocalAws aws;
-    S3.Bucket bucket;
-
     @BeforeEach
-    void start() {
+    void takesLong() {
         assumeTrue(Boolean.getBoolean("tests.long"), "takes minutes: ./jbang test --long");
         assumeTrue(Observed.possible(), "memory and disk of a process are read from Linux's /proc");
-        aws = LocalAws.start();
-        bucket = aws.s3.createBucket("backups", "eu-west-1");
-    }
-
-    @AfterEach
-    void stop() {
-        if (aws != null) aws.close();
     }
 
     private Observed backUp(String... arguments) throws Exception {

@@ -12,11 +12,13 @@ import java.time.Instant;
 import java.time.ZoneOffset;
 import java.time.temporal.ChronoUnit;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentSkipListSet;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import localaws.CodeBuild;
@@ -35,15 +37,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import picocli.CommandLine;
-import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
-import software.amazon.awssdk.auth.credentials.AwsCredentials;
-import software.amazon.awssdk.auth.credentials.AwsSessionCredentials;
-import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
-import software.amazon.awssdk.awscore.client.builder.AwsClientBuilder;
-import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.core.sync.RequestBody;
-import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
-import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.cloudwatch.CloudWatchClient;
 import software.amazon.awssdk.services.codebuild.CodeBuildClient;
 import software.amazon.awssdk.services.s3.S3Client;
@@ -62,6 +56,8 @@ class BackupChainTest {
     static final String OPERATOR = "arn:aws:iam::111122223333:user/operator";
     static final String KEEPER = "arn:aws:iam::444455556666:user/operator";
     static final String WRITER = "arn:aws:iam::111122223333:role/codecommit-backup-eu-west-1";
+    /** Of the same role, in a build. */
+    static final String SESSION = "arn:aws:sts::111122223333:assumed-role/codecommit-backup-eu-west-1/";
     /** May by its IAM policies do everything, so that only bucket and key stand in its way. */
     static final String READER = "arn:aws:iam::111122223333:role/BackupReader";
     static final String EMAIL = "operations@example.com";
@@ -69,6 +65,8 @@ class BackupChainTest {
     static final List<String> PROJECTS = List.of("codecommit-backup", "codecommit-backup-push");
     /** Actions that were not allowed. */
     static final Set<String> refused = new ConcurrentSkipListSet<>();
+    /** Actions that builds called themselves, or CodeBuild for them: not those of S3 with its key. */
+    static final Set<String> called = new ConcurrentSkipListSet<>();
 
     @TempDir
     static Path directory;
@@ -89,6 +87,14 @@ class BackupChainTest {
         aws.onDecision(decided -> {
             if (decided.result().decision() != Decision.allowed) {
                 refused.add(decided.request().action());
+            }
+            if (decided.request().principal().startsWith(SESSION) && decided.request().action().startsWith("logs:")) {
+                called.add(decided.request().action());
+            }
+        });
+        aws.onCall(call -> {
+            if (call.caller().startsWith(SESSION)) {
+                called.add(call.name());
             }
         });
         aws.iam.createRole("BackupReader").attached.add("aws:policy/AdministratorAccess");
@@ -133,7 +139,6 @@ class BackupChainTest {
     @AfterAll
     static void stop() {
         aws.close();
-        System.clearProperty("aws.sessionToken");
     }
 
     /** @param exitCode of the first run and of the second one, which changes nothing */
@@ -157,30 +162,16 @@ class BackupChainTest {
         key.policy = policy.toString();
     }
 
-    /** Lets the SDK of this JVM sign as somebody. */
     static void use(String arn) {
-        Script.use(aws);
-        var login = aws.as(arn);
-        System.setProperty("aws.accessKeyId", login.accessKeyId());
-        System.setProperty("aws.secretAccessKey", login.secretAccessKey());
-        if (login.sessionToken() == null) {
-            System.clearProperty("aws.sessionToken");
-        } else {
-            System.setProperty("aws.sessionToken", login.sessionToken());
-        }
-    }
-
-    static <B extends AwsClientBuilder<B, C>, C> C client(B builder, String arn) {
-        var login = aws.as(arn);
-        AwsCredentials credentials = login.sessionToken() == null
-                ? AwsBasicCredentials.create(login.accessKeyId(), login.secretAccessKey())
-                : AwsSessionCredentials.create(login.accessKeyId(), login.secretAccessKey(), login.sessionToken());
-        return builder.endpointOverride(aws.endpoint()).region(Region.EU_WEST_1)
-                .credentialsProvider(StaticCredentialsProvider.create(credentials)).build();
+        SignedIn.use(aws, arn);
     }
 
     static S3Client s3(String arn) {
-        return client(S3Client.builder().httpClient(UrlConnectionHttpClient.create()), arn);
+        return SignedIn.client(aws, S3Client.builder(), REGION, arn);
+    }
+
+    static String outcome(Runnable call) {
+        return SignedIn.outcome(call);
     }
 
     static List<CodeBuild.Build> builds(String project) {
@@ -236,18 +227,20 @@ class BackupChainTest {
         assertEquals(1, builds("codecommit-backup").size(), "of the night");
     }
 
-    // ---- What a thief of the writer's credentials cannot do
-
-    static String outcome(Runnable call) {
-        try {
-            call.run();
-            return "yes";
-        } catch (AwsServiceException e) {
-            return e.statusCode() + " " + e.awsErrorDetails().errorCode();
-        } finally {
-            aws.secureTransport = true;
-        }
+    @Test
+    @Order(2)
+    void theEndpointsThatTheReadmeAsksForAreOfTheServicesThatBuildsCall() {
+        var list = Pattern.compile("A build from the zip needs the endpoints of (.*?) there")
+                .matcher(Toolkit.read("README.md"));
+        assertTrue(list.find());
+        var names = Map.of("s3", "S3 (a gateway)", "codecommit", "CodeCommit's API", "git",
+                "Git (`create-vpc-endpoint`)", "sts", "STS", "logs", "CloudWatch Logs");
+        var services = called.stream().map(call -> call.equals("codecommit:GitPull") ? "git" : call.split(":")[0]);
+        assertEquals(services.map(service -> names.getOrDefault(service, service)).collect(Collectors.toSet()),
+                Set.of(list.group(1).split(", | and ")));
     }
+
+    // ---- What a thief of the writer's credentials cannot do
 
     static void put(String key, Consumer<PutObjectRequest.Builder> more) {
         s3(WRITER).putObject(r -> more.accept(r.bucket(BUCKET).key(key).ifNoneMatch("*")), RequestBody.fromString("x"));
@@ -276,7 +269,11 @@ class BackupChainTest {
         acts.put("takes S3's own keys", () -> put(PREFIX + "sse", r -> r.serverSideEncryption("AES256")));
         acts.put("sends by plain http", () -> {
             aws.secureTransport = false;
-            put(PREFIX + "http", r -> { });
+            try {
+                put(PREFIX + "http", r -> { });
+            } finally {
+                aws.secureTransport = true;
+            }
         });
         acts.put("writes beside the prefix", () -> put("x", r -> { }));
         acts.put("writes for another account", () -> put("projects/codecommit-backup/777788889999/x", r -> { }));
@@ -436,7 +433,7 @@ class BackupChainTest {
 
     static Outcome build(String command) {
         setCommand(command);
-        try (var codebuild = client(CodeBuildClient.builder().httpClient(UrlConnectionHttpClient.create()), OPERATOR)) {
+        try (var codebuild = SignedIn.client(aws, CodeBuildClient.builder(), REGION, OPERATOR)) {
             codebuild.startBuild(r -> r.projectName("codecommit-backup"));
         }
         var all = builds("codecommit-backup");
@@ -472,8 +469,7 @@ class BackupChainTest {
 
     static Outcome tellOfAnAlarm() {
         var before = mails().size();
-        try (var cloudwatch = client(CloudWatchClient.builder().httpClient(UrlConnectionHttpClient.create()),
-                OPERATOR)) {
+        try (var cloudwatch = SignedIn.client(aws, CloudWatchClient.builder(), REGION, OPERATOR)) {
             for (var state : List.of("OK", "ALARM")) {
                 cloudwatch.setAlarmState(r -> r.alarmName("build-failed-codecommit-backup").stateValue(state)
                         .stateReason("tried"));

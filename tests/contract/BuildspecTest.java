@@ -20,16 +20,13 @@ import localaws.Buildspec;
 import localaws.Call;
 import localaws.Fault;
 import localaws.LocalAws;
-import localaws.S3;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** The scheduled job: its phases, run as CodeBuild would, and what a build's colour tells. */
-class BuildspecTest {
+class BuildspecTest extends EmptyBucket {
     static final ObjectMapper JSON = new ObjectMapper();
     static final List<String> PHASES = Buildspec.PHASES;
     /** The runtimes of the Amazon Linux 2023 standard images. */
@@ -37,20 +34,6 @@ class BuildspecTest {
 
     @TempDir
     Path directory;
-
-    LocalAws aws;
-    S3.Bucket bucket;
-
-    @BeforeEach
-    void start() {
-        aws = LocalAws.start();
-        bucket = aws.s3.createBucket("backups", "eu-west-1");
-    }
-
-    @AfterEach
-    void stop() {
-        aws.close();
-    }
 
     /** A build that has ended. */
     record Build(boolean succeeded, List<Buildspec.Command> commands) {

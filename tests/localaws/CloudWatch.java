@@ -254,13 +254,8 @@ public final class CloudWatch implements LocalAws.Service, LocalAws.Timer {
                         aws.now());
                 yield null;
             }
-            case "ListTagsForResource" -> {
-                var answer = Models.JSON.createObjectNode();
-                var tags = answer.putArray("Tags");
-                tagged(input, regional).tags.forEach((key, value) -> tags.addObject().put("Key", key)
-                        .put("Value", value));
-                yield answer;
-            }
+            case "ListTagsForResource" -> Models.JSON.createObjectNode().set("Tags",
+                    Need.list(tagged(input, regional).tags));
             case "TagResource" -> {
                 putTags(tagged(input, regional).tags, input.get("Tags"));
                 yield null;

@@ -613,6 +613,11 @@ class CodeCommitTest {
                 .map(path -> file.apply(r -> r.commitSpecifier("feature").filePath(path))).toList());
         refusals.put("InvalidCommitException", Stream.of("", "main~1", "a..b", "refs/heads/", "main:a")
                 .map(name -> file.apply(r -> r.commitSpecifier(name))).toList());
+        return tests(refusals);
+    }
+
+    /** The calls run now: JUnit runs dynamic tests after the method, when each would see another repository state. */
+    private static List<DynamicTest> tests(Map<String, List<Runnable>> refusals) {
         return refusals.entrySet().stream().map(refusal -> {
             var codes = refusal.getValue().stream().map(CodeCommitTest::error).toList();
             return DynamicTest.dynamicTest(refusal.getKey(),
@@ -771,11 +776,7 @@ class CodeCommitTest {
                 .listAssociatedApprovalRuleTemplatesForRepository(r -> r.repositoryName("present").maxResults(0))));
         refusals.put("InvalidContinuationTokenException", List.of(() -> codecommit
                 .listAssociatedApprovalRuleTemplatesForRepository(r -> r.repositoryName("present").nextToken("x"))));
-        return refusals.entrySet().stream().map(refusal -> {
-            var codes = refusal.getValue().stream().map(CodeCommitTest::error).toList();
-            return DynamicTest.dynamicTest(refusal.getKey(),
-                    () -> codes.forEach(code -> assertEquals(refusal.getKey(), code)));
-        }).toList();
+        return tests(refusals);
     }
 
     @Test
@@ -976,13 +977,7 @@ class CodeCommitTest {
                 List.of(() -> codecommit.getPullRequest(r -> r.pullRequestId("x"))));
         refusals.put("PullRequestDoesNotExistException",
                 List.of(() -> codecommit.getPullRequest(r -> r.pullRequestId("1"))));
-        // the calls run now: JUnit runs dynamic tests after this method, but each of them would see another repository
-        // state
-        return refusals.entrySet().stream().map(refusal -> {
-            var codes = refusal.getValue().stream().map(CodeCommitTest::error).toList();
-            return DynamicTest.dynamicTest(refusal.getKey(),
-                    () -> codes.forEach(code -> assertEquals(refusal.getKey(), code)));
-        }).toList();
+        return tests(refusals);
     }
 
     @Test

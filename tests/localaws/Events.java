@@ -355,13 +355,8 @@ public final class Events implements LocalAws.Service, LocalAws.Timer {
                 rule.tags = left;
                 yield Models.JSON.createObjectNode();
             }
-            case "ListTagsForResource" -> {
-                var answer = Models.JSON.createObjectNode();
-                var tags = answer.putArray("Tags");
-                tagged(input, caller).tags.forEach((key, value) -> tags.addObject().put("Key", key)
-                        .put("Value", value));
-                yield answer;
-            }
+            case "ListTagsForResource" -> Models.JSON.createObjectNode().set("Tags",
+                    Need.list(tagged(input, caller).tags));
             default -> throw new AwsError("UnknownOperationException", operation);
         };
     }

@@ -1,6 +1,7 @@
 package localaws;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -82,5 +83,12 @@ record Need(String action, String resource, String owner, Policy policy, Map<Str
         var tags = new TreeMap<String, String>();
         for (var tag : list) tags.put(tag.path(key).asText(), tag.path(value).asText());
         return tags;
+    }
+
+    /** As EventBridge, SNS and CloudWatch list them. */
+    static ArrayNode list(Map<String, String> tags) {
+        var list = Models.JSON.createArrayNode();
+        tags.forEach((key, value) -> list.addObject().put("Key", key).put("Value", value));
+        return list;
     }
 }

@@ -204,6 +204,21 @@ class SandboxTest {
                 "444455556666:assumed-role/Auditor"), who);
     }
 
+    /** Its seven commands, as they stand there: the mail is not confirmed then. */
+    @Test
+    void theReadmesNightlyBackupStandsFromNothing() throws Exception {
+        assumeTrue(Boolean.getBoolean("tests.long"), "takes long: ./jbang test --long");
+        Program.needsAwsCli();
+        var readme = Toolkit.read("README.md");
+        var section = readme.substring(readme.indexOf("### From nothing to a nightly backup\n"));
+        var commands = section.substring(0, section.indexOf("\n```\n")).lines()
+                .filter(line -> line.startsWith("$ ")).map(line -> line.substring(2)).toList();
+        assertEquals(7, commands.size());
+        var run = run("--", "bash", "-c", commands.stream().map(command -> command + " > \"$TMPDIR/said\"\necho $?\n")
+                .collect(Collectors.joining()) + "rm \"$TMPDIR/said\"\n");
+        assertEquals(List.of("0", "0", "0", "0", "0", "4", "0"), run.out().lines().toList(), run.err());
+    }
+
     /** Signed in by another implementation than this project's, read back without it. */
     @Test
     void whatTheAwsCliSignedInForComesBackFromTheBackupByGitAlone() throws Exception {

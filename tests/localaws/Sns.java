@@ -366,13 +366,8 @@ public final class Sns implements LocalAws.Service {
                 input.path("TagKeys").forEach(key -> topic.tags.remove(key.asText()));
                 yield Models.JSON.createObjectNode();
             }
-            case "ListTagsForResource" -> {
-                var answer = Models.JSON.createObjectNode();
-                var tags = answer.putArray("Tags");
-                tagged(input, caller).tags.forEach((key, value) -> tags.addObject().put("Key", key)
-                        .put("Value", value));
-                yield answer;
-            }
+            case "ListTagsForResource" -> Models.JSON.createObjectNode().set("Tags",
+                    Need.list(tagged(input, caller).tags));
             default -> throw new AwsError("InvalidAction", operation);
         };
     }

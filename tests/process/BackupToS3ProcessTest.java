@@ -19,33 +19,15 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
 import localaws.Fault;
-import localaws.LocalAws;
-import localaws.S3;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** The backup as a process of its own: memory, disk, signals, proxies. */
-class BackupToS3ProcessTest {
+class BackupToS3ProcessTest extends EmptyBucket {
     @TempDir
     Path directory;
-
-    LocalAws aws;
-    S3.Bucket bucket;
-
-    @BeforeEach
-    void start() {
-        aws = LocalAws.start();
-        bucket = aws.s3.createBucket("backups", "eu-west-1");
-    }
-
-    @AfterEach
-    void stop() {
-        aws.close();
-    }
 
     private Process start(Map<String, String> environment, String... args) throws Exception {
         var command = new ArrayList<>(Script.withDefaultSignals());

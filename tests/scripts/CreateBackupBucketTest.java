@@ -12,7 +12,6 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
@@ -41,16 +40,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import picocli.CommandLine;
-import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
-import software.amazon.awssdk.auth.credentials.AwsCredentials;
-import software.amazon.awssdk.auth.credentials.AwsSessionCredentials;
-import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
-import software.amazon.awssdk.awscore.client.builder.AwsClientBuilder;
-import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.core.SdkBytes;
 import software.amazon.awssdk.core.sync.RequestBody;
-import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
-import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.kms.KmsClient;
 import software.amazon.awssdk.services.kms.model.KeyMetadata;
 import software.amazon.awssdk.services.s3.S3Client;
@@ -100,7 +91,6 @@ class CreateBackupBucketTest {
     @AfterAll
     static void stop() throws Exception {
         aws.close();
-        System.clearProperty("aws.sessionToken");
         SampleRepositories.deleteLarge();
     }
 
@@ -121,31 +111,20 @@ class CreateBackupBucketTest {
 
     // ---- Runs and clients
 
-    /** Lets the SDK of this JVM sign as somebody. */
     static void use(String arn) {
-        Script.use(aws);
-        var login = aws.as(arn);
-        System.setProperty("aws.accessKeyId", login.accessKeyId());
-        System.setProperty("aws.secretAccessKey", login.secretAccessKey());
-        if (login.sessionToken() == null) System.clearProperty("aws.sessionToken");
-        else System.setProperty("aws.sessionToken", login.sessionToken());
-    }
-
-    static <B extends AwsClientBuilder<B, C>, C> C client(B builder, String arn) {
-        var login = aws.as(arn);
-        AwsCredentials credentials = login.sessionToken() == null
-                ? AwsBasicCredentials.create(login.accessKeyId(), login.secretAccessKey())
-                : AwsSessionCredentials.create(login.accessKeyId(), login.secretAccessKey(), login.sessionToken());
-        return builder.endpointOverride(aws.endpoint()).region(Region.EU_WEST_1)
-                .credentialsProvider(StaticCredentialsProvider.create(credentials)).build();
+        SignedIn.use(aws, arn);
     }
 
     static S3Client s3(String arn) {
-        return client(S3Client.builder().httpClient(UrlConnectionHttpClient.create()), arn);
+        return SignedIn.client(aws, S3Client.builder(), REGION, arn);
     }
 
     static KmsClient kms(String arn) {
-        return client(KmsClient.builder().httpClient(UrlConnectionHttpClient.create()), arn);
+        return SignedIn.client(aws, KmsClient.builder(), REGION, arn);
+    }
+
+    static String outcome(Runnable call) {
+        return SignedIn.outcome(call);
     }
 
     static Script.Run run(Consumer<CreateBackupBucket> settings, String... arguments) {
@@ -373,15 +352,6 @@ class CreateBackupBucketTest {
     }
 
     // ---- What the writer cannot do
-
-    static String outcome(Runnable call) {
-        try {
-            call.run();
-            return "yes";
-        } catch (AwsServiceException e) {
-            return e.statusCode() + " " + e.awsErrorDetails().errorCode();
-        }
-    }
 
     void put(String who, String object, Consumer<PutObjectRequest.Builder> more) {
         s3(who).putObject(r -> more.accept(r.bucket(name).key(PREFIX + object).ifNoneMatch("*")),
@@ -742,6 +712,36 @@ class CreateBackupBucketTest {
         name += "-more";
         assertFails(make("--kms-key-id", key.arn), "serves another bucket, arn:aws:s3:::backups-");
         assertNull(bucket());
+    }
+
+    @Test
+    void aLockOfYearsIsComparedInDays() {
+        assertEquals("created", make("--retention-days", "40").status());
+        bucket().setting("object-lock", "<ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>"
+                + "<Mode>GOVERNANCE</Mode><Years>2</Years></DefaultRetention></Rule>");
+        assertFails(make("--expire-after-days", "729"),
+                "--expire-after-days 729: must not be shorter than the lock, --retention-days 730");
+        var run = make("--expire-after-days", "730");
+        assertEquals("updated", run.status(), run.err());
+        assertEquals("{\"mode\":\"GOVERNANCE\",\"days\":730}", run.json().at("/bucket/retention").toString());
+        assertEquals("unchanged", make("--retention-days", "730").status());
+    }
+
+    /** S3 takes a prefix of a rule's own, as it once had, or a filter. */
+    @Test
+    void anOldRuleWithAPrefixOfItsOwnIsMadeAnew() {
+        assertEquals("created", make("--expire-after-days", "400").status());
+        bucket().lifecycle("<Rule><ID>ExpireBackups</ID><Prefix>old/</Prefix><Status>Disabled</Status><Transition>"
+                + "<Days>90</Days><StorageClass>GLACIER_IR</StorageClass></Transition><Expiration><Days>500</Days>"
+                + "</Expiration><NoncurrentVersionExpiration><NoncurrentDays>3</NoncurrentDays>"
+                + "</NoncurrentVersionExpiration></Rule>");
+        assertEquals("updated", make().status());
+        var rule = s3(OWNER).getBucketLifecycleConfiguration(r -> r.bucket(name)).rules().stream()
+                .filter(one -> one.id().equals("ExpireBackups")).findFirst().orElseThrow();
+        assertEquals("projects/codecommit-backup/ Disabled 90 500 3", rule.filter().prefix() + " " + rule.status() + " "
+                + rule.transitions().get(0).days() + " " + rule.expiration().days() + " "
+                + rule.noncurrentVersionExpiration().noncurrentDays());
+        assertEquals("unchanged", make().status());
     }
 
     @Test

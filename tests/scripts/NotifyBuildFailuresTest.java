@@ -32,9 +32,6 @@ import org.junit.jupiter.api.TestMethodOrder;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
-import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
-import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
-import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
 import software.amazon.awssdk.services.cloudwatch.CloudWatchClient;
 import software.amazon.awssdk.services.cloudwatch.model.MetricAlarm;
 import software.amazon.awssdk.services.eventbridge.EventBridgeClient;
@@ -66,15 +63,10 @@ class NotifyBuildFailuresTest {
         aws = LocalAws.start();
         Script.use(aws);
         Projects.create(aws, REGION, PROJECT, "false");
-        var root = aws.as("arn:aws:iam::111122223333:root");
-        var credentials = StaticCredentialsProvider.create(
-                AwsBasicCredentials.create(root.accessKeyId(), root.secretAccessKey()));
-        cloudwatch = CloudWatchClient.builder().credentialsProvider(credentials)
-                .httpClient(UrlConnectionHttpClient.create()).build();
-        events = EventBridgeClient.builder().credentialsProvider(credentials)
-                .httpClient(UrlConnectionHttpClient.create()).build();
-        sns = SnsClient.builder().credentialsProvider(credentials)
-                .httpClient(UrlConnectionHttpClient.create()).build();
+        var root = "arn:aws:iam::111122223333:root";
+        cloudwatch = SignedIn.client(aws, CloudWatchClient.builder(), REGION, root);
+        events = SignedIn.client(aws, EventBridgeClient.builder(), REGION, root);
+        sns = SignedIn.client(aws, SnsClient.builder(), REGION, root);
         aws.clearCalls();
         aws.onCall(call -> collect(call));
     }

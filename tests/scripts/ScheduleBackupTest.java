@@ -1,5 +1,6 @@
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -34,6 +35,7 @@ import org.junit.jupiter.api.TestMethodOrder;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import software.amazon.awssdk.services.cloudwatchlogs.CloudWatchLogsClient;
 
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class ScheduleBackupTest {
@@ -191,7 +193,7 @@ class ScheduleBackupTest {
         aws.iam.find("role/" + STARTER).inline.remove("start");
         var project = project("codecommit-backup");
         project.put("timeoutInMinutes", 5);
-        project.with("source").put("buildspec", "version: 0.2\nphases: {build: {commands: ['curl evil']}}\n");
+        project.withObject("/source").put("buildspec", "version: 0.2\nphases: {build: {commands: ['curl evil']}}\n");
         project.put("sourceVersion", "main");
         project.withArray("/environment/environmentVariables").addObject().put("name", "THEIRS").put("value", "1");
         ((ObjectNode) project.at("/environment/environmentVariables/0")).put("value", "other-bucket");
@@ -199,7 +201,7 @@ class ScheduleBackupTest {
         var rule = aws.events.rule(REGION, "codecommit-backup");
         rule.state = "DISABLED";
         var push = aws.events.rule(REGION, "codecommit-backup-push");
-        push.targets.get("push").with("InputTransformer").put("InputTemplate", "{}");
+        push.targets.get("push").withObject("/InputTransformer").put("InputTemplate", "{}");
         var run = schedule();
         assertOk("updated", run);
         assertTrue(role.trust.contains("ArnEquals"));
@@ -219,6 +221,28 @@ class ScheduleBackupTest {
         assertTrue(run.json().path("undo").asText().contains("codebuild update-project"), run.out());
         aws.clearCalls();
         Script.assertUnchanged(schedule(), aws);
+    }
+
+    @Test
+    void logsThatAreKeptForEverStayAndAreTold() {
+        var group = "/aws/codebuild/codecommit-backup";
+        try (var logs = CloudWatchLogsClient.create()) {
+            logs.createLogGroup(r -> r.logGroupName(group));
+        }
+        var run = schedule();
+        assertOk("created", run);
+        assertNull(aws.logs.group(REGION, group).retention);
+        assertTrue(run.err().contains(group + " was there before, and keeps logs for ever; this lets them expire: aws "
+                + "logs put-retention-policy --log-group-name " + group + " --retention-in-days 90"), run.err());
+    }
+
+    @Test
+    void aLogGroupThatGetsNoRetentionIsTold() {
+        aws.inject(Fault.on("logs:PutRetentionPolicy").error(400, "AccessDeniedException", "not authorized"));
+        var run = schedule();
+        assertEquals(1, run.exitCode(), run.out());
+        assertTrue(run.err().contains("/aws/codebuild/codecommit-backup keeps logs for ever until this is done: aws "
+                + "logs put-retention-policy"), run.err());
     }
 
     @Test
@@ -720,6 +744,11 @@ class ScheduleBackupTest {
             "$ --schedule cron(0_4_?_*_8_*) | six fields in cron()",
             "$ --schedule cron(0_4_*_*_?) | six fields in cron()",
             "$ --schedule 0_4_*_*_* | six fields in cron()",
+            "$ --schedule cron(0_4_30_2_?_*) | no such day comes",
+            "$ --schedule cron(0_4_31_APR,6-6,9/2_?_*) | no such day comes",
+            "$ --schedule cron(0_4_29_FEB_?_2029-2031) | no such day comes",
+            "$ --schedule cron(0_4_*_*_?_2025) | no such day comes",
+            "$ --schedule cron(0_4_?_2_MON#5_2029) | no such day comes",
             "$ --shards 0 | must be 1 to 50",
             "$ --shards 51 | must be 1 to 50",
             "$ --shards many | many",
@@ -743,6 +772,16 @@ class ScheduleBackupTest {
                 .map(word -> word.matches("(cron|rate).*|0_4.*") ? word.replace('_', ' ') : word)
                 .toArray(String[]::new);
         Script.assertRefused(run(arguments), right, aws);
+    }
+
+    /** By the embedded EventBridge's own reading of cron. */
+    @ParameterizedTest
+    @ValueSource(strings = {"0 4 29 2 ? *", "0 4 31 1/2 ? *", "0 4 L 2 ? 2199", "0 4 30W 4 ? *", "0 4 ? * L *",
+            "0 4 ? * FRIL *", "0 4 ? 2 2#5 *", "0 4 ? * MON-FRI 2030/10", "0/15 * 1,15 JAN-MAR,12 ? 2027-2030"})
+    void takesEveryDayThatComes(String fields) {
+        var run = schedule("--schedule", "cron(" + fields + ")");
+        assertOk("created", run);
+        assertNotNull(aws.events.next(Instant.now()), fields);
     }
 
     @Test

@@ -30,9 +30,6 @@ import org.junit.jupiter.api.MethodOrderer;
 import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestMethodOrder;
-import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
-import software.amazon.awssdk.auth.credentials.AwsCredentials;
-import software.amazon.awssdk.auth.credentials.AwsSessionCredentials;
 import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
 import software.amazon.awssdk.awscore.client.builder.AwsClientBuilder;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
@@ -109,12 +106,8 @@ class AuthorisedCallsTest {
     }
 
     static <B extends AwsClientBuilder<B, C>, C> C client(B builder, String arn, URI endpoint) {
-        var login = login(arn);
-        AwsCredentials credentials = login.sessionToken() == null
-                ? AwsBasicCredentials.create(login.accessKeyId(), login.secretAccessKey())
-                : AwsSessionCredentials.create(login.accessKeyId(), login.secretAccessKey(), login.sessionToken());
         return builder.endpointOverride(endpoint).region(Region.EU_WEST_1)
-                .credentialsProvider(StaticCredentialsProvider.create(credentials)).build();
+                .credentialsProvider(StaticCredentialsProvider.create(SignedIn.credentials(login(arn)))).build();
     }
 
     interface Step {

@@ -1,5 +1,8 @@
+import static java.util.stream.Collectors.toMap;
+import static java.util.stream.Collectors.toSet;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -12,18 +15,22 @@ import java.io.PrintWriter;
 import java.io.UncheckedIOException;
 import java.net.ServerSocket;
 import java.net.Socket;
+import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Random;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import java.util.zip.GZIPInputStream;
+import localaws.Call;
 import localaws.CodeCommit;
 import localaws.Kms;
 import localaws.LocalAws;
@@ -37,11 +44,26 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import picocli.CommandLine;
 import software.amazon.awssdk.regions.Region;
+import software.amazon.awssdk.services.cloudwatch.CloudWatchClient;
+import software.amazon.awssdk.services.cloudwatch.model.MetricAlarm;
+import software.amazon.awssdk.services.cloudwatch.model.MetricDataQuery;
+import software.amazon.awssdk.services.codebuild.CodeBuildClient;
+import software.amazon.awssdk.services.codebuild.model.ArtifactsType;
+import software.amazon.awssdk.services.codebuild.model.ComputeType;
+import software.amazon.awssdk.services.codebuild.model.EnvironmentType;
+import software.amazon.awssdk.services.codebuild.model.SourceType;
 import software.amazon.awssdk.services.ec2.Ec2Client;
+import software.amazon.awssdk.services.eventbridge.EventBridgeClient;
+import software.amazon.awssdk.services.eventbridge.model.Rule;
+import software.amazon.awssdk.services.eventbridge.model.Target;
 import software.amazon.awssdk.services.iam.IamClient;
+import software.amazon.awssdk.services.iam.model.NoSuchEntityException;
 import software.amazon.awssdk.services.kms.KmsClient;
 import software.amazon.awssdk.services.kms.model.GrantOperation;
 import software.amazon.awssdk.services.s3.S3Client;
+import software.amazon.awssdk.services.s3.model.S3Exception;
+import software.amazon.awssdk.services.sns.SnsClient;
+import software.amazon.awssdk.services.sns.model.NotFoundException;
 
 /**
  * Witnesses from outside, so that nothing is right only because our own embedded AWS says so: the AWS CLI, boto3 and
@@ -420,17 +442,28 @@ class ConformanceTest {
         assertEquals(List.of("kmsKeyId", "repositoryDescription", "tags", "tags"), fields(again));
     }
 
-    /** What the AWS CLI shows of a bucket; nothing where it shows an error. */
+    /** What S3 shows of the bucket, or the code of its error. */
     Object bucketSettings() {
-        var state = new TreeMap<String, Object>();
-        for (var setting : List.of("get-public-access-block", "get-bucket-ownership-controls", "get-bucket-encryption",
-                "get-bucket-lifecycle-configuration", "get-bucket-tagging", "get-object-lock-configuration")) {
-            state.put(setting, Program.run(Path.of("."), Script.environment(aws), "aws", "s3api", setting, "--bucket",
-                    name).out());
+        try (var s3 = S3Client.create()) {
+            var reads = Map.<String, Supplier<?>>of("public access", () -> s3.getPublicAccessBlock(r -> r.bucket(name)),
+                    "ownership", () -> s3.getBucketOwnershipControls(r -> r.bucket(name)),
+                    "encryption", () -> s3.getBucketEncryption(r -> r.bucket(name)),
+                    "lifecycle", () -> s3.getBucketLifecycleConfiguration(r -> r.bucket(name)),
+                    "tags", () -> s3.getBucketTagging(r -> r.bucket(name)),
+                    "lock", () -> s3.getObjectLockConfiguration(r -> r.bucket(name)),
+                    "policy", () -> Meaning.of(s3.getBucketPolicy(r -> r.bucket(name)).policy()));
+            var state = new TreeMap<String, Object>();
+            reads.forEach((setting, read) -> state.put(setting, shown(read)));
+            return state;
         }
-        var bucket = aws.s3.bucket(name);
-        state.put("policy", bucket == null || bucket.policy() == null ? "none" : Meaning.of(bucket.policy()));
-        return state;
+    }
+
+    static Object shown(Supplier<?> read) {
+        try {
+            return read.get();
+        } catch (S3Exception e) {
+            return e.awsErrorDetails().errorCode();
+        }
     }
 
     @Test
@@ -1085,6 +1118,149 @@ class ConformanceTest {
                     .defaultRetention().days());
             assertEquals(2, s3.getBucketLifecycleConfiguration(r -> r.bucket(name)).rules().size());
             assertEquals(8, Meaning.parse(s3.getBucketPolicy(r -> r.bucket(name)).policy()).path("Statement").size());
+        }
+    }
+
+    /** The project that a test has watched, of a role that moto does not ask for. */
+    static void createMotosProject(CodeBuildClient codebuild, String name) {
+        codebuild.createProject(r -> r.name(name).serviceRole("arn:aws:iam::123456789012:role/Builds")
+                .source(source -> source.type(SourceType.CODECOMMIT).location("https://example.com/v1/repos/app"))
+                .artifacts(artifacts -> artifacts.type(ArtifactsType.NO_ARTIFACTS))
+                .environment(environment -> environment.type(EnvironmentType.LINUX_CONTAINER)
+                        .image("aws/codebuild/amazonlinux-x86_64-standard:6.0")
+                        .computeType(ComputeType.BUILD_GENERAL1_SMALL)));
+    }
+
+    /**
+     * moto answers TestEventPattern without a result, so that the embedded AWS does; all else is moto's. moto confirms
+     * every subscription at once.
+     */
+    @Test
+    void failedBuildsAreToldByMotosTopicRuleAndAlarmsAndThenNoMore() throws Exception {
+        useMoto();
+        var moto = URI.create(motoEndpoint);
+        try (var forwarder = new Forwarder(
+                head -> head.contains("AWSEvents.TestEventPattern") ? aws.endpoint() : moto);
+                var codebuild = CodeBuildClient.create();
+                var events = EventBridgeClient.create();
+                var sns = SnsClient.create();
+                var cloudwatch = CloudWatchClient.create()) {
+            createMotosProject(codebuild, name);
+            System.setProperty("aws.endpointUrlEventBridge", forwarder.endpoint().toString());
+            aws.clearCalls();
+            var arguments = new String[] {"--project-names", name, "--topic-name", name, "--emails",
+                    "operations@example.com", "--max-silence", "30h"};
+            var first = Script.run(new NotifyBuildFailures().commandLine(), arguments);
+            assertEquals(0, first.exitCode(), first.err());
+            assertEquals("created", first.status());
+            assertEquals(Set.of("events:TestEventPattern"), aws.calls().stream().map(Call::name).collect(toSet()));
+            var topic = first.json().at("/topic/topicArn").asText();
+            var policy = Meaning.parse(sns.getTopicAttributes(r -> r.topicArn(topic)).attributes().get("Policy"));
+            assertEquals(Set.of("BuildEvents", "BuildAlarms"), policy.path("Statement").valueStream()
+                    .map(one -> one.path("Sid").asText()).filter(sid -> sid.startsWith("Build")).collect(toSet()));
+            assertEquals("operations@example.com",
+                    sns.listSubscriptionsByTopic(r -> r.topicArn(topic)).subscriptions().get(0).endpoint());
+            var rule = "build-failures-" + name;
+            assertEquals(name, Meaning.parse(events.describeRule(r -> r.name(rule)).eventPattern())
+                    .at("/detail/project-name/0").asText());
+            assertEquals(List.of(topic),
+                    events.listTargetsByRule(r -> r.rule(rule)).targets().stream().map(Target::arn).toList());
+            var alarms = Stream.of("build-failed-", "build-silent-", "build-undelivered-").map(kind -> kind + name)
+                    .toList();
+            var shown = cloudwatch.describeAlarms(r -> r.alarmNames(alarms)).metricAlarms().stream()
+                    .collect(toMap(MetricAlarm::alarmName, alarm -> alarm));
+            assertEquals(Set.copyOf(alarms), shown.keySet());
+            shown.values().forEach(alarm -> assertEquals(List.of(topic), alarm.alarmActions()));
+            assertEquals(30, shown.get("build-silent-" + name).evaluationPeriods());
+            assertEquals("FILL(m1,0)", shown.get("build-silent-" + name).metrics().stream()
+                    .map(MetricDataQuery::expression).filter(Objects::nonNull).findFirst().orElse(""));
+
+            var second = Script.run(new NotifyBuildFailures().commandLine(), arguments);
+            assertEquals("unchanged", second.status(), second.out() + second.err());
+            events.removeTargets(r -> r.rule(rule).ids("topic"));
+            cloudwatch.deleteAlarms(r -> r.alarmNames("build-failed-" + name));
+            var mended = Script.run(new NotifyBuildFailures().commandLine(), arguments);
+            assertEquals(List.of("target", "alarm"), fields(mended), mended.err());
+
+            var removed = Script.run(new NotifyBuildFailures().commandLine(), "--project-names", name, "--remove");
+            assertEquals("deleted", removed.status(), removed.err());
+            assertEquals(List.of(), events.listRules(r -> r.namePrefix(rule)).rules());
+            assertEquals(List.of(), cloudwatch.describeAlarms(r -> r.alarmNames(alarms)).metricAlarms());
+            assertThrows(NotFoundException.class, () -> sns.getTopicAttributes(r -> r.topicArn(topic)));
+        } finally {
+            System.clearProperty("aws.endpointUrlEventBridge");
+        }
+    }
+
+    /** The toolkit's repository is the embedded AWS's, of which moto's CodeBuild only keeps the address. */
+    @Test
+    void theBackupIsScheduledInMotoAndThenUnchanged() throws Exception {
+        useMoto();
+        var toolkit = aws.codecommit.createRepository(name).commit("refs/heads/main", "buildspec.yml",
+                "version: 0.2\nphases: {}\n");
+        System.setProperty("aws.endpointUrlCodeCommit", aws.endpoint().toString());
+        try (var codebuild = CodeBuildClient.create();
+                var events = EventBridgeClient.create();
+                var iam = IamClient.builder().region(Region.of(REGION)).build()) {
+            var project = "backup" + System.nanoTime() % 1_000_000;
+            var arguments = new String[] {"--project-name", project, "--bucket", name, "--bucket-owner",
+                    "444455556666", "--source-repository", name, "--shards", "6", "--on-push"};
+            var first = Script.run(new ScheduleBackup().commandLine(), arguments);
+            assertEquals(0, first.exitCode(), first.err());
+            assertEquals("created", first.status());
+            var made = codebuild.batchGetProjects(r -> r.names(project, project + "-push")).projects();
+            assertEquals(2, made.size());
+            assertEquals(toolkit.resolve("refs/heads/main").name(), made.get(0).sourceVersion());
+            assertEquals(List.of(project, project), made.stream().map(one -> one.serviceRole().replaceAll(
+                    ".*:role/(.*)-eu-west-1", "$1")).toList());
+            var shards = project + "-shards-";
+            assertEquals(Map.of(shards + 1, 5, shards + 2, 1, project + "-verify", 1, project + "-push", 1),
+                    events.listRules(r -> r.namePrefix(project)).rules().stream().collect(toMap(Rule::name,
+                            rule -> events.listTargetsByRule(r -> r.rule(rule.name())).targets().size())));
+            assertEquals("cron(0 4 * * ? *)", events.describeRule(r -> r.name(shards + 2)).scheduleExpression());
+            assertEquals(List.of("backup"), iam.listRolePolicies(r -> r.roleName(project + "-" + REGION))
+                    .policyNames());
+
+            var second = Script.run(new ScheduleBackup().commandLine(), arguments);
+            assertEquals("unchanged", second.status(), second.out() + second.err());
+            events.removeTargets(r -> r.rule(shards + 2).ids("shard-6"));
+            var mended = Script.run(new ScheduleBackup().commandLine(), arguments);
+            assertEquals(List.of("targets"), fields(mended), mended.err());
+            var fewer = Script.run(new ScheduleBackup().commandLine(), "--project-name", project, "--bucket", name,
+                    "--bucket-owner", "444455556666", "--shards", "1", "--no-on-push");
+            assertEquals("updated", fewer.status(), fewer.err());
+            assertEquals(List.of(project),
+                    events.listRules(r -> r.namePrefix(project)).rules().stream().map(Rule::name).toList());
+
+            var removed = Script.run(new ScheduleBackup().commandLine(), "--project-name", project, "--remove");
+            assertEquals("deleted", removed.status(), removed.err());
+            assertEquals(List.of(), events.listRules(r -> r.namePrefix(project)).rules());
+            assertEquals(List.of(), codebuild.batchGetProjects(r -> r.names(project)).projects());
+            assertThrows(NoSuchEntityException.class, () -> iam.getRole(r -> r.roleName(project + "-" + REGION)));
+        } finally {
+            System.clearProperty("aws.endpointUrlCodeCommit");
+        }
+    }
+
+    /** CodeCommit's builds get a zip, which moto's S3 keeps: another run finds it by its checksum. */
+    @Test
+    void theZipOfTheToolkitIsPutIntoMotosBucketOnce() throws Exception {
+        useMoto();
+        try (var s3 = S3Client.create(); var codebuild = CodeBuildClient.create()) {
+            s3.createBucket(r -> r.bucket(name).createBucketConfiguration(c -> c.locationConstraint(REGION)));
+            s3.putBucketVersioning(r -> r.bucket(name).versioningConfiguration(c -> c.status("Enabled")));
+            var project = "zip" + System.nanoTime() % 1_000_000;
+            var arguments = new String[] {"--project-name", project, "--bucket", name, "--bucket-owner",
+                    "444455556666", "--source-bucket", name};
+            var first = Script.run(Jobs.withZip().commandLine(), arguments);
+            assertEquals(0, first.exitCode(), first.err());
+            assertEquals("created", first.status());
+            var version = first.json().at("/project/sourceVersion").asText();
+            assertEquals(version, s3.headObject(r -> r.bucket(name).key(project + "/toolkit.zip")).versionId());
+            assertEquals(version,
+                    codebuild.batchGetProjects(r -> r.names(project)).projects().get(0).sourceVersion());
+            var second = Script.run(Jobs.withZip().commandLine(), arguments);
+            assertEquals("unchanged", second.status(), second.out() + second.err());
         }
     }
 
