@@ -377,10 +377,11 @@ public final class Kms implements LocalAws.Service {
             }
             case "GetKeyRotationStatus" -> {
                 var key = symmetric(reachable(input, caller, false));
-                var rotates = key.rotationPeriod > 0 && !key.state.equals("PendingDeletion");
+                var period = key.multiRegion.isEmpty() ? key.rotationPeriod : key.multiRegion.get(0).rotationPeriod;
+                var rotates = period > 0 && !key.state.equals("PendingDeletion");
                 var status = Models.JSON.createObjectNode().put("KeyId", key.arn).put("KeyRotationEnabled", rotates);
-                yield rotates ? status.put("RotationPeriodInDays", key.rotationPeriod)
-                        .put("NextRotationDate", key.created.plus(Duration.ofDays(key.rotationPeriod)).getEpochSecond())
+                yield rotates ? status.put("RotationPeriodInDays", period)
+                        .put("NextRotationDate", key.created.plus(Duration.ofDays(period)).getEpochSecond())
                         : status;
             }
             case "UpdateKeyDescription" -> {
@@ -638,7 +639,12 @@ public final class Kms implements LocalAws.Service {
     private Key rotatable(ObjectNode input, Caller caller) {
         var id = input.get("KeyId").asText();
         if (id.contains("alias/")) throw notFound("Invalid keyId '" + id + "'"); // takes key ids and ARNs only
-        return symmetric(customer(usable(key(id, caller))));
+        var key = symmetric(customer(usable(key(id, caller))));
+        // a property that related multi-Region keys share, and that is set on the primary one (KMS, "Rotating keys")
+        if (!key.multiRegion.isEmpty() && key != key.multiRegion.get(0)) {
+            throw new AwsError("UnsupportedOperationException", key.arn + " is a multi-Region replica key.");
+        }
+        return key;
     }
 
     private static Key symmetric(Key key) {
