@@ -320,8 +320,7 @@ class CreateBackupBucket implements Callable<Integer> {
             }
         }
         if (kmsKeyId != null) {
-            checkKeyId("--kms-key-id", kmsKeyId);
-            check("--kms-key-id", kmsKeyId, "(?!(.*:)?alias/aws/).*", "a customer managed key, such as alias/backups");
+            checkCustomerKeyId("--kms-key-id", kmsKeyId);
         }
         checkDays();
     }
@@ -1845,6 +1844,15 @@ class CreateBackupBucket implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: ids of customer managed keys
+
+    void checkCustomerKeyId(String option, String id) {
+        checkKeyId(option, id);
+        check(option, id, "(?!(.*:)?alias/aws/).*", "a customer managed key, such as alias/backups");
+    }
+
+    //endregion
+
     //region The same in every script: usable keys
 
     /**
@@ -1881,8 +1889,8 @@ class CreateBackupBucket implements Callable<Integer> {
      * another principal. Those of other accounts cannot be looked up.
      */
     void checkPrincipals(Collection<String> arns) {
-        var own = arns.stream().filter(arn -> arn.contains("::" + caller.account() + ":") && !arn.endsWith(":root"))
-                .toList();
+        var ofAccount = "arn:[a-z-]+:iam::" + caller.account() + ":(role|user)/.+";
+        var own = arns.stream().filter(arn -> arn.matches(ofAccount)).toList();
         if (own.isEmpty()) {
             return;
         }
@@ -2022,6 +2030,17 @@ class CreateBackupBucket implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: sizes of key policies
+
+    /** The longest key policy that KMS takes, in bytes; a quota that cannot be raised. */
+    static final int LONGEST_KEY_POLICY = 32_768;
+
+    static int sizeOf(JsonNode policy) {
+        return policy.toString().getBytes(StandardCharsets.UTF_8).length;
+    }
+
+    //endregion
+
     //region The same in every script: deleted principals
 
     /** The ids of users, roles and groups that were deleted since: AWS shows them in the place of their ARNs. */
@@ -2034,9 +2053,6 @@ class CreateBackupBucket implements Callable<Integer> {
     //endregion
 
     //region The same in every script: policies for other accounts
-
-    /** The longest key policy that KMS takes, in bytes; a quota that cannot be raised. */
-    static final int LONGEST_KEY_POLICY = 32_768;
 
     void checkRoleArn(String option, String arn) {
         check(option, arn, "arn:aws[a-z-]*:iam::\\d{12}:role/[\\w+=,.@/-]+",
