@@ -1638,8 +1638,9 @@ class CreateKmsKey implements Callable<Integer> {
             checkCondition(where, statement.path("Condition"));
         }
         var text = statement.toString();
-        Pattern.compile("\\$\\{[^}\"]*}?").matcher(text).results().map(MatchResult::group).forEach(variable -> must(where,
-                variable.matches("\\$\\{([\\w./-]+:[^{}$]+|[*?$])}"), "have no open " + variable + ": fill it in"));
+        var variables = Pattern.compile("\\$\\{[^}\"]*}?").matcher(text).results().map(MatchResult::group);
+        variables.forEach(variable -> must(where, variable.matches("\\$\\{([\\w./-]+:[^{}$]+|[*?$])}"),
+                "have no open " + variable + ": fill it in"));
         must(where, text.matches("[\\u0020-\\u00FF]*"), "have no other characters than those of Latin-1");
     }
 
