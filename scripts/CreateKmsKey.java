@@ -251,7 +251,7 @@ class CreateKmsKey implements Callable<Integer> {
         var wantedKeys = wantedKeys();
         connect();
         checkPrincipals(principals());
-        checkAdministrators(ownPolicy());
+        checkMerged(ownPolicy(), fileStatements);
         kms = client(KmsClient.builder());
         var keys = wantedKeys.stream().map(wanted -> keyOrFailure(wanted)).toList();
         var failures = keys.stream().filter(key -> key.error() != null).count();
@@ -574,7 +574,7 @@ class CreateKmsKey implements Callable<Integer> {
         var statements = statements(ownPolicy());
         var policy = withStatements(current, statements);
         if (policyFile != null) {
-            checkAdministrators(policy);
+            checkMerged(policy, fileStatements);
         }
         var ownSids = Stream.concat(OWN_SIDS.stream(), statements.stream().map(statement -> sid(statement))).toList();
         var foreign = foreignStatements(policy, ownSids);
@@ -1785,8 +1785,16 @@ class CreateKmsKey implements Callable<Integer> {
                 .map(text -> text.replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1")).collect(Collectors.toSet());
     }
 
-    /** What KMS asks of the caller of the moment is asked here of the account that owns the key. */
-    void checkAdministrators(JsonNode policy) {
+    /**
+     * Refuses a policy with the statements of --policy-file in it that would mean another thing, or lock out. What KMS
+     * asks of the caller of the moment is asked here of the account that owns the key.
+     */
+    void checkMerged(JsonNode policy, List<JsonNode> ofFile) {
+        var version = policy.path("Version").asText("2008-10-17");
+        if (ofFile.toString().contains("${") && !version.equals("2012-10-17")) {
+            throw new Failure("the key policy has the Version " + version + ", in which ${...} of --policy-file is no"
+                    + " variable; give it the Version 2012-10-17 first");
+        }
         var account = caller.account();
         if (administratorsOf(policy).stream().noneMatch(one -> one.equals(account)
                 || one.contains("::" + account + ":"))) {

@@ -542,7 +542,7 @@ class ShareKmsKey implements Callable<Integer> {
      */
     void checkTaken(KeyMetadata key, ObjectNode current, ObjectNode wanted) {
         if (policyFile != null) {
-            checkAdministrators(wanted);
+            checkMerged(wanted, fileStatements);
         }
         for (var statement : foreignStatements(current, ownSids())) {
             var deleted = deletedPrincipals(statement);
@@ -1626,8 +1626,16 @@ class ShareKmsKey implements Callable<Integer> {
                 .map(text -> text.replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1")).collect(Collectors.toSet());
     }
 
-    /** What KMS asks of the caller of the moment is asked here of the account that owns the key. */
-    void checkAdministrators(JsonNode policy) {
+    /**
+     * Refuses a policy with the statements of --policy-file in it that would mean another thing, or lock out. What KMS
+     * asks of the caller of the moment is asked here of the account that owns the key.
+     */
+    void checkMerged(JsonNode policy, List<JsonNode> ofFile) {
+        var version = policy.path("Version").asText("2008-10-17");
+        if (ofFile.toString().contains("${") && !version.equals("2012-10-17")) {
+            throw new Failure("the key policy has the Version " + version + ", in which ${...} of --policy-file is no"
+                    + " variable; give it the Version 2012-10-17 first");
+        }
         var account = caller.account();
         if (administratorsOf(policy).stream().noneMatch(one -> one.equals(account)
                 || one.contains("::" + account + ":"))) {

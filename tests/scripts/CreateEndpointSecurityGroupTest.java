@@ -365,11 +365,12 @@ class CreateEndpointSecurityGroupTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"ec2:CreateSecurityGroup", "ec2:AuthorizeSecurityGroupIngress", "ec2:CreateTags",
-            "ec2:RevokeSecurityGroupIngress"})
+            "ec2:RevokeSecurityGroupIngress", "ec2:UpdateSecurityGroupRuleDescriptionsIngress"})
     void aLostAnswerIsSuccess(String call) {
         if (!call.endsWith("CreateSecurityGroup")) {
-            aws.ec2.authorizeIngress(aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints"), "tcp", 22, 22,
-                    "192.0.2.0/24");
+            var id = aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints");
+            aws.ec2.authorizeIngress(id, "tcp", 22, 22, "192.0.2.0/24");
+            aws.ec2.authorizeIngress(id, "tcp", 443, 443, "10.0.0.0/16");
         }
         aws.inject(Fault.on(call).loseAnswer());
         var run = run("--tags", "A=b", "--revoke-others");

@@ -762,8 +762,11 @@ class CreateKmsKeyTest {
         assertEquals(1, denied.exitCode());
         assertTrue(denied.err().contains("would let no one of 111122223333 change it again"), denied.err());
         set(key(), policy -> policy.withArray("Statement").addObject().put("Sid", "Theirs").put("Effect", "Deny")
-                .put("Principal", "*").put("NotAction", "kms:Decrypt").put("Resource", "*"));
+                .put("Principal", "*").put("Action", "kms:Put*").put("Resource", "*"));
         var before = key().policy;
+        set(key(), policy -> policy.put("Version", "2008-10-17"));
+        assertTrue(run("--alias", alias, "--policy-file", file(AUDITORS)).err().contains("is no variable; give it"));
+        set(key(), policy -> policy.put("Version", "2012-10-17"));
         var merged = run("--alias", alias, "--policy-file", file(AUDITORS));
         assertEquals(1, merged.exitCode());
         assertTrue(merged.err().contains("would let no one of 111122223333 change it again"), merged.err());
