@@ -37,7 +37,7 @@ class ContractTest {
     /** Options that mean another thing in another script, by "script --option"; the others have one text everywhere. */
     static final Set<String> OWN_MEANING = Set.of("backup-to-s3 --repository-names",
             "create-backup-bucket --bucket", "create-backup-bucket --expire-after-days",
-            "create-backup-bucket --prefix", "create-vpc-endpoint --policy-file",
+            "create-backup-bucket --prefix", "create-kms-key --key-id", "create-vpc-endpoint --policy-file",
             "create-vpc-endpoint --repository-names", "share-kms-key --policy-file",
             "notify-build-failures --kms-key-id", "notify-build-failures --remove",
             "restore-from-s3 --repository-name", "schedule-backup --deadline", "schedule-backup --prefix",
