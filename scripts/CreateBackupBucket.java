@@ -322,8 +322,7 @@ class CreateBackupBucket implements Callable<Integer> {
             }
         }
         if (kmsKeyId != null) {
-            checkKeyId("--kms-key-id", kmsKeyId);
-            check("--kms-key-id", kmsKeyId, "(?!(.*:)?alias/aws/).*", "a customer managed key, such as alias/backups");
+            checkCustomerKeyId("--kms-key-id", kmsKeyId);
         }
         checkDays();
     }
@@ -1859,6 +1858,15 @@ class CreateBackupBucket implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: ids of customer managed keys
+
+    void checkCustomerKeyId(String option, String id) {
+        checkKeyId(option, id);
+        check(option, id, "(?!(.*:)?alias/aws/).*", "a customer managed key, such as alias/backups");
+    }
+
+    //endregion
+
     //region The same in every script: usable keys
 
     /**
@@ -1895,8 +1903,8 @@ class CreateBackupBucket implements Callable<Integer> {
      * another principal. Those of other accounts cannot be looked up.
      */
     void checkPrincipals(Collection<String> arns) {
-        var own = arns.stream().filter(arn -> arn.contains("::" + caller.account() + ":") && !arn.endsWith(":root"))
-                .toList();
+        var ofAccount = "arn:[a-z-]+:iam::" + caller.account() + ":(role|user)/.+";
+        var own = arns.stream().filter(arn -> arn.matches(ofAccount)).toList();
         if (own.isEmpty()) {
             return;
         }
@@ -2040,6 +2048,17 @@ class CreateBackupBucket implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: sizes of key policies
+
+    /** The longest key policy that KMS takes, in bytes; a quota that cannot be raised. */
+    static final int LONGEST_KEY_POLICY = 32_768;
+
+    static int sizeOf(JsonNode policy) {
+        return policy.toString().getBytes(StandardCharsets.UTF_8).length;
+    }
+
+    //endregion
+
     //region The same in every script: deleted principals
 
     /** The ids of users, roles and groups that were deleted since: AWS shows them in the place of their ARNs. */
@@ -2052,9 +2071,6 @@ class CreateBackupBucket implements Callable<Integer> {
     //endregion
 
     //region The same in every script: policies for other accounts
-
-    /** The longest key policy that KMS takes, in bytes; a quota that cannot be raised. */
-    static final int LONGEST_KEY_POLICY = 32_768;
 
     void checkRoleArn(String option, String arn) {
         check(option, arn, "arn:aws[a-z-]*:iam::\\d{12}:role/[\\w+=,.@/-]+",

@@ -75,8 +75,10 @@ import software.amazon.awssdk.utils.AttributeMap;
  * group is meant. It lets the given CIDRs, IPv4 and IPv6, or else those of the VPC itself, in on TCP port 443, which is
  * all that CodeCommit's endpoints need.
  *
- * <p>Changes in AWS: the security group, its inbound rules, its tags. Missing rules are added; others are named, and
- * removed only by {@code --revoke-others}. Outbound rules stay as they are: endpoints answer without any.
+ * <p>Changes in AWS: the security group, its inbound rules, their descriptions, its tags. Missing rules are added;
+ * others are named, and removed only by {@code --revoke-others}. A rule that was asked for and has no description gets
+ * one; another description is replaced only by {@code --rule-description}. Outbound rules stay as they are: endpoints
+ * answer without any. A new group has the tags Name, Service and Purpose, unless {@code --tags} says otherwise.
  *
  * <p>A second run with the same arguments changes nothing. A run that fails half-way names a group that lets in fewer
  * than it should.
@@ -85,6 +87,7 @@ import software.amazon.awssdk.utils.AttributeMap;
  * <ul>
  * <li>ec2:DescribeVpcs, ec2:DescribeSecurityGroups
  * <li>ec2:CreateSecurityGroup, ec2:AuthorizeSecurityGroupIngress, ec2:CreateTags
+ * <li>ec2:UpdateSecurityGroupRuleDescriptionsIngress for descriptions of rules that exist
  * <li>ec2:RevokeSecurityGroupIngress for {@code --revoke-others}
  * </ul>
  */
@@ -111,6 +114,11 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
             description = "IPv4 and IPv6 networks to let in. Default: all of the VPC's own.")
     List<String> cidrs;
 
+    @Option(names = "--rule-description", paramLabel = "TEXT",
+            description = "Description of the rules for these networks. If not given, rules keep theirs, and those"
+                    + " without one get: " + RULE_DESCRIPTION + ".")
+    String ruleDescription;
+
     @Option(names = "--revoke-others", description = "Removes the inbound rules that are not given.")
     boolean revokeOthers;
 
@@ -131,6 +139,7 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
     record Group(String groupId, String groupName, String vpcId, Collection<String> cidrs, List<String> others) {}
 
     static final int HTTPS = 443;
+    static final String RULE_DESCRIPTION = "HTTPS to the VPC endpoints of CodeCommit";
 
     /** How long EC2 may take to show a new group or its rules; usually less than a second. */
     Duration showPatience = Duration.ofSeconds(30);
@@ -150,15 +159,19 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
         ec2 = client(Ec2Client.builder());
         var vpc = naming(vpcId, () -> vpc());
         var wanted = givenNetworks != null ? givenNetworks : networksOf(vpc);
-        var group = naming(groupName, () -> find().orElseGet(() -> create(wantedTags)));
-        var others = naming(nameOf(group), () -> bringInLine(group, wanted, wantedTags));
-        var securityGroup = new Group(group.groupId(), group.groupName(), vpcId, wanted.values(), texts(others));
+        var found = naming(groupName, () -> find());
+        var securityGroup = naming(found.map(group -> nameOf(group)).orElse(groupName),
+                () -> bringInLine(found.orElseGet(() -> create(wantedTags)), wanted, wantedTags));
         return print(new Result(printed(strongest(changes)), caller.account(), region(), securityGroup, changes,
                 undo()), 0);
     }
 
     void checkOptions() {
         checkVpcId(vpcId);
+        if (ruleDescription != null) {
+            check("--rule-description", ruleDescription, "[a-zA-Z0-9 ._\\-:/()#,@\\[\\]+=;{}!$*]{1,255}",
+                    "up to 255 letters, digits, spaces and . _ - : / ( ) # , @ [ ] + = ; { } ! $ *, such as Offices");
+        }
         check("--group-name", groupName,
                 "(?!sg-|(?i:default)$)(?! )[a-zA-Z0-9 ._\\-:/()#,@\\[\\]+=&;{}!$*]{1,255}(?<! )",
                 "up to 255 letters, digits, spaces and . _ - : / ( ) # , @ [ ] + = & ; { } ! $ *, not default and not"
@@ -217,7 +230,9 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
 
     /** A new group, which lets no one in, or the one that someone else created; in a dry run one without an id. */
     SecurityGroup create(Map<String, String> wantedTags) {
-        var group = SecurityGroup.builder().groupName(groupName).tags(ec2Tags(wantedTags));
+        var tags = withUsual(wantedTags, Map.of("Name", groupName.replaceAll("[^\\w +\\-=.:/@]", "-"), "Service",
+                "CodeCommit", "Purpose", "VPC-Endpoint-Access"));
+        var group = SecurityGroup.builder().groupName(groupName).tags(ec2Tags(tags));
         if (dryRun) {
             record(Change.creation(groupName, "securityGroup", groupName), null);
             return group.build();
@@ -225,7 +240,7 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
         try {
             return created(group.groupId(ec2.createSecurityGroup(r -> r.vpcId(vpcId).groupName(groupName)
                     .description("Lets clients reach the VPC endpoints of CodeCommit on port 443")
-                    .tagSpecifications(tagSpecifications(ResourceType.SECURITY_GROUP, wantedTags))).groupId()).build());
+                    .tagSpecifications(tagSpecifications(ResourceType.SECURITY_GROUP, tags))).groupId()).build());
         } catch (SdkException e) {
             if (e instanceof Ec2Exception refusal && errorCode(refusal).equals("InvalidGroup.Duplicate")) {
                 return existing(refusal);
@@ -255,10 +270,10 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
         return group;
     }
 
-    /** Returns the rules that were not asked for and stay. */
-    List<IpPermission> bringInLine(SecurityGroup group, Map<Network, String> wanted, Map<String, String> wantedTags) {
+    Group bringInLine(SecurityGroup group, Map<Network, String> wanted, Map<String, String> wantedTags) {
         var present = rules(group);
         addMissing(group, present, wanted);
+        describe(group, present.stream().filter(rule -> wanted.containsKey(network(rule))).toList());
         var others = present.stream().filter(rule -> !wanted.containsKey(network(rule))).toList();
         if (revokeOthers) {
             revoke(group, others);
@@ -267,7 +282,8 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
                     + String.join(", ", texts(others)));
         }
         changeEc2Tags(ec2, nameOf(group), group.groupId(), group.tags(), wantedTags);
-        return revokeOthers ? List.of() : others;
+        return new Group(group.groupId(), group.groupName(), vpcId, wanted.values(),
+                revokeOthers ? List.of() : texts(others));
     }
 
     void addMissing(SecurityGroup group, List<IpPermission> present, Map<Network, String> wanted) {
@@ -284,6 +300,32 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
                 () -> changeRules(rules,
                         left -> ec2.authorizeSecurityGroupIngress(r -> r.groupId(group.groupId()).ipPermissions(left)),
                         (rule, shown) -> networks(shown).contains(network(rule))));
+    }
+
+    /** Gives rules that are there the description of the option, or those that have none the usual one. */
+    void describe(SecurityGroup group, List<IpPermission> rules) {
+        var outdated = rules.stream().filter(rule -> ruleDescription == null ? description(rule).isEmpty()
+                : !description(rule).equals(ruleDescription)).toList();
+        if (outdated.isEmpty()) {
+            return;
+        }
+        var described = outdated.stream().map(rule -> https(network(rule), cidr(rule).orElseThrow())).toList();
+        change(Change.update(nameOf(group), "descriptions", descriptions(outdated), descriptions(described)),
+                aws("ec2 update-security-group-rule-descriptions-ingress",
+                        Map.of("GroupId", group.groupId(), "IpPermissions", asJson(outdated))),
+                () -> ec2.updateSecurityGroupRuleDescriptionsIngress(
+                        r -> r.groupId(group.groupId()).ipPermissions(described)));
+    }
+
+    /** Of a rule for a network; empty if it has none. */
+    static String description(IpPermission rule) {
+        return Stream.concat(rule.ipRanges().stream().map(IpRange::description),
+                rule.ipv6Ranges().stream().map(Ipv6Range::description)).filter(Objects::nonNull).findFirst().orElse("");
+    }
+
+    /** By CIDR. */
+    static Map<String, String> descriptions(List<IpPermission> rules) {
+        return rules.stream().collect(Collectors.toMap(rule -> cidr(rule).orElseThrow(), rule -> description(rule)));
     }
 
     void revoke(SecurityGroup group, List<IpPermission> others) {
@@ -352,10 +394,11 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
                 .description(shown.description()).build();
     }
 
-    static IpPermission https(Network network, String cidr) {
+    IpPermission https(Network network, String cidr) {
+        var description = Objects.requireNonNullElse(ruleDescription, RULE_DESCRIPTION);
         var rule = IpPermission.builder().ipProtocol("tcp").fromPort(HTTPS).toPort(HTTPS);
-        return network.ipv6() ? rule.ipv6Ranges(Ipv6Range.builder().cidrIpv6(cidr).build()).build()
-                : rule.ipRanges(IpRange.builder().cidrIp(cidr).build()).build();
+        return network.ipv6() ? rule.ipv6Ranges(range -> range.cidrIpv6(cidr).description(description)).build()
+                : rule.ipRanges(range -> range.cidrIp(cidr).description(description)).build();
     }
 
     /** The network that a rule lets in on just port 443; null for any other rule. */
@@ -1073,6 +1116,17 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
             commands.add(tagging.untagCommand().apply(fresh));
         }
         return String.join(" && ", commands);
+    }
+
+    //endregion
+
+    //region The same in every script: usual tags
+
+    /** The tags of a new resource: those that are given, and the usual ones under other keys if there is room. */
+    static Map<String, String> withUsual(Map<String, String> given, Map<String, String> usual) {
+        var all = new TreeMap<>(usual);
+        all.putAll(given);
+        return all.size() > 50 ? given : all;
     }
 
     //endregion

@@ -17,6 +17,8 @@
 
 import com.fasterxml.jackson.annotation.*;
 import com.fasterxml.jackson.core.JsonPointer;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.*;
 import com.fasterxml.jackson.databind.node.*;
 import java.io.*;
@@ -61,6 +63,7 @@ import software.amazon.awssdk.services.kms.model.KeySpec;
 import software.amazon.awssdk.services.kms.model.KeyState;
 import software.amazon.awssdk.services.kms.model.KeyUsageType;
 import software.amazon.awssdk.services.kms.model.MalformedPolicyDocumentException;
+import software.amazon.awssdk.services.kms.model.MultiRegionKeyType;
 import software.amazon.awssdk.services.kms.model.NotFoundException;
 import software.amazon.awssdk.services.kms.model.Tag;
 import software.amazon.awssdk.services.sts.StsClient;
@@ -68,17 +71,22 @@ import software.amazon.awssdk.utils.AttributeMap;
 
 /**
  * Creates the customer managed KMS key that CodeCommit repositories are encrypted under, or brings an existing one in
- * line; the alias says which key is meant. Several keys in one run with {@code --environments}.
+ * line; the alias says which key is meant, or {@code --key-id}, which never creates a key. With both, the key gets the
+ * alias if no other key has it. Several keys in one run with {@code --environments}.
  *
  * <p>Changes in AWS: the key (billed monthly), its policy, rotation, description, tags and alias. Of the policy it owns
  * three statements, by Sid: AccountAdministration (the account, through IAM), KeyAdministration
  * ({@code --administrators}) and KeyUsage ({@code --users}, the actions that CodeCommit needs of everyone who pulls or
- * pushes). Other statements are kept and named. An option that is not given leaves the setting as it is. An
- * environment's preset is for what neither the options nor the key have: it replaces no description, tag or rotation
- * period that the key has.
+ * pushes). {@code --policy-file} adds statements of the operator's own, or puts them in the place of those with the
+ * same Sids: it belongs into every run, as a run without it gives AccountAdministration its own text again. A policy
+ * that no one of the account could change again is refused. Other statements are kept and named. An option that is not
+ * given leaves the setting as it is. An environment's preset is for what neither the options nor the key have: it
+ * replaces no description, tag or rotation period that the key has. A new key has the tags Name, Service and Purpose,
+ * unless {@code --tags} says otherwise; they are not put back where someone took them away.
  *
- * <p>A second run with the same arguments changes nothing. The alias is created last: a key that could not be finished
- * has none, is scheduled for deletion and named.
+ * <p>A second run with the same arguments changes nothing. The alias is created last: a new key that could not be
+ * finished has none, is scheduled for deletion and named. Refused are keys of AWS, of other accounts, disabled ones and
+ * those that will be deleted; the rotation of a multi-Region replica is that of its primary key, and is changed there.
  *
  * <p>IAM actions:
  * <ul>
@@ -102,20 +110,25 @@ import software.amazon.awssdk.utils.AttributeMap;
                 "  ./jbang create-kms-key --environments production staging development \\",
                 "      --dry-run"})
 class CreateKmsKey implements Callable<Integer> {
-    @ArgGroup(multiplicity = "1")
-    Which which;
+    @ArgGroup
+    Which which = new Which();
 
     static class Which {
         @Option(names = "--alias", paramLabel = "alias/NAME",
                 description = "Alias of the key. A key that has it already is updated.")
         String alias;
 
-        @Option(names = "--environments", paramLabel = "ENVIRONMENT", arity = "1..*",
-                description = "One key each, with presets: ${COMPLETION-CANDIDATES}. The alias is"
-                        + " alias/codecommit-ENVIRONMENT. A preset replaces no description, tag or rotation"
-                        + " period of the key or of the options.")
-        List<Environment> environments;
+        @Option(names = "--environments", paramLabel = "NAME", arity = "1..*",
+                description = "One key each, of any name; its alias is alias/codecommit-NAME. production, staging and"
+                        + " development, in any case, have presets of their own: tags and rotation. A preset replaces"
+                        + " no description, tag or rotation period of the key or of the options.")
+        List<String> environments;
     }
+
+    @Option(names = "--key-id", paramLabel = "KEY",
+            description = "A key to update, by its id or ARN; none is created. With --alias it gets the alias, if no"
+                    + " other key has it.")
+    String keyId;
 
     @Option(names = "--description", paramLabel = "TEXT", description = "Description of the key.")
     String description;
@@ -127,6 +140,12 @@ class CreateKmsKey implements Callable<Integer> {
     @Option(names = "--users", paramLabel = "ARN", arity = "1..*",
             description = "Users, roles and accounts that may use the key: all who pull or push.")
     List<String> users = List.of();
+
+    @Option(names = "--policy-file", paramLabel = "FILE",
+            description = "Statements of your own for the key policy, in JSON: a policy, a list or one. By its Sid,"
+                    + " each takes the place of a statement of the key or of this script (AccountAdministration,"
+                    + " KeyAdministration, KeyUsage), or is added. Other statements stay.")
+    Path policyFile;
 
     @ArgGroup
     Rotation rotation = new Rotation();
@@ -146,17 +165,26 @@ class CreateKmsKey implements Callable<Integer> {
     @Option(names = "--remove-other-tags", description = "Removes the tags that are not given.")
     boolean removeOtherTags;
 
+    /** The names, in any case, that have more than the preset of all environments. */
     enum Environment {
-        production(DEFAULT_ROTATION_PERIOD, Map.of("SecurityLevel", "High", "Compliance", "Required")),
-        staging(NO_ROTATION, Map.of("SecurityLevel", "Medium")),
-        development(NO_ROTATION, Map.of("SecurityLevel", "Standard"));
+        PRODUCTION(DEFAULT_ROTATION_PERIOD, Map.of("SecurityLevel", "High", "Compliance", "Required")),
+        STAGING(NO_ROTATION, Map.of("SecurityLevel", "Medium")),
+        DEVELOPMENT(NO_ROTATION, Map.of("SecurityLevel", "Standard"));
 
-        final Preset preset;
+        final int rotationPeriod;
+        final Map<String, String> tags;
 
-        Environment(int rotationPeriod, Map<String, String> ownTags) {
-            var tags = new TreeMap<>(Map.of("Service", "CodeCommit", "Environment", name()));
-            tags.putAll(ownTags);
-            preset = new Preset("CodeCommit repositories, " + name(), tags, rotationPeriod);
+        Environment(int rotationPeriod, Map<String, String> tags) {
+            this.rotationPeriod = rotationPeriod;
+            this.tags = tags;
+        }
+
+        static Preset preset(String name) {
+            var known = Stream.of(values()).filter(each -> each.name().equalsIgnoreCase(name)).findFirst();
+            var tags = new TreeMap<>(Map.of("Service", "CodeCommit", "Environment", name));
+            known.ifPresent(environment -> tags.putAll(environment.tags));
+            return new Preset("CodeCommit repositories, " + name, tags,
+                    known.map(environment -> environment.rotationPeriod).orElse(DEFAULT_ROTATION_PERIOD));
         }
     }
 
@@ -167,14 +195,32 @@ class CreateKmsKey implements Callable<Integer> {
      */
     record Preset(String description, Map<String, String> tags, int rotationPeriod) {}
 
-    /** @param tags of --tags */
-    record WantedKey(String alias, Map<String, String> tags, Preset preset) {}
+    /**
+     * @param keyId null if the alias says which key it is
+     * @param alias null if the key is to be left with what it has
+     * @param tags of --tags
+     */
+    record WantedKey(String keyId, String alias, Map<String, String> tags, Preset preset) {
+        /** What the operator calls it. */
+        String name() {
+            return alias != null ? alias : keyId;
+        }
 
-    /** The printed document: key for --alias, keys for --environments. */
+        /** Of a new key. */
+        Map<String, String> usualTags() {
+            var usual = new TreeMap<>(Map.of("Name", name().replaceFirst("^alias/", ""), "Service", "CodeCommit",
+                    "Purpose", "Repository-Encryption"));
+            usual.putAll(preset.tags());
+            return usual;
+        }
+    }
+
+    /** The printed document: key for --alias and --key-id, keys for --environments. */
     record Result(String status, String account, String region, Key key, List<Key> keys, List<Change> changes,
             String undo) {}
 
     /**
+     * @param alias the one that was asked for
      * @param policy in a dry run
      * @param status of one of several keys
      * @param error why there is no such key; null if there is
@@ -192,6 +238,8 @@ class CreateKmsKey implements Callable<Integer> {
     Duration newsPatience = Duration.ofSeconds(30);
 
     KmsClient kms;
+    /** Those of --policy-file. */
+    List<JsonNode> fileStatements = List.of();
 
     public static void main(String[] args) {
         System.exit(new CreateKmsKey().commandLine().execute(args));
@@ -203,13 +251,14 @@ class CreateKmsKey implements Callable<Integer> {
         var wantedKeys = wantedKeys();
         connect();
         checkPrincipals(principals());
+        checkMerged(ownPolicy(), fileStatements);
         kms = client(KmsClient.builder());
         var keys = wantedKeys.stream().map(wanted -> keyOrFailure(wanted)).toList();
         var failures = keys.stream().filter(key -> key.error() != null).count();
         if (failures == keys.size()) {
             return 1;
         }
-        var isOne = which.alias != null;
+        var isOne = which.environments == null;
         return print(new Result(printed(strongest(changes)), caller.account(), region(), isOne ? keys.get(0) : null,
                 isOne ? null : keys, changes, undo()), failures == 0 ? 0 : 3);
     }
@@ -225,30 +274,78 @@ class CreateKmsKey implements Callable<Integer> {
         if (period != null && (period < 90 || period > 2560)) {
             throw wrong("--rotation-period-in-days " + period + ": must be 90 to 2560 days, such as 365");
         }
+        checkPolicy();
+        if (which.alias == null && which.environments == null && keyId == null) {
+            throw wrong("must have one of --alias, --environments and --key-id; for example: " + firstExample());
+        }
+        if (which.environments != null) {
+            checkEnvironments();
+        }
         if (which.alias != null) {
-            check("--alias", which.alias, "alias/(?!aws/)[a-zA-Z0-9/_-]{1,250}", "alias/ and letters, digits, / _ -,"
-                    + " not beginning with alias/aws/, such as alias/codecommit");
+            check("--alias", which.alias, "alias/(?!aws/)[a-zA-Z0-9/_-]{1,250}", "alias/ and letters, digits, / _"
+                    + " -, not beginning with alias/aws/, such as alias/codecommit");
+        }
+        if (keyId != null) {
+            checkCustomerKeyId("--key-id", keyId);
+        }
+    }
+
+    /** Account ids are of one length, so the size is known before AWS is asked. */
+    void checkPolicy() {
+        if (policyFile != null) {
+            fileStatements = keyStatements(policyFile);
+        }
+        for (var statement : fileStatements) {
+            var options = Map.of("KeyAdministration", administrators, "KeyUsage", users);
+            if (!options.getOrDefault(sid(statement), List.of()).isEmpty()) {
+                throw wrong("--policy-file " + policyFile + ": must have no statement " + sid(statement) + ", which"
+                        + " --administrators or --users give: use one of both");
+            }
+        }
+        var policy = ownPolicy("aws", "000000000000");
+        if (sizeOf(policy) > LONGEST_KEY_POLICY) {
+            throw wrong("--administrators, --users, --policy-file: must be fewer or shorter, the policy has "
+                    + sizeOf(policy) + " bytes, and KMS takes " + LONGEST_KEY_POLICY);
+        }
+        checkLeavesAdministrators(policyFile, fileStatements, account -> ownPolicy("aws", account));
+    }
+
+    void checkEnvironments() {
+        if (keyId != null) {
+            throw wrong("--key-id, --environments: are mutually exclusive; use --key-id with --alias, such as"
+                    + " --key-id " + keyId + " --alias alias/codecommit");
+        }
+        var spellings = new TreeMap<String, String>(String.CASE_INSENSITIVE_ORDER);
+        for (var name : which.environments) {
+            check("--environments", name, "[a-zA-Z0-9][a-zA-Z0-9/_-]{0,238}", "up to 239 letters, digits, / _ -, of"
+                    + " which the alias is made, such as production or team-a_test");
+            var other = spellings.putIfAbsent(name, name);
+            if (other != null && !other.equals(name)) {
+                throw wrong("--environments " + other + " " + name + ": must differ by more than case, such as "
+                        + other + " " + other + "-2");
+            }
         }
     }
 
     List<WantedKey> wantedKeys() {
         var givenTags = tagsByKey(tags);
-        if (which.alias != null) {
-            return List.of(new WantedKey(which.alias, givenTags, new Preset(null, Map.of(), DEFAULT_ROTATION_PERIOD)));
+        if (which.environments == null) {
+            return List.of(new WantedKey(keyId, which.alias, givenTags,
+                    new Preset(null, Map.of(), DEFAULT_ROTATION_PERIOD)));
         }
-        return which.environments.stream().distinct()
-                .map(environment -> new WantedKey("alias/codecommit-" + environment, givenTags, environment.preset))
-                .toList();
+        return which.environments.stream().distinct().map(name -> new WantedKey(null, "alias/codecommit-" + name,
+                givenTags, Environment.preset(name))).toList();
     }
 
     List<String> principals() {
-        return Stream.concat(administrators.stream(), users.stream()).distinct().toList();
+        return Stream.of(administrators.stream(), users.stream(), principalsOf(fileStatements)).flatMap(arns -> arns)
+                .distinct().toList();
     }
 
     /** One key that fails does not stop the others. */
     Key keyOrFailure(WantedKey wanted) {
         try {
-            return naming(wanted.alias(), () -> bringInLine(wanted));
+            return naming(wanted.name(), () -> bringInLine(wanted));
         } catch (RuntimeException e) {
             fail(e);
             return new Key(wanted.alias(), null, null, null, null, "failed", reason(e));
@@ -257,11 +354,22 @@ class CreateKmsKey implements Callable<Integer> {
 
     Key bringInLine(WantedKey wanted) {
         var before = changes.size();
-        var key = find(wanted.alias()).orElseGet(() -> create(wanted));
+        var key = wanted.keyId() != null ? given(wanted.keyId())
+                : find(wanted.alias()).orElseGet(() -> create(wanted));
         var policy = key.keyId() == null ? ownPolicy() : update(wanted, key);
         var status = printed(strongest(changes.subList(before, changes.size())));
         return new Key(wanted.alias(), key.keyId(), key.arn(), key.keyStateAsString(), dryRun ? policy : null,
-                which.alias == null ? status : null, null);
+                which.environments == null ? null : status, null);
+    }
+
+    /** The key of --key-id. */
+    KeyMetadata given(String id) {
+        if (id.startsWith("arn:") && !id.split(":")[4].equals(caller.account())) {
+            throw new Failure("is of another account than these credentials, " + caller.account()
+                    + "; only its own account changes it: use --profile");
+        }
+        return find(id).orElseThrow(() -> new Failure("no such key in " + region()
+                + "; use the --region of the key, or --alias without --key-id to create one"));
     }
 
     Optional<KeyMetadata> find(String id) {
@@ -300,8 +408,9 @@ class CreateKmsKey implements Callable<Integer> {
     KeyMetadata createKey(WantedKey wanted) {
         var policy = ownPolicy();
         var text = description != null ? description : wanted.preset().description();
-        var allTags = new TreeMap<>(wanted.preset().tags());
-        allTags.putAll(wanted.tags());
+        var ownTags = new TreeMap<>(wanted.preset().tags());
+        ownTags.putAll(wanted.tags());
+        var allTags = withUsual(ownTags, wanted.usualTags());
         var onlyThrottling = DefaultRetryStrategy.standardStrategyBuilder().useClientDefaults(false).maxAttempts(5)
                 .retryOnException(e -> e instanceof AwsServiceException answer && answer.isThrottlingException())
                 .build();
@@ -390,9 +499,9 @@ class CreateKmsKey implements Callable<Integer> {
     }
 
     /** Repeats a call that KMS refuses as long as it does not know a new principal. */
-    <T> T whenPrincipalsShow(String alias, JsonNode policy, Supplier<T> call) {
+    <T> T whenPrincipalsShow(String name, JsonNode policy, Supplier<T> call) {
         try {
-            return whileRefused(Set.of("MalformedPolicyDocumentException"), newsPatience, alias
+            return whileRefused(Set.of("MalformedPolicyDocumentException"), newsPatience, name
                     + ": KMS does not accept the policy yet; new principals take a few seconds to show ...", call);
         } catch (MalformedPolicyDocumentException e) {
             throw new Failure(reason(e) + principalsHint(policy), e);
@@ -411,29 +520,72 @@ class CreateKmsKey implements Callable<Integer> {
 
     /** Returns the policy that the key has then, or in a dry run would have. */
     ObjectNode update(WantedKey wanted, KeyMetadata key) {
+        var remedy = wanted.keyId() == null ? "use another alias" : "use another key";
         if (key.keyManager() != KeyManagerType.CUSTOMER) {
-            throw new Failure(key.arn() + " is managed by AWS; use another alias");
+            throw new Failure(key.arn() + " is managed by AWS; " + remedy);
         }
-        checkUsable(key, "use another alias");
+        checkUsable(key, remedy);
+        var lacksAlias = lacksAlias(wanted, key);
+        var rotation = newRotation(wanted, key);
         var policy = updatePolicy(wanted, key);
         updateDescription(wanted, key);
-        updateRotation(wanted, key);
+        rotation.ifPresent(periods -> updateRotation(wanted, key, periods));
         updateTags(wanted, key);
+        if (lacksAlias) {
+            addAlias(wanted, key);
+        }
         return policy;
+    }
+
+    /** Whether the key of --key-id is to get the alias; refuses one that another key has. */
+    boolean lacksAlias(WantedKey wanted, KeyMetadata key) {
+        if (wanted.keyId() == null || wanted.alias() == null) {
+            return false;
+        }
+        var holder = find(wanted.alias());
+        holder.ifPresent(other -> checkHolder(wanted, key, other));
+        return holder.isEmpty();
+    }
+
+    void checkHolder(WantedKey wanted, KeyMetadata key, KeyMetadata holder) {
+        if (!holder.keyId().equals(key.keyId())) {
+            throw new Failure("is the alias of " + holder.arn() + ", not of " + key.arn()
+                    + ": use another alias, or move it first with: " + aws("kms update-alias --alias-name "
+                            + wanted.alias() + " --target-key-id " + key.keyId()));
+        }
+    }
+
+    /** Last, as for a new key. */
+    void addAlias(WantedKey wanted, KeyMetadata key) {
+        var alias = wanted.alias();
+        change(Change.update(wanted.name(), "alias", null, alias), aws("kms delete-alias --alias-name " + alias),
+                () -> {
+                    try {
+                        kms.createAlias(r -> r.aliasName(alias).targetKeyId(key.keyId()));
+                    } catch (AlreadyExistsException e) { // someone else was faster, or the answer was lost
+                        checkHolder(wanted, key, whenKeyShows(() -> kms.describeKey(r -> r.keyId(alias)))
+                                .keyMetadata());
+                    }
+                });
     }
 
     ObjectNode updatePolicy(WantedKey wanted, KeyMetadata key) {
         var current = currentPolicy(key);
-        var policy = withStatements(current, ownPolicy());
-        var foreign = foreignStatements(policy, OWN_SIDS);
+        var statements = statements(ownPolicy());
+        var policy = withStatements(current, statements);
+        if (policyFile != null) {
+            checkMerged(policy, fileStatements);
+        }
+        var ownSids = Stream.concat(OWN_SIDS.stream(), statements.stream().map(statement -> sid(statement))).toList();
+        var foreign = foreignStatements(policy, ownSids);
         if (!foreign.isEmpty()) {
-            note(wanted.alias() + ": kept statements of the key policy that are not this script's: " + sids(foreign));
+            note(wanted.name() + ": kept statements of the key policy that are not this script's: " + sids(foreign));
         }
         if (!sameMeaning(current, policy)) {
-            change(Change.update(wanted.alias(), "policy", current, policy),
+            change(Change.update(wanted.name(), "policy", current, policy),
                     aws("kms put-key-policy",
                             Map.of("KeyId", key.keyId(), "PolicyName", "default", "Policy", current.toString())),
-                    () -> whenPrincipalsShow(wanted.alias(), policy, () -> kms.putKeyPolicy(
+                    () -> whenPrincipalsShow(wanted.name(), policy, () -> kms.putKeyPolicy(
                             r -> r.keyId(key.keyId()).policyName("default").policy(policy.toString()))));
         }
         return policy;
@@ -443,22 +595,18 @@ class CreateKmsKey implements Callable<Integer> {
         return parsedPolicy(kms.getKeyPolicy(r -> r.keyId(key.keyId()).policyName("default")).policy());
     }
 
-    /** The statements of this script, without those that would have no principal. */
     ObjectNode ownPolicy() {
-        var policy = template("kms-key.json",
-                Map.of("id", "create-kms-key/" + UUID.randomUUID(), "partition", caller.partition(), "account",
-                        caller.account(), "administrators", administrators, "users", users));
-        var noOne = JSON.createArrayNode();
-        policy.withArray("Statement").removeIf(statement -> statement.at("/Principal/AWS").equals(noOne));
-        return policy;
+        return ownPolicy(caller.partition(), caller.account());
     }
 
-    /** The policy with the wanted statements in the place of those with the same Sids. */
-    static ObjectNode withStatements(ObjectNode policy, JsonNode wanted) {
-        var wantedSids = statements(wanted).stream().map(statement -> sid(statement)).toList();
-        var result = policy.deepCopy();
-        result.putArray("Statement").addAll(foreignStatements(policy, wantedSids)).addAll(statements(wanted));
-        return result;
+    /** The statements of this script, without those that would have no principal, and those of --policy-file. */
+    ObjectNode ownPolicy(String partition, String account) {
+        var policy = template("kms-key.json",
+                Map.of("id", "create-kms-key/" + UUID.randomUUID(), "partition", partition, "account", account,
+                        "administrators", administrators, "users", users));
+        var noOne = JSON.createArrayNode();
+        policy.withArray("Statement").removeIf(statement -> statement.at("/Principal/AWS").equals(noOne));
+        return withStatements(policy, fileStatements);
     }
 
     void updateDescription(WantedKey wanted, KeyMetadata key) {
@@ -468,26 +616,40 @@ class CreateKmsKey implements Callable<Integer> {
         if (text == null || text.equals(current)) {
             return;
         }
-        change(Change.update(wanted.alias(), "description", current, text),
+        change(Change.update(wanted.name(), "description", current, text),
                 aws("kms update-key-description", Map.of("KeyId", key.keyId(), "Description", current)),
                 () -> kms.updateKeyDescription(r -> r.keyId(key.keyId()).description(text)));
     }
 
-    void updateRotation(WantedKey wanted, KeyMetadata key) {
+    /** In days. */
+    record RotationPeriods(int from, int to) {}
+
+    /** Empty if the rotation stays as it is. */
+    Optional<RotationPeriods> newRotation(WantedKey wanted, KeyMetadata key) {
         var given = givenRotationPeriod();
-        if (given == null && which.alias != null) {
-            return;
+        if (given == null && which.environments == null) {
+            return Optional.empty();
         }
         var current = currentRotationPeriod(key);
         var preset = current == NO_ROTATION ? wanted.preset().rotationPeriod() : current;
         var period = given != null ? given : preset;
         if (period == current) {
-            return;
+            return Optional.empty();
         }
-        change(Change.update(wanted.alias(), "rotationPeriodInDays", current, period),
+        var regions = key.multiRegionConfiguration();
+        if (regions != null && regions.multiRegionKeyType() == MultiRegionKeyType.REPLICA) {
+            throw new Failure(key.arn() + " is a replica, which rotates as its primary key does: change the rotation"
+                    + " with --key-id " + key.keyId() + " --region " + regions.primaryKey().region());
+        }
+        return Optional.of(new RotationPeriods(current, period));
+    }
+
+    void updateRotation(WantedKey wanted, KeyMetadata key, RotationPeriods periods) {
+        var current = periods.from();
+        change(Change.update(wanted.name(), "rotationPeriodInDays", current, periods.to()),
                 aws(current == NO_ROTATION ? "kms disable-key-rotation --key-id " + key.keyId()
                         : "kms enable-key-rotation --key-id " + key.keyId() + " --rotation-period-in-days " + current),
-                () -> rotate(key, period));
+                () -> rotate(key, periods.to()));
     }
 
     int currentRotationPeriod(KeyMetadata key) {
@@ -505,15 +667,17 @@ class CreateKmsKey implements Callable<Integer> {
     }
 
     void updateTags(WantedKey wanted, KeyMetadata key) {
-        var wantedTags = new TreeMap<>(wanted.preset().tags());
-        if (wantedTags.isEmpty() && wanted.tags().isEmpty() && !removeOtherTags) {
+        var preset = wanted.preset().tags();
+        if (preset.isEmpty() && wanted.tags().isEmpty() && !removeOtherTags) {
             return;
         }
         var present = kms.listResourceTagsPaginator(r -> r.keyId(key.keyId())).tags().stream()
                 .collect(Collectors.toMap(Tag::tagKey, Tag::tagValue));
-        wantedTags.replaceAll(present::getOrDefault);
+        var wantedTags = new TreeMap<>(present);
+        wantedTags.keySet().retainAll(wanted.usualTags().keySet());
+        preset.forEach(wantedTags::putIfAbsent);
         wantedTags.putAll(wanted.tags());
-        changeTags(wanted.alias(), present, wantedTags, removeOtherTags, new Tagging(
+        changeTags(wanted.name(), present, wantedTags, removeOtherTags, new Tagging(
                 tags -> kms.tagResource(r -> r.keyId(key.keyId()).tags(kmsTags(tags))),
                 keys -> kms.untagResource(r -> r.keyId(key.keyId()).tagKeys(keys)),
                 tags -> aws("kms tag-resource", Map.of("KeyId", key.keyId(), "Tags", tags.entrySet().stream()
@@ -1194,6 +1358,41 @@ class CreateKmsKey implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: usual tags
+
+    /** The tags of a new resource: those that are given, and the usual ones under other keys if there is room. */
+    static Map<String, String> withUsual(Map<String, String> given, Map<String, String> usual) {
+        var all = new TreeMap<>(usual);
+        all.putAll(given);
+        return all.size() > 50 ? given : all;
+    }
+
+    //endregion
+
+    //region The same in every script: ids of keys
+
+    void checkKeyId(String option, String id) {
+        var arn = "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:";
+        var keyId = "mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
+        check(option, id, "(" + arn + "key/)?(" + keyId + ")|(" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}",
+                "the id, ARN or alias of a key, such as alias/codecommit");
+        if (id.startsWith("arn:") && !id.split(":")[3].equals(region())) {
+            throw wrong(option + " '" + id + "': must be a key of the Region " + region() + ", or use --region "
+                    + id.split(":")[3]);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: ids of customer managed keys
+
+    void checkCustomerKeyId(String option, String id) {
+        checkKeyId(option, id);
+        check(option, id, "(?!(.*:)?alias/aws/).*", "a customer managed key, such as alias/backups");
+    }
+
+    //endregion
+
     //region The same in every script: usable keys
 
     /**
@@ -1230,8 +1429,8 @@ class CreateKmsKey implements Callable<Integer> {
      * another principal. Those of other accounts cannot be looked up.
      */
     void checkPrincipals(Collection<String> arns) {
-        var own = arns.stream().filter(arn -> arn.contains("::" + caller.account() + ":") && !arn.endsWith(":root"))
-                .toList();
+        var ofAccount = "arn:[a-z-]+:iam::" + caller.account() + ":(role|user)/.+";
+        var own = arns.stream().filter(arn -> arn.matches(ofAccount)).toList();
         if (own.isEmpty()) {
             return;
         }
@@ -1356,6 +1555,257 @@ class CreateKmsKey implements Callable<Integer> {
             members.put(member.getKey(), isEveryone ? Map.of("AWS", Set.of("*")) : meaning(member.getValue()));
         });
         return members;
+    }
+
+    //endregion
+
+    //region The same in every script: policy files
+
+    /**
+     * What the statements of a file may say.
+     *
+     * @param sid a pattern, as the next two
+     */
+    record PolicyRules(String sid, String action, String resource, String exampleAction, String exampleResource) {}
+
+    /** What AWS knows as principals in a policy of a resource, by kind. */
+    private static final Map<String, String> PRINCIPALS = Map.of(
+            "AWS", "\\*|\\d{12}|arn:aws[a-z-]*:iam::\\d{12}:(root|(role|user)/[\\w+=,.@/-]+)"
+                    + "|arn:aws[a-z-]*:sts::\\d{12}:(assumed-role/[\\w+=,.@-]+|federated-user)/[\\w+=,.@-]+",
+            "Service", "[a-z0-9-]+(\\.[a-z0-9-]+)*\\.amazonaws\\.com(\\.cn)?",
+            "Federated", "[\\w.-]+|arn:aws[a-z-]*:iam::\\d{12}:(saml|oidc)-provider/.+");
+    private static final String OPERATOR = "(ForAllValues:|ForAnyValue:)?"
+            + "(String(Not)?(Equals(IgnoreCase)?|Like)|(Numeric|Date)((Not)?Equals|(Less|Greater)Than(Equals)?)"
+            + "|Arn(Not)?(Equals|Like)|Bool|BinaryEquals|(Not)?IpAddress)(IfExists)?|Null";
+
+    /**
+     * The statements of a file of the operator's own: of a policy, a list of statements, or one. What AWS would refuse,
+     * or take for another thing than was meant, is refused here, before any call.
+     */
+    List<JsonNode> fileStatements(String option, Path file, PolicyRules rules) {
+        var place = option + " " + file;
+        var content = fileContent(place, file);
+        must(place, content.isContainerNode(), "be a policy, or its statements, in JSON");
+        if (content.has("Statement")) {
+            checkMembers(place, content, Set.of("Version", "Id", "Statement"));
+            must(place, content.path("Version").asText().equals("2012-10-17"), "have \"Version\": \"2012-10-17\"");
+        }
+        var policy = content.has("Statement") ? content : JSON.createObjectNode().set("Statement", content);
+        var found = statements(policy);
+        must(place, !found.isEmpty(), "have a statement");
+        found.forEach(statement -> checkStatement(place, statement, rules));
+        var knownSids = new HashSet<String>();
+        found.forEach(statement -> must(place, knownSids.add(sid(statement)),
+                "have each Sid once, not " + sid(statement) + " twice"));
+        return found;
+    }
+
+    private JsonNode fileContent(String place, Path file) {
+        try {
+            return JSON.reader().with(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+                    .with(DeserializationFeature.FAIL_ON_TRAILING_TOKENS).readTree(Files.readAllBytes(file));
+        } catch (JsonProcessingException e) {
+            throw wrong(place + ": must be JSON: " + e.getOriginalMessage().lines().findFirst().orElse("") + " in line "
+                    + (e.getLocation() == null ? 1 : e.getLocation().getLineNr()));
+        } catch (IOException e) {
+            throw wrong(place + ": must be a file that can be read: " + e.getClass().getSimpleName());
+        }
+    }
+
+    private void must(String place, boolean isRight, String right) {
+        if (!isRight) {
+            throw wrong(place + ": must " + right);
+        }
+    }
+
+    private void checkMembers(String place, JsonNode node, Set<String> known) {
+        node.propertyStream().forEach(member -> must(place, known.contains(member.getKey()), "have no "
+                + member.getKey() + ", only " + String.join(", ", new TreeSet<>(known))));
+    }
+
+    private void checkStatement(String place, JsonNode statement, PolicyRules rules) {
+        must(place, statement.path("Sid").asText().matches(rules.sid()),
+                "have a Sid in each statement, of letters and digits, such as \"Sid\": \"Auditors\"");
+        var where = place + ", statement " + sid(statement);
+        checkMembers(where, statement, Set.of("Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction",
+                "Resource", "NotResource", "Condition"));
+        must(where, statement.path("Effect").asText().matches("Allow|Deny"), "have the Effect Allow or Deny");
+        for (var element : List.of("Principal", "Action", "Resource")) {
+            must(where, statement.has(element) != statement.has("Not" + element),
+                    "have one of " + element + " and Not" + element);
+        }
+        must(where, !statement.has("NotPrincipal") || statement.path("Effect").asText().equals("Deny"),
+                "not allow with NotPrincipal, which lets in all others, of all accounts");
+        checkPrincipalElement(where, either(statement, "Principal"));
+        checkTexts(where, either(statement, "Action"), rules.action(), "Action", rules.exampleAction());
+        checkTexts(where, either(statement, "Resource"), rules.resource(), "Resource", rules.exampleResource());
+        if (statement.has("Condition")) {
+            checkCondition(where, statement.path("Condition"));
+        }
+        var text = statement.toString();
+        var variables = Pattern.compile("\\$\\{[^}\"]*}?").matcher(text).results().map(MatchResult::group);
+        variables.forEach(variable -> must(where, variable.matches("\\$\\{([\\w./-]+:[^{}$]+|[*?$])}"),
+                "have no open " + variable + ": fill it in"));
+        must(where, text.matches("[\\u0020-\\u00FF]*"), "have no other characters than those of Latin-1");
+    }
+
+    /** The element, or its negation. */
+    private static JsonNode either(JsonNode statement, String element) {
+        return statement.has(element) ? statement.get(element) : statement.path("Not" + element);
+    }
+
+    private void checkPrincipalElement(String where, JsonNode principal) {
+        if (principal.isTextual() && principal.textValue().equals("*")) {
+            return;
+        }
+        must(where, principal.isObject() && !principal.isEmpty(), "have a Principal such as"
+                + " {\"AWS\": \"arn:aws:iam::111122223333:role/Developer\"}, not " + principal);
+        checkMembers(where, principal, PRINCIPALS.keySet());
+        principal.propertyStream().forEach(kind -> checkTexts(where, kind.getValue(), PRINCIPALS.get(kind.getKey()),
+                "Principal", "arn:aws:iam::111122223333:role/Developer, without wildcards"));
+    }
+
+    private void checkTexts(String where, JsonNode oneOrMore, String form, String element, String example) {
+        var values = oneOrMore.isArray() ? oneOrMore.valueStream().toList() : List.of(oneOrMore);
+        must(where, !values.isEmpty(), "have in " + element + " something such as " + example);
+        values.forEach(value -> must(where, value.isTextual() && value.textValue().matches(form),
+                "have in " + element + " something such as " + example + ", not " + value));
+    }
+
+    private void checkCondition(String where, JsonNode condition) {
+        var right = "have a Condition such as {\"StringEquals\": {\"aws:PrincipalOrgID\": \"o-a1b2c3d4e5\"}}, not ";
+        must(where, condition.isObject() && !condition.isEmpty(), right + condition);
+        condition.propertyStream().forEach(operator -> {
+            must(where, operator.getKey().matches(OPERATOR), right + "the operator " + operator.getKey());
+            must(where, operator.getValue().isObject() && !operator.getValue().isEmpty(), right + operator.getValue());
+            operator.getValue().propertyStream().forEach(key -> {
+                must(where, key.getKey().matches("[\\w-]+:.+"), right + "the key " + key.getKey());
+                var values = key.getValue().isArray() ? key.getValue().valueStream() : Stream.of(key.getValue());
+                must(where, !(key.getValue().isArray() && key.getValue().isEmpty()) && values.allMatch(value ->
+                        value.isValueNode() && !value.isNull()), right + key.getValue());
+            });
+        });
+    }
+
+    /** The accounts, users and roles that statements name. */
+    static Stream<String> principalsOf(List<JsonNode> statements) {
+        return statements.stream().flatMap(statement -> texts(either(statement, "Principal").path("AWS")));
+    }
+
+    /** The policy with these statements in the place of those with the same Sids. */
+    static ObjectNode withStatements(ObjectNode policy, List<JsonNode> wanted) {
+        var wantedSids = wanted.stream().map(statement -> sid(statement)).toList();
+        var result = policy.deepCopy();
+        result.putArray("Statement").addAll(foreignStatements(policy, wantedSids)).addAll(wanted);
+        return result;
+    }
+
+    //endregion
+
+    //region The same in every script: wildcards
+
+    /** As IAM compares: * is any text, ? any one character. */
+    static boolean isLike(String value, String pattern) {
+        var regex = Pattern.compile("[*?]").matcher(Pattern.quote(pattern))
+                .replaceAll(wildcard -> wildcard.group().equals("*") ? "\\\\E.*\\\\Q" : "\\\\E.\\\\Q");
+        return value.matches(regex);
+    }
+
+    //endregion
+
+    //region The same in every script: sizes of key policies
+
+    /** The longest key policy that KMS takes, in bytes; a quota that cannot be raised. */
+    static final int LONGEST_KEY_POLICY = 32_768;
+
+    static int sizeOf(JsonNode policy) {
+        return policy.toString().getBytes(StandardCharsets.UTF_8).length;
+    }
+
+    //endregion
+
+    //region The same in every script: key policy files
+
+    /** Of a key policy, in which AWS's own Sids have spaces. */
+    static final PolicyRules KEY_POLICY = new PolicyRules("[a-zA-Z0-9 ]{1,128}", "kms:[a-zA-Z*?]+|\\*", "\\*",
+            "kms:Decrypt", "*");
+
+    /** The statements of --policy-file. */
+    List<JsonNode> keyStatements(Path file) {
+        var found = fileStatements("--policy-file", file, KEY_POLICY);
+        for (var statement : found) {
+            var isForAll = principals(statement.path("Principal")).contains("*");
+            if (isForAll && statement.path("Effect").asText().equals("Allow") && !statement.has("Condition")) {
+                throw wrong("--policy-file " + file + ", statement " + sid(statement) + ": must not be for everybody of"
+                        + " all accounts: name principals, or give it a Condition such as {\"StringEquals\":"
+                        + " {\"aws:PrincipalOrgID\": \"o-a1b2c3d4e5\"}}");
+            }
+        }
+        return found;
+    }
+
+    /**
+     * Refuses statements of --policy-file with which no account, whichever it is, could change its key policy again.
+     *
+     * @param policyOf the policy with the statements, for an account
+     */
+    void checkLeavesAdministrators(Path file, List<JsonNode> statements, Function<String, JsonNode> policyOf) {
+        var named = Pattern.compile("\\b\\d{12}\\b").matcher(statements.toString()).results().map(MatchResult::group);
+        if (Stream.concat(named, Stream.of("000000000000"))
+                .allMatch(account -> administratorsOf(policyOf.apply(account)).isEmpty())) {
+            throw wrong("--policy-file " + file + ": must leave someone who may change the key policy again: allow"
+                    + " kms:PutKeyPolicy without a condition, and do not deny it to all");
+        }
+    }
+
+    /** Whom a key policy lets change it again, whatever the circumstances; an account by its id. */
+    static Set<String> administratorsOf(JsonNode policy) {
+        var administrators = new TreeSet<String>();
+        statementsOn(policy, "Allow").forEach(allow -> administrators.addAll(principals(allow.path("Principal"))));
+        statementsOn(policy, "Deny").forEach(deny -> {
+            var named = principals(deny.path(deny.has("NotPrincipal") ? "NotPrincipal" : "Principal"));
+            if (deny.has("NotPrincipal")) {
+                administrators.retainAll(named);
+            } else {
+                administrators.removeIf(one -> named.contains("*") || named.contains(one)
+                        || named.contains(one.startsWith("arn:") ? one.split(":")[4] : one));
+            }
+        });
+        return administrators;
+    }
+
+    /** Those on kms:PutKeyPolicy that hold without a condition. */
+    private static List<JsonNode> statementsOn(JsonNode policy, String effect) {
+        return statements(policy).stream().filter(statement -> statement.path("Effect").asText().equals(effect))
+                .filter(statement -> statement.path("Condition").isEmpty()).filter(statement -> {
+                    var element = statement.path(statement.has("NotAction") ? "NotAction" : "Action");
+                    var isNamed = texts(element).anyMatch(
+                            action -> isLike("kms:putkeypolicy", action.toLowerCase(Locale.ROOT)));
+                    return isNamed != statement.has("NotAction");
+                }).toList();
+    }
+
+    private static Set<String> principals(JsonNode element) {
+        return texts(element.isObject() ? element.path("AWS") : element)
+                .map(text -> text.replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1")).collect(Collectors.toSet());
+    }
+
+    /**
+     * Refuses a policy with the statements of --policy-file in it that would mean another thing, or lock out. What KMS
+     * asks of the caller of the moment is asked here of the account that owns the key.
+     */
+    void checkMerged(JsonNode policy, List<JsonNode> ofFile) {
+        var version = policy.path("Version").asText("2008-10-17");
+        if (ofFile.toString().contains("${") && !version.equals("2012-10-17")) {
+            throw new Failure("the key policy has the Version " + version + ", in which ${...} of --policy-file is no"
+                    + " variable; give it the Version 2012-10-17 first");
+        }
+        var account = caller.account();
+        if (administratorsOf(policy).stream().noneMatch(one -> one.equals(account)
+                || one.contains("::" + account + ":"))) {
+            throw new Failure("the key policy would let no one of " + account + " change it again (kms:PutKeyPolicy,"
+                    + " without a condition); change the statements of --policy-file");
+        }
     }
 
     //endregion

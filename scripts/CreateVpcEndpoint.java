@@ -13,13 +13,18 @@
 //DEPS info.picocli:picocli:4.7.7
 //DEPS org.slf4j:slf4j-nop:2.0.17
 //FILES policies/endpoint-api-default.json=../policies/endpoint-api-default.json
+//FILES policies/endpoint-api-git.json=../policies/endpoint-api-git.json
+//FILES policies/endpoint-api-read.json=../policies/endpoint-api-read.json
 //FILES policies/endpoint-api-restricted.json=../policies/endpoint-api-restricted.json
 //FILES policies/endpoint-git-default.json=../policies/endpoint-git-default.json
+//FILES policies/endpoint-git-read.json=../policies/endpoint-git-read.json
 //FILES policies/endpoint-git-restricted.json=../policies/endpoint-git-restricted.json
 //RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:TieredStopAtLevel=1
 
 import com.fasterxml.jackson.annotation.*;
 import com.fasterxml.jackson.core.JsonPointer;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.*;
 import com.fasterxml.jackson.databind.node.*;
 import java.io.*;
@@ -82,9 +87,10 @@ import software.amazon.awssdk.utils.AttributeMap;
  *
  * <p>Changes in AWS: the endpoints (billed by hour, zone and traffic), their policies and tags. Subnets and security
  * groups are added; others stay and are named. Of the policies it owns the statements ApiOnRepositories,
- * ApiWithoutRepository and GitOnRepositories, by Sid, and replaces AWS's own statement that allows everything; other
- * statements are kept and named. Policy and private DNS of an existing endpoint stay as they are if no option says
- * otherwise.
+ * ApiWithoutRepository and GitOnRepositories and those of {@code --policy-file}, by Sid, and replaces AWS's own
+ * statement that allows everything; other statements are kept and named. Policy and private DNS of an existing endpoint
+ * stay as they are if no option says otherwise. A new endpoint has the tags Name, Service and Purpose, unless
+ * {@code --tags} says otherwise. A zone that was asked for and has no subnet for the endpoints is left out and named.
  *
  * <p>A second run with the same arguments changes nothing. An endpoint that did not become available is named, with
  * what to do.
@@ -104,7 +110,8 @@ import software.amazon.awssdk.utils.AttributeMap;
                 + " available.",
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage",
-                "3:partly done: one endpoint failed, the other is complete", "130, 143:interrupted"},
+                "3:partly done: one endpoint failed, or zones were left out; the rest is complete",
+                "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
         footer = {"  ./jbang create-vpc-endpoint --vpc-id vpc-0123456789abcdef0 \\",
                 "      --security-group-ids sg-0123456789abcdef0",
@@ -151,8 +158,20 @@ class CreateVpcEndpoint implements Callable<Integer> {
     List<String> principals = List.of();
 
     @Option(names = "--repository-names", paramLabel = "NAME", arity = "1..*",
-            description = "Repositories that the restricted policy lets through. Default: all of the account's.")
+            description = "Repositories that the restricted policy lets through; those of other accounts by their ARNs."
+                    + " Default: all of the account's.")
     List<String> repositoryNames = List.of();
+
+    @Option(names = "--access", paramLabel = "ACCESS",
+            description = "What the restricted policy lets them do: full; read: neither change nor push; git: pull,"
+                    + " push, and find repositories. Default: full.")
+    Access access;
+
+    @Option(names = "--policy-file", paramLabel = "FILE",
+            description = "Statements of your own for the endpoint policies, in JSON: a policy, a list or one. With"
+                    + " --policy they are added to its statements, or take the place of those with the same Sids;"
+                    + " without, they are the policy. Statements of others stay.")
+    Path policyFile;
 
     @Option(names = "--private-dns", negatable = true,
             description = "Whether CodeCommit's own host names lead to the endpoints within the VPC. If not given, they"
@@ -176,18 +195,26 @@ class CreateVpcEndpoint implements Callable<Integer> {
 
     /** CodeCommit has two endpoint services; each carries only its own actions. */
     enum Service {
-        api("codecommit", "endpoint-api-default.json", "endpoint-api-restricted.json"),
-        git("git-codecommit", "endpoint-git-default.json", "endpoint-git-restricted.json");
+        api("codecommit", "endpoint-api-default.json",
+                Map.of(Access.full, "endpoint-api-restricted.json", Access.read, "endpoint-api-read.json",
+                        Access.git, "endpoint-api-git.json")),
+        git("git-codecommit", "endpoint-git-default.json",
+                Map.of(Access.full, "endpoint-git-restricted.json", Access.read, "endpoint-git-read.json",
+                        Access.git, "endpoint-git-restricted.json"));
 
         final String awsName;
         final String defaultPolicy;
-        final String restrictedPolicy;
+        final Map<Access, String> restrictedPolicies;
 
-        Service(String awsName, String defaultPolicy, String restrictedPolicy) {
+        Service(String awsName, String defaultPolicy, Map<Access, String> restrictedPolicies) {
             this.awsName = awsName;
             this.defaultPolicy = defaultPolicy;
-            this.restrictedPolicy = restrictedPolicy;
+            this.restrictedPolicies = restrictedPolicies;
         }
+    }
+
+    enum Access {
+        full, read, git
     }
 
     /** The printed document. */
@@ -196,11 +223,12 @@ class CreateVpcEndpoint implements Callable<Integer> {
 
     /**
      * @param error why it failed; null if it did not
+     * @param zonesLeftOut those of --availability-zones in which the VPC has no subnet for it; null if there are none
      * @param policy in a dry run
      */
     record Endpoint(String service, String status, String error, String vpcEndpointId, String serviceName, String vpcId,
-            String state, boolean privateDnsEnabled, List<String> subnetIds, List<String> securityGroupIds,
-            List<DnsName> dnsEntries, JsonNode policy) {}
+            String state, boolean privateDnsEnabled, List<String> subnetIds, List<String> zonesLeftOut,
+            List<String> securityGroupIds, List<DnsName> dnsEntries, JsonNode policy) {}
 
     record DnsName(String dnsName, String hostedZoneId) {}
 
@@ -208,6 +236,9 @@ class CreateVpcEndpoint implements Callable<Integer> {
     /** Characters, white space included. */
     static final int MAX_POLICY_SIZE = 20480;
     static final Set<String> OWN_SIDS = Set.of("ApiOnRepositories", "ApiWithoutRepository", "GitOnRepositories");
+    static final PolicyRules ENDPOINT_POLICY = new PolicyRules("[a-zA-Z0-9]{1,128}", "codecommit:[a-zA-Z*?]+|\\*",
+            "\\*|arn:(aws[a-z-]*|\\*):codecommit:[a-z0-9*-]+:(\\d{12}|\\*):[\\w.*?-]+", "codecommit:GitPull",
+            "arn:aws:codecommit:eu-west-1:111122223333:payments");
     /** The statement of endpoints that were created without a policy. */
     static final String FULL_ACCESS = """
             {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}""";
@@ -217,6 +248,8 @@ class CreateVpcEndpoint implements Callable<Integer> {
 
     Ec2Client ec2;
     Map<String, String> wantedTags;
+    /** Those of --policy-file. */
+    List<JsonNode> fileStatements = List.of();
     Inventory inventory;
 
     public static void main(String[] args) {
@@ -228,12 +261,16 @@ class CreateVpcEndpoint implements Callable<Integer> {
         checkOptions();
         wantedTags = tagsByKey(tags);
         connect();
-        checkPrincipals(principals);
+        checkPrincipals(Stream.concat(principals.stream(), principalsOf(fileStatements)).distinct().toList());
         ec2 = client(Ec2Client.builder());
         inventory = naming(vpcId, () -> inventory());
         checkSecurityGroups();
         var targets = services.stream().distinct().map(service -> naming(service.name(), () -> target(service)))
                 .toList();
+        var zonesLeftOut = targets.stream().flatMap(target -> zonesLeftOut(target.subnetIds()).stream()).distinct()
+                .toList();
+        zonesLeftOut.forEach(zone -> note(zone + " is left out: " + vpcId + " has no subnet in it that an endpoint can"
+                + " use, one of this account, with IPv4"));
         var outcomes = await(targets.stream()
                 .map(target -> attempt(target, () -> target.endpoint() == null ? create(target) : update(target)))
                 .toList());
@@ -243,7 +280,7 @@ class CreateVpcEndpoint implements Callable<Integer> {
         }
         var endpoints = outcomes.stream().map(outcome -> entry(outcome)).toList();
         return print(new Result(printed(strongest(changes)), caller.account(), region(), endpoints, changes, undo()),
-                failures == 0 ? 0 : 3);
+                failures == 0 && zonesLeftOut.isEmpty() ? 0 : 3);
     }
 
     void checkOptions() {
@@ -272,21 +309,41 @@ class CreateVpcEndpoint implements Callable<Integer> {
         if (isRestricted() && principals.isEmpty()) {
             throw wrong("--policy restricted: must come with its principals, such as --principals " + example);
         }
-        if (!isRestricted() && !(principals.isEmpty() && repositoryNames.isEmpty())) {
-            throw wrong("--principals, --repository-names: must come with --policy restricted");
+        if (!isRestricted() && !(principals.isEmpty() && repositoryNames.isEmpty() && access == null)) {
+            throw wrong("--principals, --repository-names, --access: must come with --policy restricted");
         }
         for (var arn : principals) { // what aws:PrincipalArn is compared with: for a role's session the ARN of the role
             checkPrincipalArn("--principals", arn);
             check("--principals", arn, "arn:" + partition() + ":.+/.+", "ARNs of roles and users such as " + example);
         }
-        repositoryNames.forEach(name -> checkRepositoryName("--repository-names", name));
+        repositoryNames.forEach(name -> checkRepository(name));
+        if (policyFile != null) {
+            fileStatements = fileStatements("--policy-file", policyFile, ENDPOINT_POLICY);
+        }
         for (var service : services) { // account ids are of one length, so the size is known before AWS is asked
-            var size = ownPolicy(service, "000000000000").toString().length();
+            var own = ownPolicy(service, "000000000000");
+            var size = own.toString().length();
             if (size > MAX_POLICY_SIZE) {
-                throw wrong("--principals, --repository-names: must be fewer, the policy has " + size
-                        + " characters, and EC2 takes " + MAX_POLICY_SIZE);
+                throw wrong("--principals, --repository-names, --policy-file: must be fewer or shorter, the policy has "
+                        + size + " characters, and EC2 takes " + MAX_POLICY_SIZE);
+            }
+            if (statements(own).stream().noneMatch(statement -> statement.path("Effect").asText().equals("Allow"))) {
+                throw wrong("--policy-file " + policyFile + ": must allow something, or no one could use the endpoints;"
+                        + " or add it to a policy, such as with --policy default");
             }
         }
+    }
+
+    /** By name, or by ARN: then of this Region, which is all that an endpoint leads to. */
+    void checkRepository(String nameOrArn) {
+        if (!nameOrArn.startsWith("arn:")) {
+            checkRepositoryName("--repository-names", nameOrArn);
+            return;
+        }
+        var start = "arn:" + partition() + ":codecommit:" + region() + ":";
+        check("--repository-names", nameOrArn, Pattern.quote(start) + "\\d{12}:.+",
+                "names, or ARNs of this Region such as " + start + "444455556666:payments");
+        checkRepositoryName("--repository-names", nameOrArn.split(":", 6)[5]);
     }
 
     boolean isRestricted() {
@@ -486,17 +543,20 @@ class CreateVpcEndpoint implements Callable<Integer> {
             var lowest = inventory.subnets().stream().filter(subnet -> subnet.availabilityZone().equals(zone))
                     .filter(subnet -> obstacle(subnet) == null).map(Subnet::subnetId).min(Comparator.naturalOrder());
             var subnet = Optional.ofNullable(presentByZone.get(zone)).or(() -> lowest);
-            if (subnet.isEmpty() && where.zones != null) {
-                throw new Failure(vpcId + " has no subnet in " + zone
-                        + " that an endpoint can use: one of this account, with IPv4");
-            }
             subnet.ifPresent(id -> chosen.add(id));
         }
         if (chosen.isEmpty()) {
             throw new Failure(vpcId + " has no subnet that an endpoint can use: one of this account, with IPv4, in "
-                    + String.join(", ", offer.availabilityZones()));
+                    + String.join(", ", where.zones == null ? offer.availabilityZones() : where.zones));
         }
         return chosen;
+    }
+
+    /** Those of --availability-zones in which an endpoint over these subnets is not. */
+    List<String> zonesLeftOut(List<String> subnetIds) {
+        var zones = inventory.subnets().stream().filter(subnet -> subnetIds.contains(subnet.subnetId()))
+                .map(Subnet::availabilityZone).toList();
+        return where.zones == null ? List.of() : without(where.zones.stream().distinct().toList(), zones);
     }
 
     List<String> givenSubnets(ServiceDetail offer, VpcEndpoint existing, Map<String, String> presentByZone) {
@@ -590,11 +650,13 @@ class CreateVpcEndpoint implements Callable<Integer> {
     /** The SDK repeats the call with the same token, so that a lost answer makes no second endpoint. */
     VpcEndpoint createEndpoint(Target target) {
         var token = UUID.randomUUID().toString();
+        var tags = withUsual(wantedTags, Map.of("Name", "codecommit-" + target.service(), "Service", "CodeCommit",
+                "Purpose", "VPC-Endpoint-Access"));
         return ec2.createVpcEndpoint(r -> r.vpcEndpointType(VpcEndpointType.INTERFACE).vpcId(vpcId)
                 .serviceName(target.offer().serviceName()).clientToken(token).subnetIds(target.subnetIds())
                 .securityGroupIds(securityGroupIds).privateDnsEnabled(wantsPrivateDns())
                 .policyDocument(ownPolicy(target.service(), caller.account()).toString())
-                .tagSpecifications(tagSpecifications(ResourceType.VPC_ENDPOINT, wantedTags))).vpcEndpoint();
+                .tagSpecifications(tagSpecifications(ResourceType.VPC_ENDPOINT, tags))).vpcEndpoint();
     }
 
     /** Whether another endpoint has the private DNS names already, which EC2 says only in the message. */
@@ -645,7 +707,7 @@ class CreateVpcEndpoint implements Callable<Integer> {
         var endpoint = target.endpoint();
         var others = new ArrayList<>(without(groupIds(endpoint), securityGroupIds));
         others.addAll(without(endpoint.subnetIds(), target.subnetIds()));
-        foreignStatements(wantedPolicy(target.service(), endpoint), OWN_SIDS)
+        foreignStatements(wantedPolicy(target.service(), endpoint), ownSids())
                 .forEach(statement -> others.add("policy statement " + sid(statement)));
         if (!others.isEmpty()) {
             note(target.name() + ": kept what is not this script's: " + String.join(", ", others));
@@ -716,8 +778,8 @@ class CreateVpcEndpoint implements Callable<Integer> {
     }
 
     /**
-     * The statements of this script with those of others. Without --policy the policy of an endpoint stays as it is,
-     * unless it is AWS's that allows everything.
+     * The statements of this script and of --policy-file with those of others. Without these options the policy of an
+     * endpoint stays as it is, unless it is AWS's that allows everything.
      */
     ObjectNode wantedPolicy(Service service, VpcEndpoint endpoint) {
         var wanted = ownPolicy(service, caller.account());
@@ -727,22 +789,31 @@ class CreateVpcEndpoint implements Callable<Integer> {
         var current = parsedPolicy(endpoint.policyDocument());
         var fullAccess = meaning(parsedPolicy(FULL_ACCESS));
         var others = statements(current).stream().filter(statement -> !meaning(statement).equals(fullAccess)).toList();
-        if (policy == null && !others.isEmpty()) {
+        if (policy == null && policyFile == null && !others.isEmpty()) {
             return current;
         }
-        others.stream().filter(statement -> !OWN_SIDS.contains(sid(statement)))
+        others.stream().filter(statement -> !ownSids().contains(sid(statement)))
                 .forEach(wanted.withArray("Statement")::add);
         return wanted;
     }
 
-    /** The template of --policy, or else of default. */
+    List<String> ownSids() {
+        return Stream.concat(OWN_SIDS.stream(), fileStatements.stream().map(statement -> sid(statement))).toList();
+    }
+
+    /** The template of --policy with the statements of --policy-file, or these alone; by default that of default. */
     ObjectNode ownPolicy(Service service, String account) {
         var all = "arn:" + partition() + ":codecommit:" + region() + ":" + account + ":";
-        var repositories = (repositoryNames.isEmpty() ? List.of("*") : repositoryNames).stream().distinct()
-                .map(name -> all + name).toList();
-        return template(isRestricted() ? service.restrictedPolicy : service.defaultPolicy,
+        var repositories = (repositoryNames.isEmpty() ? List.of("*") : repositoryNames).stream()
+                .map(name -> name.startsWith("arn:") ? name : all + name).distinct().toList();
+        var chosenAccess = Objects.requireNonNullElse(access, Access.full);
+        var own = template(isRestricted() ? service.restrictedPolicies.get(chosenAccess) : service.defaultPolicy,
                 Map.of("partition", partition(), "region", region(), "account", account, "principals",
                         principals.stream().distinct().toList(), "repositories", repositories));
+        if (policy == null && policyFile != null) {
+            own.putArray("Statement");
+        }
+        return withStatements(own, fileStatements);
     }
 
     /** Waits until EC2 has finished with all of them; with --no-wait only looks. */
@@ -832,9 +903,11 @@ class CreateVpcEndpoint implements Callable<Integer> {
         var dnsEntries = endpoint.dnsEntries().stream()
                 .map(entry -> new DnsName(entry.dnsName(), entry.hostedZoneId())).toList();
         var failure = outcome.failure();
+        var leftOut = zonesLeftOut(target.subnetIds());
         return new Endpoint(target.service().name(), failure == null ? printed(outcome.status()) : "failed",
                 failure == null ? null : reason(failure), endpoint.vpcEndpointId(), target.offer().serviceName(), vpcId,
-                endpoint.stateAsString(), endpoint.privateDnsEnabled(), endpoint.subnetIds(), groupIds(endpoint),
+                endpoint.stateAsString(), endpoint.privateDnsEnabled(), endpoint.subnetIds(),
+                leftOut.isEmpty() ? null : leftOut, groupIds(endpoint),
                 endpoint.hasDnsEntries() ? dnsEntries : null,
                 dryRun ? wantedPolicy(target.service(), target.endpoint()) : null);
     }
@@ -1491,6 +1564,17 @@ class CreateVpcEndpoint implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: usual tags
+
+    /** The tags of a new resource: those that are given, and the usual ones under other keys if there is room. */
+    static Map<String, String> withUsual(Map<String, String> given, Map<String, String> usual) {
+        var all = new TreeMap<>(usual);
+        all.putAll(given);
+        return all.size() > 50 ? given : all;
+    }
+
+    //endregion
+
     //region The same in every script: names of repositories
 
     void checkRepositoryName(String option, String name) {
@@ -1512,8 +1596,8 @@ class CreateVpcEndpoint implements Callable<Integer> {
      * another principal. Those of other accounts cannot be looked up.
      */
     void checkPrincipals(Collection<String> arns) {
-        var own = arns.stream().filter(arn -> arn.contains("::" + caller.account() + ":") && !arn.endsWith(":root"))
-                .toList();
+        var ofAccount = "arn:[a-z-]+:iam::" + caller.account() + ":(role|user)/.+";
+        var own = arns.stream().filter(arn -> arn.matches(ofAccount)).toList();
         if (own.isEmpty()) {
             return;
         }
@@ -1638,6 +1722,149 @@ class CreateVpcEndpoint implements Callable<Integer> {
             members.put(member.getKey(), isEveryone ? Map.of("AWS", Set.of("*")) : meaning(member.getValue()));
         });
         return members;
+    }
+
+    //endregion
+
+    //region The same in every script: policy files
+
+    /**
+     * What the statements of a file may say.
+     *
+     * @param sid a pattern, as the next two
+     */
+    record PolicyRules(String sid, String action, String resource, String exampleAction, String exampleResource) {}
+
+    /** What AWS knows as principals in a policy of a resource, by kind. */
+    private static final Map<String, String> PRINCIPALS = Map.of(
+            "AWS", "\\*|\\d{12}|arn:aws[a-z-]*:iam::\\d{12}:(root|(role|user)/[\\w+=,.@/-]+)"
+                    + "|arn:aws[a-z-]*:sts::\\d{12}:(assumed-role/[\\w+=,.@-]+|federated-user)/[\\w+=,.@-]+",
+            "Service", "[a-z0-9-]+(\\.[a-z0-9-]+)*\\.amazonaws\\.com(\\.cn)?",
+            "Federated", "[\\w.-]+|arn:aws[a-z-]*:iam::\\d{12}:(saml|oidc)-provider/.+");
+    private static final String OPERATOR = "(ForAllValues:|ForAnyValue:)?"
+            + "(String(Not)?(Equals(IgnoreCase)?|Like)|(Numeric|Date)((Not)?Equals|(Less|Greater)Than(Equals)?)"
+            + "|Arn(Not)?(Equals|Like)|Bool|BinaryEquals|(Not)?IpAddress)(IfExists)?|Null";
+
+    /**
+     * The statements of a file of the operator's own: of a policy, a list of statements, or one. What AWS would refuse,
+     * or take for another thing than was meant, is refused here, before any call.
+     */
+    List<JsonNode> fileStatements(String option, Path file, PolicyRules rules) {
+        var place = option + " " + file;
+        var content = fileContent(place, file);
+        must(place, content.isContainerNode(), "be a policy, or its statements, in JSON");
+        if (content.has("Statement")) {
+            checkMembers(place, content, Set.of("Version", "Id", "Statement"));
+            must(place, content.path("Version").asText().equals("2012-10-17"), "have \"Version\": \"2012-10-17\"");
+        }
+        var policy = content.has("Statement") ? content : JSON.createObjectNode().set("Statement", content);
+        var found = statements(policy);
+        must(place, !found.isEmpty(), "have a statement");
+        found.forEach(statement -> checkStatement(place, statement, rules));
+        var knownSids = new HashSet<String>();
+        found.forEach(statement -> must(place, knownSids.add(sid(statement)),
+                "have each Sid once, not " + sid(statement) + " twice"));
+        return found;
+    }
+
+    private JsonNode fileContent(String place, Path file) {
+        try {
+            return JSON.reader().with(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+                    .with(DeserializationFeature.FAIL_ON_TRAILING_TOKENS).readTree(Files.readAllBytes(file));
+        } catch (JsonProcessingException e) {
+            throw wrong(place + ": must be JSON: " + e.getOriginalMessage().lines().findFirst().orElse("") + " in line "
+                    + (e.getLocation() == null ? 1 : e.getLocation().getLineNr()));
+        } catch (IOException e) {
+            throw wrong(place + ": must be a file that can be read: " + e.getClass().getSimpleName());
+        }
+    }
+
+    private void must(String place, boolean isRight, String right) {
+        if (!isRight) {
+            throw wrong(place + ": must " + right);
+        }
+    }
+
+    private void checkMembers(String place, JsonNode node, Set<String> known) {
+        node.propertyStream().forEach(member -> must(place, known.contains(member.getKey()), "have no "
+                + member.getKey() + ", only " + String.join(", ", new TreeSet<>(known))));
+    }
+
+    private void checkStatement(String place, JsonNode statement, PolicyRules rules) {
+        must(place, statement.path("Sid").asText().matches(rules.sid()),
+                "have a Sid in each statement, of letters and digits, such as \"Sid\": \"Auditors\"");
+        var where = place + ", statement " + sid(statement);
+        checkMembers(where, statement, Set.of("Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction",
+                "Resource", "NotResource", "Condition"));
+        must(where, statement.path("Effect").asText().matches("Allow|Deny"), "have the Effect Allow or Deny");
+        for (var element : List.of("Principal", "Action", "Resource")) {
+            must(where, statement.has(element) != statement.has("Not" + element),
+                    "have one of " + element + " and Not" + element);
+        }
+        must(where, !statement.has("NotPrincipal") || statement.path("Effect").asText().equals("Deny"),
+                "not allow with NotPrincipal, which lets in all others, of all accounts");
+        checkPrincipalElement(where, either(statement, "Principal"));
+        checkTexts(where, either(statement, "Action"), rules.action(), "Action", rules.exampleAction());
+        checkTexts(where, either(statement, "Resource"), rules.resource(), "Resource", rules.exampleResource());
+        if (statement.has("Condition")) {
+            checkCondition(where, statement.path("Condition"));
+        }
+        var text = statement.toString();
+        var variables = Pattern.compile("\\$\\{[^}\"]*}?").matcher(text).results().map(MatchResult::group);
+        variables.forEach(variable -> must(where, variable.matches("\\$\\{([\\w./-]+:[^{}$]+|[*?$])}"),
+                "have no open " + variable + ": fill it in"));
+        must(where, text.matches("[\\u0020-\\u00FF]*"), "have no other characters than those of Latin-1");
+    }
+
+    /** The element, or its negation. */
+    private static JsonNode either(JsonNode statement, String element) {
+        return statement.has(element) ? statement.get(element) : statement.path("Not" + element);
+    }
+
+    private void checkPrincipalElement(String where, JsonNode principal) {
+        if (principal.isTextual() && principal.textValue().equals("*")) {
+            return;
+        }
+        must(where, principal.isObject() && !principal.isEmpty(), "have a Principal such as"
+                + " {\"AWS\": \"arn:aws:iam::111122223333:role/Developer\"}, not " + principal);
+        checkMembers(where, principal, PRINCIPALS.keySet());
+        principal.propertyStream().forEach(kind -> checkTexts(where, kind.getValue(), PRINCIPALS.get(kind.getKey()),
+                "Principal", "arn:aws:iam::111122223333:role/Developer, without wildcards"));
+    }
+
+    private void checkTexts(String where, JsonNode oneOrMore, String form, String element, String example) {
+        var values = oneOrMore.isArray() ? oneOrMore.valueStream().toList() : List.of(oneOrMore);
+        must(where, !values.isEmpty(), "have in " + element + " something such as " + example);
+        values.forEach(value -> must(where, value.isTextual() && value.textValue().matches(form),
+                "have in " + element + " something such as " + example + ", not " + value));
+    }
+
+    private void checkCondition(String where, JsonNode condition) {
+        var right = "have a Condition such as {\"StringEquals\": {\"aws:PrincipalOrgID\": \"o-a1b2c3d4e5\"}}, not ";
+        must(where, condition.isObject() && !condition.isEmpty(), right + condition);
+        condition.propertyStream().forEach(operator -> {
+            must(where, operator.getKey().matches(OPERATOR), right + "the operator " + operator.getKey());
+            must(where, operator.getValue().isObject() && !operator.getValue().isEmpty(), right + operator.getValue());
+            operator.getValue().propertyStream().forEach(key -> {
+                must(where, key.getKey().matches("[\\w-]+:.+"), right + "the key " + key.getKey());
+                var values = key.getValue().isArray() ? key.getValue().valueStream() : Stream.of(key.getValue());
+                must(where, !(key.getValue().isArray() && key.getValue().isEmpty()) && values.allMatch(value ->
+                        value.isValueNode() && !value.isNull()), right + key.getValue());
+            });
+        });
+    }
+
+    /** The accounts, users and roles that statements name. */
+    static Stream<String> principalsOf(List<JsonNode> statements) {
+        return statements.stream().flatMap(statement -> texts(either(statement, "Principal").path("AWS")));
+    }
+
+    /** The policy with these statements in the place of those with the same Sids. */
+    static ObjectNode withStatements(ObjectNode policy, List<JsonNode> wanted) {
+        var wantedSids = wanted.stream().map(statement -> sid(statement)).toList();
+        var result = policy.deepCopy();
+        result.putArray("Statement").addAll(foreignStatements(policy, wantedSids)).addAll(wanted);
+        return result;
     }
 
     //endregion

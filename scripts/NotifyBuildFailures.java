@@ -297,8 +297,7 @@ class NotifyBuildFailures implements Callable<Integer> {
             }
         }
         if (kmsKeyId != null) {
-            checkKeyId("--kms-key-id", kmsKeyId);
-            check("--kms-key-id", kmsKeyId, "(?!(.*:)?alias/aws/).*", "a customer managed key, such as alias/backups");
+            checkCustomerKeyId("--kms-key-id", kmsKeyId);
         }
         if (remove && (maxSilence != null || kmsKeyId != null || raw != null || test)) {
             throw wrong("--remove goes with --project-names, --topic-name or --topic-arn, and --emails only");
@@ -1635,6 +1634,15 @@ class NotifyBuildFailures implements Callable<Integer> {
             throw wrong(option + " '" + id + "': must be a key of the Region " + region() + ", or use --region "
                     + id.split(":")[3]);
         }
+    }
+
+    //endregion
+
+    //region The same in every script: ids of customer managed keys
+
+    void checkCustomerKeyId(String option, String id) {
+        checkKeyId(option, id);
+        check(option, id, "(?!(.*:)?alias/aws/).*", "a customer managed key, such as alias/backups");
     }
 
     //endregion

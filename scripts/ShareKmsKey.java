@@ -17,6 +17,8 @@
 
 import com.fasterxml.jackson.annotation.*;
 import com.fasterxml.jackson.core.JsonPointer;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.*;
 import com.fasterxml.jackson.databind.node.*;
 import java.io.*;
@@ -71,6 +73,10 @@ import software.amazon.awssdk.utils.AttributeMap;
  * that the statement shares with; if they are not given, they stay. Whatever else was changed in the statement is
  * brought in line, but for further conditions: they narrow it, so they stay and are named. All other statements stay.
  *
+ * <p>{@code --policy-file} adds further statements of the operator's own, or puts them in the place of those with the
+ * same Sids; with {@code --remove} they go, by their Sids. KeySharing and the statements of create-kms-key are not for
+ * it, and a policy that no one of the account could change again is refused.
+ *
  * <p>The key's policy is one half: in the other account an IAM policy must allow the use of the key, by its ARN. The
  * result has that policy ({@code identityPolicy}). Roles stand in a condition (aws:PrincipalArn) and not among the
  * principals: they need not exist yet, and may be deleted and created again; whoever may create a role of that name in
@@ -108,8 +114,8 @@ class ShareKmsKey implements Callable<Integer> {
             description = "The key to share: its id, ARN, alias (alias/NAME) or alias ARN.")
     String keyId;
 
-    @ArgGroup(multiplicity = "1")
-    With with;
+    @ArgGroup
+    With with = new With();
 
     static class With {
         @Option(names = "--account-ids", paramLabel = "ACCOUNT", arity = "1..*",
@@ -122,6 +128,12 @@ class ShareKmsKey implements Callable<Integer> {
                         + " their accounts no one else may use it.")
         List<String> roleArns = List.of();
     }
+
+    @Option(names = "--policy-file", paramLabel = "FILE",
+            description = "Further statements of your own for the key policy, in JSON: a policy, a list or one. By its"
+                    + " Sid, each takes the place of a statement of the key, or is added; with --remove it goes. Other"
+                    + " statements stay.")
+    Path policyFile;
 
     @Option(names = "--via-services", paramLabel = "SERVICE", arity = "1..*",
             description = "Only through these services, such as s3, for all that the key is shared with.")
@@ -153,14 +165,15 @@ class ShareKmsKey implements Callable<Integer> {
     /**
      * @param accountIds shared with as a whole
      * @param statement null if the key is not shared
+     * @param fileStatements the Sids of the statements of --policy-file that the key has; null without one
      * @param otherStatements the Sids of the statements that are not this script's
      * @param otherKeyArns of a multi-Region key, those in other Regions
      * @param policy in a dry run
      * @param grants after a withdrawal, those that the accounts still have
      */
     record Key(String keyId, String keyArn, String keyState, Collection<String> accountIds,
-            Collection<String> roleArns, JsonNode statement, List<String> otherStatements, List<String> otherKeyArns,
-            JsonNode policy, List<Grant> grants) {}
+            Collection<String> roleArns, JsonNode statement, List<String> fileStatements, List<String> otherStatements,
+            List<String> otherKeyArns, JsonNode policy, List<Grant> grants) {}
 
     record Grant(String grantId, String granteePrincipal, List<String> operations) {}
 
@@ -174,6 +187,8 @@ class ShareKmsKey implements Callable<Integer> {
     }
 
     static final String SID = "KeySharing";
+    /** Statements that other options and scripts give. */
+    static final Set<String> NOT_FOR_FILES = Set.of(SID, "AccountAdministration", "KeyAdministration", "KeyUsage");
     /** What use of a key takes. */
     static final Set<String> USE = new TreeSet<>(Set.of("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt",
             "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"));
@@ -188,6 +203,8 @@ class ShareKmsKey implements Callable<Integer> {
     Duration newsPatience = Duration.ofSeconds(30);
 
     KmsClient kms;
+    /** Those of --policy-file. */
+    List<JsonNode> fileStatements = List.of();
 
     public static void main(String[] args) {
         System.exit(new ShareKmsKey().commandLine().execute(args));
@@ -205,8 +222,18 @@ class ShareKmsKey implements Callable<Integer> {
     }
 
     void checkOptions() {
-        checkKeyId("--key-id", keyId);
-        check("--key-id", keyId, "(?!(.*:)?alias/aws/).*", "a customer managed key, such as alias/backups");
+        checkCustomerKeyId("--key-id", keyId);
+        if (!namesAccounts() && policyFile == null) {
+            throw wrong("must have one of --account-ids, --role-arns and --policy-file; for example: "
+                    + firstExample());
+        }
+        if (!namesAccounts() && !(viaServices.isEmpty() && organizationId == null && actions.isEmpty())) {
+            throw wrong("--via-services, --organization-id, --actions: must come with --account-ids or --role-arns,"
+                    + " such as --account-ids 444455556666");
+        }
+        if (policyFile != null) {
+            checkPolicyFile();
+        }
         with.accountIds.forEach(account -> checkAccount("--account-ids", account));
         with.roleArns.forEach(arn -> checkRoleArn("--role-arns", arn));
         viaServices.forEach(service -> check("--via-services", service, "[a-z][a-z0-9-]*",
@@ -221,6 +248,34 @@ class ShareKmsKey implements Callable<Integer> {
             throw wrong("--remove: use it without --via-services, --organization-id and --actions; it takes accounts"
                     + " or roles away, such as --account-ids 444455556666 --remove");
         }
+    }
+
+    /** Whether it is about the statement of this script, and not about those of --policy-file alone. */
+    boolean namesAccounts() {
+        return !(with.accountIds.isEmpty() && with.roleArns.isEmpty());
+    }
+
+    void checkPolicyFile() {
+        fileStatements = keyStatements(policyFile);
+        fileStatements.stream().map(statement -> sid(statement)).filter(sid -> NOT_FOR_FILES.contains(sid)).findFirst()
+                .ifPresent(sid -> {
+                    throw wrong("--policy-file " + policyFile + ": must not have the statement " + sid
+                            + ", which " + (sid.equals(SID) ? "the other options give" : "create-kms-key gives")
+                            + ": use another Sid, such as Auditors");
+                });
+        checkLeavesAdministrators(policyFile, fileStatements, account -> withStatements(parsedPolicy("""
+                {"Statement": [{"Sid": "AccountAdministration", "Effect": "Allow", "Action": "kms:*", "Resource": "*",
+                    "Principal": {"AWS": "%s"}}]}""".formatted(account)), fileStatements));
+        var size = fileStatements.stream().mapToInt(statement -> sizeOf(statement)).sum();
+        if (size > LONGEST_KEY_POLICY) {
+            throw wrong("--policy-file " + policyFile + ": must be shorter, its statements have " + size
+                    + " bytes, and KMS takes " + LONGEST_KEY_POLICY);
+        }
+    }
+
+    /** The Sids of the statements that are this script's. */
+    List<String> ownSids() {
+        return Stream.concat(Stream.of(SID), fileStatements.stream().map(statement -> sid(statement))).toList();
     }
 
     /** What only the caller's own account tells. */
@@ -247,9 +302,12 @@ class ShareKmsKey implements Callable<Integer> {
         }
         var statement = ownStatement(policy);
         var sharing = sharing(statement);
-        var others = foreignStatements(policy, Set.of(SID));
+        var others = foreignStatements(policy, ownSids());
+        var fileSids = statements(policy).stream().map(each -> sid(each))
+                .filter(sid -> !sid.equals(SID) && ownSids().contains(sid)).toList();
         return new Key(key.keyId(), key.arn(), key.keyStateAsString(), sharing.accountIds(), sharing.roleArns(),
-                statement.orElse(null), others.stream().map(other -> sid(other)).sorted().toList(), otherKeys,
+                statement.orElse(null), policyFile == null ? null : fileSids,
+                others.stream().map(other -> sid(other)).sorted().toList(), otherKeys,
                 dryRun ? policy : null, remove ? left(key, others) : null);
     }
 
@@ -287,7 +345,7 @@ class ShareKmsKey implements Callable<Integer> {
     ObjectNode updatePolicy(KeyMetadata key) {
         var current = currentPolicy(key);
         for (var attempt = 1;; attempt++) {
-            var wanted = withStatement(current, wantedStatement(key, current));
+            var wanted = withFileStatements(withStatement(current, wantedStatement(key, current)));
             if (sameMeaning(current, wanted)) {
                 return current;
             }
@@ -305,6 +363,17 @@ class ShareKmsKey implements Callable<Integer> {
             current = policyAfter(key, current);
             nameVanished(wanted, current);
         }
+    }
+
+    /** The policy with the statements of --policy-file, or with --remove without them. */
+    ObjectNode withFileStatements(ObjectNode policy) {
+        if (!remove) {
+            return withStatements(policy, fileStatements);
+        }
+        var fileSids = fileStatements.stream().map(statement -> sid(statement)).toList();
+        var result = policy.deepCopy();
+        result.putArray("Statement").addAll(foreignStatements(policy, fileSids));
+        return result;
     }
 
     ObjectNode currentPolicy(KeyMetadata key) {
@@ -351,6 +420,9 @@ class ShareKmsKey implements Callable<Integer> {
     /** The statement as it should be; empty if the key is to be shared with no one. */
     Optional<ObjectNode> wantedStatement(KeyMetadata key, ObjectNode policy) {
         var present = ownStatement(policy);
+        if (!namesAccounts()) {
+            return present.map(statement -> (ObjectNode) statement);
+        }
         var sharing = remove ? without(sharing(present)) : with(sharing(present));
         if (sharing.allAccountIds().isEmpty()) {
             return Optional.empty();
@@ -469,7 +541,10 @@ class ShareKmsKey implements Callable<Integer> {
      * deleted since, or of a statement from the time before KMS asked for actions and resources (August 2025).
      */
     void checkTaken(KeyMetadata key, ObjectNode current, ObjectNode wanted) {
-        for (var statement : foreignStatements(current, Set.of(SID))) {
+        if (policyFile != null) {
+            checkMerged(wanted, fileStatements);
+        }
+        for (var statement : foreignStatements(current, ownSids())) {
             var deleted = deletedPrincipals(statement);
             if (!deleted.isEmpty()) {
                 throw new Failure("KMS takes no change of this policy as long as its statement " + sid(statement)
@@ -482,7 +557,7 @@ class ShareKmsKey implements Callable<Integer> {
                 }
             }
         }
-        var length = wanted.toString().getBytes(StandardCharsets.UTF_8).length;
+        var length = sizeOf(wanted);
         if (length > LONGEST_KEY_POLICY) {
             throw new Failure("the key policy would have " + length + " bytes, and KMS takes " + LONGEST_KEY_POLICY
                     + ": share with accounts as a whole, or delete other statements");
@@ -498,9 +573,9 @@ class ShareKmsKey implements Callable<Integer> {
 
     void changePolicy(KeyMetadata key, ObjectNode current, ObjectNode wanted) {
         var status = Status.UPDATED;
-        if (ownStatement(current).isEmpty()) {
+        if (statements(current).equals(foreignStatements(current, ownSids()))) {
             status = Status.CREATED;
-        } else if (ownStatement(wanted).isEmpty()) {
+        } else if (statements(wanted).equals(foreignStatements(wanted, ownSids()))) {
             status = Status.DELETED;
         }
         warn(wanted);
@@ -515,7 +590,8 @@ class ShareKmsKey implements Callable<Integer> {
     /** What KMS takes, and nobody may have meant. */
     void warn(ObjectNode wanted) {
         var statement = ownStatement(wanted).orElse(JSON.createObjectNode());
-        if (!remove && statement.at("/Condition/StringEquals").path("aws:PrincipalOrgID").isMissingNode()) {
+        var organization = statement.at("/Condition/StringEquals").path("aws:PrincipalOrgID");
+        if (namesAccounts() && !remove && organization.isMissingNode()) {
             var accounts = new Sharing(new TreeSet<>(with.accountIds), new TreeSet<>(with.roleArns)).allAccountIds();
             note(keyId + ": nothing but the account id keeps strangers out; check " + String.join(", ", accounts)
                     + ", or use --organization-id");
@@ -529,9 +605,10 @@ class ShareKmsKey implements Callable<Integer> {
         try {
             kms.putKeyPolicy(r -> r.keyId(key.arn()).policyName("default").policy(policy.toString()));
         } catch (MalformedPolicyDocumentException e) {
+            var named = new TreeSet<>(sharing(ownStatement(policy)).allAccountIds());
+            principalsOf(fileStatements).forEach(named::add);
             throw new Failure(reason(e) + "; KMS takes no account that does not exist, and no policy after which you"
-                    + " could not change it again: check "
-                    + String.join(", ", sharing(ownStatement(policy)).allAccountIds())
+                    + " could not change it again: check " + String.join(", ", named)
                     + " and that you are allowed kms:PutKeyPolicy by the policy's other statements", e);
         } catch (SdkException e) {
             if (!isDoubtful(e)) {
@@ -547,6 +624,9 @@ class ShareKmsKey implements Callable<Integer> {
     /** What still lets the accounts use the key that it was taken from: says so, and returns their grants. */
     List<Grant> left(KeyMetadata key, List<JsonNode> otherStatements) {
         var accounts = new Sharing(Set.copyOf(with.accountIds), Set.copyOf(with.roleArns)).allAccountIds();
+        if (accounts.isEmpty()) {
+            return List.of();
+        }
         var ofThem = Pattern.compile("\\b(" + String.join("|", accounts) + ")\\b|\"\\*\"");
         var statements = otherStatements.stream()
                 .filter(statement -> statement.path("Effect").asText().equals("Allow"))
@@ -1186,6 +1266,15 @@ class ShareKmsKey implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: ids of customer managed keys
+
+    void checkCustomerKeyId(String option, String id) {
+        checkKeyId(option, id);
+        check(option, id, "(?!(.*:)?alias/aws/).*", "a customer managed key, such as alias/backups");
+    }
+
+    //endregion
+
     //region The same in every script: usable keys
 
     /**
@@ -1311,6 +1400,257 @@ class ShareKmsKey implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: policy files
+
+    /**
+     * What the statements of a file may say.
+     *
+     * @param sid a pattern, as the next two
+     */
+    record PolicyRules(String sid, String action, String resource, String exampleAction, String exampleResource) {}
+
+    /** What AWS knows as principals in a policy of a resource, by kind. */
+    private static final Map<String, String> PRINCIPALS = Map.of(
+            "AWS", "\\*|\\d{12}|arn:aws[a-z-]*:iam::\\d{12}:(root|(role|user)/[\\w+=,.@/-]+)"
+                    + "|arn:aws[a-z-]*:sts::\\d{12}:(assumed-role/[\\w+=,.@-]+|federated-user)/[\\w+=,.@-]+",
+            "Service", "[a-z0-9-]+(\\.[a-z0-9-]+)*\\.amazonaws\\.com(\\.cn)?",
+            "Federated", "[\\w.-]+|arn:aws[a-z-]*:iam::\\d{12}:(saml|oidc)-provider/.+");
+    private static final String OPERATOR = "(ForAllValues:|ForAnyValue:)?"
+            + "(String(Not)?(Equals(IgnoreCase)?|Like)|(Numeric|Date)((Not)?Equals|(Less|Greater)Than(Equals)?)"
+            + "|Arn(Not)?(Equals|Like)|Bool|BinaryEquals|(Not)?IpAddress)(IfExists)?|Null";
+
+    /**
+     * The statements of a file of the operator's own: of a policy, a list of statements, or one. What AWS would refuse,
+     * or take for another thing than was meant, is refused here, before any call.
+     */
+    List<JsonNode> fileStatements(String option, Path file, PolicyRules rules) {
+        var place = option + " " + file;
+        var content = fileContent(place, file);
+        must(place, content.isContainerNode(), "be a policy, or its statements, in JSON");
+        if (content.has("Statement")) {
+            checkMembers(place, content, Set.of("Version", "Id", "Statement"));
+            must(place, content.path("Version").asText().equals("2012-10-17"), "have \"Version\": \"2012-10-17\"");
+        }
+        var policy = content.has("Statement") ? content : JSON.createObjectNode().set("Statement", content);
+        var found = statements(policy);
+        must(place, !found.isEmpty(), "have a statement");
+        found.forEach(statement -> checkStatement(place, statement, rules));
+        var knownSids = new HashSet<String>();
+        found.forEach(statement -> must(place, knownSids.add(sid(statement)),
+                "have each Sid once, not " + sid(statement) + " twice"));
+        return found;
+    }
+
+    private JsonNode fileContent(String place, Path file) {
+        try {
+            return JSON.reader().with(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+                    .with(DeserializationFeature.FAIL_ON_TRAILING_TOKENS).readTree(Files.readAllBytes(file));
+        } catch (JsonProcessingException e) {
+            throw wrong(place + ": must be JSON: " + e.getOriginalMessage().lines().findFirst().orElse("") + " in line "
+                    + (e.getLocation() == null ? 1 : e.getLocation().getLineNr()));
+        } catch (IOException e) {
+            throw wrong(place + ": must be a file that can be read: " + e.getClass().getSimpleName());
+        }
+    }
+
+    private void must(String place, boolean isRight, String right) {
+        if (!isRight) {
+            throw wrong(place + ": must " + right);
+        }
+    }
+
+    private void checkMembers(String place, JsonNode node, Set<String> known) {
+        node.propertyStream().forEach(member -> must(place, known.contains(member.getKey()), "have no "
+                + member.getKey() + ", only " + String.join(", ", new TreeSet<>(known))));
+    }
+
+    private void checkStatement(String place, JsonNode statement, PolicyRules rules) {
+        must(place, statement.path("Sid").asText().matches(rules.sid()),
+                "have a Sid in each statement, of letters and digits, such as \"Sid\": \"Auditors\"");
+        var where = place + ", statement " + sid(statement);
+        checkMembers(where, statement, Set.of("Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction",
+                "Resource", "NotResource", "Condition"));
+        must(where, statement.path("Effect").asText().matches("Allow|Deny"), "have the Effect Allow or Deny");
+        for (var element : List.of("Principal", "Action", "Resource")) {
+            must(where, statement.has(element) != statement.has("Not" + element),
+                    "have one of " + element + " and Not" + element);
+        }
+        must(where, !statement.has("NotPrincipal") || statement.path("Effect").asText().equals("Deny"),
+                "not allow with NotPrincipal, which lets in all others, of all accounts");
+        checkPrincipalElement(where, either(statement, "Principal"));
+        checkTexts(where, either(statement, "Action"), rules.action(), "Action", rules.exampleAction());
+        checkTexts(where, either(statement, "Resource"), rules.resource(), "Resource", rules.exampleResource());
+        if (statement.has("Condition")) {
+            checkCondition(where, statement.path("Condition"));
+        }
+        var text = statement.toString();
+        var variables = Pattern.compile("\\$\\{[^}\"]*}?").matcher(text).results().map(MatchResult::group);
+        variables.forEach(variable -> must(where, variable.matches("\\$\\{([\\w./-]+:[^{}$]+|[*?$])}"),
+                "have no open " + variable + ": fill it in"));
+        must(where, text.matches("[\\u0020-\\u00FF]*"), "have no other characters than those of Latin-1");
+    }
+
+    /** The element, or its negation. */
+    private static JsonNode either(JsonNode statement, String element) {
+        return statement.has(element) ? statement.get(element) : statement.path("Not" + element);
+    }
+
+    private void checkPrincipalElement(String where, JsonNode principal) {
+        if (principal.isTextual() && principal.textValue().equals("*")) {
+            return;
+        }
+        must(where, principal.isObject() && !principal.isEmpty(), "have a Principal such as"
+                + " {\"AWS\": \"arn:aws:iam::111122223333:role/Developer\"}, not " + principal);
+        checkMembers(where, principal, PRINCIPALS.keySet());
+        principal.propertyStream().forEach(kind -> checkTexts(where, kind.getValue(), PRINCIPALS.get(kind.getKey()),
+                "Principal", "arn:aws:iam::111122223333:role/Developer, without wildcards"));
+    }
+
+    private void checkTexts(String where, JsonNode oneOrMore, String form, String element, String example) {
+        var values = oneOrMore.isArray() ? oneOrMore.valueStream().toList() : List.of(oneOrMore);
+        must(where, !values.isEmpty(), "have in " + element + " something such as " + example);
+        values.forEach(value -> must(where, value.isTextual() && value.textValue().matches(form),
+                "have in " + element + " something such as " + example + ", not " + value));
+    }
+
+    private void checkCondition(String where, JsonNode condition) {
+        var right = "have a Condition such as {\"StringEquals\": {\"aws:PrincipalOrgID\": \"o-a1b2c3d4e5\"}}, not ";
+        must(where, condition.isObject() && !condition.isEmpty(), right + condition);
+        condition.propertyStream().forEach(operator -> {
+            must(where, operator.getKey().matches(OPERATOR), right + "the operator " + operator.getKey());
+            must(where, operator.getValue().isObject() && !operator.getValue().isEmpty(), right + operator.getValue());
+            operator.getValue().propertyStream().forEach(key -> {
+                must(where, key.getKey().matches("[\\w-]+:.+"), right + "the key " + key.getKey());
+                var values = key.getValue().isArray() ? key.getValue().valueStream() : Stream.of(key.getValue());
+                must(where, !(key.getValue().isArray() && key.getValue().isEmpty()) && values.allMatch(value ->
+                        value.isValueNode() && !value.isNull()), right + key.getValue());
+            });
+        });
+    }
+
+    /** The accounts, users and roles that statements name. */
+    static Stream<String> principalsOf(List<JsonNode> statements) {
+        return statements.stream().flatMap(statement -> texts(either(statement, "Principal").path("AWS")));
+    }
+
+    /** The policy with these statements in the place of those with the same Sids. */
+    static ObjectNode withStatements(ObjectNode policy, List<JsonNode> wanted) {
+        var wantedSids = wanted.stream().map(statement -> sid(statement)).toList();
+        var result = policy.deepCopy();
+        result.putArray("Statement").addAll(foreignStatements(policy, wantedSids)).addAll(wanted);
+        return result;
+    }
+
+    //endregion
+
+    //region The same in every script: wildcards
+
+    /** As IAM compares: * is any text, ? any one character. */
+    static boolean isLike(String value, String pattern) {
+        var regex = Pattern.compile("[*?]").matcher(Pattern.quote(pattern))
+                .replaceAll(wildcard -> wildcard.group().equals("*") ? "\\\\E.*\\\\Q" : "\\\\E.\\\\Q");
+        return value.matches(regex);
+    }
+
+    //endregion
+
+    //region The same in every script: sizes of key policies
+
+    /** The longest key policy that KMS takes, in bytes; a quota that cannot be raised. */
+    static final int LONGEST_KEY_POLICY = 32_768;
+
+    static int sizeOf(JsonNode policy) {
+        return policy.toString().getBytes(StandardCharsets.UTF_8).length;
+    }
+
+    //endregion
+
+    //region The same in every script: key policy files
+
+    /** Of a key policy, in which AWS's own Sids have spaces. */
+    static final PolicyRules KEY_POLICY = new PolicyRules("[a-zA-Z0-9 ]{1,128}", "kms:[a-zA-Z*?]+|\\*", "\\*",
+            "kms:Decrypt", "*");
+
+    /** The statements of --policy-file. */
+    List<JsonNode> keyStatements(Path file) {
+        var found = fileStatements("--policy-file", file, KEY_POLICY);
+        for (var statement : found) {
+            var isForAll = principals(statement.path("Principal")).contains("*");
+            if (isForAll && statement.path("Effect").asText().equals("Allow") && !statement.has("Condition")) {
+                throw wrong("--policy-file " + file + ", statement " + sid(statement) + ": must not be for everybody of"
+                        + " all accounts: name principals, or give it a Condition such as {\"StringEquals\":"
+                        + " {\"aws:PrincipalOrgID\": \"o-a1b2c3d4e5\"}}");
+            }
+        }
+        return found;
+    }
+
+    /**
+     * Refuses statements of --policy-file with which no account, whichever it is, could change its key policy again.
+     *
+     * @param policyOf the policy with the statements, for an account
+     */
+    void checkLeavesAdministrators(Path file, List<JsonNode> statements, Function<String, JsonNode> policyOf) {
+        var named = Pattern.compile("\\b\\d{12}\\b").matcher(statements.toString()).results().map(MatchResult::group);
+        if (Stream.concat(named, Stream.of("000000000000"))
+                .allMatch(account -> administratorsOf(policyOf.apply(account)).isEmpty())) {
+            throw wrong("--policy-file " + file + ": must leave someone who may change the key policy again: allow"
+                    + " kms:PutKeyPolicy without a condition, and do not deny it to all");
+        }
+    }
+
+    /** Whom a key policy lets change it again, whatever the circumstances; an account by its id. */
+    static Set<String> administratorsOf(JsonNode policy) {
+        var administrators = new TreeSet<String>();
+        statementsOn(policy, "Allow").forEach(allow -> administrators.addAll(principals(allow.path("Principal"))));
+        statementsOn(policy, "Deny").forEach(deny -> {
+            var named = principals(deny.path(deny.has("NotPrincipal") ? "NotPrincipal" : "Principal"));
+            if (deny.has("NotPrincipal")) {
+                administrators.retainAll(named);
+            } else {
+                administrators.removeIf(one -> named.contains("*") || named.contains(one)
+                        || named.contains(one.startsWith("arn:") ? one.split(":")[4] : one));
+            }
+        });
+        return administrators;
+    }
+
+    /** Those on kms:PutKeyPolicy that hold without a condition. */
+    private static List<JsonNode> statementsOn(JsonNode policy, String effect) {
+        return statements(policy).stream().filter(statement -> statement.path("Effect").asText().equals(effect))
+                .filter(statement -> statement.path("Condition").isEmpty()).filter(statement -> {
+                    var element = statement.path(statement.has("NotAction") ? "NotAction" : "Action");
+                    var isNamed = texts(element).anyMatch(
+                            action -> isLike("kms:putkeypolicy", action.toLowerCase(Locale.ROOT)));
+                    return isNamed != statement.has("NotAction");
+                }).toList();
+    }
+
+    private static Set<String> principals(JsonNode element) {
+        return texts(element.isObject() ? element.path("AWS") : element)
+                .map(text -> text.replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1")).collect(Collectors.toSet());
+    }
+
+    /**
+     * Refuses a policy with the statements of --policy-file in it that would mean another thing, or lock out. What KMS
+     * asks of the caller of the moment is asked here of the account that owns the key.
+     */
+    void checkMerged(JsonNode policy, List<JsonNode> ofFile) {
+        var version = policy.path("Version").asText("2008-10-17");
+        if (ofFile.toString().contains("${") && !version.equals("2012-10-17")) {
+            throw new Failure("the key policy has the Version " + version + ", in which ${...} of --policy-file is no"
+                    + " variable; give it the Version 2012-10-17 first");
+        }
+        var account = caller.account();
+        if (administratorsOf(policy).stream().noneMatch(one -> one.equals(account)
+                || one.contains("::" + account + ":"))) {
+            throw new Failure("the key policy would let no one of " + account + " change it again (kms:PutKeyPolicy,"
+                    + " without a condition); change the statements of --policy-file");
+        }
+    }
+
+    //endregion
+
     //region The same in every script: deleted principals
 
     /** The ids of users, roles and groups that were deleted since: AWS shows them in the place of their ARNs. */
@@ -1323,9 +1663,6 @@ class ShareKmsKey implements Callable<Integer> {
     //endregion
 
     //region The same in every script: policies for other accounts
-
-    /** The longest key policy that KMS takes, in bytes; a quota that cannot be raised. */
-    static final int LONGEST_KEY_POLICY = 32_768;
 
     void checkRoleArn(String option, String arn) {
         check(option, arn, "arn:aws[a-z-]*:iam::\\d{12}:role/[\\w+=,.@/-]+",

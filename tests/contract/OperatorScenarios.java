@@ -248,9 +248,9 @@ final class OperatorScenarios {
                 () -> inVpc(new CreateEndpointSecurityGroup().commandLine(), vpc(), "--tags Team=Payments"));
         add("CreateEndpointSecurityGroup", "everything differs", "\"updated\"", () -> {
             var vpc = vpc();
-            group(vpc, "codecommit-endpoints");
+            aws.ec2.authorizeIngress(group(vpc, "codecommit-endpoints"), "tcp", 443, 443, "192.168.1.0/24");
             return inVpc(new CreateEndpointSecurityGroup().commandLine(), vpc,
-                    "--cidrs 192.168.0.0/24 --revoke-others --tags Team=Payments");
+                    "--cidrs 192.168.0.0/24 192.168.1.0/24 --revoke-others --tags Team=Payments");
         });
         add("CreateVpcEndpoint", "two new endpoints", "\"created\"", () -> {
             var vpc = vpc();

@@ -14,6 +14,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -34,8 +35,9 @@ import org.yaml.snakeyaml.nodes.SequenceNode;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.ec2.Ec2Client;
 import software.amazon.awssdk.services.ec2.model.IpPermission;
-import software.amazon.awssdk.services.ec2.model.IpRange;
-import software.amazon.awssdk.services.ec2.model.Ipv6Range;
+import software.amazon.awssdk.services.ec2.model.ResourceType;
+import software.amazon.awssdk.services.ec2.model.Tag;
+import software.amazon.awssdk.services.ec2.model.TagSpecification;
 import software.amazon.awssdk.services.kms.KmsClient;
 import software.amazon.awssdk.services.s3.S3Client;
 import software.amazon.awssdk.services.s3.model.LifecycleRule;
@@ -255,7 +257,8 @@ class TemplatesTest {
             try (var ec2 = Ec2Client.builder().region(Region.of(value("AWS::Region").asText())).build()) {
                 resources("AWS::EC2::SecurityGroup").forEach((name, p) -> {
                     var id = ec2.createSecurityGroup(r -> r.vpcId(p.path("VpcId").asText())
-                            .groupName(p.path("GroupName").asText()).description(p.path("GroupDescription").asText()))
+                            .groupName(p.path("GroupName").asText()).description(p.path("GroupDescription").asText())
+                            .tagSpecifications(tags(ResourceType.SECURITY_GROUP, p)))
                             .groupId();
                     values.put(name + ".GroupId", text(id));
                     ec2.describeSecurityGroups(); // now it shows
@@ -263,9 +266,12 @@ class TemplatesTest {
                 resources("AWS::EC2::SecurityGroupIngress").values().forEach(p -> {
                     var rule = IpPermission.builder().ipProtocol(p.path("IpProtocol").asText())
                             .fromPort(p.path("FromPort").asInt()).toPort(p.path("ToPort").asInt());
-                    if (p.has("CidrIp")) rule.ipRanges(IpRange.builder().cidrIp(p.get("CidrIp").asText()).build());
+                    var description = p.path("Description").asText();
+                    if (p.has("CidrIp")) {
+                        rule.ipRanges(range -> range.cidrIp(p.get("CidrIp").asText()).description(description));
+                    }
                     if (p.has("CidrIpv6")) {
-                        rule.ipv6Ranges(Ipv6Range.builder().cidrIpv6(p.get("CidrIpv6").asText()).build());
+                        rule.ipv6Ranges(range -> range.cidrIpv6(p.get("CidrIpv6").asText()).description(description));
                     }
                     ec2.authorizeSecurityGroupIngress(
                             r -> r.groupId(p.path("GroupId").asText()).ipPermissions(rule.build()));
@@ -275,12 +281,19 @@ class TemplatesTest {
                             .vpcId(p.path("VpcId").asText()).serviceName(p.path("ServiceName").asText())
                             .subnetIds(texts(p.path("SubnetIds"))).securityGroupIds(texts(p.path("SecurityGroupIds")))
                             .privateDnsEnabled(p.path("PrivateDnsEnabled").asText().equals("true"))
-                            .policyDocument(p.path("PolicyDocument").toString())).vpcEndpoint();
+                            .policyDocument(p.path("PolicyDocument").toString())
+                            .tagSpecifications(tags(ResourceType.VPC_ENDPOINT, p))).vpcEndpoint();
                     values.put(name, text(endpoint.vpcEndpointId()));
                     values.put(name + ".DnsEntries", JSON.valueToTree(endpoint.dnsEntries().stream()
                             .map(entry -> entry.hostedZoneId() + ":" + entry.dnsName()).toList()));
                 });
             }
+        }
+
+        private static TagSpecification tags(ResourceType type, JsonNode p) {
+            return TagSpecification.builder().resourceType(type).tags(p.path("Tags").valueStream()
+                    .map(tag -> Tag.builder().key(tag.path("Key").asText()).value(tag.path("Value").asText()).build())
+                    .toList()).build();
         }
 
         /** Makes the key, the bucket and its policy, in this order. */
@@ -421,6 +434,46 @@ class TemplatesTest {
                     stack.output("GitEndpointHost"));
             assertTrue(stack.output("ApiEndpointHost").startsWith(stack.output("ApiEndpointId")),
                     stack.output("ApiEndpointHost"));
+        }
+    }
+
+    /** For other stacks: Fn::ImportValue. */
+    @Test
+    void everyOutputOfTheEndpointsIsExportedUnderTheNameOfTheStack() throws IOException {
+        var outputs = Stack.json(new Yaml().compose(Files.newBufferedReader(ENDPOINTS))).path("Outputs");
+        assertFalse(outputs.isEmpty());
+        outputs.properties().forEach(output -> assertEquals(
+                "{\"Fn::Sub\":\"${AWS::StackName}-" + output.getKey() + "\"}",
+                output.getValue().at("/Export/Name").toString()));
+    }
+
+    @Test
+    void theTagsAndTheDescriptionsAreThoseOfTheScripts() throws IOException {
+        var network = Network.in("eu-west-1");
+        var group = Script.run(new CreateEndpointSecurityGroup().commandLine(), "--vpc-id", network.vpc, "--print",
+                "/securityGroup/groupId").out().strip();
+        var endpoints = Script.run(new CreateVpcEndpoint().commandLine(), "--vpc-id", network.vpc,
+                "--security-group-ids", group).json().path("endpoints");
+        var stack = Network.in("eu-west-1").stack("eu-west-1");
+        stack.deploy();
+        var groups = new ArrayList<JsonNode>();
+        for (var vpc : List.of(network.vpc, stack.value("VpcId").asText())) {
+            groups.addAll(aws.ec2.groups(vpc).stream()
+                    .filter(one -> one.path("GroupName").asText().equals("codecommit-endpoints")).toList());
+        }
+        assertEquals(2, groups.size());
+        assertEquals(Set.copyOf(groups.get(0).path("Tags").valueStream().toList()),
+                Set.copyOf(groups.get(1).path("Tags").valueStream().toList()));
+        for (var each : groups) {
+            assertEquals(List.of("HTTPS to the VPC endpoints of CodeCommit"),
+                    each.path("IpPermissions").findValuesAsText("Description").stream().distinct().toList());
+        }
+        var byService = Map.of("api", "ApiEndpointId", "git", "GitEndpointId");
+        for (var endpoint : endpoints) {
+            assertEquals(Set.copyOf(aws.ec2.endpoint(endpoint.path("vpcEndpointId").asText()).path("Tags")
+                    .valueStream().toList()),
+                    Set.copyOf(aws.ec2.endpoint(stack.output(byService.get(endpoint.path("service").asText())))
+                            .path("Tags").valueStream().toList()));
         }
     }
 

@@ -301,7 +301,7 @@ public final class Ec2 implements LocalAws.Service {
                 tagging(needs, operation, "security-group", tags, caller);
                 yield needs;
             }
-            case "DeleteSecurityGroup", "RevokeSecurityGroupIngress" ->
+            case "DeleteSecurityGroup", "RevokeSecurityGroupIngress", "UpdateSecurityGroupRuleDescriptionsIngress" ->
                 List.of(on(action, input.path("GroupId").asText(), caller));
             case "AuthorizeSecurityGroupIngress" -> {
                 var tags = requestTags(input, "security-group-rule");
@@ -418,6 +418,7 @@ public final class Ec2 implements LocalAws.Service {
             case "DescribeTags" -> describeTags(state, input);
             case "AuthorizeSecurityGroupIngress" -> authorizeSecurityGroupIngress(state, input, caller);
             case "RevokeSecurityGroupIngress" -> revokeSecurityGroupIngress(state, input);
+            case "UpdateSecurityGroupRuleDescriptionsIngress" -> describeIngress(state, input);
             case "DescribeVpcEndpointServices" -> describeVpcEndpointServices(input, caller);
             case "CreateVpcEndpoint" -> createVpcEndpoint(state, input, caller);
             case "ModifyVpcEndpoint" -> modifyVpcEndpoint(state, input, caller);
@@ -833,6 +834,22 @@ public final class Ec2 implements LocalAws.Service {
             }
         }
         group.ingress.removeAll(gone);
+        return node().put("Return", true);
+    }
+
+    /** A description that is left out is removed; a rule that does not exist is an error, and none is changed then. */
+    private ObjectNode describeIngress(State state, ObjectNode input) {
+        var group = namedGroup(state, input);
+        if (input.has("SecurityGroupRuleDescriptions")) {
+            throw new AwsError("UnsupportedOperation", "The embedded AWS takes IpPermissions only");
+        }
+        var described = rules(state, input).stream().collect(Collectors.toMap(Rule::key, rule -> rule));
+        if (!group.ingress.stream().map(Rule::key).collect(Collectors.toSet()).containsAll(described.keySet())) {
+            throw new AwsError("InvalidPermission.NotFound",
+                    "The specified rule does not exist in this security group.");
+        }
+        group.ingress.replaceAll(rule -> described.containsKey(rule.key()) ? new Rule(rule.protocol, rule.from, rule.to,
+                rule.kind, rule.source, described.get(rule.key()).description, rule.id) : rule);
         return node().put("Return", true);
     }
 

@@ -254,6 +254,30 @@ class Ec2Test {
         });
     }
 
+    @Test
+    void descriptionsOfRulesAreChangedAllOrNone() {
+        ec2.authorizeSecurityGroupIngress(r -> r.groupId(group).ipPermissions(https("10.0.0.0/16", "10.1.0.0/16")));
+        assertError("InvalidPermission.NotFound", "",
+                () -> ec2.updateSecurityGroupRuleDescriptionsIngress(r -> r.groupId(group).ipPermissions(p -> p
+                        .ipProtocol("tcp").fromPort(443).toPort(443)
+                        .ipRanges(IpRange.builder().cidrIp("10.1.0.0/16").description("new").build(),
+                                IpRange.builder().cidrIp("10.2.0.0/16").description("new").build()))));
+        assertEquals(List.of("VPC", "VPC"), descriptions());
+        ec2.updateSecurityGroupRuleDescriptionsIngress(r -> r.groupId(group).ipPermissions(p -> p
+                .ipProtocol("tcp").fromPort(443).toPort(443)
+                .ipRanges(IpRange.builder().cidrIp("10.1.0.0/16").description("new").build())));
+        assertEquals(List.of("VPC", "new"), descriptions());
+        ec2.updateSecurityGroupRuleDescriptionsIngress(r -> r.groupId(group).ipPermissions(p -> p
+                .ipProtocol("tcp").fromPort(443).toPort(443)
+                .ipRanges(IpRange.builder().cidrIp("10.0.0.0/16").build())));
+        assertEquals(List.of("null", "new"), descriptions(), "one that is left out is removed");
+    }
+
+    private List<String> descriptions() {
+        return ec2.describeSecurityGroups(r -> r.groupIds(group)).securityGroups().get(0).ipPermissions().get(0)
+                .ipRanges().stream().map(range -> String.valueOf(range.description())).toList();
+    }
+
     @ParameterizedTest
     @CsvSource({"0.0.0.0/0,0.0.0.0/0", "255.255.255.255/9,255.128.0.0/9", "::/0,::/0",
             "2001:DB8:0:0:1:0:0:1/128,2001:db8::1:0:0:1/128",

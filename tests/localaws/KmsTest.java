@@ -611,6 +611,11 @@ class KmsTest {
             assertEquals(primary.arn, seen.multiRegionConfiguration().primaryKey().arn());
             assertEquals(List.of("eu-west-2", "us-east-1"), seen.multiRegionConfiguration().replicaKeys().stream()
                     .map(MultiRegionKey::region).toList());
+            kms.enableKeyRotation(r -> r.keyId(primary.keyId).rotationPeriodInDays(90));
+            assertEquals(90, elsewhere.getKeyRotationStatus(r -> r.keyId(primary.keyId)).rotationPeriodInDays(),
+                    "the primary key's");
+            assertError("UnsupportedOperationException",
+                    () -> elsewhere.disableKeyRotation(r -> r.keyId(primary.keyId)));
         }
         assertEquals(MultiRegionKeyType.PRIMARY, kms.describeKey(r -> r.keyId(primary.arn)).keyMetadata()
                 .multiRegionConfiguration().multiRegionKeyType());

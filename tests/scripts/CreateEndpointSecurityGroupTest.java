@@ -7,6 +7,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
@@ -85,6 +86,23 @@ class CreateEndpointSecurityGroupTest {
         return aws.ec2.groups(vpc).get(0);
     }
 
+    String tags() {
+        var tags = new TreeMap<String, String>();
+        group().path("Tags").forEach(tag -> tags.put(tag.path("Key").asText(), tag.path("Value").asText()));
+        return tags.toString();
+    }
+
+    /** Of the rules for networks; empty for none. */
+    Set<String> descriptions() {
+        var descriptions = new TreeSet<String>();
+        for (var permission : group().path("IpPermissions")) {
+            for (var kind : List.of("IpRanges", "Ipv6Ranges")) {
+                permission.path(kind).forEach(source -> descriptions.add(source.path("Description").asText("")));
+            }
+        }
+        return descriptions;
+    }
+
     @Test
     void letsInAllOfTheVpcsOwnNetworks() {
         // another VPC's is none of ours
@@ -101,8 +119,9 @@ class CreateEndpointSecurityGroupTest {
         assertEquals("[]", run.json().at("/securityGroup/others").toString());
         assertEquals("111122223333", run.json().path("account").asText());
         assertEquals(REGION, run.json().path("region").asText());
-        assertEquals("[{\"Key\":\"Cost\",\"Value\":\"12\"},{\"Key\":\"Team\",\"Value\":\"Payments\"}]",
-                group().path("Tags").toString());
+        assertEquals("{Cost=12, Name=codecommit-endpoints, Purpose=VPC-Endpoint-Access, Service=CodeCommit,"
+                + " Team=Payments}", tags());
+        assertEquals(Set.of("HTTPS to the VPC endpoints of CodeCommit"), descriptions());
         assertEquals(
                 "aws ec2 delete-security-group --group-id " + group().path("GroupId").asText() + " --region eu-west-1",
                 run.json().path("undo").asText());
@@ -114,6 +133,56 @@ class CreateEndpointSecurityGroupTest {
         aws.ec2.disassociate(vpc, "2001:db8:1234:1a00::/56");
         assertEquals("created", run().status());
         assertEquals(https("10.0.0.0/16"), rules(group()));
+    }
+
+    @Test
+    void describesItsRulesAndReplacesADescriptionOnlyWhenTold() {
+        var id = aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints");
+        aws.ec2.authorizeIngress(id, "tcp", 443, 443, "10.1.0.0/16");
+        aws.ec2.authorizeIngress(id, "tcp", 22, 22, "10.1.0.0/16");
+        var planned = run("--cidrs", "10.1.0.0/16", "--dry-run");
+        assertEquals("would-update", planned.status(), planned.err());
+        assertEquals("{\"resource\":\"codecommit-endpoints " + id + "\",\"field\":\"descriptions\",\"from\":"
+                + "{\"10.1.0.0/16\":\"\"},\"to\":{\"10.1.0.0/16\":\"HTTPS to the VPC endpoints of CodeCommit\"}}",
+                planned.json().at("/changes/0").toString());
+        assertEquals(Set.of(""), descriptions());
+        assertEquals("updated", run("--cidrs", "10.1.0.0/16").status());
+        assertEquals(Set.of("", "HTTPS to the VPC endpoints of CodeCommit"), descriptions(), "SSH is not asked for");
+        var told = run("--cidrs", "10.1.0.0/16", "2001:db8:1234:1a00::/56", "--rule-description", "Offices");
+        assertEquals("updated", told.status(), told.err());
+        assertEquals(Set.of("", "Offices"), descriptions());
+        var undo = told.json().path("undo").asText();
+        assertTrue(undo.startsWith("aws ec2 update-security-group-rule-descriptions-ingress --cli-input-json "
+                + "'{\"GroupId\":\"" + id + "\",\"IpPermissions\":[{\"IpProtocol\":\"tcp\",\"FromPort\":443,"
+                + "\"ToPort\":443,\"IpRanges\":[{\"Description\":"
+                + "\"HTTPS to the VPC endpoints of CodeCommit\",\"CidrIp\":\"10.1.0.0/16\"}]}]}'"), undo);
+        aws.clearCalls();
+        Script.assertUnchanged(run("--cidrs", "10.1.0.0/16", "2001:db8:1234:1a00::/56"), aws);
+        Script.assertUnchanged(run("--cidrs", "10.1.0.0/16", "--rule-description", "Offices"), aws);
+    }
+
+    @Test
+    void theUsualTagsAreForNewGroupsAndNeverReplaceAnything() {
+        run("--group-name", "Git (all)", "--tags", "Purpose=Git");
+        assertEquals("{Name=Git -all-, Purpose=Git, Service=CodeCommit}", tags());
+        aws.clearCalls();
+        Script.assertUnchanged(run("--group-name", "Git (all)"), aws);
+        var other = aws.ec2.createVpc(REGION, "10.0.0.0/16");
+        var id = aws.ec2.createSecurityGroup(other, "codecommit-endpoints");
+        aws.ec2.authorizeIngress(id, "tcp", 443, 443, "10.0.0.0/16");
+        assertEquals("updated", runIn(other).status());
+        assertEquals("[]", aws.ec2.groups(other).get(0).path("Tags").toString());
+    }
+
+    @Test
+    void aNewGroupThatCouldNotBeFinishedIsNamedWithWhatTakesItBack() {
+        aws.inject(Fault.on("ec2:AuthorizeSecurityGroupIngress").error(403, "UnauthorizedOperation", "not authorized"));
+        var run = run();
+        assertEquals(1, run.exitCode());
+        assertTrue(run.err().startsWith("create-endpoint-security-group: codecommit-endpoints: UnauthorizedOperation: ")
+                && run.err().endsWith("; changed before that: securityGroup; this takes it back: aws ec2"
+                        + " delete-security-group --group-id " + group().path("GroupId").asText()
+                        + " --region eu-west-1\n"), run.err());
     }
 
     @ParameterizedTest
@@ -181,8 +250,7 @@ class CreateEndpointSecurityGroupTest {
             assertTrue(kept.err().contains(other) && kept.out().contains(other), kept.toString());
         }
         assertEquals(7, rules(group()).size());
-        assertEquals("[{\"Key\":\"A\",\"Value\":\"c\"},{\"Key\":\"B\",\"Value\":\"d\"}]",
-                group().path("Tags").toString());
+        assertTrue(tags().startsWith("{A=c, B=d, "), tags());
         assertEquals(List.of(
                 "aws ec2 create-tags --cli-input-json '{\"Resources\":[\"" + id
                         + "\"],\"Tags\":[{\"Key\":\"A\",\"Value\":\"file://b\"}]}' --region eu-west-1",
@@ -190,7 +258,8 @@ class CreateEndpointSecurityGroupTest {
                         + "\"],\"Tags\":[{\"Key\":\"B\"}]}' --region eu-west-1",
                 "aws ec2 revoke-security-group-ingress --cli-input-json '{\"GroupId\":\"" + id
                         + "\",\"IpPermissions\":[{\"IpProtocol\":\"tcp\",\"FromPort\":443,\"ToPort\":443,"
-                        + "\"IpRanges\":[{\"CidrIp\":\"203.0.113.0/24\"}]}]}' --region eu-west-1"),
+                        + "\"IpRanges\":[{\"Description\":\"HTTPS to the VPC endpoints of CodeCommit\","
+                        + "\"CidrIp\":\"203.0.113.0/24\"}]}]}' --region eu-west-1"),
                 List.of(kept.json().path("undo").asText().split(" && ")));
 
         var revoked = run("--cidrs", "10.0.0.0/16", "203.0.113.0/24", "2001:db8:1234:1a00::/56", "--revoke-others");
@@ -268,7 +337,7 @@ class CreateEndpointSecurityGroupTest {
         assertTrue(run.err().contains("someone else created " + group().path("GroupId").asText() + " in the meantime"),
                 run.err());
         assertEquals(https("10.0.0.0/16", "10.1.0.0/16", "2001:db8:1234:1a00::/56"), rules(group()));
-        assertEquals(List.of("[\"10.1.0.0/16\"]"),
+        assertEquals(List.of("[\"10.1.0.0/16\"]", "{\"10.1.0.0/16\":\"\"}"),
                 run.json().path("changes").valueStream().map(c -> c.path("from").toString()).toList());
     }
 
@@ -296,18 +365,19 @@ class CreateEndpointSecurityGroupTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"ec2:CreateSecurityGroup", "ec2:AuthorizeSecurityGroupIngress", "ec2:CreateTags",
-            "ec2:RevokeSecurityGroupIngress"})
+            "ec2:RevokeSecurityGroupIngress", "ec2:UpdateSecurityGroupRuleDescriptionsIngress"})
     void aLostAnswerIsSuccess(String call) {
         if (!call.endsWith("CreateSecurityGroup")) {
-            aws.ec2.authorizeIngress(aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints"), "tcp", 22, 22,
-                    "192.0.2.0/24");
+            var id = aws.ec2.createSecurityGroup(vpc, "codecommit-endpoints");
+            aws.ec2.authorizeIngress(id, "tcp", 22, 22, "192.0.2.0/24");
+            aws.ec2.authorizeIngress(id, "tcp", 443, 443, "10.0.0.0/16");
         }
         aws.inject(Fault.on(call).loseAnswer());
         var run = run("--tags", "A=b", "--revoke-others");
         assertEquals(0, run.exitCode(), run.err());
         assertEquals(call.endsWith("CreateSecurityGroup") ? "created" : "updated", run.status());
         assertEquals(https("10.0.0.0/16", "10.1.0.0/16", "2001:db8:1234:1a00::/56"), rules(group()));
-        assertEquals("[{\"Key\":\"A\",\"Value\":\"b\"}]", group().path("Tags").toString());
+        assertTrue(tags().startsWith("{A=b"), tags());
     }
 
     @ParameterizedTest
@@ -378,6 +448,8 @@ class CreateEndpointSecurityGroupTest {
             "--vpc-id|vpc-0123456789abcdef0|--group-name|Entwürfe; codecommit-endpoints",
             "--vpc-id|vpc-0123456789abcdef0|--group-name|it's; codecommit-endpoints",
             "--vpc-id|vpc-0123456789abcdef0|--group-name| x; codecommit-endpoints",
+            "--vpc-id|vpc-0123456789abcdef0|--rule-description|Büros; such as Offices",
+            "--vpc-id|vpc-0123456789abcdef0|--rule-description|R&D; such as Offices",
             "--vpc-id|vpc-0123456789abcdef0|--cidrs; CIDR",
             "--vpc-id|vpc-0123456789abcdef0|--cidrs|10.0.0.0; 10.0.0.0/16",
             "--vpc-id|vpc-0123456789abcdef0|--cidrs|10.0.0/16; 10.0.0.0/16",

@@ -2,12 +2,20 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import localaws.Call;
@@ -21,6 +29,7 @@ import org.junit.jupiter.api.MethodOrderer;
 import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestMethodOrder;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -85,7 +94,8 @@ class CreateKmsKeyTest {
         assertEquals(REGION, run.json().path("region").asText());
         assertEquals("all code", key().description);
         assertEquals(365, key().rotationPeriod);
-        assertEquals("{Cost=12, Team=Payments}", key().tags.toString());
+        assertEquals("{Cost=12, Name=" + alias.substring(6)
+                + ", Purpose=Repository-Encryption, Service=CodeCommit, Team=Payments}", key().tags.toString());
         var statements = new ObjectMapper().readTree(key().policy).path("Statement");
         assertEquals(List.of("AccountAdministration", "KeyAdministration", "KeyUsage"),
                 statements.valueStream().map(s -> s.path("Sid").asText()).toList());
@@ -126,6 +136,7 @@ class CreateKmsKeyTest {
     void mendsWhatItOwnsAndKeepsWhatOthersAdded() throws Exception {
         run("--alias", alias, "--users", DEVELOPER, "--tags", "A=b", "--rotation-period-in-days", "200",
                 "--description", "right");
+        key().tags.keySet().removeAll(List.of("Name", "Purpose", "Service"));
         set(key(), policy -> {
             policy.withArray("Statement").remove(1);
             policy.withArray("Statement").addObject().put("Sid", "Theirs").put("Effect", "Deny").put("Principal", "*")
@@ -161,7 +172,8 @@ class CreateKmsKeyTest {
         assertEquals(List.of("alias/codecommit-production", "alias/codecommit-staging", "alias/codecommit-development"),
                 run.json().path("keys").valueStream().map(k -> k.path("alias").asText()).toList());
         var production = aws.kms.find("alias/codecommit-production", "us-east-2");
-        assertEquals("{Compliance=Required, Environment=production, SecurityLevel=High, Service=CodeCommit}",
+        assertEquals("{Compliance=Required, Environment=production, Name=codecommit-production,"
+                + " Purpose=Repository-Encryption, SecurityLevel=High, Service=CodeCommit}",
                 production.tags.toString());
         assertEquals(365, production.rotationPeriod);
         assertEquals(0, aws.kms.find("alias/codecommit-staging", "us-east-2").rotationPeriod);
@@ -181,7 +193,8 @@ class CreateKmsKeyTest {
         var again = run("--environments", "production", "staging", "--region", "eu-west-2", "--remove-other-tags");
         var production = aws.kms.find("alias/codecommit-production", "eu-west-2");
         var staging = aws.kms.find("alias/codecommit-staging", "eu-west-2");
-        assertEquals("{Compliance=Required, Environment=prod-eu, SecurityLevel=High, Service=CodeCommit}",
+        assertEquals("{Compliance=Required, Environment=prod-eu, Name=codecommit-production,"
+                + " Purpose=Repository-Encryption, SecurityLevel=High, Service=CodeCommit}",
                 production.tags.toString(), "Team is no preset");
         assertEquals("ours", production.description);
         assertEquals(90, production.rotationPeriod);
@@ -192,7 +205,7 @@ class CreateKmsKeyTest {
         assertEquals("unchanged",
                 run("--environments", "production", "--region", "eu-west-2", "--remove-other-tags").status());
         Script.assertReadsOnly(aws);
-        production.tags.remove("Compliance");
+        production.tags.keySet().removeAll(List.of("Compliance", "Name", "Purpose"));
         production.description = "";
         production.rotationPeriod = 0;
         assertEquals("updated", run("--environments", "production", "--region", "eu-west-2").status());
@@ -224,6 +237,125 @@ class CreateKmsKeyTest {
                 List.of(undo.split(" && ")).subList(0, 3));
         assertTrue(undo.split(" && ")[3].startsWith("aws kms put-key-policy --cli-input-json '{\"KeyId\":\""
                 + key().keyId + "\",\"Policy\":\"{"), undo);
+    }
+
+    @Test
+    void theUsualTagsAreForNewKeysAndNeverReplaceAnything() {
+        run("--alias", alias, "--tags", "Purpose=Backups", "Team=Payments");
+        assertEquals("{Name=" + alias.substring(6) + ", Purpose=Backups, Service=CodeCommit, Team=Payments}",
+                key().tags.toString());
+        key().tags.put("Service", "S3");
+        key().tags.remove("Name");
+        aws.clearCalls();
+        Script.assertUnchanged(run("--alias", alias, "--tags", "Team=Payments"), aws);
+        assertEquals("updated", run("--alias", alias, "--remove-other-tags").status());
+        assertEquals("{Purpose=Backups, Service=S3}", key().tags.toString(), "Team is no usual tag");
+        aws.clearCalls();
+        Script.assertUnchanged(run("--alias", alias, "--remove-other-tags"), aws);
+        var full = Stream.iterate(1, n -> n + 1).limit(48).map(n -> "T" + n + "=x");
+        alias += "-full";
+        assertEquals("created", run(Stream.concat(Stream.of("--alias", alias, "--tags"), full)
+                .toArray(String[]::new)).status());
+        assertEquals(48, key().tags.size(), "AWS takes 50 at most");
+    }
+
+    @Test
+    void makesAKeyForAnEnvironmentOfAnyName() {
+        var run = run("--environments", "Production", "team-a/test", "--region", "eu-central-1");
+        assertEquals("created", run.status(), run.err());
+        var production = aws.kms.find("alias/codecommit-Production", "eu-central-1");
+        assertEquals("Production", production.tags.get("Environment"));
+        assertEquals("High", production.tags.get("SecurityLevel"), "the preset of production, in any case");
+        assertEquals("CodeCommit repositories, Production", production.description);
+        var other = aws.kms.find("alias/codecommit-team-a/test", "eu-central-1");
+        assertEquals("team-a/test", other.tags.get("Environment"));
+        assertFalse(other.tags.containsKey("SecurityLevel"), other.tags.toString());
+        assertEquals(365, other.rotationPeriod);
+        aws.clearCalls();
+        Script.assertUnchanged(run("--environments", "Production", "team-a/test", "--region", "eu-central-1"), aws);
+    }
+
+    @Test
+    void updatesAKeyThatHasNoAliasByItsId() throws Exception {
+        var key = aws.kms.createKey(REGION);
+        for (var id : List.of(key.keyId, key.arn)) {
+            var planned = run("--key-id", id, "--users", DEVELOPER, "--description", id, "--dry-run");
+            assertEquals("would-update", planned.status(), planned.err());
+            var run = run("--key-id", id, "--users", DEVELOPER, "--description", id);
+            assertEquals("updated", run.status(), run.err());
+            assertEquals(id, run.json().at("/changes/0/resource").asText());
+            assertEquals(key.arn, run.json().at("/key/keyArn").asText());
+            assertFalse(run.json().path("key").has("alias"), run.out());
+            assertTrue(key.policy.contains("KeyUsage"), key.policy);
+            assertEquals(id, key.description);
+            aws.clearCalls();
+            Script.assertUnchanged(run("--key-id", id, "--users", DEVELOPER, "--description", id), aws);
+        }
+    }
+
+    @Test
+    void givesAKeyThatIsNamedByItsIdTheAlias() {
+        var key = aws.kms.createKey(REGION);
+        var planned = run("--key-id", key.keyId, "--alias", alias, "--dry-run");
+        assertEquals("would-update", planned.status(), planned.err());
+        assertEquals(null, key());
+        aws.inject(Fault.on("kms:CreateAlias").loseAnswer());
+        var run = run("--key-id", key.keyId, "--alias", alias);
+        assertEquals("updated", run.status(), run.err());
+        assertEquals(key, key());
+        assertEquals(alias, run.json().at("/key/alias").asText());
+        assertTrue(run.json().path("undo").asText().startsWith("aws kms delete-alias --alias-name " + alias + " "),
+                run.out());
+        aws.clearCalls();
+        Script.assertUnchanged(run("--key-id", key.keyId, "--alias", alias), aws);
+        var other = aws.kms.createKey(REGION);
+        var policy = other.policy;
+        var refused = run("--key-id", other.keyId, "--alias", alias, "--users", DEVELOPER);
+        assertEquals(1, refused.exitCode());
+        assertTrue(refused.err().contains("is the alias of " + key.arn + ", not of " + other.arn)
+                && refused.err().contains("aws kms update-alias --alias-name " + alias + " --target-key-id "
+                        + other.keyId), refused.err());
+        assertEquals(policy, other.policy);
+    }
+
+    @Test
+    void neverCreatesAKeyThatIsNamedByItsId() {
+        aws.clearCalls();
+        for (var id : List.of("01234567-89ab-cdef-0123-456789abcdef", alias)) {
+            var run = run("--key-id", id, "--alias", "alias/new");
+            assertEquals(1, run.exitCode());
+            assertTrue(run.err().contains("no such key in eu-west-1"), run.err());
+        }
+        var foreign = run("--key-id", "arn:aws:kms:eu-west-1:444455556666:key/01234567-89ab-cdef-0123-456789abcdef");
+        assertEquals(1, foreign.exitCode());
+        assertTrue(foreign.err().contains("is of another account than these credentials, 111122223333"),
+                foreign.err());
+        Script.assertReadsOnly(aws);
+        var key = aws.kms.createKey(REGION);
+        key.state = "PendingDeletion";
+        key.deletion = Instant.now();
+        assertTrue(run("--key-id", key.keyId).err().contains("aws kms cancel-key-deletion --key-id " + key.keyId));
+        key.state = "Enabled";
+        key.manager = "AWS";
+        assertTrue(run("--key-id", key.keyId).err().contains("is managed by AWS; use another key"));
+    }
+
+    @Test
+    void theRotationOfAReplicaIsLeftToItsPrimaryKey() {
+        var primary = aws.kms.createMultiRegionKey(REGION, "eu-west-2");
+        primary.rotationPeriod = 365;
+        var replica = aws.kms.keys("eu-west-2").stream().filter(key -> key.keyId.equals(primary.keyId)).findFirst()
+                .orElseThrow();
+        var policy = replica.policy;
+        var run = run("--key-id", replica.keyId, "--region", "eu-west-2", "--no-rotation", "--users", DEVELOPER);
+        assertEquals(1, run.exitCode());
+        assertTrue(run.err().endsWith("change the rotation with --key-id " + primary.keyId + " --region eu-west-1\n"),
+                run.err());
+        assertEquals(policy, replica.policy, "refused before anything is changed");
+        assertEquals("updated", run("--key-id", replica.arn, "--region", "eu-west-2", "--users", DEVELOPER,
+                "--rotation-period-in-days", "365").status());
+        assertEquals("updated", run("--key-id", primary.keyId, "--no-rotation").status());
+        assertEquals(0, primary.rotationPeriod);
     }
 
     @Test
@@ -525,15 +657,22 @@ class CreateKmsKeyTest {
     /** Arguments, with | between them; then what the message has to show. */
     @ParameterizedTest
     @CsvSource(delimiter = ';', value = {
-            "--description|x; --alias=alias/NAME",
+            "--description|x; --alias, --environments and --key-id; for example: ./jbang create-kms-key --alias",
             "--alias|codecommit; alias/codecommit",
             "--alias|alias/; alias/codecommit",
             "--alias|alias/aws/codecommit; alias/codecommit",
             "--alias|alias/with.dot; alias/codecommit",
             "--alias|alias/a b; alias/codecommit",
             "--alias|alias/x|--environments|production; mutually exclusive",
-            "--environments|Production; production, staging, development",
-            "--environments|; ENVIRONMENT",
+            "--key-id|alias/x|--environments|production; mutually exclusive",
+            "--environments|team a; such as production",
+            "--environments|-x; such as production",
+            "--environments|Entwürfe; such as production",
+            "--environments|test|Test; differ by more than case",
+            "--environments|; NAME",
+            "--key-id|codecommit; alias/codecommit",
+            "--key-id|alias/aws/codecommit; a customer managed key",
+            "--key-id|arn:aws:kms:eu-west-2:111122223333:key/01234567-89ab-cdef-0123-456789abcdef; --region eu-west-2",
             "--alias|alias/x|--users|Developer; arn:aws:iam::111122223333:role/Developer",
             "--alias|alias/x|--users|*; arn:aws:iam::111122223333:role/Developer",
             "--alias|alias/x|--users|arn:aws:iam::1111:role/Developer; arn:aws:iam::111122223333:role/Developer",
@@ -557,6 +696,165 @@ class CreateKmsKeyTest {
     })
     void badInputIsRefusedBeforeAnyCall(String arguments, String right) {
         Script.assertRefused(run(arguments.split("\\|")), right, aws);
+    }
+
+    @TempDir
+    Path directory;
+
+    String file(String content) throws IOException {
+        return Files.writeString(directory.resolve("policy.json"), content).toString();
+    }
+
+    static Map<String, JsonNode> statements(Kms.Key key) throws IOException {
+        return new ObjectMapper().readTree(key.policy).path("Statement").valueStream()
+                .collect(Collectors.toMap(statement -> statement.path("Sid").asText(), statement -> statement));
+    }
+
+    static final String AUDITORS = """
+            {"Sid": "Auditors", "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::111122223333:role/Developer"},
+             "Action": ["kms:DescribeKey", "kms:Get*"], "Resource": "*",
+             "Condition": {"StringEquals": {"aws:PrincipalTag/team": "${aws:PrincipalTag/x}"}}}""";
+
+    @Test
+    void addsTheStatementsOfAFileAndMendsThem() throws Exception {
+        var policy = file("{\"Version\": \"2012-10-17\", \"Id\": \"mine\", \"Statement\": [" + AUDITORS + "]}");
+        var arguments = new String[] {"--alias", alias, "--users", DEVELOPER, "--policy-file", policy};
+        var planned = run(Stream.concat(Stream.of(arguments), Stream.of("--dry-run")).toArray(String[]::new));
+        assertEquals("Auditors", planned.json().at("/key/policy/Statement/2/Sid").asText(), planned.err());
+        assertEquals("created", run(arguments).status());
+        assertEquals(Set.of("AccountAdministration", "KeyUsage", "Auditors"), statements(key()).keySet());
+        aws.clearCalls();
+        var second = run(arguments);
+        Script.assertUnchanged(second, aws);
+        assertEquals("", second.err(), "what is of the file is not others'");
+        set(key(), changed -> changed.withArray("Statement").forEach(statement -> {
+            if (statement.path("Sid").asText().equals("Auditors")) {
+                ((com.fasterxml.jackson.databind.node.ObjectNode) statement).put("Action", "kms:*");
+            }
+        }));
+        var before = key().policy;
+        var mended = run(arguments);
+        assertEquals("updated", mended.status(), mended.err());
+        assertEquals("[\"kms:DescribeKey\",\"kms:Get*\"]", statements(key()).get("Auditors").path("Action").toString());
+        assertTrue(mended.json().path("undo").asText().contains("kms put-key-policy")
+                && before.contains("kms:*"), mended.out());
+        var without = run("--alias", alias);
+        assertEquals("unchanged", without.status());
+        assertTrue(without.err().contains("not this script's: Auditors"), without.err());
+        var list = file("[" + AUDITORS.replace("Auditors", "Enable X") + "]");
+        assertEquals("updated", run("--alias", alias, "--policy-file", list).status(), "a Sid as AWS's own have");
+        assertEquals("unchanged", run("--alias", alias, "--policy-file", file(AUDITORS)).status(), "one statement");
+    }
+
+    @Test
+    void aStatementOfAFileTakesThePlaceOfTheScriptsOwn() throws Exception {
+        var administrator = """
+                {"Sid": "AccountAdministration", "Effect": "Allow", "Action": "kms:*", "Resource": "*",
+                 "Principal": {"AWS": "arn:aws:iam::111122223333:user/operator"}}""";
+        assertEquals("created", run("--alias", alias, "--policy-file", file(administrator)).status());
+        assertEquals("arn:aws:iam::111122223333:user/operator",
+                statements(key()).get("AccountAdministration").at("/Principal/AWS").asText());
+        aws.clearCalls();
+        Script.assertUnchanged(run("--alias", alias, "--policy-file", file(administrator)), aws);
+        assertEquals("updated", run("--alias", alias).status(), "without the file it has its own text again");
+        var foreign = file(administrator.replace("111122223333", "444455556666"));
+        var denied = run("--alias", alias, "--policy-file", foreign);
+        assertEquals(1, denied.exitCode());
+        assertTrue(denied.err().contains("would let no one of 111122223333 change it again"), denied.err());
+        set(key(), policy -> policy.withArray("Statement").addObject().put("Sid", "Theirs").put("Effect", "Deny")
+                .put("Principal", "*").put("Action", "kms:Put*").put("Resource", "*"));
+        var before = key().policy;
+        set(key(), policy -> policy.put("Version", "2008-10-17"));
+        assertTrue(run("--alias", alias, "--policy-file", file(AUDITORS)).err().contains("is no variable; give it"));
+        set(key(), policy -> policy.put("Version", "2012-10-17"));
+        var merged = run("--alias", alias, "--policy-file", file(AUDITORS));
+        assertEquals(1, merged.exitCode());
+        assertTrue(merged.err().contains("would let no one of 111122223333 change it again"), merged.err());
+        assertEquals(before, key().policy);
+    }
+
+    /** What a file says, with ' for quotes; then what the message has to show. */
+    @ParameterizedTest
+    @CsvSource(delimiter = ';', quoteCharacter = '`', value = {
+            "{; must be JSON",
+            "{} {}; must be JSON",
+            "'x'; must be a policy",
+            "[]; have a statement",
+            "{'Version': '2012-10-17', 'Version': '2012-10-17', 'Statement': []}; Duplicate field 'Version'",
+            "{'Statement': [S]}; have 'Version': '2012-10-17'",
+            "{'Version': '2008-10-17', 'Statement': [S]}; have 'Version': '2012-10-17'",
+            "{'Version': '2012-10-17', 'Statements': [], 'Statement': []}; have no Statements",
+            "[S, S]; have each Sid once, not X twice",
+            "[S{'Sid': 'a-b'}]; 'Sid': 'Auditors'",
+            "[S{'Sid': null}]; 'Sid': 'Auditors'",
+            "[S{'Effect': 'allow'}]; Allow or Deny",
+            "[S{'Principle': '*'}]; have no Principle, only Action",
+            "[S{'Principal': null}]; one of Principal and NotPrincipal",
+            "[S{'NotPrincipal': '*'}]; one of Principal and NotPrincipal",
+            "[S{'Principal': null, 'NotPrincipal': '*'}]; not allow with NotPrincipal",
+            "[S{'Principal': 'everybody'}]; have a Principal such as",
+            "[S{'Principal': {'Aws': '*'}}]; have no Aws, only AWS, Federated, Service",
+            "[S{'Principal': {'AWS': 'arn:aws:iam::111122223333:role/*'}}]; without wildcards",
+            "[S{'Principal': {'AWS': []}}]; without wildcards",
+            "[S{'Principal': {'AWS': '${account}'}}]; without wildcards",
+            "[S{'Principal': '*'}]; must not be for everybody",
+            "[S{'Action': 'Decrypt'}]; such as kms:Decrypt",
+            "[S{'Action': 's3:GetObject'}]; such as kms:Decrypt",
+            "[S{'Action': []}]; such as kms:Decrypt",
+            "[S{'Action': 7}]; such as kms:Decrypt",
+            "[S{'Resource': 'arn:aws:kms:eu-west-1:111122223333:key/1'}]; something such as *",
+            "[S{'Resource': null}]; one of Resource and NotResource",
+            "[S{'Condition': {}}]; have a Condition such as",
+            "[S{'Condition': {'StringEqual': {'aws:x': 'y'}}}]; not the operator StringEqual",
+            "[S{'Condition': {'StringEquals': {'x': 'y'}}}]; not the key x",
+            "[S{'Condition': {'StringEquals': {'aws:x': []}}}]; have a Condition such as",
+            "[S{'Condition': {'StringEquals': {'aws:x': {}}}}]; have a Condition such as",
+            "[S{'Condition': {'StringEquals': {'aws:x': '${account}'}}}]; no open ${account}",
+            "[S{'Condition': {'StringEquals': {'aws:x': '${aws:'}}}]; no open ${aws:",
+            "[S{'Condition': {'StringEquals': {'aws:x': '漢'}}}]; Latin-1",
+            "[S{'Sid': 'KeyUsage'}]; which --administrators or --users give",
+            "[S{'Effect': 'Deny', 'Principal': '*', 'Action': 'kms:*'}]; must leave someone",
+            "[S{'Effect': 'Deny', 'Principal': {'AWS': '*'}, 'NotAction': 'kms:D*', 'Action': null}]; "
+                    + "must leave someone",
+            "[S{'Effect': 'Deny', 'Principal': null, 'NotPrincipal': {'Service': 's3.amazonaws.com'}, 'Action': '*'}]; "
+                    + "must leave someone",
+            "[S{'Sid': 'AccountAdministration'}]; must leave someone",
+    })
+    void aFileThatAwsWouldRefuseOrTakeOtherwiseIsRefusedBeforeAnyCall(String content, String right) throws Exception {
+        var edits = Pattern.compile("S(\\{.*})?(?=[],])").matcher(content);
+        var json = edits.replaceAll(found -> {
+            var statement = new ObjectMapper().createObjectNode().put("Sid", "X").put("Effect", "Allow")
+                    .put("Action", "kms:Decrypt").put("Resource", "*");
+            statement.putObject("Principal").put("AWS", DEVELOPER);
+            if (found.group(1) != null) {
+                parsed(found.group(1)).properties().forEach(member -> {
+                    statement.remove(member.getKey());
+                    if (!member.getValue().isNull()) {
+                        statement.set(member.getKey(), member.getValue());
+                    }
+                });
+            }
+            return Matcher.quoteReplacement(statement.toString());
+        });
+        var policy = file(json.replace('\'', '"'));
+        Script.assertRefused(run("--alias", alias, "--users", DEVELOPER, "--policy-file", policy),
+                right.startsWith("Duplicate") ? right : right.replace('\'', '"'), aws);
+    }
+
+    static JsonNode parsed(String json) {
+        try {
+            return new ObjectMapper().readTree(json.replace('\'', '"'));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    @Test
+    void aFileThatCannotBeReadOrIsTooLongIsRefused() throws Exception {
+        Script.assertRefused(run("--alias", alias, "--policy-file", directory.resolve("none").toString()),
+                "must be a file that can be read: NoSuchFileException", aws);
+        Script.assertRefused(run("--alias", alias, "--policy-file", file(AUDITORS.replace("PrincipalTag/x",
+                "PrincipalTag/" + "x".repeat(33_000)))), "KMS takes 32768", aws);
     }
 
     @Test

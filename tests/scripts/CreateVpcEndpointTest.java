@@ -4,12 +4,15 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -26,6 +29,7 @@ import org.junit.jupiter.api.MethodOrderer;
 import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestMethodOrder;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -100,6 +104,12 @@ class CreateVpcEndpointTest {
         return endpoint.path("VpcEndpointId").asText();
     }
 
+    static String tags(JsonNode endpoint) {
+        var tags = new TreeMap<String, String>();
+        endpoint.path("Tags").forEach(tag -> tags.put(tag.path("Key").asText(), tag.path("Value").asText()));
+        return tags.toString();
+    }
+
     static JsonNode policy(JsonNode endpoint) {
         try {
             return JSON.readTree(endpoint.path("PolicyDocument").asText());
@@ -144,8 +154,8 @@ class CreateVpcEndpointTest {
             assertEquals(Set.of(inA.get(0), inB), texts(endpoint.path("SubnetIds")), "the lowest id of each zone");
             assertEquals(Set.of(group), groups(endpoint));
             assertTrue(endpoint.path("PrivateDnsEnabled").asBoolean());
-            assertEquals("[{\"Key\":\"Cost\",\"Value\":\"12\"},{\"Key\":\"Team\",\"Value\":\"Payments\"}]",
-                    endpoint.path("Tags").toString());
+            assertEquals("{Cost=12, Name=codecommit-" + (endpoint == api ? "api" : "git")
+                    + ", Purpose=VPC-Endpoint-Access, Service=CodeCommit, Team=Payments}", tags(endpoint));
             assertTrue(run.err().contains(id(endpoint) + " is available after "), run.err());
             assertTrue(
                     run.json().path("undo").asText().contains(
@@ -262,7 +272,8 @@ class CreateVpcEndpointTest {
         assertFails(shared + " is shared by account 444455556666", "--subnet-ids", shared);
         assertFails("is offered in eu-west-1a, eu-west-1b only", "--subnet-ids", inC);
         assertFails("is offered in eu-west-1a, eu-west-1b only", "--availability-zones", "eu-west-1c");
-        assertFails("has no subnet in eu-west-1d", "--availability-zones", "eu-west-1d", "--services", "api");
+        assertFails("has no subnet that an endpoint can use: one of this account, with IPv4, in eu-west-1d",
+                "--availability-zones", "eu-west-1d", "--services", "api");
     }
 
     /** With exit code 1, one line that says this, and nothing changed. */
@@ -305,8 +316,8 @@ class CreateVpcEndpointTest {
                 policy(aws.ec2.endpoint(git)).toString());
         assertEquals(Set.of(group, second), groups(aws.ec2.endpoint(git)));
         assertEquals(Set.of(inA.get(0), inB), texts(aws.ec2.endpoint(api).path("SubnetIds")));
-        assertEquals("[{\"Key\":\"A\",\"Value\":\"c\"},{\"Key\":\"Theirs\",\"Value\":\"stays\"}]",
-                aws.ec2.endpoint(git).path("Tags").toString());
+        assertEquals("{A=c, Name=codecommit-git, Purpose=VPC-Endpoint-Access, Service=CodeCommit, Theirs=stays}",
+                tags(aws.ec2.endpoint(git)));
         assertEquals("available", aws.ec2.endpoint(git).path("State").asText());
         var undo = "aws ec2 modify-vpc-endpoint --cli-input-json '{\"PolicyDocument\":\"{";
         assertTrue(run.json().path("undo").asText().contains(undo), run.out());
@@ -386,6 +397,133 @@ class CreateVpcEndpointTest {
                         .decision() == Decision.allowed)
                 .toList();
         assertEquals(expected, actual);
+    }
+
+    /** What each access lets through: endpoint, action, resource, and whether each of the three allows it. */
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+            // full, read, git
+            "api | GetRepository                    | 111122223333:payments | true  | true  | true",
+            "api | BatchGetRepositories             | 111122223333:payments | true  | true  | true",
+            "api | GetFile                          | 111122223333:payments | true  | true  | false",
+            "api | BatchDescribeMergeConflicts      | 111122223333:payments | true  | true  | false",
+            "api | EvaluatePullRequestApprovalRules | 111122223333:payments | true  | true  | false",
+            "api | ListRepositories                 | *                     | true  | true  | true",
+            "api | ListApprovalRuleTemplates        | *                     | true  | true  | false",
+            "api | CreateApprovalRuleTemplate       | *                     | true  | false | false",
+            "api | CreateCommit                     | 111122223333:payments | true  | false | false",
+            "api | PutFile                          | 111122223333:payments | true  | false | false",
+            "api | MergeBranchesBySquash            | 111122223333:payments | true  | false | false",
+            "api | BatchAssociateApprovalRuleTemplateWithRepositories | 111122223333:payments | true | false | false",
+            "api | TestRepositoryTriggers           | 111122223333:payments | true  | false | false",
+            "api | TagResource                      | 111122223333:payments | true  | false | false",
+            "git | GitPull                          | 111122223333:payments | true  | true  | true",
+            "git | GitPush                          | 111122223333:payments | true  | false | true",
+            "git | GitPull                          | 444455556666:payments | true  | true  | true",
+            "git | GitPull                          | 444455556666:other    | false | false | false",
+    })
+    void anAccessLetsThroughWhatItsNameSays(String service, String action, String resource, boolean full, boolean read,
+            boolean git) {
+        var on = resource.equals("*") ? "*" : "arn:aws:codecommit:eu-west-1:" + resource;
+        var request = new PolicyEvaluator.Request("arn:aws:sts::111122223333:assumed-role/Developer/me",
+                "codecommit:" + action, on, Map.of("aws:PrincipalAccount", List.of("111122223333"),
+                        "aws:PrincipalArn", List.of(DEVELOPER)));
+        var actual = Stream.of("full", "read", "git").map(access -> run("--dry-run", "--services", service, "--policy",
+                "restricted", "--principals", DEVELOPER, "--repository-names", "payments",
+                "arn:aws:codecommit:eu-west-1:444455556666:payments", "--access", access).json()
+                        .at("/endpoints/0/policy").toString())
+                .map(policy -> PolicyEvaluator.evaluate(request,
+                        List.of(PolicyEvaluator.Policy.of("endpoint", policy))).decision() == Decision.allowed)
+                .toList();
+        assertEquals(List.of(full, read, git), actual);
+    }
+
+    @Test
+    void changesTheAccessAndNothingTwice() {
+        var arguments = new ArrayList<>(List.of("--policy", "restricted", "--principals", DEVELOPER,
+                "--repository-names", "arn:aws:codecommit:eu-west-1:444455556666:payments", "payments"));
+        assertEquals("created", run(arguments.toArray(String[]::new)).status());
+        arguments.addAll(List.of("--access", "read"));
+        var read = run(arguments.toArray(String[]::new));
+        assertEquals("updated", read.status(), read.err());
+        assertEquals(List.of("policy", "policy"), fields(read));
+        assertFalse(policy(endpoint("git-codecommit")).toString().contains("GitPush"));
+        aws.clearCalls();
+        Script.assertUnchanged(run(arguments.toArray(String[]::new)), aws);
+    }
+
+    @Test
+    void leavesOutAndNamesAZoneInWhichTheVpcHasNoSubnet() {
+        aws.ec2.setUnsupportedZones(REGION, "dynamodb", "eu-west-1d"); // makes the zone known
+        var zones = new String[] {"--availability-zones", "eu-west-1a", "eu-west-1d", "eu-west-1b"};
+        var planned = run(Stream.concat(Stream.of(zones), Stream.of("--dry-run")).toArray(String[]::new));
+        assertEquals(3, planned.exitCode());
+        assertEquals("would-create", planned.status());
+        var run = run(zones);
+        assertEquals(3, run.exitCode(), run.err());
+        assertEquals("created", run.status());
+        assertEquals(1, run.err().lines().filter(line -> line.startsWith("create-vpc-endpoint: eu-west-1d is left out: "
+                + vpc + " has no subnet in it")).count(), run.err());
+        for (var endpoint : run.json().path("endpoints")) {
+            assertEquals("[\"eu-west-1d\"]", endpoint.path("zonesLeftOut").toString());
+            assertEquals(Set.of(inA.get(0), inB), texts(endpoint.path("subnetIds")));
+        }
+        aws.clearCalls();
+        var second = run(zones);
+        assertEquals(3, second.exitCode());
+        assertEquals("unchanged", second.status());
+        Script.assertReadsOnly(aws);
+        var inD = aws.ec2.createSubnet(vpc, "eu-west-1d", "10.0.77.0/24");
+        var complete = run(zones);
+        assertEquals(0, complete.exitCode(), complete.err());
+        assertTrue(texts(endpoint("codecommit").path("SubnetIds")).contains(inD));
+        assertFalse(complete.json().at("/endpoints/0").has("zonesLeftOut"));
+    }
+
+    static String statement(String sid, String effect, String action) {
+        return ("{'Sid': '" + sid + "', 'Effect': '" + effect + "', 'Principal': '*', 'Action': 'codecommit:" + action
+                + "', 'Resource': '*'}").replace('\'', '"');
+    }
+
+    @Test
+    void theStatementsOfAFileAreThePolicyOrAreAddedToIt(@TempDir Path directory) throws Exception {
+        var deny = Files.writeString(directory.resolve("deny.json"), statement("NoPush", "Deny", "GitPush")).toString();
+        var own = Files.writeString(directory.resolve("own.json"), "[" + statement("Readers", "Allow", "Get*") + ","
+                + statement("Pullers", "Allow", "GitPull") + "]").toString();
+        assertEquals("created", run("--policy", "default", "--policy-file", deny).status());
+        assertEquals(Set.of("GitOnRepositories", "NoPush"), sids(endpoint("git-codecommit")));
+        aws.clearCalls();
+        Script.assertUnchanged(run("--policy", "default", "--policy-file", deny), aws);
+        assertEquals("unchanged", run().status(), "what is not given stays as it is");
+        aws.ec2.setEndpoint(id(endpoint("git-codecommit")), "PolicyDocument",
+                "{\"Version\":\"2012-10-17\",\"Statement\":[" + statement("GitOnRepositories", "Allow", "*") + ","
+                        + statement("NoPush", "Deny", "GitPull") + ","
+                + statement("Theirs", "Deny", "GitPush") + "]}");
+        var mended = run("--policy", "default", "--policy-file", deny);
+        assertEquals("updated", mended.status(), mended.err());
+        assertTrue(mended.err().contains(": kept what is not this script's: policy statement Theirs\n"), mended.err());
+        assertFalse(policy(endpoint("git-codecommit")).toString().contains("codecommit:*"));
+        var alone = run("--policy-file", own);
+        assertEquals("updated", alone.status(), alone.err());
+        assertEquals(Set.of("Readers", "Pullers", "NoPush", "Theirs"), sids(endpoint("git-codecommit")),
+                "in the place of the script's own statements; those of others stay");
+        aws.clearCalls();
+        Script.assertUnchanged(run("--policy-file", own), aws);
+        assertEquals("unchanged", run().status());
+        Script.assertReadsOnly(aws);
+    }
+
+    @Test
+    void aPolicyFileThatLetsNoOneThroughOrIsNoneIsRefused(@TempDir Path directory) throws Exception {
+        for (var refused : Map.of(statement("NoPush", "Deny", "GitPush"), "must allow something",
+                statement("a b", "Allow", "GitPush"), "\"Sid\": \"Auditors\"",
+                statement("X", "Allow", "GitPush").replace("codecommit:", "ec2:"), "such as codecommit:GitPull",
+                statement("X", "Allow", "GitPush").replace("\"*\"}", "\"arn:aws:s3:::x\"}"),
+                "such as arn:aws:codecommit:eu-west-1:111122223333:payments").entrySet()) {
+            aws.clearCalls();
+            Script.assertRefused(run("--policy-file", Files.writeString(directory.resolve("policy.json"),
+                    refused.getKey()).toString()), refused.getValue(), aws);
+        }
     }
 
     /** Every operation of CodeCommit's API gets through the API endpoint, those without a resource type on "*". */
@@ -662,7 +800,7 @@ class CreateVpcEndpointTest {
         assertEquals(call.endsWith("CreateVpcEndpoint") ? "created" : "updated", run.status());
         assertEquals(Set.of(inA.get(0), inB), texts(endpoint("git-codecommit").path("SubnetIds")));
         assertEquals(Set.of("GitOnRepositories"), sids(endpoint("git-codecommit")));
-        assertEquals("[{\"Key\":\"A\",\"Value\":\"b\"}]", endpoint("git-codecommit").path("Tags").toString());
+        assertTrue(tags(endpoint("git-codecommit")).startsWith("{A=b"), tags(endpoint("git-codecommit")));
     }
 
     @Test
@@ -797,6 +935,12 @@ class CreateVpcEndpointTest {
             "--policy|restricted; --principals arn:aws:iam::111122223333:role/Developer",
             "--principals|arn:aws:iam::111122223333:role/x; --policy restricted",
             "--policy|default|--repository-names|x; --policy restricted",
+            "--access|read; --policy restricted",
+            "--policy|restricted|--principals|arn:aws:iam::111122223333:role/x|--access|write; [full, read, git]",
+            "--policy|restricted|--principals|arn:aws:iam::111122223333:role/x|--repository-names|"
+                    + "arn:aws:codecommit:eu-west-2:444455556666:x; arn:aws:codecommit:eu-west-1:444455556666:payments",
+            "--policy|restricted|--principals|arn:aws:iam::111122223333:role/x|--repository-names|"
+                    + "arn:aws:codecommit:eu-west-1:444455556666:*; payments",
             "--policy|restricted|--principals|*; arn:aws:iam::111122223333:role/Developer",
             "--policy|restricted|--principals|111122223333; arn:aws:iam::111122223333:role/Developer",
             "--policy|restricted|--principals|arn:aws:iam::111122223333:role/*; "

@@ -7,6 +7,8 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
@@ -25,6 +27,7 @@ import org.junit.jupiter.api.MethodOrderer;
 import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestMethodOrder;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -128,6 +131,71 @@ class ShareKmsKeyTest {
 
     void addStatement(ObjectNode statement) {
         set(key, policy -> policy.withArray("Statement").add(statement));
+    }
+
+    static final String CONTRACTOR = """
+            {"Sid": "Contractor", "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::444455556666:root"},
+             "Action": ["kms:Decrypt", "kms:DescribeKey"], "Resource": "*",
+             "Condition": {"StringEquals": {"kms:EncryptionContext:project": "x"}}}""";
+
+    List<String> keySids() {
+        return read(key.policy).path("Statement").valueStream().map(each -> each.path("Sid").asText("")).sorted()
+                .toList();
+    }
+
+    @Test
+    void addsTheStatementsOfAFileMendsThemAndTakesThemAway(@TempDir Path directory) throws IOException {
+        var file = Files.writeString(directory.resolve("contractor.json"), CONTRACTOR).toString();
+        var before = keySids();
+        assertEquals("would-create", share("--policy-file", file, "--dry-run").status());
+        assertEquals(before, keySids());
+        var alone = share("--policy-file", file);
+        assertEquals("created", alone.status(), alone.err());
+        assertEquals("", alone.err());
+        assertEquals("[\"Contractor\"]", alone.json().at("/key/fileStatements").toString());
+        assertTrue(alone.json().path("undo").asText().contains("kms put-key-policy"), alone.out());
+        aws.clearCalls();
+        Script.assertUnchanged(share("--policy-file", file), aws);
+        var both = share("--policy-file", file, "--account-ids", OTHER);
+        assertEquals("updated", both.status(), both.err());
+        assertTrue(keySids().containsAll(List.of("Contractor", "KeySharing")), key.policy);
+        assertEquals("unchanged", share("--account-ids", OTHER).status(), "what is not given stays as it is");
+        set(key, policy -> policy.withArray("Statement").forEach(each -> {
+            if (each.path("Sid").asText().equals("Contractor")) {
+                ((ObjectNode) each).remove("Condition");
+            }
+        }));
+        assertEquals("updated", share("--policy-file", file).status());
+        assertTrue(key.policy.contains("kms:EncryptionContext:project"), key.policy);
+        var kept = statement();
+        assertEquals("updated", share("--policy-file", file, "--remove").status());
+        assertEquals(ShareKmsKey.meaning(kept), ShareKmsKey.meaning(statement()), "that is for --account-ids");
+        assertFalse(keySids().contains("Contractor"), key.policy);
+        assertEquals("unchanged", share("--policy-file", file, "--remove").status());
+        assertEquals("deleted", share("--policy-file", file, "--remove", "--account-ids", OTHER).status());
+        assertEquals(before, keySids());
+    }
+
+    @Test
+    void aFileThatWouldLockOutOrIsForOtherOptionsIsRefused(@TempDir Path directory) throws IOException {
+        var file = directory.resolve("policy.json");
+        for (var refused : List.of(List.of("Contractor", "KeySharing", "which the other options give"),
+                List.of("Contractor", "AccountAdministration", "which create-kms-key gives"),
+                List.of("\"kms:Decrypt\"", "\"s3:GetObject\"", "such as kms:Decrypt"))) {
+            Files.writeString(file, CONTRACTOR.replace(refused.get(0), refused.get(1)));
+            Script.assertRefused(share("--policy-file", file.toString()), refused.get(2), aws);
+        }
+        Files.writeString(file, """
+                {"Sid": "Nobody", "Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "*"}""");
+        Script.assertRefused(share("--policy-file", file.toString()), "must leave someone", aws);
+        Files.writeString(file, """
+                {"Sid": "Nobody", "Effect": "Deny", "Principal": {"AWS": "111122223333"}, "Action": "kms:Put*",
+                 "Resource": "*"}""");
+        var before = key.policy;
+        var run = share("--policy-file", file.toString());
+        assertEquals(1, run.exitCode());
+        assertTrue(run.err().contains("would let no one of 111122223333 change it again"), run.err());
+        assertEquals(before, key.policy);
     }
 
     @Test
@@ -765,7 +833,9 @@ class ShareKmsKeyTest {
     @ParameterizedTest
     @CsvSource(delimiter = ';', value = {
             "--account-ids|444455556666; --key-id=KEY",
-            "--key-id|alias/x; --account-ids",
+            "--key-id|alias/x; --account-ids, --role-arns and --policy-file; for example: ./jbang share-kms-key",
+            "--key-id|alias/x|--via-services|s3|--policy-file|/dev/null; must come with --account-ids or --role-arns",
+            "--key-id|alias/x|--account-ids|444455556666|--policy-file|/dev/null; must be a policy",
             "--key-id|alias/x|--account-ids|444455556666|--role-arns|arn:aws:iam::444455556666:role/X; "
                     + "mutually exclusive",
             "--key-id|backups|--account-ids|444455556666; alias/codecommit",

@@ -58,7 +58,8 @@ final class Actions {
             Map.entry("DescribeVpcAttribute", "vpc"), Map.entry("DescribeVpcEndpointServices", "*"),
             Map.entry("DescribeVpcEndpoints", "*"), Map.entry("DescribeVpcs", "*"),
             Map.entry("ModifyVpcEndpoint", "security-group subnet vpc-endpoint"),
-            Map.entry("RevokeSecurityGroupIngress", "security-group"));
+            Map.entry("RevokeSecurityGroupIngress", "security-group"),
+            Map.entry("UpdateSecurityGroupRuleDescriptionsIngress", "security-group"));
     /** Enough of KMS to find a grant that is too wide. */
     static final Set<String> KMS = words("""
             CancelKeyDeletion CreateAlias CreateGrant Decrypt DeleteAlias DescribeKey DisableKey DisableKeyRotation

@@ -151,7 +151,8 @@ class ConformanceTest {
         assertEquals(List.of("AccountAdministration", "KeyUsage"),
                 policy.path("Statement").valueStream().map(s -> s.path("Sid").asText()).sorted().toList());
         assertTrue(policy.toString().contains("arn:aws:iam::111122223333:role/Developer"));
-        assertEquals(Map.of("Team", "Payments", "Cost", "12"),
+        assertEquals(Map.of("Team", "Payments", "Cost", "12", "Name", alias.substring("alias/".length()), "Service",
+                "CodeCommit", "Purpose", "Repository-Encryption"),
                 pairs(cli("kms", "list-resource-tags", "--key-id", id).path("Tags"), "TagKey", "TagValue"));
         assertEquals(90,
                 cli("kms", "get-key-rotation-status", "--key-id", id).path("RotationPeriodInDays").asInt());
@@ -195,7 +196,8 @@ class ConformanceTest {
         assertEquals(List.of("tcp", "443", "443", "10.20.0.0/16", "2001:db8:1234:1a00::/56"),
                 Stream.of("/IpProtocol", "/FromPort", "/ToPort", "/IpRanges/0/CidrIp", "/Ipv6Ranges/0/CidrIpv6")
                         .map(pointer -> group.at("/IpPermissions/0" + pointer).asText()).toList());
-        assertEquals(Map.of("Team", "Payments"), pairs(group.path("Tags"), "Key", "Value"));
+        assertEquals(Map.of("Team", "Payments", "Name", "codecommit-endpoints", "Service", "CodeCommit", "Purpose",
+                "VPC-Endpoint-Access"), pairs(group.path("Tags"), "Key", "Value"));
     }
 
     @Test
@@ -218,7 +220,9 @@ class ConformanceTest {
                             .map(member -> endpoint.path(member).asText()).toList());
             assertEquals(JSON.valueToTree(network.subnets), endpoint.path("SubnetIds"));
             assertEquals(network.group, endpoint.at("/Groups/0/GroupId").asText());
-            assertEquals(Map.of("Team", "Payments"), pairs(endpoint.path("Tags"), "Key", "Value"));
+            var name = endpoint.path("ServiceName").asText().endsWith(".git-codecommit") ? "git" : "api";
+            assertEquals(Map.of("Team", "Payments", "Name", "codecommit-" + name, "Service", "CodeCommit", "Purpose",
+                    "VPC-Endpoint-Access"), pairs(endpoint.path("Tags"), "Key", "Value"));
         }
         var policy = endpoints.get(1).path("PolicyDocument").asText();
         assertTrue(policy.contains("arn:aws:codecommit:eu-west-1:111122223333:payments"), policy);
@@ -515,6 +519,7 @@ class ConformanceTest {
         var other = aws.ec2.createSecurityGroup(vpc, "clients");
         aws.ec2.authorizeIngress(group, "tcp", 22, 22, "192.0.2.0/24");
         aws.ec2.authorizeIngress(group, "tcp", 443, 443, "2001:db8::/32");
+        aws.ec2.authorizeIngress(group, "tcp", 443, 443, "198.18.0.0/16");
         cli("ec2", "authorize-security-group-ingress", "--group-id", group, "--ip-permissions", """
                 [{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443,
                   "UserIdGroupPairs": [{"GroupId": "%s", "Description": "the clients"}]},
@@ -522,9 +527,9 @@ class ConformanceTest {
                 .formatted(other));
         cli("ec2", "create-tags", "--resources", group, "--tags", "Key=Team,Value=old one", "Key=Other,Value=x");
         var run = takenBack(() -> groups(vpc), new CreateEndpointSecurityGroup().commandLine(), "--vpc-id", vpc,
-                "--cidrs", "10.20.0.0/16", "2001:db8:1234:1a00::/56", "--revoke-others",
+                "--cidrs", "10.20.0.0/16", "2001:db8:1234:1a00::/56", "198.18.0.0/16", "--revoke-others",
                 "--tags", "Team=new one", "More=x");
-        assertEquals(List.of("cidrs", "others", "tags"), fields(run));
+        assertEquals(List.of("cidrs", "descriptions", "others", "tags"), fields(run));
     }
 
     @Test

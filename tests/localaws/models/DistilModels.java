@@ -66,7 +66,7 @@ class DistilModels {
                     AuthorizeSecurityGroupIngress CreateSecurityGroup CreateTags CreateVpcEndpoint DeleteSecurityGroup
                     DeleteTags DeleteVpcEndpoints DescribeSecurityGroupRules DescribeSecurityGroups DescribeSubnets
                     DescribeTags DescribeVpcAttribute DescribeVpcEndpointServices DescribeVpcEndpoints DescribeVpcs
-                    ModifyVpcEndpoint RevokeSecurityGroupIngress"""),
+                    ModifyVpcEndpoint RevokeSecurityGroupIngress UpdateSecurityGroupRuleDescriptionsIngress"""),
             "events", words("""
                     DeleteRule DescribeRule DisableRule EnableRule ListRuleNamesByTarget ListRules ListTagsForResource
                     ListTargetsByRule PutEvents PutRule PutTargets RemoveTargets TagResource TestEventPattern
