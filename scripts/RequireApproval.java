@@ -190,7 +190,13 @@ class RequireApproval implements Callable<Integer> {
             @JsonInclude(JsonInclude.Include.NON_EMPTY) Collection<FailedRepository> failed,
             List<OpenPullRequest> openPullRequests, String error) {}
 
-    record FailedRepository(String repositoryName, String errorCode, String errorMessage) {}
+    record FailedRepository(String repositoryName, String errorCode, String errorMessage) {
+        /** AWS may leave the message out. */
+        static FailedRepository of(String repositoryName, String errorCode, String errorMessage) {
+            return new FailedRepository(repositoryName, errorCode, errorCode + (errorMessage == null ? ""
+                    : ": " + errorMessage));
+        }
+    }
 
     record OpenPullRequest(String repositoryName, String pullRequestId) {}
 
@@ -561,7 +567,7 @@ class RequireApproval implements Callable<Integer> {
     SortedMap<String, FailedRepository> associate(Set<String> names) {
         return inBatches(names, true, batch -> codecommit.batchAssociateApprovalRuleTemplateWithRepositories(
                 r -> r.approvalRuleTemplateName(templateName).repositoryNames(batch)).errors().stream()
-                .map(error -> new FailedRepository(error.repositoryName(), error.errorCode(), error.errorMessage())),
+                .map(e -> FailedRepository.of(e.repositoryName(), e.errorCode(), e.errorMessage())),
                 done -> Change.update(templateName, "repositoryNames", null, done),
                 "batch-disassociate-approval-rule-template-from-repositories");
     }
@@ -570,7 +576,7 @@ class RequireApproval implements Callable<Integer> {
     SortedMap<String, FailedRepository> disassociate(Set<String> names) {
         return inBatches(names, false, batch -> codecommit.batchDisassociateApprovalRuleTemplateFromRepositories(
                 r -> r.approvalRuleTemplateName(templateName).repositoryNames(batch)).errors().stream()
-                .map(error -> new FailedRepository(error.repositoryName(), error.errorCode(), error.errorMessage())),
+                .map(e -> FailedRepository.of(e.repositoryName(), e.errorCode(), e.errorMessage())),
                 done -> Change.deletion(templateName, "repositoryNames", done, null),
                 "batch-associate-approval-rule-template-with-repositories");
     }
