@@ -75,13 +75,16 @@ import software.amazon.awssdk.utils.AttributeMap;
  * of them. The policy has three statements, which are found again by Sid:
  * <ul>
  * <li>ProtectBranches denies the 13 write actions that name their branches, if one of the branches is protected. It
- * decides the same whether CodeCommit asks IAM for one branch at a time or for a list.
+ * decides the same whether CodeCommit asks IAM for one branch at a time or for a list. With
+ * {@code --allow-pull-request-merges} it leaves out the three that merge a pull request: then approval rules decide
+ * about them, and what weakens those rules is denied by the other two statements.
  * <li>ProtectRepositories denies what gets around that: deleting or renaming a repository, changing its default branch
  * or key, overriding, editing or deleting approval rules, and disassociating approval rule templates.
  * <li>ProtectTemplates denies editing and deleting approval rule templates. They belong to no repository, so this holds
  * for all templates of the account, in every Region.
  * </ul>
- * {@code --allow-administration} leaves the last two out. Other statements of the policy are kept and named. An inline
+ * {@code --allow-administration} leaves the last two out. Both options hold for this run: without them, the next run
+ * denies again what they allow. Other statements of the policy are kept and named. An inline
  * policy that {@code --managed} replaces is taken off.
  *
  * <p>The policy is simulated on each principal before it is attached, and afterwards until it shows: changes of
@@ -159,6 +162,12 @@ class ApplyBranchDeny implements Callable<Integer> {
             description = "One customer managed policy, attached to each, instead of inline policies.")
     boolean managed;
 
+    @Option(names = "--allow-pull-request-merges",
+            description = "Does not deny merging pull requests into the branches, for approval rules to decide about"
+                    + " (./jbang require-approval); a pull request without a rule needs no approval. Every other change"
+                    + " of the branches stays denied.")
+    boolean allowPullRequestMerges;
+
     @Option(names = "--allow-administration",
             description = "Denies only changes of branches. Else these are denied too: deleting and renaming"
                     + " repositories, changing default branches and keys, overriding, editing and deleting approval"
@@ -197,6 +206,9 @@ class ApplyBranchDeny implements Callable<Integer> {
 
     static final String BRANCHES_SID = "ProtectBranches";
     static final Set<String> OWN_SIDS = Set.of(BRANCHES_SID, "ProtectRepositories", "ProtectTemplates");
+    /** Those that --allow-pull-request-merges leaves out. */
+    static final Set<String> PULL_REQUEST_MERGES = actions("MergePullRequestByFastForward", "MergePullRequestBySquash",
+            "MergePullRequestByThreeWay");
     /** Of a policy, in characters that are not white space. */
     static final int MANAGED_QUOTA = 6144;
     static final int MANAGED_VERSIONS = 5;
@@ -220,6 +232,10 @@ class ApplyBranchDeny implements Callable<Integer> {
     public Integer call() {
         principals = principals();
         checkOptions();
+        if (allowPullRequestMerges && allowAdministration && !remove) {
+            note("with --allow-administration, approval rules can be overridden and their templates changed: then"
+                    + " nothing asks for approvals");
+        }
         connect();
         iam = client(IamClient.builder());
         if (!remove) {
@@ -449,7 +465,8 @@ class ApplyBranchDeny implements Callable<Integer> {
     ObjectNode policy(UnaryOperator<String> repositoryArn) {
         var names = repositories.all ? Stream.of("*") : repositories.names.stream().distinct();
         var policy = template("branch-deny.json",
-                Map.of("references", references(branches), "repositories", names.map(repositoryArn).toList()));
+                Map.of("references", references(branches), "repositories", names.map(repositoryArn).toList(),
+                        "merges", allowPullRequestMerges ? "codecommit:MergeBranches*" : "codecommit:Merge*"));
         if (allowAdministration) {
             policy.withArray("Statement").removeIf(statement -> !sid(statement).equals(BRANCHES_SID));
         }
@@ -756,15 +773,19 @@ class ApplyBranchDeny implements Callable<Integer> {
         var free = unprotected(branches);
         var repositoryActions = allowAdministration ? Set.<String>of() : REPOSITORY_ACTIONS;
         var templateActions = allowAdministration ? Set.<String>of() : TEMPLATE_ACTIONS;
+        var branchActions = new TreeSet<>(BRANCH_ACTIONS);
+        if (allowPullRequestMerges) {
+            branchActions.removeAll(PULL_REQUEST_MERGES);
+        }
         var all = new TreeSet<>(BRANCH_ACTIONS);
         all.addAll(REPOSITORY_ACTIONS);
 
         var questions = new ArrayList<Question>();
         for (var reference : wanted) {
-            questions.add(new Question(ONE_VALUE, List.of(reference), BRANCH_ACTIONS, inside, BRANCH_ACTIONS));
+            questions.add(new Question(ONE_VALUE, List.of(reference), BRANCH_ACTIONS, inside, branchActions));
         }
         var mixed = Stream.concat(free.stream().limit(1), wanted.stream().limit(1)).toList();
-        questions.add(new Question(LIST, mixed, BRANCH_ACTIONS, inside, BRANCH_ACTIONS));
+        questions.add(new Question(LIST, mixed, BRANCH_ACTIONS, inside, branchActions));
         if (!free.isEmpty()) {
             questions.add(new Question(ONE_VALUE, free.subList(0, 1), BRANCH_ACTIONS, inside, Set.of()));
             questions.add(new Question(LIST, free, BRANCH_ACTIONS, inside, Set.of()));
@@ -1558,6 +1579,18 @@ class ApplyBranchDeny implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: names of branches
+
+    /** Git's rules for a branch's name, with * and ? in it; beyond ASCII only letters that IAM takes in a policy. */
+    static final String BRANCH = "(?!refs/|[./-])(?!.*(\\.\\.|@\\{|//|/\\.|\\.lock(/|$)))"
+            + "[!-\\u00ff&&[^\\x7f-\\xa0~^:\\[\\\\]]{1,256}(?<![./])";
+
+    static List<String> references(List<String> branches) {
+        return branches.stream().distinct().map(branch -> "refs/heads/" + branch).toList();
+    }
+
+    //endregion
+
     //region The same in every script: policies
 
     /** A policy template with its placeholders filled; it is an error if one has no value. */
@@ -1690,9 +1723,6 @@ class ApplyBranchDeny implements Callable<Integer> {
     static final Set<String> TEMPLATE_ACTIONS = actions("DeleteApprovalRuleTemplate",
             "UpdateApprovalRuleTemplateContent", "UpdateApprovalRuleTemplateDescription",
             "UpdateApprovalRuleTemplateName");
-    /** Git's rules for a branch's name, with * and ? in it; beyond ASCII only letters that IAM takes in a policy. */
-    static final String BRANCH = "(?!refs/|[./-])(?!.*(\\.\\.|@\\{|//|/\\.|\\.lock(/|$)))"
-            + "[!-\\u00ff&&[^\\x7f-\\xa0~^:\\[\\\\]]{1,256}(?<![./])";
 
     static Set<String> actions(String... names) {
         return Stream.of(names).map(name -> "codecommit:" + name).collect(Collectors.toCollection(TreeSet::new));
@@ -1710,10 +1740,6 @@ class ApplyBranchDeny implements Callable<Integer> {
             check("--branches", branch, BRANCH,
                     "a branch's name without refs/heads/, or a pattern with * and ?, such as main or 'release/*'");
         }
-    }
-
-    static List<String> references(List<String> branches) {
-        return branches.stream().distinct().map(branch -> "refs/heads/" + branch).toList();
     }
 
     /** References of some branches that are not among these, which may be patterns. */

@@ -1909,6 +1909,18 @@ class AuditBranchProtection implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: names of branches
+
+    /** Git's rules for a branch's name, with * and ? in it; beyond ASCII only letters that IAM takes in a policy. */
+    static final String BRANCH = "(?!refs/|[./-])(?!.*(\\.\\.|@\\{|//|/\\.|\\.lock(/|$)))"
+            + "[!-\\u00ff&&[^\\x7f-\\xa0~^:\\[\\\\]]{1,256}(?<![./])";
+
+    static List<String> references(List<String> branches) {
+        return branches.stream().distinct().map(branch -> "refs/heads/" + branch).toList();
+    }
+
+    //endregion
+
     //region The same in every script: policies
 
     /** A policy template with its placeholders filled; it is an error if one has no value. */
@@ -2041,9 +2053,6 @@ class AuditBranchProtection implements Callable<Integer> {
     static final Set<String> TEMPLATE_ACTIONS = actions("DeleteApprovalRuleTemplate",
             "UpdateApprovalRuleTemplateContent", "UpdateApprovalRuleTemplateDescription",
             "UpdateApprovalRuleTemplateName");
-    /** Git's rules for a branch's name, with * and ? in it; beyond ASCII only letters that IAM takes in a policy. */
-    static final String BRANCH = "(?!refs/|[./-])(?!.*(\\.\\.|@\\{|//|/\\.|\\.lock(/|$)))"
-            + "[!-\\u00ff&&[^\\x7f-\\xa0~^:\\[\\\\]]{1,256}(?<![./])";
 
     static Set<String> actions(String... names) {
         return Stream.of(names).map(name -> "codecommit:" + name).collect(Collectors.toCollection(TreeSet::new));
@@ -2061,10 +2070,6 @@ class AuditBranchProtection implements Callable<Integer> {
             check("--branches", branch, BRANCH,
                     "a branch's name without refs/heads/, or a pattern with * and ?, such as main or 'release/*'");
         }
-    }
-
-    static List<String> references(List<String> branches) {
-        return branches.stream().distinct().map(branch -> "refs/heads/" + branch).toList();
     }
 
     /** References of some branches that are not among these, which may be patterns. */

@@ -71,6 +71,7 @@ import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.regions.providers.DefaultAwsRegionProviderChain;
 import software.amazon.awssdk.retries.api.RetryStrategy;
 import software.amazon.awssdk.services.codecommit.CodeCommitClient;
+import software.amazon.awssdk.services.codecommit.model.ApprovalRuleTemplate;
 import software.amazon.awssdk.services.codecommit.model.ApprovalRuleTemplateDoesNotExistException;
 import software.amazon.awssdk.services.codecommit.model.ApprovalRuleTemplateNameAlreadyExistsException;
 import software.amazon.awssdk.services.codecommit.model.CodeCommitException;
@@ -1933,19 +1934,15 @@ class RestoreFromS3 implements Callable<Integer> {
 
         private void restoreTemplate(String name, JsonNode template) {
             var content = template.path("approvalRuleTemplateContent").asText();
-            try {
-                var current = codecommit.getApprovalRuleTemplate(r -> r.approvalRuleTemplateName(name))
-                        .approvalRuleTemplate().approvalRuleTemplateContent();
-                // It is the account's, and may hold for other repositories.
-                if (!current.equals(content)) {
-                    note(destination.name + ": the approval rule template " + name
-                            + " is another one today, and is associated as it is");
-                }
-            } catch (ApprovalRuleTemplateDoesNotExistException e) {
+            var current = findTemplate(codecommit, name);
+            if (current.isEmpty()) {
                 var description = template.path("approvalRuleTemplateDescription").asText("");
-                change(Change.update(destination.name, "approvalRuleTemplate", null, name),
-                        aws("codecommit delete-approval-rule-template", Map.of("approvalRuleTemplateName", name)),
-                        () -> createTemplate(name, description, content));
+                change(Change.update(destination.name, "approvalRuleTemplate", null, name), templateDeletion(name),
+                        () -> restoreTemplate(name, content, description));
+            } else if (!current.get().approvalRuleTemplateContent().equals(content)) {
+                // It is the account's, and may hold for other repositories.
+                note(destination.name + ": the approval rule template " + name
+                        + " is another one today, and is associated as it is");
             }
             change(Change.update(destination.name, "approvalRuleTemplates", null, name),
                     aws("codecommit disassociate-approval-rule-template-from-repository",
@@ -1954,11 +1951,9 @@ class RestoreFromS3 implements Callable<Integer> {
                             r -> r.repositoryName(destination.name).approvalRuleTemplateName(name)));
         }
 
-        private void createTemplate(String name, String description, String content) {
+        private void restoreTemplate(String name, String content, String description) {
             try {
-                codecommit.createApprovalRuleTemplate(
-                        r -> r.approvalRuleTemplateName(name).approvalRuleTemplateContent(content)
-                                .approvalRuleTemplateDescription(description.isEmpty() ? null : description));
+                createTemplate(codecommit, name, content, description);
             } catch (ApprovalRuleTemplateNameAlreadyExistsException e) {
                 note(destination.name + ": the approval rule template " + name + " was created in the meantime");
             }
@@ -2985,6 +2980,30 @@ class RestoreFromS3 implements Callable<Integer> {
         }
         checkUsable(key, "use another key, or create one with ./jbang create-kms-key");
         return key;
+    }
+
+    //endregion
+
+    //region The same in every script: approval rule templates
+
+    static Optional<ApprovalRuleTemplate> findTemplate(CodeCommitClient codecommit, String name) {
+        try {
+            return Optional.of(codecommit.getApprovalRuleTemplate(r -> r.approvalRuleTemplateName(name))
+                    .approvalRuleTemplate());
+        } catch (ApprovalRuleTemplateDoesNotExistException e) {
+            return Optional.empty();
+        }
+    }
+
+    static void createTemplate(CodeCommitClient codecommit, String name, String content, String description) {
+        codecommit.createApprovalRuleTemplate(
+                r -> r.approvalRuleTemplateName(name).approvalRuleTemplateContent(content)
+                        .approvalRuleTemplateDescription(description.isEmpty() ? null : description));
+    }
+
+    /** The AWS CLI command for it. */
+    String templateDeletion(String name) {
+        return aws("codecommit delete-approval-rule-template", Map.of("approvalRuleTemplateName", name));
     }
 
     //endregion

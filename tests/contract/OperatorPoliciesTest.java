@@ -38,6 +38,7 @@ class OperatorPoliciesTest {
     static final Map<String, Set<String>> OPTIONAL = Map.of("CreateKmsKey", Set.of("iam:GetRole", "iam:GetUser"),
             "CreateVpcEndpoint", Set.of("iam:GetRole", "iam:GetUser"),
             "CreateBackupBucket", Set.of("iam:GetRole", "kms:GenerateDataKey", "s3:PutObject"),
+            "RequireApproval", Set.of("codecommit:GetPullRequest", "codecommit:ListPullRequests"),
             "VerifyBackups", Set.of("codecommit:ListRepositories", "s3:GetLifecycleConfiguration"));
     static final LocalAws aws = LocalAws.start();
     /** Actions that were decided for the operator since a run began. */

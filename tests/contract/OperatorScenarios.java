@@ -96,6 +96,7 @@ final class OperatorScenarios {
         jobs();
         branchDenies();
         branchAudits();
+        approvals();
         buckets();
         backups();
         verifications();
@@ -391,6 +392,34 @@ final class OperatorScenarios {
             return new Invocation(new AuditBranchProtection().commandLine(), words("--branches main --repository-names",
                     repository().name, "--except-users operator alice --except-roles Operator"));
         });
+    }
+
+    // ---- require-approval
+
+    private Invocation approval(String template, CodeCommit.Repo repository, String... more) {
+        return new Invocation(new RequireApproval().commandLine(), words(Stream.concat(Stream.of("--template-name",
+                template, "--repository-names", repository.name), Stream.of(more)).toArray(String[]::new)));
+    }
+
+    /** A template that a repository has, which has an open pull request. */
+    private Invocation existingApproval(String... more) {
+        var template = next("template");
+        var repository = SampleRepositories.small(aws, nextRepository());
+        repository.pullRequest("One more file", "feature", "main");
+        aws.codecommit.createApprovalRuleTemplate(template, 1);
+        repository.approvalRuleTemplate(template);
+        return approval(template, repository, more);
+    }
+
+    private void approvals() {
+        add("RequireApproval", "a new template", "\"created\"", () -> {
+            var repository = SampleRepositories.small(aws, nextRepository());
+            repository.pullRequest("One more file", "feature", "main");
+            return approval(next("template"), repository, "--approvals 2");
+        });
+        add("RequireApproval", "everything differs", "\"updated\"",
+                () -> existingApproval("--approvals 2 --template-description why"));
+        add("RequireApproval", "a template taken off", "\"deleted\"", () -> existingApproval("--remove"));
     }
 
     // ---- create-backup-bucket

@@ -88,6 +88,10 @@ class AuthorizerTest {
     }
 
     static <B extends AwsClientBuilder<B, C>, C> C client(B builder, LocalAws.Login login) {
+        return client(aws, builder, login);
+    }
+
+    static <B extends AwsClientBuilder<B, C>, C> C client(LocalAws aws, B builder, LocalAws.Login login) {
         return builder.endpointOverride(aws.endpoint()).region(Region.EU_WEST_1)
                 .credentialsProvider(StaticCredentialsProvider.create(credentials(login))).build();
     }
@@ -125,9 +129,10 @@ class AuthorizerTest {
                     () -> service.getValue().needs("NoSuchOperation", Models.JSON.createObjectNode(), caller));
         }
         // they need none, or one for each resource that they name
-        assertEquals(Set.of("BatchGetBuilds", "BatchGetProjects", "BatchGetRepositories", "CreateAlias",
-                "CreateSecurityGroup", "CreateTags", "CreateVpcEndpoint", "DeleteAlarms", "DeleteTags",
-                "DeleteVpcEndpoints", "GetCallerIdentity", "PutEvents"), others);
+        assertEquals(Set.of("BatchAssociateApprovalRuleTemplateWithRepositories",
+                "BatchDisassociateApprovalRuleTemplateFromRepositories", "BatchGetBuilds", "BatchGetProjects",
+                "BatchGetRepositories", "CreateAlias", "CreateSecurityGroup", "CreateTags", "CreateVpcEndpoint",
+                "DeleteAlarms", "DeleteTags", "DeleteVpcEndpoints", "GetCallerIdentity", "PutEvents"), others);
     }
 
     // Words

@@ -13,6 +13,7 @@ import java.security.NoSuchAlgorithmException;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Base64;
+import java.util.Collection;
 import java.util.Collections;
 import java.util.Comparator;
 import java.util.HashSet;
@@ -25,6 +26,7 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.BiConsumer;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.regex.Pattern;
@@ -65,6 +67,9 @@ public final class CodeCommit implements LocalAws.Service {
     public volatile int eventsPerPage = 3;
     public volatile int templatesPerPage = 5;
     public volatile int branchesPerPage = 100;
+    public volatile int repositoriesPerTemplatePage = 100;
+    /** Whether to associate a template once more is an error; what CodeCommit does is not documented. */
+    public volatile boolean refuseAssociated;
     /** Whether Git clients that ask for protocol version 2 get it; what CodeCommit does is not documented. */
     public volatile boolean gitProtocolV2 = true;
     /**
@@ -157,9 +162,16 @@ public final class CodeCommit implements LocalAws.Service {
     public List<Need> needs(String operation, ObjectNode input, Caller caller) {
         var action = "codecommit:" + operation;
         return switch (operation) {
-            case "ListRepositories", "CreateApprovalRuleTemplate", "GetApprovalRuleTemplate",
-                    "UpdateApprovalRuleTemplateContent" ->
+            case "ListRepositories", "CreateApprovalRuleTemplate", "DeleteApprovalRuleTemplate",
+                    "GetApprovalRuleTemplate", "ListApprovalRuleTemplates", "ListRepositoriesForApprovalRuleTemplate",
+                    "UpdateApprovalRuleTemplateContent", "UpdateApprovalRuleTemplateDescription",
+                    "UpdateApprovalRuleTemplateName" ->
                 List.of(new Need(action, "*"));
+            // whether the single action is needed, too, is not documented
+            case "BatchAssociateApprovalRuleTemplateWithRepositories" ->
+                onEach(input, caller, action, "codecommit:AssociateApprovalRuleTemplateWithRepository");
+            case "BatchDisassociateApprovalRuleTemplateFromRepositories" ->
+                onEach(input, caller, action, "codecommit:DisassociateApprovalRuleTemplateFromRepository");
             case "UpdateRepositoryName" -> List.of(on(action, input.path("oldName").asText(), caller));
             case "CreateRepository" -> {
                 var tags = new TreeMap<String, String>();
@@ -169,8 +181,9 @@ public final class CodeCommit implements LocalAws.Service {
                 yield tags.isEmpty() ? List.of(create)
                         : List.of(create, new Need("codecommit:TagResource", arn).requestTags(tags));
             }
-            case "BatchGetRepositories" -> input.path("repositoryNames").valueStream()
-                    .map(name -> on(action, name.asText(), caller)).toList();
+            case "BatchGetRepositories" -> onEach(input, caller, action);
+            case "CreatePullRequest" ->
+                List.of(on(action, target(input).path("repositoryName").asText(), caller));
             case "GetRepository", "DeleteRepository", "UpdateRepositoryDescription", "UpdateRepositoryEncryptionKey",
                     "UpdateDefaultBranch", "GetFile", "ListPullRequests", "GetRepositoryTriggers",
                     "PutRepositoryTriggers", "AssociateApprovalRuleTemplateWithRepository",
@@ -185,8 +198,10 @@ public final class CodeCommit implements LocalAws.Service {
                 List.of(on(action, input.path("repositoryName").asText(), caller)
                         .key("codecommit:References", existing(input, caller).destination()));
             case "GetPullRequest", "DescribePullRequestEvents", "GetCommentsForPullRequest",
-                    "DeletePullRequestApprovalRule", "GetPullRequestApprovalStates", "GetPullRequestOverrideState",
-                    "OverridePullRequestApprovalRules" ->
+                    "CreatePullRequestApprovalRule", "DeletePullRequestApprovalRule",
+                    "EvaluatePullRequestApprovalRules", "GetPullRequestApprovalStates", "GetPullRequestOverrideState",
+                    "OverridePullRequestApprovalRules", "UpdatePullRequestApprovalRuleContent",
+                    "UpdatePullRequestApprovalState", "UpdatePullRequestStatus" ->
                 List.of(on(action, existing(input, caller).repo.name, caller));
             case "ListTagsForResource" -> List.of(tagging(action, input, caller));
             case "TagResource" -> {
@@ -205,6 +220,11 @@ public final class CodeCommit implements LocalAws.Service {
         var repo = in(caller.region()).get(name);
         var need = new Need(action, caller.arn("codecommit", name));
         return repo == null ? need : need.resourceTags(repo.tags());
+    }
+
+    private List<Need> onEach(ObjectNode input, Caller caller, String... actions) {
+        return input.path("repositoryNames").valueStream()
+                .flatMap(name -> Stream.of(actions).map(action -> on(action, name.asText(), caller))).toList();
     }
 
     private Need tagging(String action, ObjectNode input, Caller caller) {
@@ -230,12 +250,35 @@ public final class CodeCommit implements LocalAws.Service {
             case "ListPullRequests" -> listPullRequests(input, caller);
             case "DescribePullRequestEvents" -> describePullRequestEvents(input, caller);
             case "GetCommentsForPullRequest" -> getCommentsForPullRequest(input, caller);
+            case "CreatePullRequest" -> createPullRequest(input, caller);
+            case "UpdatePullRequestStatus" -> {
+                var pullRequest = pullRequest(input, caller);
+                pullRequest.status(input.get("pullRequestStatus").asText(), caller.arn());
+                yield answer("pullRequest", pullRequest.shown());
+            }
+            case "UpdatePullRequestApprovalState" -> {
+                pullRequest(input, caller).approve(input.get("revisionId").asText(),
+                        input.get("approvalState").asText(), caller.arn());
+                yield null;
+            }
+            case "EvaluatePullRequestApprovalRules" ->
+                answer("evaluation", pullRequest(input, caller).evaluation(input.get("revisionId").asText()));
             case "GetPullRequestApprovalStates" -> revision(input, caller).approvals();
             case "GetPullRequestOverrideState" -> revision(input, caller).override();
             case "GetRepositoryTriggers" -> getRepositoryTriggers(input, caller);
             case "PutRepositoryTriggers" -> putRepositoryTriggers(input, caller);
             case "CreateApprovalRuleTemplate" -> createApprovalRuleTemplate(input, caller);
-            case "GetApprovalRuleTemplate" -> answer("approvalRuleTemplate", template(input, caller));
+            case "GetApprovalRuleTemplate" -> answer("approvalRuleTemplate", template(input, caller).deepCopy());
+            case "DeleteApprovalRuleTemplate" -> deleteTemplate(input, caller);
+            case "ListApprovalRuleTemplates" -> listTemplates(input, caller);
+            case "ListRepositoriesForApprovalRuleTemplate" -> listRepositoriesForTemplate(input, caller);
+            case "UpdateApprovalRuleTemplateDescription" -> updateTemplateDescription(input, caller);
+            case "UpdateApprovalRuleTemplateName" -> updateTemplateName(input, caller);
+            case "BatchAssociateApprovalRuleTemplateWithRepositories" ->
+                eachRepository(input, caller, "associatedRepositoryNames", this::associate);
+            case "BatchDisassociateApprovalRuleTemplateFromRepositories" ->
+                eachRepository(input, caller, "disassociatedRepositoryNames",
+                        (repo, template) -> repo.templates.remove(template));
             case "AssociateApprovalRuleTemplateWithRepository" -> associateTemplate(input, caller);
             case "ListAssociatedApprovalRuleTemplatesForRepository" -> listAssociatedTemplates(input, caller);
             case "DisassociateApprovalRuleTemplateFromRepository" -> {
@@ -254,11 +297,17 @@ public final class CodeCommit implements LocalAws.Service {
             case "MergePullRequestByFastForward", "MergePullRequestBySquash", "MergePullRequestByThreeWay" ->
                 mergePullRequest(operation.substring("MergePullRequestBy".length()), input, caller);
             case "OverridePullRequestApprovalRules" -> {
-                revision(input, caller).override(input.get("overrideStatus").asText(), caller.arn());
+                pullRequest(input, caller).override(input.get("revisionId").asText(),
+                        input.get("overrideStatus").asText(), caller.arn());
                 yield null;
             }
+            case "CreatePullRequestApprovalRule" -> answer("approvalRule", pullRequest(input, caller)
+                    .createRule(ruleName(input), input.get("approvalRuleContent").asText(), caller.arn()));
+            case "UpdatePullRequestApprovalRuleContent" -> answer("approvalRule", pullRequest(input, caller)
+                    .updateRule(ruleName(input), input.get("newRuleContent").asText(),
+                            input.path("existingRuleContentSha256").textValue(), caller.arn()));
             case "DeletePullRequestApprovalRule" -> {
-                var id = pullRequest(input, caller).deleteRule(input.get("approvalRuleName").asText());
+                var id = pullRequest(input, caller).deleteRule(ruleName(input));
                 yield id == null ? Models.JSON.createObjectNode()
                         : Models.JSON.createObjectNode().put("approvalRuleId", id);
             }
@@ -298,7 +347,14 @@ public final class CodeCommit implements LocalAws.Service {
             Map.entry("putFiles.filePath", "Path"), Map.entry("deleteFiles.filePath", "Path"),
             Map.entry("sourceCommitSpecifier", "Commit"), Map.entry("destinationCommitSpecifier", "Commit"),
             Map.entry("mergeOption", "MergeOption"), Map.entry("targetBranch", "TargetBranch"),
-            Map.entry("approvalRuleName", "ApprovalRuleName"), Map.entry("overrideStatus", "OverrideStatus"));
+            Map.entry("approvalRuleName", "ApprovalRuleName"), Map.entry("overrideStatus", "OverrideStatus"),
+            Map.entry("approvalRuleContent", "ApprovalRuleContent"), Map.entry("approvalState", "ApprovalState"),
+            Map.entry("oldApprovalRuleTemplateName", "ApprovalRuleTemplateName"),
+            Map.entry("newApprovalRuleTemplateName", "ApprovalRuleTemplateName"),
+            Map.entry("title", "Title"), Map.entry("description", "Description"), Map.entry("targets", "Targets"),
+            Map.entry("targets.repositoryName", "RepositoryName"),
+            Map.entry("targets.sourceReference", "ReferenceName"),
+            Map.entry("clientRequestToken", "ClientRequestToken"));
 
     @Override
     public AwsError invalid(String operation, List<Models.Violation> violations) {
@@ -308,13 +364,18 @@ public final class CodeCommit implements LocalAws.Service {
         }
         var path = violation.path().substring(1).split("\\."); // such as triggers.1.member.name
         var member = path[0] + (path.length > 3 ? "." + path[3] : "");
-        var name = ERROR_NAMES.getOrDefault(member, member);
+        var name = operation.equals("UpdatePullRequestApprovalRuleContent") && member.equals("newRuleContent")
+                ? "ApprovalRuleContent" : ERROR_NAMES.getOrDefault(member, member);
         var code = violation.rule() == Models.Rule.REQUIRED
                 ? name + (member.equals("triggers.events") ? "List" : "") + "RequiredException" : switch (member) {
             case "kmsKeyId" -> "EncryptionKeyInvalidIdException";
             case "repositoryNames" -> "InvalidRepositoryNameException";
             default -> "Invalid" + name + "Exception";
         };
+        // those that associate templates declare none for it
+        if (member.equals("repositoryNames") && !violation.rule().equals(Models.Rule.REQUIRED)) {
+            return new AwsError(code, violation.text());
+        }
         for (var declared : Models.operation("codecommit", operation).path("errors")) {
             if (declared.asText().equals(code)) return new AwsError(code, violation.text());
         }
@@ -588,6 +649,66 @@ public final class CodeCommit implements LocalAws.Service {
         return pullRequest;
     }
 
+    private static JsonNode target(ObjectNode input) {
+        return input.path("targets").path(0);
+    }
+
+    private static final int OPEN_PULL_REQUESTS = 1_000;
+
+    private JsonNode createPullRequest(ObjectNode input, Caller caller) {
+        if (input.get("targets").isEmpty()) throw new AwsError("TargetsRequiredException", "A target is required");
+        if (input.get("targets").size() > 1) {
+            throw new AwsError("InvalidTargetsException", "A pull request has one target");
+        }
+        var target = target(input);
+        var repo = existing(name(target.get("repositoryName").asText()), caller);
+        repo.checkKey(caller);
+        var source = branch(repo, target.get("sourceReference").asText());
+        var destination = branch(repo, target.path("destinationReference").asText("" + repo.defaultBranch()));
+        if (source.equals(destination)) {
+            throw new AwsError("SourceAndDestinationAreSameException",
+                    "The source branch and destination branch are the same: " + source);
+        }
+        var token = input.path("clientRequestToken").textValue();
+        var all = pullRequests(caller.region());
+        synchronized (all) {
+            for (var earlier : all.values()) {
+                if (token == null || !token.equals(earlier.shown.path("clientRequestToken").asText())) continue;
+                if (earlier.isRequestedBy(input, source, destination)) return answer("pullRequest", earlier.shown());
+                throw new AwsError("IdempotencyParameterMismatchException",
+                        "The client request token was used with other parameters");
+            }
+            if (repo.pullRequests().stream().filter(PullRequest::isOpen).count() >= OPEN_PULL_REQUESTS) {
+                throw new AwsError("MaximumOpenPullRequestsExceededException",
+                        "The maximum number of open pull requests is " + OPEN_PULL_REQUESTS);
+            }
+            var made = repo.newPullRequest(input.get("title").asText(), caller.arn(), source, destination);
+            if (input.hasNonNull("description")) made.shown.set("description", input.get("description"));
+            if (token != null) made.shown.put("clientRequestToken", token);
+            return answer("pullRequest", made.shown());
+        }
+    }
+
+    private static String branch(Repo repo, String name) {
+        var reference = name.startsWith("refs/") ? name : "refs/heads/" + name;
+        if (!Repository.isValidRefName(reference)) {
+            throw new AwsError("InvalidReferenceNameException", "The reference name is not valid: " + name);
+        }
+        if (!reference.startsWith("refs/heads/")) {
+            throw new AwsError("ReferenceTypeNotSupportedException", "The reference is not a branch: " + name);
+        }
+        if (repo.resolve(reference) == null) {
+            throw new AwsError("ReferenceDoesNotExistException", repo.name + " has no branch " + name);
+        }
+        return reference;
+    }
+
+    private static String ruleName(ObjectNode input) {
+        var name = input.get("approvalRuleName").asText();
+        if (name.isBlank()) throw new AwsError("InvalidApprovalRuleNameException", "The name of the rule is empty");
+        return name;
+    }
+
     /** The pull request, if it still is at the revision; whether AWS tells about earlier ones is not documented. */
     private PullRequest revision(ObjectNode input, Caller caller) {
         var pullRequest = pullRequest(input, caller);
@@ -769,13 +890,8 @@ public final class CodeCommit implements LocalAws.Service {
 
     /** For tests: a template of the Region that they use; the content is a valid one. */
     public CodeCommit createApprovalRuleTemplate(String name, int approvals) {
-        newTemplate(name, content(approvals), "", new Caller("", account, "eu-west-1"));
+        newTemplate(name, ApprovalRule.content(approvals), "", new Caller("", account, "eu-west-1"));
         return this;
-    }
-
-    private static String content(int approvals) {
-        return "{\"Version\":\"2018-11-08\",\"Statements\":[{\"Type\":\"Approvers\",\"NumberOfApprovalsNeeded\":"
-                + approvals + "}]}";
     }
 
     /** The template as GetApprovalRuleTemplate shows it, or null. */
@@ -787,7 +903,7 @@ public final class CodeCommit implements LocalAws.Service {
         return LocalAws.regional(templates, region, LocalAws::sortedMap);
     }
 
-    private JsonNode createApprovalRuleTemplate(ObjectNode input, Caller caller) {
+    private synchronized JsonNode createApprovalRuleTemplate(ObjectNode input, Caller caller) {
         var name = templateName(input);
         var content = input.get("approvalRuleTemplateContent").asText();
         checkTemplate(content);
@@ -800,10 +916,11 @@ public final class CodeCommit implements LocalAws.Service {
                     "The maximum number of approval rule templates is " + TEMPLATES);
         }
         return answer("approvalRuleTemplate",
-                newTemplate(name, content, input.path("approvalRuleTemplateDescription").asText(""), caller));
+                newTemplate(name, content, input.path("approvalRuleTemplateDescription").asText(""), caller)
+                        .deepCopy());
     }
 
-    private JsonNode updateTemplateContent(ObjectNode input, Caller caller) {
+    private synchronized JsonNode updateTemplateContent(ObjectNode input, Caller caller) {
         var template = template(input, caller);
         var content = input.get("newRuleContent").asText();
         checkTemplate(content);
@@ -811,9 +928,8 @@ public final class CodeCommit implements LocalAws.Service {
                 && !input.get("existingRuleContentSha256").equals(template.get("ruleContentSha256"))) {
             throw new AwsError("InvalidRuleContentSha256Exception", "The content was changed in the meantime");
         }
-        template.put("approvalRuleTemplateContent", content).put("ruleContentSha256", sha256(content))
-                .put("lastModifiedDate", seconds()).put("lastModifiedUser", caller.arn());
-        return answer("approvalRuleTemplate", template);
+        template.put("approvalRuleTemplateContent", content).put("ruleContentSha256", sha256(content));
+        return modified(template, caller);
     }
 
     private ObjectNode newTemplate(String name, String content, String description, Caller caller) {
@@ -842,66 +958,135 @@ public final class CodeCommit implements LocalAws.Service {
         }
     }
 
-    /**
-     * What a template may say: user guide, page "how-to-create-template", and the API reference of
-     * CreateApprovalRuleTemplate.
-     */
     private static void checkTemplate(String content) {
-        JsonNode rule;
-        try {
-            rule = Models.JSON.readTree(content);
-        } catch (IOException e) {
-            rule = Models.JSON.missingNode();
-        }
-        var right = rule.isObject() && rule.path("Version").asText().equals("2018-11-08")
-                && rule.path("Statements").size() == 1
-                && only(rule, "Version", "DestinationReferences", "Statements")
-                && rule.path("DestinationReferences").size() <= 100;
-        for (var reference : rule.path("DestinationReferences")) {
-            right &= reference.asText().matches("refs/heads/[^*].*");
-        }
-        for (var statement : rule.path("Statements")) {
-            right &= only(statement, "Type", "NumberOfApprovalsNeeded", "ApprovalPoolMembers")
-                    && statement.path("Type").asText().equals("Approvers")
-                    && statement.path("NumberOfApprovalsNeeded").asInt() > 0
-                    && statement.path("ApprovalPoolMembers").size() <= 50;
-            for (var member : statement.path("ApprovalPoolMembers")) {
-                right &= member.asText().matches("arn:aws[a-z-]*:(iam|sts)::\\d{12}:.+|CodeCommitApprovers:\\d{12}:.+");
-            }
-        }
-        if (!right) {
+        if (!ApprovalRule.isValid(content, true)) {
             throw new AwsError("InvalidApprovalRuleTemplateContentException",
                     "The content of the approval rule template is not valid");
         }
     }
 
-    private static boolean only(JsonNode node, String... members) {
-        return node.propertyStream().allMatch(member -> List.of(members).contains(member.getKey()));
+    /** Deletes nothing if there is none. */
+    private synchronized JsonNode deleteTemplate(ObjectNode input, Caller caller) {
+        var name = templateName(input);
+        if (in(caller.region()).values().stream().anyMatch(repo -> repo.templates.contains(name))) {
+            throw new AwsError("ApprovalRuleTemplateInUseException",
+                    "The approval rule template " + name + " is associated with one or more repositories");
+        }
+        var template = templates(caller.region()).remove(name);
+        return template == null ? Models.JSON.createObjectNode()
+                : answer("approvalRuleTemplateId", template.get("approvalRuleTemplateId"));
+    }
+
+    private JsonNode listTemplates(ObjectNode input, Caller caller) {
+        return listOfNames("approvalRuleTemplateNames", templates(caller.region()).keySet(), templatesPerPage, input);
+    }
+
+    private JsonNode listRepositoriesForTemplate(ObjectNode input, Caller caller) {
+        var name = template(input, caller).get("approvalRuleTemplateName").asText();
+        var names = in(caller.region()).values().stream().filter(repo -> repo.templates.contains(name))
+                .map(repo -> repo.name).toList();
+        return listOfNames("repositoryNames", names, repositoriesPerTemplatePage, input);
+    }
+
+    private static JsonNode listOfNames(String member, Collection<String> names, int perPage, ObjectNode input) {
+        var size = pageSize(input, perPage);
+        var answer = Models.JSON.createObjectNode();
+        var page = answer.putArray(member);
+        page(List.copyOf(names), name -> name, Comparator.naturalOrder(), input, size, answer).forEach(page::add);
+        return answer;
+    }
+
+    private synchronized JsonNode updateTemplateDescription(ObjectNode input, Caller caller) {
+        var template = template(input, caller);
+        var description = input.get("approvalRuleTemplateDescription").asText();
+        if (description.isEmpty()) {
+            template.remove("approvalRuleTemplateDescription");
+        } else {
+            template.put("approvalRuleTemplateDescription", description);
+        }
+        return modified(template, caller);
+    }
+
+    private JsonNode modified(ObjectNode template, Caller caller) {
+        template.put("lastModifiedDate", seconds()).put("lastModifiedUser", caller.arn());
+        return answer("approvalRuleTemplate", template.deepCopy());
+    }
+
+    private synchronized JsonNode updateTemplateName(ObjectNode input, Caller caller) {
+        var oldName = checkTemplateName(input.get("oldApprovalRuleTemplateName").asText());
+        var newName = checkTemplateName(input.get("newApprovalRuleTemplateName").asText());
+        var template = template(oldName, caller);
+        if (templates(caller.region()).putIfAbsent(newName, template) != null) {
+            throw new AwsError("ApprovalRuleTemplateNameAlreadyExistsException",
+                    "An approval rule template named " + newName + " already exists");
+        }
+        templates(caller.region()).remove(oldName);
+        for (var repo : in(caller.region()).values()) {
+            if (repo.templates.remove(oldName)) repo.templates.add(newName);
+        }
+        return modified(template.put("approvalRuleTemplateName", newName), caller);
+    }
+
+    /** Does the same to many repositories; those with which it cannot be done are told, and do not stop the others. */
+    private synchronized JsonNode eachRepository(ObjectNode input, Caller caller, String done,
+            BiConsumer<Repo, String> change) {
+        var name = template(input, caller).get("approvalRuleTemplateName").asText();
+        var names = input.get("repositoryNames");
+        if (names.isEmpty()) {
+            throw new AwsError("RepositoryNamesRequiredException", "A list of repository names is required");
+        }
+        if (names.size() > NAMES_PER_BATCH) {
+            throw new AwsError("MaximumRepositoryNamesExceededException",
+                    "The maximum number of repository names is " + NAMES_PER_BATCH);
+        }
+        var answer = Models.JSON.createObjectNode();
+        var changed = answer.putArray(done);
+        var errors = answer.putArray("errors");
+        for (var repositoryName : names) {
+            try {
+                var repo = existing(name(repositoryName.asText()), caller);
+                repo.checkKey(caller);
+                change.accept(repo, name);
+                changed.add(repositoryName);
+            } catch (AwsError e) {
+                errors.addObject().put("repositoryName", repositoryName.asText()).put("errorCode", e.code)
+                        .put("errorMessage", e.getMessage());
+            }
+        }
+        return answer;
     }
 
     private JsonNode associateTemplate(ObjectNode input, Caller caller) {
         var name = template(input, caller).get("approvalRuleTemplateName").asText();
         var repo = readable(input, caller);
-        if (!repo.templates.contains(name) && repo.templates.size() >= TEMPLATES_PER_REPOSITORY) {
+        associate(repo, name);
+        return null;
+    }
+
+    /** Whether what is associated already is an error is not documented. */
+    private synchronized void associate(Repo repo, String template) {
+        if (repo.templates.contains(template)) {
+            if (!refuseAssociated) return;
+            throw new AwsError("ApprovalRuleTemplateAlreadyAssociatedException",
+                    "The template " + template + " is associated with " + repo.name + " already");
+        }
+        if (repo.templates.size() >= TEMPLATES_PER_REPOSITORY) {
             throw new AwsError("MaximumRuleTemplatesAssociatedWithRepositoryException",
                     "The maximum number of templates for a repository is " + TEMPLATES_PER_REPOSITORY);
         }
-        repo.templates.add(name);
-        return null;
+        repo.templates.add(template);
     }
 
     private JsonNode listAssociatedTemplates(ObjectNode input, Caller caller) {
         var repo = readable(input, caller);
-        var size = pageSize(input, templatesPerPage);
-        var answer = Models.JSON.createObjectNode();
-        var page = answer.putArray("approvalRuleTemplateNames");
-        page(repo.approvalRuleTemplates(), name -> name, Comparator.naturalOrder(), input, size, answer)
-                .forEach(page::add);
-        return answer;
+        return listOfNames("approvalRuleTemplateNames", repo.approvalRuleTemplates(), templatesPerPage, input);
     }
 
     private ObjectNode template(ObjectNode input, Caller caller) {
-        var name = templateName(input);
+        return template(templateName(input), caller);
+    }
+
+    private ObjectNode template(String name, Caller caller) {
         var template = templates(caller.region()).get(name);
         if (template == null) {
             throw new AwsError("ApprovalRuleTemplateDoesNotExistException",
@@ -911,7 +1096,10 @@ public final class CodeCommit implements LocalAws.Service {
     }
 
     private static String templateName(ObjectNode input) {
-        var name = input.get("approvalRuleTemplateName").asText();
+        return checkTemplateName(input.get("approvalRuleTemplateName").asText());
+    }
+
+    private static String checkTemplateName(String name) {
         if (!name.matches("[\\w. -]{1,100}") || name.endsWith(".git")) {
             throw new AwsError("InvalidApprovalRuleTemplateNameException",
                     "The name of the approval rule template is not valid: " + name);
@@ -1234,12 +1422,16 @@ public final class CodeCommit implements LocalAws.Service {
          * its id.
          */
         public String pullRequest(String title, String source, String destination) {
+            return newPullRequest(title, user("developer"), "refs/heads/" + source, "refs/heads/" + destination).id;
+        }
+
+        private PullRequest newPullRequest(String title, String author, String source, String destination) {
             var all = CodeCommit.this.pullRequests(owner.region());
             synchronized (all) {
-                var pullRequestId = String.valueOf(all.size() + 1);
-                all.put(pullRequestId, new PullRequest(CodeCommit.this, this, pullRequestId, title,
-                        "refs/heads/" + source, "refs/heads/" + destination));
-                return pullRequestId;
+                var made = new PullRequest(CodeCommit.this, this, String.valueOf(all.size() + 1), title, author, source,
+                        destination);
+                all.put(made.id, made);
+                return made;
             }
         }
 
@@ -1279,7 +1471,7 @@ public final class CodeCommit implements LocalAws.Service {
         /** A rule of this pull request alone. */
         public Repo approvalRule(String pullRequestId, String ruleName, int approvals) {
             return on(pullRequestId, p -> {
-                var content = content(approvals);
+                var content = ApprovalRule.content(approvals);
                 var rule = p.rule(ruleName, content, user("developer"));
                 p.event("PULL_REQUEST_APPROVAL_RULE_CREATED", user("developer"), "approvalRuleEventMetadata")
                         .put("approvalRuleName", ruleName).put("approvalRuleId", rule.get("approvalRuleId").asText())

@@ -5,6 +5,7 @@
 //DEPS org.slf4j:slf4j-nop:2.0.17
 //DEPS org.yaml:snakeyaml:2.5
 //SOURCES Account.java
+//SOURCES ApprovalRule.java
 //SOURCES Authorizer.java
 //SOURCES AwsError.java
 //SOURCES Branches.java

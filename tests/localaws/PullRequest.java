@@ -1,16 +1,14 @@
 package localaws;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.UUID;
-import java.util.stream.Stream;
 import org.eclipse.jgit.lib.CommitBuilder;
 import org.eclipse.jgit.lib.ObjectId;
 import org.eclipse.jgit.merge.MergeStrategy;
@@ -30,15 +28,15 @@ final class PullRequest {
     private final String firstDestinationCommit;
     private final List<ObjectNode> events = new ArrayList<>();
     private final TreeMap<String, Comment> comments = new TreeMap<>();
+    private final Set<String> earlierRevisions = new HashSet<>();
     private final Set<String> approvers = new LinkedHashSet<>();
     private String overrider;
 
-    PullRequest(CodeCommit codecommit, CodeCommit.Repo repo, String id, String title, String source,
+    PullRequest(CodeCommit codecommit, CodeCommit.Repo repo, String id, String title, String author, String source,
             String destination) {
         this.codecommit = codecommit;
         this.repo = repo;
         this.id = id;
-        var author = repo.user("developer");
         shown = Models.JSON.createObjectNode().put("pullRequestId", id).put("title", title)
                 .put("pullRequestStatus", "OPEN").put("authorArn", author)
                 .put("creationDate", codecommit.seconds()).put("revisionId", UUID.randomUUID().toString())
@@ -55,27 +53,12 @@ final class PullRequest {
                 .put("destinationCommitId", firstDestinationCommit).setAll(mergeBase());
         for (var templateName : repo.approvalRuleTemplates()) {
             var template = codecommit.templates(repo.owner.region()).get(templateName);
-            if (template == null || !applies(template.get("approvalRuleTemplateContent").asText(), destination)) {
-                continue;
-            }
-            rule(templateName, template.get("approvalRuleTemplateContent").asText(),
-                    template.get("lastModifiedUser").asText()).putObject("originApprovalRuleTemplate")
+            var content = template.get("approvalRuleTemplateContent").asText();
+            if (!ApprovalRule.of(content).appliesTo(destination)) continue;
+            rule(templateName, content, template.get("lastModifiedUser").asText())
+                    .putObject("originApprovalRuleTemplate")
                     .put("approvalRuleTemplateName", templateName)
                     .set("approvalRuleTemplateId", template.get("approvalRuleTemplateId"));
-        }
-    }
-
-    /**
-     * Whether a template is for pull requests to a branch: when it names none, or this one, where * stands for
-     * anything.
-     */
-    private static boolean applies(String content, String destination) {
-        try {
-            var references = Models.JSON.readTree(content).path("DestinationReferences");
-            return references.isEmpty() || references.valueStream()
-                    .anyMatch(r -> destination.matches("\\Q" + r.asText().replace("*", "\\E.*\\Q") + "\\E"));
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
         }
     }
 
@@ -183,6 +166,48 @@ final class PullRequest {
                         () -> new IllegalArgumentException("pull request " + id + " has no comment " + commentId));
     }
 
+    /** Whether CreatePullRequest was given these parameters. */
+    boolean isRequestedBy(ObjectNode input, String source, String destination) {
+        return shown.get("title").equals(input.get("title"))
+                && shown.path("description").asText().equals(input.path("description").asText())
+                && target.get("repositoryName").equals(input.at("/targets/0/repositoryName"))
+                && target.get("sourceReference").asText().equals(source)
+                && target.get("destinationReference").asText().equals(destination);
+    }
+
+    boolean isOpen() {
+        return shown.get("pullRequestStatus").asText().equals("OPEN");
+    }
+
+    private void checkOpen() {
+        if (!isOpen()) throw new AwsError("PullRequestAlreadyClosedException", "The pull request is already closed");
+    }
+
+    private void checkRevision(String revision) {
+        if (revision.equals(revisionId())) return;
+        throw earlierRevisions.contains(revision)
+                ? new AwsError("RevisionNotCurrentException", "The revision is not the current one: " + revision)
+                : new AwsError("InvalidRevisionIdException", "The pull request has no revision " + revision);
+    }
+
+    /** The most approvals that a pull request may have (user guide, page "limits"). */
+    private static final int APPROVALS = 200;
+
+    /** An approval by a call: of who signed it, for the current revision. */
+    synchronized void approve(String revision, String state, String userArn) {
+        checkOpen();
+        checkRevision(revision);
+        if (userArn.equals(shown.get("authorArn").asText())) {
+            throw new AwsError("PullRequestCannotBeApprovedByAuthorException",
+                    "You cannot approve a pull request that you created");
+        }
+        if (state.equals("APPROVE") && approvers.size() >= APPROVALS && !approvers.contains(userArn)) {
+            throw new AwsError("MaximumNumberOfApprovalsExceededException",
+                    "The maximum number of approvals is " + APPROVALS);
+        }
+        approval(userArn, state);
+    }
+
     void approval(String userArn, String state) {
         if (state.equals("APPROVE")) {
             approvers.add(userArn);
@@ -205,31 +230,34 @@ final class PullRequest {
 
     /** Whether each rule has its approvals, or all were overridden. */
     synchronized boolean satisfied() {
-        return overrider != null || shown.get("approvalRules").valueStream()
-                .allMatch(rule -> satisfied(rule.get("approvalRuleContent").asText()));
+        return overrider != null || rules(false).isEmpty();
     }
 
-    private boolean satisfied(String content) {
-        try {
-            for (var statement : Models.JSON.readTree(content).path("Statements")) {
-                var pool = statement.path("ApprovalPoolMembers").valueStream().map(JsonNode::asText).toList();
-                var counted = approvers.stream()
-                        .filter(arn -> pool.isEmpty() || pool.stream().anyMatch(member -> isMember(arn, member)))
-                        .count();
-                if (counted < statement.path("NumberOfApprovalsNeeded").asInt()) return false;
-            }
-            return true;
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
+    /** The names of the rules that have their approvals, or that have not; the author's does not count. */
+    private List<String> rules(boolean satisfied) {
+        var counted = new LinkedHashSet<>(approvers);
+        counted.remove(shown.get("authorArn").asText());
+        return shown.get("approvalRules").valueStream()
+                .filter(rule -> ApprovalRule.of(rule.get("approvalRuleContent").asText())
+                        .isSatisfied(counted) == satisfied)
+                .map(rule -> rule.get("approvalRuleName").asText()).toList();
     }
 
-    /** A pool's member is an ARN or CodeCommitApprovers:ACCOUNT:NAME, in both of which * stands for anything. */
-    private static boolean isMember(String arn, String member) {
-        var fields = arn.split(":", 6);
-        var name = fields[5].substring(fields[5].indexOf('/') + 1);
-        return Stream.of(arn, "CodeCommitApprovers:" + fields[4] + ":" + name)
-                .anyMatch(text -> text.matches("\\Q" + member.replace("*", "\\E.*\\Q") + "\\E"));
+    /** Whether a pull request without rules is approved is not documented; it can be merged. */
+    synchronized ObjectNode evaluation(String revision) {
+        checkRevision(revision);
+        var evaluation = Models.JSON.createObjectNode().put("approved", satisfied())
+                .put("overridden", overrider != null);
+        rules(true).forEach(evaluation.putArray("approvalRulesSatisfied")::add);
+        rules(false).forEach(evaluation.putArray("approvalRulesNotSatisfied")::add);
+        return evaluation;
+    }
+
+    /** An override by a call. */
+    synchronized void override(String revision, String status, String userArn) {
+        checkOpen();
+        checkRevision(revision);
+        override(status, userArn);
     }
 
     synchronized void override(String status, String userArn) {
@@ -241,20 +269,75 @@ final class PullRequest {
                 .put("revisionId", revisionId()).put("overrideStatus", status);
     }
 
-    /** The id of the rule, or null when there is none of this name. */
-    synchronized String deleteRule(String ruleName) {
-        var rules = shown.withArray("approvalRules");
-        for (var i = 0; i < rules.size(); i++) {
-            var rule = rules.get(i);
+    /** The most rules that a pull request may have, those of templates included (user guide, page "limits"). */
+    private static final int RULES = 30;
+
+    private ObjectNode find(String ruleName, String code, String verb) {
+        for (var rule : shown.withArray("approvalRules")) {
             if (!rule.get("approvalRuleName").asText().equals(ruleName)) continue;
             if (rule.has("originApprovalRuleTemplate")) {
-                throw new AwsError("CannotDeleteApprovalRuleFromTemplateException",
-                        "The rule " + ruleName + " was made from a template");
+                throw new AwsError(code, "The rule " + ruleName + " was made from a template and cannot be " + verb);
             }
-            rules.remove(i);
-            return rule.get("approvalRuleId").asText();
+            return (ObjectNode) rule;
         }
         return null;
+    }
+
+    private static void checkRule(String content) {
+        if (!ApprovalRule.isValid(content, false)) {
+            throw new AwsError("InvalidApprovalRuleContentException", "The content of the approval rule is not valid");
+        }
+    }
+
+    /** A rule of this pull request alone, by a call. */
+    synchronized ObjectNode createRule(String ruleName, String content, String userArn) {
+        checkOpen();
+        checkRule(content);
+        var rules = shown.withArray("approvalRules");
+        if (rules.valueStream().anyMatch(rule -> rule.get("approvalRuleName").asText().equals(ruleName))) {
+            throw new AwsError("ApprovalRuleNameAlreadyExistsException", "There is a rule " + ruleName + " already");
+        }
+        if (rules.size() >= RULES) {
+            throw new AwsError("NumberOfRulesExceededException", "The maximum number of rules is " + RULES);
+        }
+        var rule = rule(ruleName, content, userArn);
+        event("PULL_REQUEST_APPROVAL_RULE_CREATED", userArn, "approvalRuleEventMetadata")
+                .put("approvalRuleName", ruleName).put("approvalRuleId", rule.get("approvalRuleId").asText())
+                .put("approvalRuleContent", content);
+        return rule.deepCopy();
+    }
+
+    synchronized ObjectNode updateRule(String ruleName, String content, String sha256, String userArn) {
+        checkOpen();
+        checkRule(content);
+        var rule = find(ruleName, "CannotModifyApprovalRuleFromTemplateException", "modified");
+        if (rule == null) throw new AwsError("ApprovalRuleDoesNotExistException", "There is no rule " + ruleName);
+        if (sha256 != null && !sha256.equals(rule.get("ruleContentSha256").asText())) {
+            throw new AwsError("InvalidRuleContentSha256Exception", "The content was changed in the meantime");
+        }
+        rule.put("approvalRuleContent", content).put("ruleContentSha256", CodeCommit.sha256(content))
+                .put("lastModifiedDate", codecommit.seconds()).put("lastModifiedUser", userArn);
+        event("PULL_REQUEST_APPROVAL_RULE_UPDATED", userArn, "approvalRuleEventMetadata")
+                .put("approvalRuleName", ruleName).put("approvalRuleId", rule.get("approvalRuleId").asText())
+                .put("approvalRuleContent", content);
+        return rule.deepCopy();
+    }
+
+    /** The id of the rule, or null when there is none of this name. */
+    synchronized String deleteRule(String ruleName) {
+        checkOpen();
+        var rule = find(ruleName, "CannotDeleteApprovalRuleFromTemplateException", "deleted");
+        if (rule == null) return null;
+        shown.withArray("approvalRules").removeIf(other -> other == rule);
+        return rule.get("approvalRuleId").asText();
+    }
+
+    /** A closed one cannot be opened again. */
+    synchronized void status(String status, String userArn) {
+        if (status.equals("OPEN") && !isOpen()) {
+            throw new AwsError("InvalidPullRequestStatusUpdateException", "A closed pull request stays closed");
+        }
+        if (status.equals("CLOSED") && isOpen()) close(userArn);
     }
 
     /** A merge by a call. */
@@ -311,8 +394,7 @@ final class PullRequest {
      */
     synchronized void moved(String ref) {
         var isSource = ref.equals(target.get("sourceReference").asText());
-        if (!shown.get("pullRequestStatus").asText().equals("OPEN")
-                || !isSource && !ref.equals(target.get("destinationReference").asText())) {
+        if (!isOpen() || !isSource && !ref.equals(target.get("destinationReference").asText())) {
             return;
         }
         var commit = repo.resolve(ref);
@@ -321,6 +403,7 @@ final class PullRequest {
         target.put(member, commit.name());
         compare();
         if (!isSource) return;
+        earlierRevisions.add(revisionId());
         shown.put("revisionId", UUID.randomUUID().toString());
         approvers.clear();
         overrider = null;

@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.UnaryOperator;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import localaws.Call;
 import localaws.Fault;
@@ -242,6 +243,65 @@ class ApplyBranchDenyTest {
                         .startsWith("aws iam put-role-policy --role-name Developer --policy-name " + NAME
                                 + " --policy-document '{"),
                 run.out());
+    }
+
+    static final Set<String> PULL_REQUEST_MERGES = Set.of("MergePullRequestByFastForward", "MergePullRequestBySquash",
+            "MergePullRequestByThreeWay");
+
+    static Set<String> withoutMerges() {
+        return WRITES.stream().filter(action -> !PULL_REQUEST_MERGES.contains(action)).collect(Collectors.toSet());
+    }
+
+    /** The option holds for one run, as --allow-administration does. */
+    @ParameterizedTest
+    @ValueSource(strings = {"", "--managed"})
+    void mergesOfPullRequestsAreAllowedIfAskedAndDeniedAgainIfNot(String more) {
+        var managed = more.isEmpty() ? new String[0] : new String[] {more};
+        var option = Stream.concat(Stream.of("--allow-pull-request-merges"), Stream.of(managed)).toArray(String[]::new);
+        assertEquals("created", apply(managed).status());
+        var run = apply(option);
+        assertEquals("updated", run.status(), run.err());
+        assertEquals("", run.err());
+        for (var reference : List.of("'refs/heads/main'", "['refs/heads/unprotected','refs/heads/main']")) {
+            assertEquals(withoutMerges(), names(simulated(run, reference).path("explicitDeny")));
+            assertEquals(PULL_REQUEST_MERGES, names(simulated(run, reference).path("allowed")));
+        }
+        assertEquals(WRITES, names(simulated(run, "'refs/heads/unprotected'").path("allowed")));
+        assertEquals(REPOSITORY_WRITES, names(simulated(run, "null").path("explicitDeny")),
+                "what weakens approvals stays denied");
+        assertEquals(TEMPLATE_WRITES, names(simulated(run, "null", "*").path("explicitDeny")));
+        aws.clearCalls();
+        Script.assertUnchanged(apply(option), aws);
+        var off = apply(managed);
+        assertEquals("updated", off.status(), off.err());
+        assertEquals(WRITES, names(simulated(off, "'refs/heads/main'").path("explicitDeny")));
+        assertEquals("unchanged", apply(managed).status());
+        apply(option);
+        assertEquals("deleted", apply("--remove").status());
+    }
+
+    @Test
+    void mergesThatAnybodyMayOverrideAreTold() {
+        var run = apply("--allow-pull-request-merges", "--allow-administration");
+        assertEquals("created", run.status(), run.err());
+        assertEquals("apply-branch-deny: with --allow-administration, approval rules can be overridden and their "
+                + "templates changed: then nothing asks for approvals\n", run.err());
+        assertEquals(22, simulated(run, "null").path("allowed").size());
+    }
+
+    /** 973 characters for main, of a role's 10,240. */
+    @Test
+    void theOptionCostsEightCharacters() {
+        apply("--allow-pull-request-merges");
+        assertEquals(973, developer.inline.get(NAME).length());
+    }
+
+    @Test
+    void anotherPolicyThatDeniesMergesIsNamed() {
+        apply("--policy-name", "older");
+        var run = apply("--allow-pull-request-merges");
+        assertEquals("created", run.status(), run.err());
+        assertTrue(run.err().contains("other policies deny more than this one does: role_Developer_older"), run.err());
     }
 
     @Test
@@ -518,6 +578,7 @@ class ApplyBranchDenyTest {
             "branch too many, refs/heads/unprotected of payments is explicitDeny",
             "absent key, no branch of payments is explicitDeny",
             "all repositories, of payments-not-this-one is explicitDeny",
+            "merges too many, MergePullRequestByFastForward on refs/heads/main of payments is explicitDeny",
             "no repository statement, no branch of payments is allowed",
             "no template statement, no branch of * is allowed"})
     void attachesNothingThatTheSimulatorDoesNotConfirm(String fault, String complaint) {
@@ -538,6 +599,7 @@ class ApplyBranchDenyTest {
                         condition.set("ForAnyValue:StringLikeIfExists", condition.remove("ForAnyValue:StringLike"));
                         condition.remove("Null");
                     }
+                    case "merges too many" -> branches.withArray("Action").add("codecommit:Merge*");
                     case "all repositories" -> branches.put("Resource", "*");
                     case "no repository statement" -> statements.remove(1);
                     case "no template statement" -> statements.remove(2);
@@ -548,6 +610,7 @@ class ApplyBranchDenyTest {
         };
         for (var more : List.of("--verbose", "--managed")) {
             aws.clearCalls();
+            script.allowPullRequestMerges = fault.equals("merges too many");
             var run = Script.run(script.commandLine(), "--branches", "main", "--repository-names", "payments",
                     "--role-names", "Developer", more);
             assertEquals(1, run.exitCode(), run.out());

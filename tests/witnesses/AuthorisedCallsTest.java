@@ -285,14 +285,22 @@ class AuthorisedCallsTest {
     /** - is for what the branch deny may deny or leave. */
     static final String ADMINISTRATION = """
             # Developer | Auditor | Administrator
-            DeleteRepository                                no  no  yes
-            OverridePullRequestApprovalRules                no  no  yes
-            UpdateDefaultBranch                             no  no  yes
-            UpdateRepositoryName                            no  no  yes
-            UpdateRepositoryEncryptionKey                   no  no  yes
-            DeletePullRequestApprovalRule                   no  no  yes
-            DisassociateApprovalRuleTemplateFromRepository  no  no  yes
-            UpdateApprovalRuleTemplateContent               no  no  yes
+            DeleteRepository                                       no   no  yes
+            OverridePullRequestApprovalRules                       no   no  yes
+            UpdateDefaultBranch                                    no   no  yes
+            UpdateRepositoryName                                   no   no  yes
+            UpdateRepositoryEncryptionKey                          no   no  yes
+            DeletePullRequestApprovalRule                          no   no  yes
+            UpdatePullRequestApprovalRuleContent                   no   no  yes
+            DisassociateApprovalRuleTemplateFromRepository         no   no  yes
+            BatchDisassociateApprovalRuleTemplateFromRepositories  no   no  yes
+            UpdateApprovalRuleTemplateContent                      no   no  yes
+            UpdateApprovalRuleTemplateDescription                  no   no  yes
+            UpdateApprovalRuleTemplateName                         no   no  yes
+            DeleteApprovalRuleTemplate                             no   no  yes
+            # what makes rules stricter is nobody's harm
+            CreatePullRequestApprovalRule                          yes  no  yes
+            UpdatePullRequestApprovalState                         yes  no  yes
             """;
 
     @Test
@@ -302,9 +310,14 @@ class AuthorisedCallsTest {
                 .map(role -> administer(action, HOME + role)).toList());
     }
 
+    static final String ONE_APPROVAL = "{\"Version\":\"2018-11-08\",\"Statements\":[{\"Type\":\"Approvers\","
+            + "\"NumberOfApprovalsNeeded\":1}]}";
+
     static String administer(String action, String who) {
         var stage = new Stage("repository" + ++repositories, "feature", true);
         stage.repo.approvalRuleTemplate("two");
+        var spare = "spare" + repositories;
+        aws.codecommit.createApprovalRuleTemplate(spare, 1);
         var name = stage.repo.name;
         var codecommit = client(CodeCommitClient.builder(), who, aws.endpoint());
         var revision = stage.revision(client(CodeCommitClient.builder(), HOME + "Administrator", aws.endpoint()));
@@ -325,13 +338,27 @@ class AuthorisedCallsTest {
                 case "DisassociateApprovalRuleTemplateFromRepository" ->
                     codecommit.disassociateApprovalRuleTemplateFromRepository(
                             r -> r.repositoryName(name).approvalRuleTemplateName("two"));
-                case "UpdateApprovalRuleTemplateContent" -> codecommit.updateApprovalRuleTemplateContent(r -> r
-                        .approvalRuleTemplateName("two").newRuleContent("{\"Version\":\"2018-11-08\",\"Statements\":["
-                                + "{\"Type\":\"Approvers\",\"NumberOfApprovalsNeeded\":1}]}"));
+                case "BatchDisassociateApprovalRuleTemplateFromRepositories" ->
+                    codecommit.batchDisassociateApprovalRuleTemplateFromRepositories(
+                            r -> r.repositoryNames(name).approvalRuleTemplateName("two"));
+                case "UpdateApprovalRuleTemplateContent" -> codecommit.updateApprovalRuleTemplateContent(
+                        r -> r.approvalRuleTemplateName("two").newRuleContent(ONE_APPROVAL));
+                case "UpdateApprovalRuleTemplateDescription" -> codecommit.updateApprovalRuleTemplateDescription(
+                        r -> r.approvalRuleTemplateName(spare).approvalRuleTemplateDescription("none"));
+                case "UpdateApprovalRuleTemplateName" -> codecommit.updateApprovalRuleTemplateName(
+                        r -> r.oldApprovalRuleTemplateName(spare).newApprovalRuleTemplateName(spare + "-renamed"));
+                case "DeleteApprovalRuleTemplate" ->
+                    codecommit.deleteApprovalRuleTemplate(r -> r.approvalRuleTemplateName(spare));
+                case "CreatePullRequestApprovalRule" -> codecommit.createPullRequestApprovalRule(r -> r
+                        .pullRequestId(stage.pullRequest).approvalRuleName("one").approvalRuleContent(ONE_APPROVAL));
+                case "UpdatePullRequestApprovalRuleContent" -> codecommit.updatePullRequestApprovalRuleContent(
+                        r -> r.pullRequestId(stage.pullRequest).approvalRuleName("Two").newRuleContent(ONE_APPROVAL));
+                case "UpdatePullRequestApprovalState" -> codecommit.updatePullRequestApprovalState(r -> r
+                        .pullRequestId(stage.pullRequest).revisionId(revision).approvalState("APPROVE"));
                 default -> throw new IllegalArgumentException(action);
             }
         });
-        var showsElsewhere = action.matches("Override.*|DeletePull.*|UpdateApproval.*");
+        var showsElsewhere = action.matches(".*PullRequest.*|(Update|Delete)Approval.*");
         if (outcome.equals("yes") && !showsElsewhere) assertNotEquals(before, stage.everything(), action);
         if (outcome.equals("no")) assertEquals(before, stage.everything(), action);
         return outcome;

@@ -607,6 +607,32 @@ class ConformanceTest {
                 "--policy-name", name).status());
     }
 
+    /** A template's content and description, without its id, and the repositories that have it. */
+    String approvalRule(List<CodeCommit.Repo> repositories) {
+        var template = aws.codecommit.approvalRuleTemplate(REGION, name);
+        return (template == null ? "none" : template.path("approvalRuleTemplateContent").asText() + " "
+                + template.path("approvalRuleTemplateDescription").asText()) + " "
+                + repositories.stream().map(CodeCommit.Repo::approvalRuleTemplates).toList();
+    }
+
+    @Test
+    void theUndoOfAnApprovalRuleTakesBackTemplateDescriptionAndAssociations() {
+        Program.needsAwsCli();
+        var repositories = Stream.of("-a", "-b").map(end -> aws.codecommit.createRepository(name + end)).toList();
+        Supplier<?> state = () -> approvalRule(repositories);
+        var require = new String[] {"--template-name", name, "--approvals", "1", "--repository-names", name + "-a",
+                "--template-description", "file://it's"};
+        assertEquals("created", takenBack(state, new RequireApproval().commandLine(), require).status());
+        assertEquals(0, Script.run(new RequireApproval().commandLine(), require).exitCode());
+        var more = takenBack(state, new RequireApproval().commandLine(), "--template-name", name, "--approvals", "2",
+                "--approvers", "Reviewers/*", "--branches", "it's", "--repository-names", name + "-*",
+                "--template-description", "");
+        assertEquals(List.of("approvalRuleTemplateContent", "approvalRuleTemplateDescription", "repositoryNames"),
+                fields(more));
+        assertEquals("deleted", takenBack(state, new RequireApproval().commandLine(), "--template-name", name,
+                "--all-repositories", "--remove").status());
+    }
+
     // ---- boto3
 
     static Process boto;

@@ -296,6 +296,21 @@ class PolicyDecisionsTest {
                         .map(branch -> underBranchDeny(deny, action, branch.isEmpty() ? null : branch, REPOSITORY))));
     }
 
+    @Test
+    void branchDenyMayLeaveMergesOfPullRequestsToTheirRules() {
+        var deny = branchDeny("--branches", "main", "--all-repositories", "--allow-pull-request-merges");
+        var merges = "MergePullRequestByFastForward MergePullRequestBySquash MergePullRequestByThreeWay";
+        assertEquals(Map.of("explicitDeny allowed allowed explicitDeny", without(Actions.words(BRANCH_WRITES), merges),
+                "explicitDeny explicitDeny explicitDeny explicitDeny",
+                Actions.words(REPOSITORY_WRITES + " " + TEMPLATE_WRITES),
+                "allowed allowed allowed allowed",
+                without(Actions.CODECOMMIT_WITH_CONSOLE, String.join(" ", without(Actions.words(BRANCH_WRITES),
+                        merges)), REPOSITORY_WRITES, TEMPLATE_WRITES)),
+                table(Actions.CODECOMMIT_WITH_CONSOLE, action -> Stream.concat(Stream.of("main", "x", "")
+                        .map(branch -> underBranchDeny(deny, action, branch.isEmpty() ? null : branch, REPOSITORY)),
+                        Stream.of(underBranchDeny(deny, action, List.of("x", "main"))))));
+    }
+
     // The key
 
     static final String KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";

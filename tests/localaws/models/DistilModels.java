@@ -50,17 +50,22 @@ class DistilModels {
                     BatchGetBuilds BatchGetProjects CreateProject DeleteProject ListBuildsForProject ListProjects
                     StartBuild StopBuild UpdateProject"""),
             "codecommit", words("""
-                    AssociateApprovalRuleTemplateWithRepository BatchGetRepositories CreateApprovalRuleTemplate
-                    CreateBranch CreateCommit CreateRepository CreateUnreferencedMergeCommit DeleteBranch DeleteFile
+                    AssociateApprovalRuleTemplateWithRepository BatchAssociateApprovalRuleTemplateWithRepositories
+                    BatchDisassociateApprovalRuleTemplateFromRepositories BatchGetRepositories
+                    CreateApprovalRuleTemplate CreateBranch CreateCommit CreatePullRequest CreatePullRequestApprovalRule
+                    CreateRepository CreateUnreferencedMergeCommit DeleteApprovalRuleTemplate DeleteBranch DeleteFile
                     DeletePullRequestApprovalRule DeleteRepository DescribePullRequestEvents
-                    DisassociateApprovalRuleTemplateFromRepository GetApprovalRuleTemplate GetBranch
-                    GetCommentsForPullRequest GetCommit GetFile GetPullRequest GetPullRequestApprovalStates
-                    GetPullRequestOverrideState GetRepository GetRepositoryTriggers
-                    ListAssociatedApprovalRuleTemplatesForRepository ListBranches ListPullRequests ListRepositories
-                    ListTagsForResource MergeBranchesByFastForward MergeBranchesBySquash MergeBranchesByThreeWay
+                    DisassociateApprovalRuleTemplateFromRepository EvaluatePullRequestApprovalRules
+                    GetApprovalRuleTemplate GetBranch GetCommentsForPullRequest GetCommit GetFile GetPullRequest
+                    GetPullRequestApprovalStates GetPullRequestOverrideState GetRepository GetRepositoryTriggers
+                    ListApprovalRuleTemplates ListAssociatedApprovalRuleTemplatesForRepository ListBranches
+                    ListPullRequests ListRepositories ListRepositoriesForApprovalRuleTemplate ListTagsForResource
+                    MergeBranchesByFastForward MergeBranchesBySquash MergeBranchesByThreeWay
                     MergePullRequestByFastForward MergePullRequestBySquash MergePullRequestByThreeWay
                     OverridePullRequestApprovalRules PutFile PutRepositoryTriggers TagResource UntagResource
-                    UpdateApprovalRuleTemplateContent UpdateDefaultBranch UpdateRepositoryDescription
+                    UpdateApprovalRuleTemplateContent UpdateApprovalRuleTemplateDescription
+                    UpdateApprovalRuleTemplateName UpdateDefaultBranch UpdatePullRequestApprovalRuleContent
+                    UpdatePullRequestApprovalState UpdatePullRequestStatus UpdateRepositoryDescription
                     UpdateRepositoryEncryptionKey UpdateRepositoryName"""),
             "ec2", words("""
                     AuthorizeSecurityGroupIngress CreateSecurityGroup CreateTags CreateVpcEndpoint DeleteSecurityGroup
