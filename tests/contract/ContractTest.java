@@ -35,7 +35,9 @@ import picocli.CommandLine.Model.OptionSpec;
 class ContractTest {
     static final ObjectMapper JSON = new ObjectMapper();
     /** Options that mean another thing in another script, by "script --option"; the others have one text everywhere. */
-    static final Set<String> OWN_MEANING = Set.of("backup-to-s3 --repository-names",
+    static final Set<String> OWN_MEANING = Set.of("add-repo-trigger --all-repositories", "add-repo-trigger --branches",
+            "add-repo-trigger --remove", "add-repo-trigger --repository-names", "add-repo-trigger --test",
+            "backup-to-s3 --repository-names",
             "create-backup-bucket --bucket", "create-backup-bucket --expire-after-days",
             "create-backup-bucket --prefix", "create-vpc-endpoint --repository-names",
             "notify-build-failures --kms-key-id", "notify-build-failures --remove",

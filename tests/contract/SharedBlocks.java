@@ -10,6 +10,7 @@
 //DEPS software.amazon.awssdk:eventbridge
 //DEPS software.amazon.awssdk:iam
 //DEPS software.amazon.awssdk:kms
+//DEPS software.amazon.awssdk:lambda
 //DEPS software.amazon.awssdk:s3
 //DEPS software.amazon.awssdk:sns
 //DEPS software.amazon.awssdk:sts
@@ -92,9 +93,9 @@ class SharedBlocks implements Callable<Integer> {
     static final List<String> ORDER = List.of("command line", "AWS clients", "output and errors", "waiting for AWS",
             "AWS CLI commands", "changes", "tags", "ARNs", "ids of accounts", "names of buckets",
             "names of repositories", "tags of repositories", "tagging of repositories", "ids of keys", "usable keys",
-            "keys of repositories", "IAM principals", "policies", "wildcards", "deleted principals",
-            "policies for other accounts", "AWS structures as JSON", "targets of rules", "EC2", "many repositories",
-            "backups", "reading of backups", "Git");
+            "keys of repositories", "IAM principals", "policies", "wildcards", "policies for services",
+            "deleted principals", "policies for other accounts", "AWS structures as JSON", "targets of rules", "EC2",
+            "many repositories", "backups", "reading of backups", "Git");
 
     @Option(names = "--check", description = "Changes nothing; prints what differs.")
     boolean check;
