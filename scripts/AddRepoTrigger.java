@@ -122,7 +122,7 @@ import software.amazon.awssdk.utils.AttributeMap;
                 "4:findings: all is in place, but a test did not arrive", "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
         footer = {"  ./jbang add-repo-trigger --trigger-name build --repository-names payments \\",
-                "      --destination-arn arn:aws:lambda:eu-west-1:111122223333:function:build:live",
+                "      --destination-arn arn:aws:lambda:eu-west-1:111122223333:function:ci:live",
                 "  ./jbang add-repo-trigger --trigger-name build --repository-names 'team-*' \\",
                 "      --remove"})
 class AddRepoTrigger implements Callable<Integer> {
@@ -543,9 +543,10 @@ class AddRepoTrigger implements Callable<Integer> {
     /** The statement that is to let CodeCommit invoke the function for a repository. */
     JsonNode permission(Destination function, String name) {
         var source = arn("codecommit", anyRepository ? "*" : name);
-        return statements(template("trigger-function.json", Map.of("statementId",
-                anyRepository ? ANY_REPOSITORY_SID : sidOf(source), "function", function.arn(), "source", source,
-                "account", caller.account()))).get(0);
+        var template = template("trigger-function.json",
+                Map.of("function", function.arn(), "source", source, "account", caller.account()));
+        return ((ObjectNode) statements(template).get(0)).put("Sid",
+                anyRepository ? ANY_REPOSITORY_SID : sidOf(source));
     }
 
     /** Whether the function may be invoked for a repository, and this script's own statement is as it should be. */

@@ -78,6 +78,12 @@ public final class Lambda implements LocalAws.Service {
             return this;
         }
 
+        /** As a new one, which the next so many looks show as Pending. */
+        public synchronized void pending(int looks) {
+            state = "Pending";
+            looksWhilePending = looks;
+        }
+
         /** With its policy, which nothing keeps. */
         public void deleteAlias(String aliasName) {
             aliases.remove(aliasName);
@@ -334,8 +340,7 @@ public final class Lambda implements LocalAws.Service {
             throw invalid("The role defined for the function cannot be assumed by Lambda.");
         }
         var function = new Function(named.arn(), input.deepCopy(), aws.now());
-        function.state = "Pending";
-        function.looksWhilePending = looksWhilePending;
+        function.pending(looksWhilePending);
         in(caller.region()).put(name, function);
         return shown(function, input.path("Publish").asBoolean() ? function.publish() : "", caller);
     }

@@ -460,16 +460,11 @@ class AddRepoTriggerTest {
 
     @Test
     void aPolicyThatWouldBecomeTooLongIsRefusedBeforeAnythingIsChanged() {
-        IntStream.range(0, 52).forEach(i -> function.statement("live", "theirs-" + i,
-                statement(REPOSITORIES + "other-" + i, ":live").put("Sid", "theirs-" + i)));
-        repository(repo.name + "-a");
-        IntStream.range(52, 56).forEach(i -> {
-            var longer = function.policy("live").length() + 800;
-            if (longer < 20_480) {
-                function.statement("live", "theirs-" + i,
-                        statement(REPOSITORIES + "other-" + i, ":live").put("Sid", "theirs-" + i));
-            }
-        });
+        Stream.of("-a", "-b").forEach(end -> repository(repo.name + end));
+        for (var i = 0; function.policy("live") == null || function.policy("live").length() < 19_600; i++) {
+            function.statement("live", "theirs-" + i,
+                    statement(REPOSITORIES + "other-" + i, ":live").put("Sid", "theirs-" + i));
+        }
         aws.clearCalls();
         var run = run("--trigger-name", "build", "--repository-names", repo.name + "*", "--destination-arn", live);
         assertEquals(1, run.exitCode(), run.out());
@@ -566,8 +561,10 @@ class AddRepoTriggerTest {
 
     @Test
     void aNewFunctionIsWaitedFor() {
-        function.state = "Pending";
+        function.pending(1);
         assertEquals("created", toLive().status());
+        assertEquals(2, aws.calls().stream().filter(call -> call.name().equals("lambda:GetFunctionConfiguration"))
+                .count());
     }
 
     @Test
@@ -591,9 +588,10 @@ class AddRepoTriggerTest {
         var advice = closed.err().substring(closed.err().indexOf("{\"Sid\"")).strip();
         topic.attributes.put("Policy", "{\"Version\": \"2012-10-17\", \"Statement\": [" + advice + "]}");
         topic.attributes.put("KmsMasterKeyId", key.arn);
-        var keyAdvice = unknown.err().substring(unknown.err().indexOf("{\"Sid\"")).strip();
-        key.policy = key.policy.replaceFirst("\"Statement\" ?: ?\\[?", "\"Statement\":[" + keyAdvice.replace("\\", "")
-                .replace("$", "\\$") + ",").replaceFirst("}\\s*]?\\s*}\\s*$", "}]}");
+        key.policy = """
+                {"Version": "2012-10-17", "Statement": [%s, {"Effect": "Allow", "Action": "kms:*", "Resource": "*",
+                 "Principal": {"AWS": "arn:aws:iam::111122223333:root"}}]}"""
+                .formatted(unknown.err().substring(unknown.err().indexOf("{\"Sid\"")).strip());
         var run = toTopic("--test");
         assertEquals(0, run.exitCode(), run.err());
         assertEquals(1, topic.published().size(), "what it advises is enough");
@@ -738,7 +736,7 @@ class AddRepoTriggerTest {
     static final String TO = "--destination-arn arn:aws:lambda:eu-west-1:111122223333:function:build:live ";
 
     @ParameterizedTest
-    @CsvSource(delimiter = '|', value = {
+    @CsvSource(delimiter = '|', quoteCharacter = '"', value = {
             "--trigger-name a,b --repository-names r " + TO + "| up to 100 letters, digits and . _ -, such as build",
             "--trigger-name 'a b' --repository-names r " + TO + "| such as build",
             "--trigger-name b --repository-names a/b " + TO + "| such as 'team-*'",
@@ -768,7 +766,8 @@ class AddRepoTriggerTest {
             "--trigger-name b --repository-names r --test --dry-run " + TO + "| leave one of them out",
             "--trigger-name b --repository-names r --any-repository"
                     + " --destination-arn arn:aws:sns:eu-west-1:111122223333:t | leave it out",
-            "--trigger-name b --repository-names r --destination " + TO + "| did you mean --destination-arn"})
+            "--trigger-name b --destination arn:aws:sns:eu-west-1:111122223333:t --repository-names r"
+                    + " | did you mean --destination-arn"})
     void badInputIsRefusedBeforeAnyCall(String arguments, String right) {
         var words = Arrays.stream(arguments.strip().split(" (?=([^']*'[^']*')*[^']*$)"))
                 .map(word -> word.replace("'", "")).toArray(String[]::new);
