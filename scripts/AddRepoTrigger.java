@@ -221,8 +221,11 @@ class AddRepoTrigger implements Callable<Integer> {
         }
     }
 
-    /** @param revisionId null if there is no policy */
-    record FunctionPolicy(List<JsonNode> statements, String revisionId) {
+    /**
+     * @param length in bytes
+     * @param revisionId null if there is no policy
+     */
+    record FunctionPolicy(List<JsonNode> statements, int length, String revisionId) {
         Optional<JsonNode> statement(String sid) {
             return statements.stream().filter(one -> sid(one).equals(sid)).findFirst();
         }
@@ -230,6 +233,20 @@ class AddRepoTrigger implements Callable<Integer> {
 
     /** A change that was made, and the command that takes it back. */
     record Step(Change change, String undo) {}
+
+    /**
+     * @param statementId the Sid of the statement by which CodeCommit may invoke the function
+     * @param made what this run did for it; null if it was there
+     */
+    record Permission(String statementId, Step made) {}
+
+    /**
+     * What became of a repository.
+     *
+     * @param function that a trigger was taken from, in a removal
+     * @param usedDestinations those of the triggers that are left, in a removal
+     */
+    record Outcome(Repository repository, Optional<Destination> function, Set<String> usedDestinations) {}
 
     static final String SERVICE = "codecommit.amazonaws.com";
     static final Set<String> EVENTS = new TreeSet<>(
@@ -258,11 +275,8 @@ class AddRepoTrigger implements Callable<Integer> {
     LambdaClient lambda;
     /** Null if none is given, which only a removal does without. */
     Destination destination;
-    /** By the ARN of a repository, the Sid of the statement by which CodeCommit may invoke the function for it. */
-    final Map<String, String> statementIds = new HashMap<>();
-    /** In a removal, what the repositories' other triggers are for, and the functions that one was taken from. */
-    final Set<String> usedDestinations = new TreeSet<>();
-    final Map<String, Destination> leftFunctions = new TreeMap<>();
+    /** By repository, the Sid of the statement by which CodeCommit may invoke the function from the start. */
+    Map<String, String> presentStatementIds = Map.of();
 
     public static void main(String[] args) {
         System.exit(new AddRepoTrigger().commandLine().execute(args));
@@ -279,12 +293,13 @@ class AddRepoTrigger implements Callable<Integer> {
         if (!remove) {
             prepareDestination(names);
         }
-        var repositories = names.stream().map(name -> bringInLine(name)).toList();
+        var outcomes = names.stream().map(name -> bringInLine(name)).toList();
+        var repositories = outcomes.stream().map(one -> one.repository()).toList();
         var failures = repositories.stream().filter(one -> one.error() != null).count();
         if (failures > 0 && failures == repositories.size()) {
             return 1;
         }
-        tidyPolicies(names, failures == 0);
+        tidyPolicies(names, outcomes);
         var isUndelivered = repositories.stream().anyMatch(one -> one.test() != null && !one.test().delivered());
         return print(new Result(printed(strongest(changes)), caller.account(), region(), repositories, changes, undo()),
                 failures > 0 ? 3 : isUndelivered ? 4 : 0);
@@ -402,7 +417,7 @@ class AddRepoTrigger implements Callable<Integer> {
         try {
             if (destination.isFunction()) {
                 checkFunction();
-                findPermissions(names);
+                presentStatementIds = presentStatementIds(names);
             } else {
                 checkTopic(names);
             }
@@ -432,23 +447,20 @@ class AddRepoTrigger implements Callable<Integer> {
         }
     }
 
-    /** Finds out which repositories the function may be invoked for, and whether its policy has room for the others. */
-    void findPermissions(List<String> names) {
+    /** For which repositories the function may be invoked already; refuses if its policy has no room for the others. */
+    Map<String, String> presentStatementIds(List<String> names) {
         var policy = policyOf(destination);
-        var length = JSON.valueToTree(policy.statements()).toString().getBytes(StandardCharsets.UTF_8).length + 60;
-        var missing = new LinkedHashSet<String>();
-        for (var name : names) {
-            var wanted = permission(destination, name);
-            if (!isPermitted(policy, name) && missing.add(sid(wanted))) {
-                length += wanted.toString().length() + 1;
-            }
-        }
+        var present = new HashMap<String, String>();
+        names.forEach(name -> permittingStatement(policy, name).ifPresent(sid -> present.put(name, sid)));
+        var missing = names.stream().filter(name -> !present.containsKey(name))
+                .map(name -> permission(destination, name)).distinct().toList();
+        var length = policy.length() + missing.stream().mapToInt(one -> one.toString().length() + 1).sum();
         if (length > LONGEST_FUNCTION_POLICY && !missing.isEmpty()) {
             throw new Failure("its policy would have some " + length + " bytes, of at most " + LONGEST_FUNCTION_POLICY
-                    + ", with a statement for each of " + missing.size() + " more repositories: use --any-repository,"
-                    + " by which one statement is for all; statements that it has can be removed with: "
-                    + removeCommand(destination, "SID"));
+                    + ", with " + missing.size() + " more statements: use --any-repository, by which one statement is"
+                    + " for all; statements that it has can be removed with: " + removeCommand(destination, "SID"));
         }
+        return present;
     }
 
     void checkTopic(List<String> names) {
@@ -525,9 +537,10 @@ class AddRepoTrigger implements Callable<Integer> {
         try {
             var answer = lambda.getPolicy(
                     r -> r.functionName(function.functionName()).qualifier(function.qualifier()));
-            return new FunctionPolicy(statements(parsedPolicy(answer.policy())), answer.revisionId());
+            return new FunctionPolicy(statements(parsedPolicy(answer.policy())),
+                    answer.policy().getBytes(StandardCharsets.UTF_8).length, answer.revisionId());
         } catch (ResourceNotFoundException e) {
-            return new FunctionPolicy(List.of(), null); // no policy yet, or no function any more
+            return new FunctionPolicy(List.of(), 100, null); // no policy yet, or no function any more
         }
     }
 
@@ -549,17 +562,18 @@ class AddRepoTrigger implements Callable<Integer> {
                 anyRepository ? ANY_REPOSITORY_SID : sidOf(source));
     }
 
-    /** Whether the function may be invoked for a repository, and this script's own statement is as it should be. */
-    boolean isPermitted(FunctionPolicy policy, String name) {
+    /**
+     * The Sid of a statement by which the function may be invoked for a repository; none if this script's own one is
+     * not as it should be.
+     */
+    Optional<String> permittingStatement(FunctionPolicy policy, String name) {
         var wanted = permission(destination, name);
         var own = policy.statement(sid(wanted));
-        var letting = policy.statements().stream().filter(one -> isFor(SERVICE, one)
-                && lets(List.of(one), Set.of("lambda:InvokeFunction"), request(name))).map(one -> sid(one)).findFirst();
-        var isPermitted = own.isPresent() ? isSame(own.get(), wanted) : letting.isPresent();
-        if (isPermitted) {
-            statementIds.put(arn("codecommit", name), own.isPresent() ? sid(wanted) : letting.get());
+        if (own.isPresent()) {
+            return own.filter(one -> isSame(one, wanted)).map(one -> sid(one));
         }
-        return isPermitted;
+        return policy.statements().stream().filter(one -> isFor(SERVICE, one)
+                && lets(List.of(one), Set.of("lambda:InvokeFunction"), request(name))).map(one -> sid(one)).findFirst();
     }
 
     /** Lambda writes condition keys in its own way. */
@@ -571,23 +585,24 @@ class AddRepoTrigger implements Callable<Integer> {
         return parsedPolicy(statement.toString().replace("\"AWS:Source", "\"aws:Source"));
     }
 
-    Repository bringInLine(String name) {
-        var arn = arn("codecommit", name);
+    Outcome bringInLine(String name) {
         try {
-            var changesBefore = changes.size();
-            return naming(name, () -> {
-                var triggers = remove ? withoutTrigger(name) : withTrigger(name);
-                var trigger = ours(triggers);
-                var tested = test ? test(name, trigger.orElseThrow()) : null;
-                var others = triggers.stream().map(one -> one.name()).filter(one -> !one.equals(triggerName)).toList();
-                var made = changes.stream().skip(changesBefore).toList();
-                return new Repository(name, arn, printed(strongest(made)), trigger.map(one -> asJson(one)).orElse(null),
-                        others, remove ? null : statementIds.get(arn), tested, null);
-            });
+            return naming(name, () -> remove ? withoutTrigger(name) : withTrigger(name));
         } catch (RuntimeException e) {
             fail(e);
-            return new Repository(name, arn, "failed", null, null, null, null, reason(e));
+            return new Outcome(new Repository(name, arn("codecommit", name), "failed", null, null, null, null,
+                    reason(e)), Optional.empty(), Set.of());
         }
+    }
+
+    /** @param changesBefore how many changes there were before those of this repository */
+    Repository repository(String name, int changesBefore, List<RepositoryTrigger> triggers, Permission permission,
+            Test tested) {
+        var others = triggers.stream().map(one -> one.name()).filter(one -> !one.equals(triggerName)).toList();
+        return new Repository(name, arn("codecommit", name),
+                printed(strongest(changes.stream().skip(changesBefore).toList())),
+                ours(triggers).map(one -> asJson(one)).orElse(null), others,
+                permission == null ? null : permission.statementId(), tested, null);
     }
 
     GetRepositoryTriggersResponse triggers(String name) {
@@ -626,23 +641,29 @@ class AddRepoTrigger implements Callable<Integer> {
         return triggers.stream().map(trigger -> meaning(trigger)).collect(Collectors.toSet());
     }
 
-    /** Adds or changes the trigger; gives all that the repository has then. */
-    List<RepositoryTrigger> withTrigger(String name) {
+    /** Adds or changes the trigger, after the permission without which it would be silent. */
+    Outcome withTrigger(String name) {
+        var changesBefore = changes.size();
         var current = triggers(name);
         checkRoom(current.triggers());
-        var before = ours(current.triggers());
-        var isSame = before.isPresent() && meaning(before.get()).equals(meaning(wanted(before)));
-        var permission = destination.isFunction() && !statementIds.containsKey(arn("codecommit", name))
-                ? permit(name) : null;
-        if (isSame) {
+        var permission = destination.isFunction() ? permit(name) : null;
+        var triggers = withTrigger(name, current, permission == null ? null : permission.made());
+        var tested = test ? test(name, ours(triggers).orElseThrow(), permission) : null;
+        return new Outcome(repository(name, changesBefore, triggers, permission, tested), Optional.empty(), Set.of());
+    }
+
+    /** Gives all triggers that the repository has then. */
+    List<RepositoryTrigger> withTrigger(String name, GetRepositoryTriggersResponse read, Step permission) {
+        var before = ours(read.triggers());
+        if (before.isPresent() && meaning(before.get()).equals(meaning(wanted(before)))) {
             record(permission);
-            return current.triggers();
+            return read.triggers();
         }
         var changesBefore = changes.size();
         List<RepositoryTrigger> triggers;
         try {
             // the permission has taken its time
-            triggers = putUntilShown(name, permission == null || dryRun ? current : triggers(name),
+            triggers = putUntilShown(name, permission == null || dryRun ? read : triggers(name),
                     one -> Optional.of(wanted(one)));
         } catch (RuntimeException e) {
             takeBack(permission, e);
@@ -746,9 +767,12 @@ class AddRepoTrigger implements Callable<Integer> {
         }
     }
 
-    /** Lets CodeCommit invoke the function for a repository; null if someone else did it in the meantime. */
-    Step permit(String name) {
-        var isOurs = false;
+    /** Lets CodeCommit invoke the function for a repository, if it may not yet. */
+    Permission permit(String name) {
+        if (presentStatementIds.containsKey(name)) {
+            return new Permission(presentStatementIds.get(name), null);
+        }
+        Step ofLostAnswer = null;
         var wanted = permission(destination, name);
         for (var attempt = 1;; attempt++) {
             var policy = policyOf(destination);
@@ -756,18 +780,18 @@ class AddRepoTrigger implements Callable<Integer> {
             var step = new Step(Change.update(name, "permission", own.orElse(null), wanted),
                     removeCommand(destination, sid(wanted))
                             + own.map(one -> " && " + addCommand(destination, one)).orElse(""));
-            if (isPermitted(policy, name)) {
-                return isOurs ? step : null;
+            var present = permittingStatement(policy, name);
+            if (present.isPresent()) {
+                return new Permission(present.get(), ofLostAnswer);
             }
             try {
                 if (!dryRun) {
                     own.ifPresent(one -> removePermission(destination, sid(wanted), policy.revisionId()));
                     addPermission(destination, wanted);
                 }
-                statementIds.put(arn("codecommit", name), sid(wanted));
-                return step;
+                return new Permission(sid(wanted), step);
             } catch (ResourceConflictException | PreconditionFailedException e) {
-                isOurs |= isDoubtful(e); // the statement of the call whose answer was lost is there
+                ofLostAnswer = isDoubtful(e) ? step : null; // its statement may be what is in the way
                 if (attempt >= MOST_ATTEMPTS) {
                     throw new Failure("others keep changing the policy of " + destination.arn()
                             + " at the same time: " + reason(e), e);
@@ -779,7 +803,7 @@ class AddRepoTrigger implements Callable<Integer> {
                 if (!isTemporary(e) || attempt > 1) {
                     throw new Failure(destination.arn() + ": " + reason(e), e);
                 }
-                isOurs = true; // if it is there
+                ofLostAnswer = step;
             }
         }
     }
@@ -870,24 +894,21 @@ class AddRepoTrigger implements Callable<Integer> {
         }
     }
 
-    /** Takes the trigger away; gives all that are left. */
-    List<RepositoryTrigger> withoutTrigger(String name) {
+    /** Takes the trigger away, and the permission that only it needed. */
+    Outcome withoutTrigger(String name) {
+        var changesBefore = changes.size();
         var current = triggers(name);
-        var present = ours(current.triggers());
-        var isOther = present.isPresent() && destination != null
-                && !present.get().destinationArn().equals(destination.arn());
-        if (isOther) {
-            throw new Failure("the trigger " + triggerName + " sends to " + present.get().destinationArn() + ", not to "
+        var present = ours(current.triggers()).map(one -> new Destination(one.destinationArn()));
+        if (present.isPresent() && destination != null && !present.get().equals(destination)) {
+            throw new Failure("the trigger " + triggerName + " sends to " + present.get().arn() + ", not to "
                     + destination.arn() + ": leave --destination-arn out to remove it all the same");
         }
         var left = putUntilShown(name, current, one -> Optional.empty());
-        left.forEach(one -> usedDestinations.add(one.destinationArn()));
-        var from = present.map(one -> new Destination(one.destinationArn())).or(() -> Optional.ofNullable(destination));
-        if (from.isPresent() && from.get().isFunction() && from.get().account().equals(caller.account())) {
-            leftFunctions.put(from.get().arn(), from.get());
-            withdraw(name, from.get(), left);
-        }
-        return left;
+        var function = present.or(() -> Optional.ofNullable(destination))
+                .filter(one -> one.isFunction() && one.account().equals(caller.account()));
+        function.ifPresent(one -> withdraw(name, one, left));
+        return new Outcome(repository(name, changesBefore, left, null, null), function,
+                left.stream().map(one -> one.destinationArn()).collect(Collectors.toSet()));
     }
 
     /** Takes back this script's permission of a function, if none of the triggers that are left needs it. */
@@ -925,10 +946,10 @@ class AddRepoTrigger implements Callable<Integer> {
     }
 
     /** Has CodeCommit send a message to our destination alone: a test of all triggers would reach the others, too. */
-    Test test(String name, RepositoryTrigger trigger) {
+    Test test(String name, RepositoryTrigger trigger, Permission permission) {
         var before = triggers(name).triggers();
-        // Lambda may not know yet what it may be invoked for
-        var isNew = changes.stream().anyMatch(one -> one.resource().equals(name) && one.field().equals("permission"));
+        // Lambda may not know yet of a new permission
+        var isNew = permission != null && permission.made() != null;
         var answer = new AtomicReference<TestRepositoryTriggersResponse>();
         poll(isNew ? newsPatience : Duration.ZERO, () -> {
             answer.set(codecommit.testRepositoryTriggers(r -> r.repositoryName(name).triggers(written(trigger))));
@@ -966,16 +987,17 @@ class AddRepoTrigger implements Callable<Integer> {
     }
 
     /** Removes statements of this script that no repository needs any more. */
-    void tidyPolicies(List<String> names, boolean allAreDone) {
-        var functions = new TreeMap<>(leftFunctions);
+    void tidyPolicies(List<String> names, List<Outcome> outcomes) {
+        var functions = outcomes.stream().flatMap(one -> one.function().stream())
+                .collect(Collectors.toCollection(LinkedHashSet::new));
         if (destination != null && destination.isFunction()) {
-            functions.put(destination.arn(), destination);
+            functions.add(destination);
         }
-        for (var function : functions.values()) {
+        for (var function : functions) {
             try {
                 removeStale(function, names);
                 if (remove && policyOf(function).statement(ANY_REPOSITORY_SID).isPresent()) {
-                    leaveOrRemoveAny(function, allAreDone);
+                    leaveOrRemoveAny(function, outcomes);
                 }
             } catch (RuntimeException e) {
                 note(function.arn() + ": its statements that no repository needs are left: " + reason(e));
@@ -1011,8 +1033,10 @@ class AddRepoTrigger implements Callable<Integer> {
     }
 
     /** The statement for any repository goes with the last trigger that needs it, if all triggers were seen. */
-    void leaveOrRemoveAny(Destination function, boolean allAreDone) {
-        if (selection.all && exclude.isEmpty() && allAreDone && !usedDestinations.contains(function.arn())) {
+    void leaveOrRemoveAny(Destination function, List<Outcome> outcomes) {
+        var sawAll = selection.all && exclude.isEmpty()
+                && outcomes.stream().allMatch(one -> one.repository().error() == null);
+        if (sawAll && outcomes.stream().noneMatch(one -> one.usedDestinations().contains(function.arn()))) {
             withdraw(function.arn(), function, ANY_REPOSITORY_SID);
         } else {
             note(function.arn() + ": left its statement " + ANY_REPOSITORY_SID + ", which other repositories may need;"

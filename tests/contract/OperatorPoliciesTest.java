@@ -35,9 +35,9 @@ import org.junit.jupiter.params.provider.MethodSource;
 class OperatorPoliciesTest {
     static final ObjectMapper JSON = new ObjectMapper();
     /** What a script goes on without, and says so; by its Javadoc. */
-    static final Map<String, Set<String>> OPTIONAL = Map.of(
-            "AddRepoTrigger", Set.of("codecommit:BatchGetRepositories"), "CreateKmsKey", Set.of("iam:GetRole", "iam:GetUser"),
+    static final Map<String, Set<String>> OPTIONAL = Map.of("CreateKmsKey", Set.of("iam:GetRole", "iam:GetUser"),
             "CreateVpcEndpoint", Set.of("iam:GetRole", "iam:GetUser"),
+            "AddRepoTrigger", Set.of("codecommit:BatchGetRepositories"),
             "CreateBackupBucket", Set.of("iam:GetRole", "kms:GenerateDataKey", "s3:PutObject"),
             "VerifyBackups", Set.of("codecommit:ListRepositories", "s3:GetLifecycleConfiguration"));
     static final LocalAws aws = LocalAws.start();
