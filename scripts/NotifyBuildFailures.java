@@ -530,19 +530,7 @@ class NotifyBuildFailures implements Callable<Integer> {
         // EventBridge does not say for which rule or account it acts
         var request = !statement.has("Condition") ? Map.<String, String>of()
                 : Map.of("aws:SourceAccount", caller.account(), "aws:SourceArn", arn("cloudwatch", "alarm:build-x"));
-        return KEY_ACTIONS.stream().allMatch(action -> statements(policy).stream()
-                .anyMatch(one -> one.path("Effect").asText().equals("Allow")
-                        && texts(one.at("/Principal/Service")).anyMatch(name -> name.equals(service))
-                        && texts(one.path("Action")).anyMatch(pattern -> isLike(action, pattern))
-                        && one.path("Condition").properties().stream().allMatch(operator -> operator.getValue()
-                                .properties().stream().allMatch(key -> holds(operator.getKey(), key.getValue(),
-                                        request.get(key.getKey()))))));
-    }
-
-    /** Whether a condition of these kinds holds; any other may not. */
-    static boolean holds(String operator, JsonNode wanted, String value) {
-        return value != null && operator.matches("(String|Arn)(Equals|Like)")
-                && texts(wanted).anyMatch(pattern -> isLike(value, pattern));
+        return lets(statements(policy).stream().filter(one -> isFor(service, one)).toList(), KEY_ACTIONS, request);
     }
 
     void encrypt(boolean isNew) {
@@ -1783,6 +1771,34 @@ class NotifyBuildFailures implements Callable<Integer> {
     static Pattern like(String pattern) {
         return Pattern.compile(Pattern.compile("[*?]").matcher(Pattern.quote(pattern))
                 .replaceAll(wildcard -> wildcard.group().equals("*") ? "\\\\E.*\\\\Q" : "\\\\E.\\\\Q"));
+    }
+
+    //endregion
+
+    //region The same in every script: policies for services
+
+    /** Whether a statement names a service as its principal. */
+    static boolean isFor(String service, JsonNode statement) {
+        return texts(statement.at("/Principal/Service")).anyMatch(name -> name.equals(service));
+    }
+
+    /** Whether statements allow all of these actions in a request that has these condition keys. */
+    static boolean lets(List<JsonNode> statements, Collection<String> actions, Map<String, String> request) {
+        var keys = new TreeMap<String, String>(String.CASE_INSENSITIVE_ORDER);
+        keys.putAll(request);
+        return actions.stream().allMatch(action -> statements.stream()
+                .anyMatch(one -> one.path("Effect").asText().equals("Allow")
+                        && texts(one.path("Action")).anyMatch(pattern -> isLike(action.toLowerCase(Locale.ROOT),
+                                pattern.toLowerCase(Locale.ROOT)))
+                        && one.path("Condition").properties().stream().allMatch(operator -> operator.getValue()
+                                .properties().stream().allMatch(key -> holds(operator.getKey(), key.getValue(),
+                                        keys.get(key.getKey()))))));
+    }
+
+    /** Whether a condition of these kinds holds; any other may not. */
+    private static boolean holds(String operator, JsonNode wanted, String value) {
+        return value != null && operator.matches("(String|Arn)(Equals|Like)")
+                && texts(wanted).anyMatch(pattern -> isLike(value, pattern));
     }
 
     //endregion

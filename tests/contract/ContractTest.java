@@ -35,9 +35,11 @@ import picocli.CommandLine.Model.OptionSpec;
 class ContractTest {
     static final ObjectMapper JSON = new ObjectMapper();
     /** Options that mean another thing in another script, by "script --option"; the others have one text everywhere. */
-    static final Set<String> OWN_MEANING = Set.of("audit-branch-protection --all-repositories",
-            "audit-branch-protection --branches", "audit-branch-protection --repository-names",
-            "audit-encryption --repository-names", "backup-to-s3 --repository-names",
+    static final Set<String> OWN_MEANING = Set.of("add-repo-trigger --all-repositories", "add-repo-trigger --branches",
+            "add-repo-trigger --remove", "add-repo-trigger --repository-names", "add-repo-trigger --test",
+            "audit-branch-protection --all-repositories", "audit-branch-protection --branches",
+            "audit-branch-protection --repository-names", "audit-encryption --repository-names",
+            "backup-to-s3 --repository-names",
             "create-backup-bucket --bucket", "create-backup-bucket --expire-after-days",
             "create-backup-bucket --prefix", "create-kms-key --key-id", "create-vpc-endpoint --policy-file",
             "create-vpc-endpoint --repository-names", "share-kms-key --policy-file",

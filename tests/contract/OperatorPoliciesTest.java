@@ -37,6 +37,7 @@ class OperatorPoliciesTest {
     /** What a script goes on without, and says so; by its Javadoc. */
     static final Map<String, Set<String>> OPTIONAL = Map.of("CreateKmsKey", Set.of("iam:GetRole", "iam:GetUser"),
             "CreateVpcEndpoint", Set.of("iam:GetRole", "iam:GetUser"),
+            "AddRepoTrigger", Set.of("codecommit:BatchGetRepositories"),
             "CreateBackupBucket", Set.of("iam:GetRole", "kms:GenerateDataKey", "s3:PutObject"),
             "RequireApproval", Set.of("codecommit:GetPullRequest", "codecommit:ListPullRequests"),
             "VerifyBackups", Set.of("codecommit:ListRepositories", "s3:GetLifecycleConfiguration"));
@@ -160,6 +161,7 @@ class OperatorPoliciesTest {
             case "kms" -> Set.of("CreateKey", "ListAliases", "ListKeys").contains(name) ? "\\*"
                     : "arn:aws:kms:(eu-west-1|\\*):\\d{12}:(key/\\*" + (name.equals("CreateAlias") ? "|alias/.+" : "")
                             + ")";
+            case "lambda" -> "arn:aws:lambda:eu-west-1:111122223333:function:build(:\\*)?";
             case "logs" -> "arn:aws:logs:eu-west-1:111122223333:log-group:"
                     + (name.equals("DescribeLogGroups") ? "\\*" : "/aws/codebuild/codecommit-backup(-push)?(:\\*)?");
             case "sns" -> name.equals("Unsubscribe") ? "\\*" : "arn:aws:sns:eu-west-1:111122223333:build-failures";

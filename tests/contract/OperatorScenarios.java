@@ -89,6 +89,7 @@ final class OperatorScenarios {
         save(saved);
         savedKeys = Set.copyOf(bucket.keys());
         keys();
+        triggers();
         sharing();
         repositories();
         audits();
@@ -184,6 +185,52 @@ final class OperatorScenarios {
         var alias = next("alias/codecommit");
         done(new CreateKmsKey().commandLine(), "--alias", alias, "--users", DEVELOPER, "--tags", "Team=Payments");
         return alias;
+    }
+
+    // ---- add-repo-trigger
+
+    private Invocation trigger(Map<String, String> placeholders, String... more) {
+        return new Invocation(new AddRepoTrigger().commandLine(), placeholders,
+                List.of(words(Stream.concat(Stream.of("--trigger-name tell"), Stream.of(more))
+                        .toArray(String[]::new))));
+    }
+
+    private void triggers() {
+        add("AddRepoTrigger", "for a function", "\"created\"", () -> {
+            var function = aws.lambda.createFunction(REGION, next("build"));
+            return trigger(Map.of("function", function.name), "--repository-names", nextRepositoryWithCommit() + "*",
+                    "--destination-arn", function.arn, "--test");
+        });
+        add("AddRepoTrigger", "without a function any more", "\"deleted\"", () -> {
+            var function = aws.lambda.createFunction(REGION, next("build"));
+            var repository = nextRepositoryWithCommit();
+            done(new AddRepoTrigger().commandLine(), words("--trigger-name tell --repository-names", repository,
+                    "--destination-arn", function.arn));
+            return trigger(Map.of("function", function.name), "--repository-names", repository, "--remove");
+        });
+        add("AddRepoTrigger", "after a repository that is gone", "is gone, and so is its permission", () -> {
+            var function = aws.lambda.createFunction(REGION, next("build"));
+            var deleted = nextRepositoryWithCommit();
+            done(new AddRepoTrigger().commandLine(), words("--trigger-name tell --repository-names", deleted,
+                    "--destination-arn", function.arn));
+            aws.codecommit.deleteRepository(REGION, deleted);
+            return trigger(Map.of("function", function.name), "--repository-names", nextRepositoryWithCommit(),
+                    "--destination-arn", function.arn);
+        });
+        add("AddRepoTrigger", "for an encrypted topic", "\"created\"", () -> {
+            var key = aws.kms.createKey(REGION);
+            key.policy = Toolkit.read("policies/trigger-key.json").replace("\"Statement\": [",
+                    "\"Statement\": [{\"Effect\": \"Allow\", \"Principal\": {\"AWS\": \"" + LocalAws.ACCOUNT
+                            + "\"}, \"Action\": \"kms:*\", \"Resource\": \"*\"},");
+            var topic = aws.sns.createTopic(REGION, next("pushes"));
+            topic.attributes.put("KmsMasterKeyId", key.arn);
+            return trigger(Map.of("topic", topic.name), "--repository-names", nextRepositoryWithCommit(),
+                    "--destination-arn", topic.arn);
+        });
+    }
+
+    private String nextRepositoryWithCommit() {
+        return aws.codecommit.createRepository(nextRepository()).commit("refs/heads/main", "README", "x\n").name;
     }
 
     // ---- share-kms-key

@@ -10,6 +10,7 @@
 //DEPS software.amazon.awssdk:eventbridge
 //DEPS software.amazon.awssdk:iam
 //DEPS software.amazon.awssdk:kms
+//DEPS software.amazon.awssdk:lambda
 //DEPS software.amazon.awssdk:s3
 //DEPS software.amazon.awssdk:sns
 //DEPS software.amazon.awssdk:sts
@@ -93,8 +94,8 @@ class SharedBlocks implements Callable<Integer> {
             "waiting for AWS", "AWS CLI commands", "changes", "tags", "usual tags", "ARNs", "ids of accounts",
             "names of buckets", "names of repositories", "names of branches", "tags of repositories",
             "tagging of repositories", "ids of keys", "ids of customer managed keys", "usable keys",
-            "keys of repositories", "IAM principals", "policies", "policy files", "wildcards", "sizes of key policies",
-            "key policy files", "protected branches", "IAM's policy simulator", "deleted principals",
+            "keys of repositories", "IAM principals", "policies", "policy files", "wildcards", "policies for services",
+            "sizes of key policies", "key policy files", "protected branches", "IAM's policy simulator", "deleted principals",
             "policies for other accounts", "AWS structures as JSON", "targets of rules", "EC2",
             "approval rule templates", "globs of repositories", "many repositories", "backups", "reading of backups",
             "Git");

@@ -149,7 +149,7 @@ final class Branches {
         var update = repo.git().updateRef(branch);
         update.setForceUpdate(true);
         repo.check(update.delete());
-        repo.changed(branch, tip);
+        repo.changed(branch, tip, caller);
         return node("deletedBranch", Models.JSON.createObjectNode()
                 .put("branchName", branch.substring("refs/heads/".length())).put("commitId", tip.name()));
     }
@@ -318,6 +318,6 @@ final class Branches {
     private void set(String branch, ObjectId commit) throws IOException {
         var before = tip(branch);
         repo.update(repo.git(), repo.git().newObjectInserter(), branch, commit);
-        repo.changed(branch, before);
+        repo.changed(branch, before, caller);
     }
 }

@@ -16,7 +16,6 @@ import java.util.Base64;
 import java.util.Collection;
 import java.util.Collections;
 import java.util.Comparator;
-import java.util.HashSet;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
@@ -87,11 +86,15 @@ public final class CodeCommit implements LocalAws.Service {
      */
     public volatile boolean batchNeedsKey = true;
 
+    /**
+     * Whether a test of triggers also puts them in the place of all others, as one sentence of the user guide can be
+     * read; the API reference has no word of it.
+     */
+    public volatile boolean testKeepsTriggers;
+
     private static final int NAMES_PER_BATCH = 100;
     private static final int TAGS = 50;
-    /** Quotas of the user guide's page "limits", of repository triggers and of approval rule templates. */
-    private static final int TRIGGERS = 10;
-    private static final int TRIGGER_BRANCHES = 10;
+    /** Quotas of the user guide's page "limits", of approval rule templates. */
     private static final int TEMPLATES = 1_000;
     private static final int TEMPLATES_PER_REPOSITORY = 25;
     /** The most that the model allows as content of a file. */
@@ -186,7 +189,7 @@ public final class CodeCommit implements LocalAws.Service {
                 List.of(on(action, target(input).path("repositoryName").asText(), caller));
             case "GetRepository", "DeleteRepository", "UpdateRepositoryDescription", "UpdateRepositoryEncryptionKey",
                     "UpdateDefaultBranch", "GetFile", "ListPullRequests", "GetRepositoryTriggers",
-                    "PutRepositoryTriggers", "AssociateApprovalRuleTemplateWithRepository",
+                    "PutRepositoryTriggers", "TestRepositoryTriggers", "AssociateApprovalRuleTemplateWithRepository",
                     "DisassociateApprovalRuleTemplateFromRepository", "GetBranch", "GetCommit", "ListBranches",
                     "ListAssociatedApprovalRuleTemplatesForRepository" ->
                 List.of(on(action, input.path("repositoryName").asText(), caller));
@@ -265,8 +268,9 @@ public final class CodeCommit implements LocalAws.Service {
                 answer("evaluation", pullRequest(input, caller).evaluation(input.get("revisionId").asText()));
             case "GetPullRequestApprovalStates" -> revision(input, caller).approvals();
             case "GetPullRequestOverrideState" -> revision(input, caller).override();
-            case "GetRepositoryTriggers" -> getRepositoryTriggers(input, caller);
-            case "PutRepositoryTriggers" -> putRepositoryTriggers(input, caller);
+            case "GetRepositoryTriggers" -> readable(input, caller).triggers.answer();
+            case "PutRepositoryTriggers" -> readable(input, caller).triggers.put(input, caller);
+            case "TestRepositoryTriggers" -> testRepositoryTriggers(input, caller);
             case "CreateApprovalRuleTemplate" -> createApprovalRuleTemplate(input, caller);
             case "GetApprovalRuleTemplate" -> answer("approvalRuleTemplate", template(input, caller).deepCopy());
             case "DeleteApprovalRuleTemplate" -> deleteTemplate(input, caller);
@@ -814,78 +818,11 @@ public final class CodeCommit implements LocalAws.Service {
         return LocalAws.regional(pullRequests, region, LocalAws::concurrentMap);
     }
 
-    private JsonNode getRepositoryTriggers(ObjectNode input, Caller caller) {
+    private JsonNode testRepositoryTriggers(ObjectNode input, Caller caller) {
         var repo = readable(input, caller);
-        return answer("triggers", repo.triggers()).put("configurationId", repo.triggersId);
-    }
-
-    /** Replaces all triggers (API reference; user guide, pages "how-to-notify" and "limits"). */
-    private JsonNode putRepositoryTriggers(ObjectNode input, Caller caller) {
-        var repo = readable(input, caller);
-        if (input.get("triggers").size() > TRIGGERS) {
-            throw new AwsError("MaximumRepositoryTriggersExceededException",
-                    "The maximum number of triggers for a repository is " + TRIGGERS);
-        }
-        var names = new HashSet<String>();
-        for (var trigger : input.get("triggers")) {
-            checkTrigger(trigger, caller);
-            if (!names.add(trigger.get("name").asText())) {
-                throw new AwsError("InvalidRepositoryTriggerNameException",
-                        "Trigger names must be unique: " + trigger.get("name").asText());
-            }
-        }
-        repo.triggers(input.get("triggers"));
-        return Models.JSON.createObjectNode().put("configurationId", repo.triggersId);
-    }
-
-    private static void checkTrigger(JsonNode trigger, Caller caller) {
-        var name = trigger.get("name").asText();
-        if (name.isEmpty()) throw new AwsError("RepositoryTriggerNameRequiredException", "A trigger name is required");
-        if (!name.matches("[\\w.-]{1,100}")) {
-            throw new AwsError("InvalidRepositoryTriggerNameException", "The trigger name is not valid: " + name);
-        }
-        var arn = trigger.get("destinationArn").asText();
-        if (arn.isEmpty()) {
-            throw new AwsError("RepositoryTriggerDestinationArnRequiredException", "A destination ARN is required");
-        }
-        if (!arn.matches("arn:" + caller.partition()
-                + ":(sns:[a-z0-9-]+:\\d{12}:[\\w-]{1,256}"
-                + "|lambda:[a-z0-9-]+:\\d{12}:function:[\\w-]{1,64}(:[\\w$-]+)?)")) {
-            throw new AwsError("InvalidRepositoryTriggerDestinationArnException",
-                    "The destination must be an Amazon SNS standard topic or an AWS Lambda function: " + arn);
-        }
-        if (!arn.split(":")[3].equals(caller.region())) {
-            throw new AwsError("InvalidRepositoryTriggerRegionException",
-                    "The destination must be in the Region of the repository, " + caller.region() + ": " + arn);
-        }
-        if (trigger.path("customData").asText().length() > 1_000) {
-            throw new AwsError("InvalidRepositoryTriggerCustomDataException",
-                    "Custom data has at most 1,000 characters");
-        }
-        if (!trigger.hasNonNull("branches")) {
-            throw new AwsError("RepositoryTriggerBranchNameListRequiredException",
-                    "A list of branch names is required; an empty one means all branches");
-        }
-        if (trigger.get("branches").size() > TRIGGER_BRANCHES) {
-            throw new AwsError("MaximumBranchesExceededException",
-                    "The maximum number of branches for a trigger is " + TRIGGER_BRANCHES);
-        }
-        for (var branch : trigger.get("branches")) {
-            if (branch.asText().startsWith("refs/") || !Repository.isValidRefName("refs/heads/" + branch.asText())) {
-                throw new AwsError("InvalidRepositoryTriggerBranchNameException",
-                        "The branch name is not valid: " + branch.asText());
-            }
-        }
-        var events = trigger.get("events");
-        if (events.isEmpty()) {
-            throw new AwsError("RepositoryTriggerEventsListRequiredException", "At least one event is required");
-        }
-        for (var event : events) {
-            if (event.asText().equals("all") && events.size() > 1) {
-                throw new AwsError("InvalidRepositoryTriggerEventsException",
-                        "The event all cannot be used with other events");
-            }
-        }
+        var answer = repo.triggers.test(input, caller);
+        if (testKeepsTriggers) repo.triggers.set(input.get("triggers"));
+        return answer;
     }
 
     /** For tests: a template of the Region that they use; the content is a valid one. */
@@ -1236,9 +1173,7 @@ public final class CodeCommit implements LocalAws.Service {
         private final Instant created = aws.now();
         private final Map<String, String> tags = Collections.synchronizedMap(new TreeMap<>());
         private final Set<String> templates = Collections.synchronizedSet(new TreeSet<>());
-        private final List<String> fired = Collections.synchronizedList(new ArrayList<>());
-        private volatile JsonNode triggers = Models.JSON.createArrayNode();
-        private volatile String triggersId = UUID.randomUUID().toString();
+        private final Triggers triggers = new Triggers(aws, this);
         private final List<Work> seeds = new ArrayList<>();
         private volatile Instant lastModified = created;
         private volatile String description = "";
@@ -1285,33 +1220,32 @@ public final class CodeCommit implements LocalAws.Service {
 
         /** The triggers as GetRepositoryTriggers shows them. */
         public JsonNode triggers() {
-            return triggers;
+            return triggers.shown();
         }
 
         /** A trigger for all events and branches. */
         public Repo trigger(String triggerName, String destinationArn) {
-            var all = triggers.<ArrayNode>deepCopy();
+            var all = triggers.shown().<ArrayNode>deepCopy();
             all.addObject().put("name", triggerName).put("destinationArn", destinationArn).withArray("events")
                     .add("all");
-            triggers(all);
+            return triggers(all);
+        }
+
+        /** These triggers in the place of all that there are, as somebody else puts them. */
+        public Repo triggers(JsonNode wanted) {
+            triggers.set(wanted);
             return this;
         }
 
-        /** AWS shows custom data and branches that were not given, as empty ones. */
-        private void triggers(JsonNode wanted) {
-            var shown = Models.JSON.createArrayNode();
-            for (var trigger : wanted) {
-                var copy = shown.addObject().put("customData", "");
-                copy.putArray("branches");
-                copy.setAll((ObjectNode) trigger);
-            }
-            triggers = shown;
-            triggersId = UUID.randomUUID().toString();
+        /** What its triggers were told of changes, as "trigger ref", whether it arrived or not. */
+        public List<String> fired() {
+            return triggers.fired();
         }
 
-        /** What its triggers were told by pushes, as "trigger ref". */
-        public List<String> fired() {
-            return List.copyOf(fired);
+        /** What became of all messages to its triggers' destinations, of tests too: "trigger", and why it was lost. */
+        public List<String> deliveries() {
+            return triggers.deliveries().stream().map(one -> one.trigger()
+                    + (one.error() == null ? "" : " lost: " + one.error())).toList();
         }
 
         /** The ARN of the customer managed key; null under the AWS managed one. */
@@ -1660,14 +1594,21 @@ public final class CodeCommit implements LocalAws.Service {
          *
          * @param before what the ref named until then, or null
          */
-        void changed(String ref, ObjectId before) {
-            lastModified = aws.now();
-            moved(ref);
-            triggers.forEach(trigger -> fired.add(trigger.get("name").asText() + " " + ref));
-            if (defaultBranch == null && ref.startsWith("refs/heads/") && resolve(ref) != null) {
-                defaultBranch(ref.substring("refs/heads/".length()));
+        void changed(String ref, ObjectId before, Caller caller) {
+            changed(List.of(new Triggers.Moved(ref, before, resolve(ref))), caller);
+        }
+
+        private void changed(List<Triggers.Moved> changes, Caller caller) {
+            for (var change : changes) {
+                var ref = change.ref();
+                lastModified = aws.now();
+                moved(ref);
+                if (defaultBranch == null && ref.startsWith("refs/heads/") && change.after() != null) {
+                    defaultBranch(ref.substring("refs/heads/".length()));
+                }
+                if (aws.account(account).events.hasRules(owner.region())) tell(ref, change.before());
             }
-            if (aws.account(account).events.hasRules(owner.region())) tell(ref, before);
+            triggers.tell(changes, caller);
         }
 
         /** The event of EventBridge, which there is for branches and tags (User Guide, "Monitoring CodeCommit"). */
@@ -1687,7 +1628,7 @@ public final class CodeCommit implements LocalAws.Service {
         }
 
         /** What a ref names in the end: of a tag object, the commit. */
-        private String commitOf(ObjectId id) {
+        String commitOf(ObjectId id) {
             try (var walk = new RevWalk(readable())) {
                 return walk.peel(walk.parseAny(id)).name();
             } catch (IOException e) {
@@ -1696,13 +1637,16 @@ public final class CodeCommit implements LocalAws.Service {
         }
 
         /** What a push changed. */
-        void pushed(Iterable<ReceiveCommand> commands) {
+        void pushed(Iterable<ReceiveCommand> commands, Caller caller) {
+            var changes = new ArrayList<Triggers.Moved>();
             for (var command : commands) {
                 var isNew = command.getType() == ReceiveCommand.Type.CREATE;
                 if (command.getResult() == ReceiveCommand.Result.OK) {
-                    changed(command.getRefName(), isNew ? null : command.getOldId());
+                    changes.add(new Triggers.Moved(command.getRefName(), isNew ? null : command.getOldId(),
+                            resolve(command.getRefName())));
                 }
             }
+            changed(changes, caller);
         }
 
         private ObjectNode metadata() {

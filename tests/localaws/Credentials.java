@@ -108,7 +108,9 @@ final class Credentials {
                     "The difference between the request time and the current time is too large.") : mismatch;
         }
         var hash = request.header("x-amz-content-sha256");
-        var canonical = request.method() + "\n" + request.path() + "\n" + canonicalQuery(request.query) + "\n"
+        // every service but S3 wants the path encoded once more
+        var path = Models.isRest(scope.api()) ? request.path().replace("%", "%25") : request.path();
+        var canonical = request.method() + "\n" + path + "\n" + canonicalQuery(request.query) + "\n"
                 + scope.signedHeaders().lines().flatMap(h -> java.util.Arrays.stream(h.split(";")))
                         .map(h -> h + ":" + String
                                 .join(",", request.exchange.getRequestHeaders().getOrDefault(h, java.util.List.of()))

@@ -280,7 +280,7 @@ final class GitHttp {
         var receive = new ReceivePack(repo.git());
         receive.setBiDirectionalPipe(false);
         receive.setPreReceiveHook((pack, commands) -> refuse(commands, repo.defaultBranch()));
-        receive.setPostReceiveHook((pack, commands) -> repo.pushed(commands));
+        receive.setPostReceiveHook((pack, commands) -> repo.pushed(commands, request.caller));
         // whole before it is sent, so that a lost answer is an answer to a finished push
         var report = new ByteArrayOutputStream();
         try {

@@ -26,6 +26,7 @@
 //SOURCES GitHttp.java
 //SOURCES Iam.java
 //SOURCES Kms.java
+//SOURCES Lambda.java
 //SOURCES Logs.java
 //SOURCES Models.java
 //SOURCES Need.java
@@ -38,6 +39,7 @@
 //SOURCES Sns.java
 //SOURCES Sts.java
 //SOURCES TargetInput.java
+//SOURCES Triggers.java
 //FILES localaws/models/models.json=models/models.json
 
 package localaws;
@@ -76,10 +78,10 @@ import java.util.function.Supplier;
 
 /**
  * A small, strict AWS in this process, on a random loopback port: STS, IAM, KMS, EC2, CodeCommit with Git over HTTP,
- * CodeBuild, CloudWatch, CloudWatch Logs, EventBridge, SNS and S3, as much of them as the scripts call. Requests are
- * authenticated (Signature Version 4), checked against AWS's service models and authorised ({@link Authorizer}); what
- * the models do not know, each service's class does. It is a stand-in for tests and the sandbox: what it allows, AWS
- * may still refuse.
+ * CodeBuild, CloudWatch, CloudWatch Logs, EventBridge, SNS, Lambda and S3, as much of them as the scripts call.
+ * Requests are authenticated (Signature Version 4), checked against AWS's service models and authorised
+ * ({@link Authorizer}); what the models do not know, each service's class does. It is a stand-in for tests and the
+ * sandbox: what it allows, AWS may still refuse.
  *
  * <p>{@link #inject} makes it misbehave, {@link #calls} says what it was asked.
  *
@@ -188,6 +190,8 @@ public final class LocalAws implements AutoCloseable {
     public final Events events;
     /** Of {@link #ACCOUNT}. */
     public final Sns sns;
+    /** Of {@link #ACCOUNT}. */
+    public final Lambda lambda;
     public final S3 s3;
     private final GitHttp git;
 
@@ -210,6 +214,7 @@ public final class LocalAws implements AutoCloseable {
         logs = home.logs;
         events = home.events;
         sns = home.sns;
+        lambda = home.lambda;
         server.start();
     }
 
@@ -547,13 +552,17 @@ public final class LocalAws implements AutoCloseable {
         }
     }
 
-    /** JSON 1.1 (KMS, CodeCommit, EventBridge) and the Query protocol (STS, IAM, EC2, SNS, CloudWatch). */
+    /**
+     * JSON 1.1 (KMS, CodeCommit, EventBridge), REST with JSON (Lambda), and the Query protocol (STS, IAM, EC2, SNS,
+     * CloudWatch).
+     */
     private void modelled(Request request, Credentials.Scope scope) throws IOException {
         var id = UUID.randomUUID().toString();
         request.exchange.getResponseHeaders().set("x-amzn-RequestId", id);
         var service = scope.api();
         var model = Models.model(service);
         var json = Models.isJson(service);
+        var rest = Models.isRest(service);
         try {
             var body = request.body.readAllBytes();
             if (model == null) {
@@ -562,13 +571,15 @@ public final class LocalAws implements AutoCloseable {
             request.caller = credentials.verify(request, scope, body, now());
             Map<String, String> form = json ? Map.of() : parameters(new String(body, StandardCharsets.UTF_8));
             var target = request.header("X-Amz-Target");
-            var operation = json && target != null ? target.substring(target.indexOf('.') + 1)
-                    : form.getOrDefault("Action", "");
+            var route = rest ? Models.route(service, request.method(), request.path()) : null;
+            var operation = rest ? route.map(Map.Entry::getKey).orElse(request.method() + " " + request.path())
+                    : json && target != null ? target.substring(target.indexOf('.') + 1)
+                            : form.getOrDefault("Action", "");
             if (Models.operation(service, operation).isMissingNode()) {
                 throw new AwsError(json ? "UnknownOperationException" : "InvalidAction",
                         "The embedded AWS does not offer " + service + ":" + operation);
             }
-            if (json && !target.startsWith(model.path("targetPrefix").asText() + ".")) {
+            if (json && !rest && !target.startsWith(model.path("targetPrefix").asText() + ".")) {
                 throw new AwsError("UnknownOperationException", target);
             }
             ObjectNode input;
@@ -578,6 +589,7 @@ public final class LocalAws implements AutoCloseable {
             } catch (JsonProcessingException | ClassCastException e) {
                 throw new AwsError("SerializationException", "the body is not a JSON object");
             }
+            if (rest) Models.addLocated(service, operation, route.get().getValue(), request.query, input);
             request.named(service + ":" + operation, input);
             if (request.throttled()) throw throttling(service);
             var offered = account(request.caller.account()).services.get(service);
@@ -588,7 +600,10 @@ public final class LocalAws implements AutoCloseable {
                 authorizer.check(request.caller, offered.needs(operation, input, request.caller), offered);
                 answer = offered.answer(operation, input, request.caller);
             }
-            if (json) {
+            if (rest) {
+                request.answer(Models.operation(service, operation).at("/http/responseCode").asInt(200),
+                        "application/json", answer == null ? "" : answer.toString());
+            } else if (json) {
                 request.answer(200, "application/x-amz-json-1.1", answer == null ? "" : answer.toString());
             } else {
                 var members = answer == null ? Models.JSON.createObjectNode() : answer;
@@ -596,6 +611,7 @@ public final class LocalAws implements AutoCloseable {
             }
         } catch (AwsError e) {
             request.error = e.code;
+            if (rest) request.exchange.getResponseHeaders().set("x-amzn-ErrorType", e.code);
             if (json) {
                 var error = Models.JSON.createObjectNode().put("__type", e.code).put("message", e.getMessage());
                 request.answer(e.status, "application/x-amz-json-1.1", error.toString());
@@ -616,6 +632,7 @@ public final class LocalAws implements AutoCloseable {
     private static AwsError throttling(String service) {
         return switch (service) {
             case "ec2" -> new AwsError(503, "RequestLimitExceeded", "Request limit exceeded.");
+            case "lambda" -> new AwsError(429, "TooManyRequestsException", "Rate exceeded");
             case "cloudwatch", "iam", "sns", "sts" -> new AwsError(400, "Throttling", "Rate exceeded");
             default -> new AwsError(400, "ThrottlingException", "Rate exceeded");
         };

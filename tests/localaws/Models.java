@@ -6,12 +6,16 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.net.URLDecoder;
+import java.nio.charset.StandardCharsets;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.regex.Pattern;
 
 /**
@@ -42,8 +46,66 @@ final class Models {
 
     enum Rule { REQUIRED, UNKNOWN, TYPE, LENGTH, RANGE, PATTERN, ENUM }
 
+    /** Whether bodies are JSON; which operation is meant says a header, or for REST method and path. */
     static boolean isJson(String service) {
-        return MODELS.path(service).path("protocol").asText().equals("json");
+        return MODELS.path(service).path("protocol").asText().equals("json") || isRest(service);
+    }
+
+    static boolean isRest(String service) {
+        return MODELS.path(service).path("protocol").asText().equals("rest-json");
+    }
+
+    /**
+     * The operation of a service that a method and a path stand for, with what the path gives; empty if there is none.
+     *
+     * @param path still encoded
+     */
+    static Optional<Map.Entry<String, Map<String, String>>> route(String service, String method, String path) {
+        var given = path.replaceFirst("(?<=.)/$", "").split("/");
+        return model(service).path("operations").propertyStream()
+                .filter(operation -> operation.getValue().at("/http/method").asText().equals(method))
+                .flatMap(operation -> values(operation.getValue().at("/http/requestUri").asText(), given).stream()
+                        .map(values -> Map.entry(operation.getKey(), values)))
+                .findFirst();
+    }
+
+    private static Optional<Map<String, String>> values(String template, String[] given) {
+        var parts = template.replaceFirst("/$", "").split("/");
+        if (parts.length != given.length) return Optional.empty();
+        var values = new TreeMap<String, String>();
+        for (var i = 0; i < parts.length; i++) {
+            if (parts[i].startsWith("{")) {
+                values.put(parts[i].substring(1, parts[i].length() - 1),
+                        URLDecoder.decode(given[i].replace("+", "%2B"), StandardCharsets.UTF_8));
+            } else if (!parts[i].equals(given[i])) {
+                return Optional.empty();
+            }
+        }
+        return Optional.of(values);
+    }
+
+    /** Adds to the members of a REST request's body those that its path and query give. */
+    static void addLocated(String service, String operation, Map<String, String> inPath, Map<String, String> query,
+            ObjectNode input) {
+        var rest = new TreeMap<>(query);
+        var members = shape(service, operation(service, operation).path("input").asText()).path("members");
+        members.properties().forEach(member -> {
+            var name = member.getValue().path("locationName").asText();
+            var values = member.getValue().path("location").asText().equals("uri") ? inPath
+                    : member.getValue().path("location").asText().equals("querystring") ? rest : Map.of();
+            if (!values.containsKey(name)) return;
+            var text = String.valueOf(values.get(name));
+            var type = shape(service, member.getValue().get("shape").asText()).path("type").asText();
+            if (type.equals("integer") && text.matches("-?\\d{1,9}")) {
+                input.put(member.getKey(), Integer.parseInt(text));
+            } else {
+                input.put(member.getKey(), text);
+            }
+            if (values == rest) rest.remove(name);
+        });
+        if (!rest.isEmpty()) {
+            throw new AwsError("UnknownParameter", "The parameter " + rest.firstKey() + " is not recognized");
+        }
     }
 
     static boolean isQuery(String service) {

@@ -351,7 +351,7 @@ final class PullRequest {
             case "Squash" -> "SQUASH_MERGE";
             default -> "THREE_WAY_MERGE";
         });
-        repo.changed(destination(), before);
+        repo.changed(destination(), before, caller);
     }
 
     /**

@@ -61,6 +61,7 @@ import picocli.CommandLine.Spec;
                 "  BACKUP_BUCKET   a bucket of the other account",
                 "  SOURCE_BUCKET   a bucket with versions, for schedule-backup --source-bucket",
                 "  VPC_ID          a VPC with subnets in three zones",
+                "  FUNCTION_ARN    a Lambda function, by its alias live; nothing runs in it",
                 "  SANDBOX_S3      a directory that shows the objects of all buckets, as",
                 "                  BUCKET/KEY",
                 "  SANDBOX_MAIL    a directory with the mails that SNS has sent, one file for",
@@ -191,10 +192,12 @@ public final class Sandbox implements Callable<Integer> {
         }
         Roles.createBackupBucket(aws, BUCKET, REGION);
         aws.s3.createBucket(SOURCE_BUCKET, REGION).versioned();
+        var function = aws.lambda.createFunction(REGION, "build");
+        function.alias("live", function.publish());
         mail = Files.createDirectory(directory.resolve("mail"));
         aws.onMail(this::deliver);
-        return Map.of("BACKUP_BUCKET", BUCKET, "SOURCE_BUCKET", SOURCE_BUCKET, "VPC_ID", vpc, "SANDBOX_S3",
-                aws.s3.directory().toString(), "SANDBOX_MAIL", mail.toString());
+        return Map.of("BACKUP_BUCKET", BUCKET, "SOURCE_BUCKET", SOURCE_BUCKET, "VPC_ID", vpc, "FUNCTION_ARN",
+                function.arn + ":live", "SANDBOX_S3", aws.s3.directory().toString(), "SANDBOX_MAIL", mail.toString());
     }
 
     private void deliver(Sns.Mail letter) {

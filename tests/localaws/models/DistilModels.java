@@ -36,7 +36,7 @@ class DistilModels {
             "logs", "logs-2014-03-28",
             "sns", "sns-2010-03-31"));
 
-    static final Map<String, List<String>> OPERATIONS = Map.of(
+    static final Map<String, List<String>> OPERATIONS = new TreeMap<>(Map.of(
             "sts", words("AssumeRole GetCallerIdentity"),
             "cloudwatch", words("""
                     DeleteAlarms DescribeAlarmHistory DescribeAlarms ListTagsForResource PutMetricAlarm SetAlarmState
@@ -62,8 +62,8 @@ class DistilModels {
                     ListPullRequests ListRepositories ListRepositoriesForApprovalRuleTemplate ListTagsForResource
                     MergeBranchesByFastForward MergeBranchesBySquash MergeBranchesByThreeWay
                     MergePullRequestByFastForward MergePullRequestBySquash MergePullRequestByThreeWay
-                    OverridePullRequestApprovalRules PutFile PutRepositoryTriggers TagResource UntagResource
-                    UpdateApprovalRuleTemplateContent UpdateApprovalRuleTemplateDescription
+                    OverridePullRequestApprovalRules PutFile PutRepositoryTriggers TagResource TestRepositoryTriggers
+                    UntagResource UpdateApprovalRuleTemplateContent UpdateApprovalRuleTemplateDescription
                     UpdateApprovalRuleTemplateName UpdateDefaultBranch UpdatePullRequestApprovalRuleContent
                     UpdatePullRequestApprovalState UpdatePullRequestStatus UpdateRepositoryDescription
                     UpdateRepositoryEncryptionKey UpdateRepositoryName"""),
@@ -92,7 +92,14 @@ class DistilModels {
             "sns", words("""
                     ConfirmSubscription CreateTopic DeleteTopic GetSubscriptionAttributes GetTopicAttributes
                     ListSubscriptionsByTopic ListTagsForResource ListTopics Publish SetTopicAttributes Subscribe
-                    TagResource Unsubscribe UntagResource"""));
+                    TagResource Unsubscribe UntagResource""")));
+
+    static { // beyond the ten that Map.of takes
+        SOURCES.put("lambda", "lambda-2015-03-31");
+        OPERATIONS.put("lambda", words("""
+                AddPermission CreateAlias CreateFunction GetFunction GetFunctionConfiguration GetPolicy
+                ListFunctions PublishVersion RemovePermission"""));
+    }
 
     static List<String> words(String text) {
         return List.of(text.strip().split("\\s+"));
@@ -129,6 +136,7 @@ class DistilModels {
             var operation = model.at("/operations/" + name);
             if (operation.isMissingNode()) throw new IllegalArgumentException(service + " has no operation " + name);
             var kept = out.withObject("/operations/" + name);
+            if (metadata.path("protocol").asText().equals("rest-json")) kept.set("http", operation.get("http"));
             if (operation.has("input")) {
                 kept.put("input", operation.at("/input/shape").asText());
                 inputs.add(operation.at("/input/shape").asText());
@@ -161,7 +169,7 @@ class DistilModels {
             if (shape.path("flattened").asBoolean()) kept.put("flattened", true);
             shape.path("members").properties().forEach(member -> {
                 var m = kept.withObject("/members/" + member.getKey());
-                for (var part : List.of("shape", "locationName", "queryName"))
+                for (var part : List.of("shape", "location", "locationName", "queryName"))
                     if (member.getValue().has(part)) m.set(part, member.getValue().get(part));
                 open.add(member.getValue().get("shape").asText());
             });
