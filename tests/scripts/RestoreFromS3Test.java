@@ -1665,17 +1665,16 @@ class RestoreFromS3Test {
 
     // By hand
 
-    /** The shell block below a heading of the README, as it stands there. */
-    static String recipe(String heading) throws IOException {
-        var section = Files.readString(Path.of("README.md")).split("\n### " + heading + "\n")[1];
-        return section.split("\n```sh\n")[1].split("\n```\n")[0];
+    /** The shell block that restores, as it stands in the text beside the backups. */
+    static String recipe() {
+        return "sh -eu " + BackupToS3.GUIDE.split("\n```sh\nsh -eu ")[1].split("\n```\n")[0];
     }
 
-    /** Runs the README's recipe as it stands there, in a new directory, where the result is repository.git. */
+    /** Runs the recipe as it stands there, in a new directory, where the result is repository.git. */
     Script.Run byHand(String manifest, Path folder) throws Exception {
         Program.needsAwsCli();
         Program.needs("jq", "jq", "--version");
-        var shell = new ProcessBuilder("sh", "-c", recipe("Restoring by hand"))
+        var shell = new ProcessBuilder("sh", "-c", recipe())
                 .directory(Files.createDirectory(folder).toFile()).redirectError(home.resolve("said").toFile());
         Script.within(aws, shell).environment().putAll(Map.of("bucket", "backups", "manifest", manifest));
         var process = shell.start();
@@ -1684,7 +1683,7 @@ class RestoreFromS3Test {
     }
 
     @Test
-    void theReadmesRecipeSaysHowManyRefsCameBack() throws Exception {
+    void theRecipeSaysHowManyRefsCameBack() throws Exception {
         var point = rawNames();
         var run = byHand(point, home.resolve("r"));
         assertEquals(0, run.exitCode(), run.toString());
@@ -1694,7 +1693,7 @@ class RestoreFromS3Test {
 
     @ParameterizedTest
     @ValueSource(strings = {"bundle", "lost bundle", "lost objects", "lost HEAD", "manifest", "ref"})
-    void theReadmesRecipeEndsAtTheFirstError(String what) throws Exception {
+    void theRecipeEndsAtTheFirstError(String what) throws Exception {
         var nights = chain();
         var point = nights.get(2);
         switch (what) {
