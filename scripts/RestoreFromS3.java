@@ -36,7 +36,7 @@ import java.time.format.*;
 import java.util.*;
 import java.util.concurrent.*;
 import java.util.function.*;
-import java.util.regex.Pattern;
+import java.util.regex.*;
 import java.util.stream.*;
 import java.util.zip.GZIPInputStream;
 import javax.crypto.Mac;
@@ -145,7 +145,8 @@ import software.amazon.awssdk.utils.AttributeMap;
                         + " restored",
                 "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
-        footer = {"  ./jbang restore-from-s3 --bucket my-backups --repository-name payments \\",
+        footer = {"  ./jbang restore-from-s3 --bucket my-backups --list --at 2026-11-21",
+                "  ./jbang restore-from-s3 --bucket my-backups --repository-name payments \\",
                 "      --at 2026-11-21 --directory payments.git",
                 "  ./jbang restore-from-s3 --bucket my-backups --all --to-codecommit \\",
                 "      --kms-key-id alias/codecommit"})
@@ -357,6 +358,11 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
     }
 
     void checkOptions() {
+        checkOutput();
+        if (!list && !isFleet() && !output.equals("json")) {
+            throw wrong("--output " + output + ": use it with --list, --repository-names or --all; a restore of one"
+                    + " repository prints JSON");
+        }
         checkBucket();
         if (backupAccount != null) {
             checkAccount("--backup-account", backupAccount);
@@ -622,8 +628,25 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
         var repositories = byName.entrySet().stream()
                 .map(each -> new SavedRepository(each.getKey(), each.getValue())).toList();
         var isComplete = byName.values().stream().flatMap(List::stream).allMatch(point -> point.error() == null);
-        return print(new Listing("unchanged", caller.account(), region(), bucket, prefix, repositories),
-                isComplete ? 0 : 3);
+        var listing = new Listing("unchanged", caller.account(), region(), bucket, prefix, repositories);
+        var listed = listed(repositories);
+        return print(listing, listed, counted(repositories.size(), "repository") + ", "
+                + counted(listed.rows().size(), "restore point"), isComplete ? 0 : 3);
+    }
+
+    /** A row for each restore point. */
+    static Listed listed(List<SavedRepository> repositories) {
+        var rows = new ArrayList<Row>();
+        for (var repository : repositories) {
+            for (var point : repository.restorePoints()) {
+                rows.add(Row.of(point.error() != null, repository.repositoryName(), point.time(), point.refs(),
+                        point.size(), point.kinds() == null ? null : point.kinds().size(), point.head(), point.error(),
+                        point.manifest(), point.repositoryId(), point.kinds(), point.settings(),
+                        point.pullRequests()));
+            }
+        }
+        return new Listed(List.of("repositoryName", "time", "refs", "size", "bundles", "head", "error"),
+                List.of("manifest", "repositoryId", "kinds", "settings", "pullRequests"), rows);
     }
 
     /** Takes a step for each item, several at a time; ends with the first that fails. */
@@ -1056,11 +1079,14 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
             all.forEach(one -> totals.merge(one.status(), 1, (count, another) -> count.intValue() + 1));
             var counts = totals.entrySet().stream().filter(total -> !total.getKey().equals("failed"))
                     .map(total -> total.getValue() + " " + total.getKey()).collect(Collectors.joining(", "));
-            tell(restored.size() + " of " + counted(all.size(), "repository") + (dryRun ? " can be restored, "
+            var summary = restored.size() + " of " + counted(all.size(), "repository") + (dryRun ? " can be restored, "
                     : " restored, ") + megabytes(bytes) + " in " + inWords(secondsSince(start))
                     + (counts.isEmpty() ? "" : ": " + counts)
                     + (partly.isEmpty() ? "" : "; not all of " + partly.size() + ": " + some(partly))
-                    + (failed.isEmpty() ? "" : "; " + failed.size() + " failed: " + some(failed)));
+                    + (failed.isEmpty() ? "" : "; " + failed.size() + " failed: " + some(failed));
+            if (restored.isEmpty() || output.equals("json")) {
+                tell(summary);
+            }
             if (restored.isEmpty()) {
                 return 1;
             }
@@ -1068,9 +1094,25 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
             totals.put("bytes", bytes);
             totals.put("seconds", secondsSince(start));
             var changed = restored.stream().flatMap(one -> one.changes().stream()).toList();
-            return print(new FleetResult(printed(strongest(changed)), caller.account(), region(), bucket, prefix,
-                    directoryAbove == null ? null : directoryAbove.toString(), totals, all),
-                    failed.isEmpty() && partly.isEmpty() ? 0 : 3);
+            var result = new FleetResult(printed(strongest(changed)), caller.account(), region(), bucket, prefix,
+                    directoryAbove == null ? null : directoryAbove.toString(), totals, all);
+            return print(result, listed(all), summary, failed.isEmpty() && partly.isEmpty() ? 0 : 3);
+        }
+
+        /** A row for each repository, those that need somebody marked. */
+        private Listed listed(List<FleetRepository> repositories) {
+            var rows = new ArrayList<Row>();
+            for (var one : repositories) {
+                var point = one.restorePoint();
+                var leftOut = one.leftOut() == null ? List.of() : one.leftOut().stream().map(LeftOut::what).toList();
+                rows.add(Row.of(one.error() != null || !leftOut.isEmpty(), one.repositoryName(), one.status(),
+                        one.repository() != null ? one.repository().repositoryName() : one.directory(),
+                        point == null ? null : point.time(), one.refs(), point == null ? null : point.size(),
+                        one.seconds(), leftOut, one.error(), point == null ? null : point.manifest(),
+                        one.repository() == null ? null : one.repository().kmsKeyId(), one.undo()));
+            }
+            return new Listed(List.of("repositoryName", "status", "restoredTo", "time", "refs", "size", "seconds",
+                    "leftOut", "error"), List.of("manifest", "kmsKeyId", "undo"), rows);
         }
 
         /** On Ctrl-C: nothing half-made stays behind on this machine. */
@@ -2965,6 +3007,210 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
 
         Failure(String message) {
             this(message, null);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: lists for people
+
+    @Option(names = "--output", paramLabel = "FORMAT", defaultValue = "json",
+            description = "How the result is printed: json, csv for spreadsheets, or table for people."
+                    + " Default: ${DEFAULT-VALUE}.")
+    String output;
+
+    /** What would move a terminal's cursor, change its colours, or hide or turn what follows. */
+    static final Pattern CONTROL = Pattern.compile("[\\p{Cc}\\p{Cf}\\p{Cs}\\p{Zl}\\p{Zp}]");
+    /** East Asian wide characters and emoji, which take two columns of a terminal. */
+    static final Pattern WIDE = Pattern.compile("[\\x{1100}-\\x{115f}\\x{2e80}-\\x{a4cf}\\x{a960}-\\x{a97f}"
+            + "\\x{ac00}-\\x{d7a3}\\x{f900}-\\x{faff}\\x{fe30}-\\x{fe6f}\\x{ff00}-\\x{ff60}\\x{ffe0}-\\x{ffe6}"
+            + "\\x{1f300}-\\x{1f64f}\\x{1f680}-\\x{1f6ff}\\x{1f900}-\\x{1f9ff}\\x{20000}-\\x{3fffd}]");
+    /**
+     * Before what a spreadsheet takes for the beginning of a formula: at the start of a value, and where one would
+     * start for a spreadsheet that splits values at semicolons, tabs or ends of lines.
+     */
+    static final Pattern FORMULA = Pattern.compile("^(?=[-=+@\t\r\n\uff1d\uff0b\uff0d\uff20])"
+            + "|(?<=[;\t\r\n])(?=[-=+@\uff1d\uff0b\uff0d\uff20])");
+    /** Between the columns of a table. */
+    static final String GAP = "  ";
+    /** No column of a table becomes narrower to fit into a terminal. */
+    static final int NARROWEST = 4;
+
+    /** The columns of the terminal that stdout is; 0 if it is none. */
+    IntSupplier terminalWidth = () -> System.console() == null ? 0 : terminalWidth();
+    /** Whether a terminal gets colours, as it does in the help. */
+    boolean colours = Help.Ansi.AUTO.enabled();
+
+    /**
+     * A result for people.
+     *
+     * @param columns the names of the first cells of each row
+     * @param details the names of the other cells, which only CSV has room for
+     */
+    record Listed(List<String> columns, List<String> details, List<Row> rows) {}
+
+    /**
+     * A line of a list.
+     *
+     * @param isFinding whether something is wrong with it
+     */
+    record Row(boolean isFinding, List<?> cells) {
+        static Row of(boolean isFinding, Object... cells) {
+            return new Row(isFinding, Arrays.asList(cells));
+        }
+    }
+
+    void checkOutput() {
+        check("--output", output, "json|table|csv", "json, table or csv");
+        if (print != null && !output.equals("json")) {
+            throw wrong("--print: use it without --output " + output + "; it prints a part of the JSON document");
+        }
+    }
+
+    /**
+     * Prints the result as --output says.
+     *
+     * @param summary what a reader of a list wants to know first, for stderr
+     */
+    int print(Object result, Listed listed, String summary, int exitCode) {
+        if (output.equals("json")) {
+            return print(result, exitCode);
+        }
+        var out = spec.commandLine().getOut();
+        out.print(output.equals("csv") ? csv(listed) : table(listed, terminalWidth.getAsInt()));
+        if (out.checkError()) {
+            throw new Failure("stdout cannot be written to; the result is: " + JSON.valueToTree(result));
+        }
+        note(summary);
+        return exitCode;
+    }
+
+    /** By RFC 4180. */
+    static String csv(Listed listed) {
+        var names = Stream.concat(listed.columns.stream(), listed.details.stream()).toList();
+        return Stream.concat(Stream.of(names), listed.rows.stream().map(Row::cells))
+                .map(cells -> cells.stream().map(cell -> csvValue(cell)).collect(Collectors.joining(",")) + "\r\n")
+                .collect(Collectors.joining());
+    }
+
+    /** A text cannot become a formula; a number stays one. */
+    static String csvValue(Object cell) {
+        var text = CONTROL.matcher(text(cell))
+                .replaceAll(found -> Matcher.quoteReplacement(
+                        found.group().matches("[\t\r\n]") ? found.group() : escaped(found.group())));
+        var value = cell instanceof Number ? text : FORMULA.matcher(text).replaceAll("'");
+        return value.matches("(?s).*[\",;\t\r\n].*") ? "\"" + value.replace("\"", "\"\"") + "\"" : value;
+    }
+
+    /** @param width of the terminal, into which the lines have to fit; 0 if there is none */
+    String table(Listed listed, int width) {
+        var count = listed.columns.size();
+        var lines = new ArrayList<List<String>>();
+        lines.add(listed.columns.stream().map(name -> printable(name)).toList());
+        listed.rows.forEach(row -> lines.add(row.cells.stream().limit(count).map(cell -> printable(cell)).toList()));
+        var widths = IntStream.range(0, count).map(column -> lines.stream()
+                .mapToInt(cells -> displayWidth(cells.get(column))).max().orElse(0)).toArray();
+        if (width > 0) {
+            narrow(widths, width - GAP.length() * (count - 1));
+        }
+        var isNumeric = IntStream.range(0, count).mapToObj(column -> isNumeric(listed.rows, column)).toList();
+        var table = new StringBuilder();
+        for (var i = 0; i < lines.size(); i++) {
+            var line = line(lines.get(i), widths, isNumeric);
+            var fitting = width > 0 ? cut(line, width) : line;
+            var colour = i == 0 ? "\033[1m" : listed.rows.get(i - 1).isFinding ? "\033[31m" : "";
+            var isColoured = width > 0 && colours && !colour.isEmpty();
+            table.append(isColoured ? colour + fitting + "\033[0m" : fitting).append('\n');
+        }
+        return table.toString();
+    }
+
+    /** Takes from the widest columns until all fit, or none can be narrower. */
+    static void narrow(int[] widths, int available) {
+        while (IntStream.of(widths).sum() > available) {
+            var widest = IntStream.range(0, widths.length).boxed().max(Comparator.comparing(i -> widths[i])).orElse(0);
+            if (widths[widest] <= NARROWEST) {
+                return;
+            }
+            widths[widest]--;
+        }
+    }
+
+    static boolean isNumeric(List<Row> rows, int column) {
+        var cells = rows.stream().map(row -> row.cells.get(column)).filter(Objects::nonNull).toList();
+        return !cells.isEmpty() && cells.stream().allMatch(cell -> cell instanceof Number);
+    }
+
+    static String line(List<String> cells, int[] widths, List<Boolean> isNumeric) {
+        var line = new StringBuilder();
+        for (var i = 0; i < widths.length; i++) {
+            var cell = cut(cells.get(i), widths[i]);
+            var space = " ".repeat(widths[i] - displayWidth(cell));
+            line.append(i == 0 ? "" : GAP).append(isNumeric.get(i) ? space + cell : cell + space);
+        }
+        return line.toString().stripTrailing();
+    }
+
+    /** A text in so many columns, with an ellipsis in the place of what is left out. */
+    static String cut(String text, int width) {
+        if (displayWidth(text) <= width) {
+            return text;
+        }
+        var end = 0;
+        var columns = 1; // of the ellipsis
+        while (columns + displayWidth(text, end) <= width) {
+            columns += displayWidth(text, end);
+            end = text.offsetByCodePoints(end, 1);
+        }
+        return text.substring(0, end) + "\u2026";
+    }
+
+    static int displayWidth(String text) {
+        var width = 0;
+        for (var i = 0; i < text.length(); i = text.offsetByCodePoints(i, 1)) {
+            width += displayWidth(text, i);
+        }
+        return width;
+    }
+
+    /** Of the character there; accents take none. */
+    private static int displayWidth(String text, int index) {
+        var type = Character.getType(text.codePointAt(index));
+        if (type == Character.NON_SPACING_MARK || type == Character.ENCLOSING_MARK) {
+            return 0;
+        }
+        return WIDE.matcher(Character.toString(text.codePointAt(index))).matches() ? 2 : 1;
+    }
+
+    /** A cell of a table, in one line. */
+    static String printable(Object cell) {
+        var text = text(cell).replaceAll("[\t\r\n]+", " ");
+        return text.isEmpty() ? "-" : CONTROL.matcher(text)
+                .replaceAll(found -> Matcher.quoteReplacement(escaped(found.group())));
+    }
+
+    /** As it would stand in JSON. */
+    private static String escaped(String character) {
+        return character.chars().mapToObj(unit -> String.format("\\u%04x", unit)).collect(Collectors.joining());
+    }
+
+    /** The text of a cell: "" if there is none, and the parts of a list in one. */
+    private static String text(Object cell) {
+        if (cell instanceof Collection<?> parts) {
+            return parts.stream().map(part -> text(part)).collect(Collectors.joining(", "));
+        }
+        return Objects.toString(cell, "");
+    }
+
+    /** What the terminal says; 80 if it does not. */
+    private static int terminalWidth() {
+        try {
+            var stty = new ProcessBuilder("stty", "size").redirectInput(new File("/dev/tty"))
+                    .redirectError(ProcessBuilder.Redirect.DISCARD).start();
+            var size = new String(stty.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
+            return size.matches("\\d+ [1-9]\\d*") ? Integer.parseInt(size.split(" ")[1]) : 80;
+        } catch (IOException e) {
+            return 80; // there is no stty
         }
     }
 

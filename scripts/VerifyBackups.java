@@ -34,7 +34,7 @@ import java.util.*;
 import java.util.concurrent.*;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.*;
-import java.util.regex.Pattern;
+import java.util.regex.*;
 import java.util.stream.*;
 import java.util.zip.GZIPInputStream;
 import javax.net.ssl.*;
@@ -255,6 +255,8 @@ class VerifyBackups implements Callable<Integer> {
     /** Lines of git fsck about an object that is not there. */
     static final Pattern LOST = Pattern.compile("missing \\w+ [0-9a-f]{40}|(broken link from| +to) +\\w+ [0-9a-f]{40}"
             + "|error: .*: invalid sha1 pointer [0-9a-f]{40}");
+    /** Of a repository that is as it should be, in a list. */
+    static final Finding NO_FINDING = new Finding(null, null, null, null, null);
     /** A younger object may belong to a run that has not written its manifest yet. */
     static final Duration ORPHAN_AGE = Duration.ofDays(1);
 
@@ -314,6 +316,7 @@ class VerifyBackups implements Callable<Integer> {
     }
 
     void checkOptions() {
+        checkOutput();
         checkBucket();
         if (account != null) {
             checkAccount("--account", account);
@@ -1485,8 +1488,33 @@ class VerifyBackups implements Callable<Integer> {
             status = "incomplete";
             exitCode = 3;
         }
-        return print(new Result(status, account, region(), bucket, prefix, deep, codecommit, errorBeside,
-                totals, verified.values(), findings.values()), exitCode);
+        var result = new Result(status, account, region(), bucket, prefix, deep, codecommit, errorBeside, totals,
+                verified.values(), findings.values());
+        return print(result, listed(), status + ": " + counted(verified.size(), "repository") + ", "
+                + counted(findings.size(), "finding"), exitCode);
+    }
+
+    /** A row for each finding, and for each repository without one. */
+    Listed listed() {
+        var rows = new ArrayList<Row>();
+        var byRepository = findings.values().stream().collect(Collectors.groupingBy(
+                finding -> Objects.requireNonNullElse(finding.repositoryName, ""), TreeMap::new, Collectors.toList()));
+        verified.keySet().forEach(name -> byRepository.putIfAbsent(name, List.of(NO_FINDING)));
+        byRepository.forEach((name, own) -> own.forEach(finding -> rows.add(row(name, verified.get(name), finding))));
+        return new Listed(
+                List.of("repositoryName", "status", "newest", "restorePoints", "damaged", "bytes", "finding"),
+                List.of("objects", "key", "message", "expires", "error"), rows);
+    }
+
+    /** @param repository null for what belongs to none */
+    static Row row(String name, VerifiedRepository repository, Finding finding) {
+        if (repository == null) {
+            return Row.of(true, name, Outcome.FINDINGS, null, null, null, null, finding.kind, null, finding.key,
+                    finding.message, finding.expires, null);
+        }
+        return Row.of(repository.status != Outcome.VERIFIED, name, repository.status, repository.newest,
+                repository.restorePoints, repository.damaged, repository.bytes, finding.kind, repository.objects,
+                finding.key, finding.message, finding.expires, repository.error);
     }
 
     long count(Outcome outcome) {
@@ -1954,6 +1982,210 @@ class VerifyBackups implements Callable<Integer> {
 
         Failure(String message) {
             this(message, null);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: lists for people
+
+    @Option(names = "--output", paramLabel = "FORMAT", defaultValue = "json",
+            description = "How the result is printed: json, csv for spreadsheets, or table for people."
+                    + " Default: ${DEFAULT-VALUE}.")
+    String output;
+
+    /** What would move a terminal's cursor, change its colours, or hide or turn what follows. */
+    static final Pattern CONTROL = Pattern.compile("[\\p{Cc}\\p{Cf}\\p{Cs}\\p{Zl}\\p{Zp}]");
+    /** East Asian wide characters and emoji, which take two columns of a terminal. */
+    static final Pattern WIDE = Pattern.compile("[\\x{1100}-\\x{115f}\\x{2e80}-\\x{a4cf}\\x{a960}-\\x{a97f}"
+            + "\\x{ac00}-\\x{d7a3}\\x{f900}-\\x{faff}\\x{fe30}-\\x{fe6f}\\x{ff00}-\\x{ff60}\\x{ffe0}-\\x{ffe6}"
+            + "\\x{1f300}-\\x{1f64f}\\x{1f680}-\\x{1f6ff}\\x{1f900}-\\x{1f9ff}\\x{20000}-\\x{3fffd}]");
+    /**
+     * Before what a spreadsheet takes for the beginning of a formula: at the start of a value, and where one would
+     * start for a spreadsheet that splits values at semicolons, tabs or ends of lines.
+     */
+    static final Pattern FORMULA = Pattern.compile("^(?=[-=+@\t\r\n\uff1d\uff0b\uff0d\uff20])"
+            + "|(?<=[;\t\r\n])(?=[-=+@\uff1d\uff0b\uff0d\uff20])");
+    /** Between the columns of a table. */
+    static final String GAP = "  ";
+    /** No column of a table becomes narrower to fit into a terminal. */
+    static final int NARROWEST = 4;
+
+    /** The columns of the terminal that stdout is; 0 if it is none. */
+    IntSupplier terminalWidth = () -> System.console() == null ? 0 : terminalWidth();
+    /** Whether a terminal gets colours, as it does in the help. */
+    boolean colours = Help.Ansi.AUTO.enabled();
+
+    /**
+     * A result for people.
+     *
+     * @param columns the names of the first cells of each row
+     * @param details the names of the other cells, which only CSV has room for
+     */
+    record Listed(List<String> columns, List<String> details, List<Row> rows) {}
+
+    /**
+     * A line of a list.
+     *
+     * @param isFinding whether something is wrong with it
+     */
+    record Row(boolean isFinding, List<?> cells) {
+        static Row of(boolean isFinding, Object... cells) {
+            return new Row(isFinding, Arrays.asList(cells));
+        }
+    }
+
+    void checkOutput() {
+        check("--output", output, "json|table|csv", "json, table or csv");
+        if (print != null && !output.equals("json")) {
+            throw wrong("--print: use it without --output " + output + "; it prints a part of the JSON document");
+        }
+    }
+
+    /**
+     * Prints the result as --output says.
+     *
+     * @param summary what a reader of a list wants to know first, for stderr
+     */
+    int print(Object result, Listed listed, String summary, int exitCode) {
+        if (output.equals("json")) {
+            return print(result, exitCode);
+        }
+        var out = spec.commandLine().getOut();
+        out.print(output.equals("csv") ? csv(listed) : table(listed, terminalWidth.getAsInt()));
+        if (out.checkError()) {
+            throw new Failure("stdout cannot be written to; the result is: " + JSON.valueToTree(result));
+        }
+        note(summary);
+        return exitCode;
+    }
+
+    /** By RFC 4180. */
+    static String csv(Listed listed) {
+        var names = Stream.concat(listed.columns.stream(), listed.details.stream()).toList();
+        return Stream.concat(Stream.of(names), listed.rows.stream().map(Row::cells))
+                .map(cells -> cells.stream().map(cell -> csvValue(cell)).collect(Collectors.joining(",")) + "\r\n")
+                .collect(Collectors.joining());
+    }
+
+    /** A text cannot become a formula; a number stays one. */
+    static String csvValue(Object cell) {
+        var text = CONTROL.matcher(text(cell))
+                .replaceAll(found -> Matcher.quoteReplacement(
+                        found.group().matches("[\t\r\n]") ? found.group() : escaped(found.group())));
+        var value = cell instanceof Number ? text : FORMULA.matcher(text).replaceAll("'");
+        return value.matches("(?s).*[\",;\t\r\n].*") ? "\"" + value.replace("\"", "\"\"") + "\"" : value;
+    }
+
+    /** @param width of the terminal, into which the lines have to fit; 0 if there is none */
+    String table(Listed listed, int width) {
+        var count = listed.columns.size();
+        var lines = new ArrayList<List<String>>();
+        lines.add(listed.columns.stream().map(name -> printable(name)).toList());
+        listed.rows.forEach(row -> lines.add(row.cells.stream().limit(count).map(cell -> printable(cell)).toList()));
+        var widths = IntStream.range(0, count).map(column -> lines.stream()
+                .mapToInt(cells -> displayWidth(cells.get(column))).max().orElse(0)).toArray();
+        if (width > 0) {
+            narrow(widths, width - GAP.length() * (count - 1));
+        }
+        var isNumeric = IntStream.range(0, count).mapToObj(column -> isNumeric(listed.rows, column)).toList();
+        var table = new StringBuilder();
+        for (var i = 0; i < lines.size(); i++) {
+            var line = line(lines.get(i), widths, isNumeric);
+            var fitting = width > 0 ? cut(line, width) : line;
+            var colour = i == 0 ? "\033[1m" : listed.rows.get(i - 1).isFinding ? "\033[31m" : "";
+            var isColoured = width > 0 && colours && !colour.isEmpty();
+            table.append(isColoured ? colour + fitting + "\033[0m" : fitting).append('\n');
+        }
+        return table.toString();
+    }
+
+    /** Takes from the widest columns until all fit, or none can be narrower. */
+    static void narrow(int[] widths, int available) {
+        while (IntStream.of(widths).sum() > available) {
+            var widest = IntStream.range(0, widths.length).boxed().max(Comparator.comparing(i -> widths[i])).orElse(0);
+            if (widths[widest] <= NARROWEST) {
+                return;
+            }
+            widths[widest]--;
+        }
+    }
+
+    static boolean isNumeric(List<Row> rows, int column) {
+        var cells = rows.stream().map(row -> row.cells.get(column)).filter(Objects::nonNull).toList();
+        return !cells.isEmpty() && cells.stream().allMatch(cell -> cell instanceof Number);
+    }
+
+    static String line(List<String> cells, int[] widths, List<Boolean> isNumeric) {
+        var line = new StringBuilder();
+        for (var i = 0; i < widths.length; i++) {
+            var cell = cut(cells.get(i), widths[i]);
+            var space = " ".repeat(widths[i] - displayWidth(cell));
+            line.append(i == 0 ? "" : GAP).append(isNumeric.get(i) ? space + cell : cell + space);
+        }
+        return line.toString().stripTrailing();
+    }
+
+    /** A text in so many columns, with an ellipsis in the place of what is left out. */
+    static String cut(String text, int width) {
+        if (displayWidth(text) <= width) {
+            return text;
+        }
+        var end = 0;
+        var columns = 1; // of the ellipsis
+        while (columns + displayWidth(text, end) <= width) {
+            columns += displayWidth(text, end);
+            end = text.offsetByCodePoints(end, 1);
+        }
+        return text.substring(0, end) + "\u2026";
+    }
+
+    static int displayWidth(String text) {
+        var width = 0;
+        for (var i = 0; i < text.length(); i = text.offsetByCodePoints(i, 1)) {
+            width += displayWidth(text, i);
+        }
+        return width;
+    }
+
+    /** Of the character there; accents take none. */
+    private static int displayWidth(String text, int index) {
+        var type = Character.getType(text.codePointAt(index));
+        if (type == Character.NON_SPACING_MARK || type == Character.ENCLOSING_MARK) {
+            return 0;
+        }
+        return WIDE.matcher(Character.toString(text.codePointAt(index))).matches() ? 2 : 1;
+    }
+
+    /** A cell of a table, in one line. */
+    static String printable(Object cell) {
+        var text = text(cell).replaceAll("[\t\r\n]+", " ");
+        return text.isEmpty() ? "-" : CONTROL.matcher(text)
+                .replaceAll(found -> Matcher.quoteReplacement(escaped(found.group())));
+    }
+
+    /** As it would stand in JSON. */
+    private static String escaped(String character) {
+        return character.chars().mapToObj(unit -> String.format("\\u%04x", unit)).collect(Collectors.joining());
+    }
+
+    /** The text of a cell: "" if there is none, and the parts of a list in one. */
+    private static String text(Object cell) {
+        if (cell instanceof Collection<?> parts) {
+            return parts.stream().map(part -> text(part)).collect(Collectors.joining(", "));
+        }
+        return Objects.toString(cell, "");
+    }
+
+    /** What the terminal says; 80 if it does not. */
+    private static int terminalWidth() {
+        try {
+            var stty = new ProcessBuilder("stty", "size").redirectInput(new File("/dev/tty"))
+                    .redirectError(ProcessBuilder.Redirect.DISCARD).start();
+            var size = new String(stty.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
+            return size.matches("\\d+ [1-9]\\d*") ? Integer.parseInt(size.split(" ")[1]) : 80;
+        } catch (IOException e) {
+            return 80; // there is no stty
         }
     }
 

@@ -89,8 +89,8 @@ import picocli.CommandLine.Spec;
         footer = {"  ./jbang sync", "  ./jbang sync --from CreateKmsKey --block policies"})
 class SharedBlocks implements Callable<Integer> {
     /** All blocks, in the order in which they stand in every script that has them. */
-    static final List<String> ORDER = List.of("command line", "AWS clients", "output and errors", "waiting for AWS",
-            "AWS CLI commands", "changes", "tags", "ARNs", "ids of accounts", "names of buckets",
+    static final List<String> ORDER = List.of("command line", "AWS clients", "output and errors", "lists for people",
+            "waiting for AWS", "AWS CLI commands", "changes", "tags", "ARNs", "ids of accounts", "names of buckets",
             "names of repositories", "tags of repositories", "tagging of repositories", "ids of keys", "usable keys",
             "keys of repositories", "IAM principals", "policies", "wildcards", "deleted principals",
             "policies for other accounts", "AWS structures as JSON", "targets of rules", "EC2", "many repositories",

@@ -385,6 +385,24 @@ class RestoreFleetTest {
     }
 
     @Test
+    void theReportIsATableForPeople() {
+        company();
+        bucket.keys().stream().filter(each -> each.matches(ROOT + "ideas/.*\\.full\\.bundle")).forEach(bucket::delete);
+        var run = ended(3, restore("--all", "--to-prefix", "r-", "--output", "table"));
+        var rows = run.out().lines().map(String::strip).toList();
+        assertEquals(6, rows.size(), run.out());
+        assertTrue(rows.get(0).matches("(?i)repository ?name +status +restored ?to +time +refs +size +seconds +left"
+                + " ?out +error"), rows.get(0));
+        assertTrue(rows.get(2).matches("ideas +failed .*is missing.*"), rows.get(2));
+        assertTrue(rows.get(3).matches("notes +created +r-notes +2.* refs/notes/commits +-"), rows.get(3));
+        var summaries = run.err().lines().filter(line -> line.contains(" repositories restored, ")).toList();
+        assertEquals(1, summaries.size(), run.err());
+        assertTrue(summaries.get(0).contains("4 of 5 repositories restored, "), summaries.get(0));
+        var csv = ended(3, restore("--all", "--to-prefix", "r-", "--output", "csv"));
+        assertEquals(6, csv.out().lines().count(), csv.out());
+    }
+
+    @Test
     void listsASelection() {
         company();
         assertEquals(COMPANY, List.copyOf(byName(ended(0, restore("--list", "--all")), "repositoryName").keySet()));
