@@ -283,11 +283,11 @@ class BackupToS3 implements Callable<Integer> {
         reportUnknownNames();
         names = repositoryIds.keySet().stream().filter(selection::has).toList();
         var lastStates = named("s3://" + bucket + "/" + runRecords.folder(), runRecords::lastStates);
-        writeGuide();
         names = names.stream().sorted(Comparator.comparing(
                 name -> lastStates.getOrDefault(name, RecordedState.NONE).lastSuccess(),
                 Comparator.nullsFirst(Comparator.naturalOrder()))).toList();
         backUpAll(lastStates);
+        writeGuide();
         return printResult(dryRun ? null : named("run record", runRecords::write));
     }
 
@@ -509,7 +509,7 @@ class BackupToS3 implements Callable<Integer> {
      */
     void writeGuide() {
         var last = runRecords.guide;
-        if (dryRun || last != null && Instant.parse(last).isAfter(clock.instant().minus(GUIDE_EVERY))) {
+        if (dryRun || late || last != null && Instant.parse(last).isAfter(clock.instant().minus(GUIDE_EVERY))) {
             return;
         }
         var key = prefix + "/" + caller.account() + "/" + GUIDE_NAME;

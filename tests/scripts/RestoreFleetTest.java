@@ -466,6 +466,7 @@ class RestoreFleetTest {
             var said = byHand(commands.get(1), place, Map.of("bucket", "backups", "manifest", newest.get(name)));
             assertTrue(said.endsWith(savedRefs(name).size() + " refs restored\n"), said);
             assertEquals(savedRefs(name), Git.refs(place.resolve("repository.git")));
+            if (name.equals("empty")) continue; // which git does not push
             byHand(commands.get(2), place, Map.of("url", url));
             var pushed = savedRefs(name);
             pushed.keySet().removeIf(ref -> !ref.matches("refs/(heads|tags)/.*"));
