@@ -2803,14 +2803,17 @@ class BackupToS3 implements Callable<Integer> {
         local.getConfig().setString("http", null, "followRedirects", "false");
         local.getConfig().setString("protocol", null, "version", "0"); // one request for the refs; version 2 takes two
         var transport = (TransportHttp) Transport.open(local, new URIish(url.toString()));
-        var signIn = gitSignIn(credentials.resolveCredentials(), region(), url.getHost(), url.getRawPath(),
-                Instant.now());
-        var encoded = Base64.getEncoder().encodeToString(signIn.getBytes(StandardCharsets.UTF_8));
-        transport.setAdditionalHeaders(Map.of("Authorization", "Basic " + encoded));
+        transport.setAdditionalHeaders(Map.of("Authorization", gitAuthorization(url)));
         transport.setHttpConnectionFactory(new GitConnections());
         transport.setTagOpt(TagOpt.NO_TAGS);
         transport.setTimeout(gitTimeout);
         return transport;
+    }
+
+    private String gitAuthorization(URI url) throws GeneralSecurityException {
+        var signIn = gitSignIn(credentials.resolveCredentials(), region(), url.getHost(), url.getRawPath(),
+                Instant.now());
+        return "Basic " + Base64.getEncoder().encodeToString(signIn.getBytes(StandardCharsets.UTF_8));
     }
 
     static class GitConnections implements HttpConnectionFactory {

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Lists backups of CodeCommit repositories, and restores one or all into bare Git repositories or CodeCommit.
+//DESCRIPTION Lists backups of CodeCommit repositories; restores one or all into bare Git repositories or CodeCommit.
 //JAVA 17+
 //DEPS software.amazon.awssdk:bom:2.40.2@pom
 //DEPS software.amazon.awssdk:codecommit
@@ -100,9 +100,9 @@ import software.amazon.awssdk.utils.AttributeMap;
 
 /**
  * Restores what backup-to-s3 saved, ref by ref as a manifest has it: into a bare Git directory, into a CodeCommit
- * repository, or both; and lists what there is. A restore point is a manifest: all refs, HEAD, settings, and the chain
- * of bundles that has the objects. Git indexes the bundles if it is on the PATH, which is three times faster, else JGit
- * does; the result is the same.
+ * repository, or both, one repository or several in one run; and lists what there is. A restore point is a manifest:
+ * all refs, HEAD, settings, and the chain of bundles that has the objects. If git is on the PATH it indexes the bundles
+ * and pushes what is large, in a third of the time that JGit takes, else JGit does; the result is the same.
  *
  * <p>What comes from S3 counts only if its SHA-256 is the manifest's. A restore point with a missing or damaged bundle
  * is refused, and the newest one before it that is whole is named. The objects are collected in a temporary directory,
@@ -118,8 +118,11 @@ import software.amazon.awssdk.utils.AttributeMap;
  * the repository says so, and is removed when all refs are right. What CodeCommit does not take (refs that are no
  * branches or tags, a HEAD that is no branch, triggers of another Region) is named under leftOut, with exit code 3.
  *
- * <p>A second run with the same arguments changes nothing; after an interruption it continues with the refs that are
- * missing.
+ * <p>Several repositories are restored by copies of this command, {@code --jobs} at a time, the largest first. One that
+ * fails stops no other. A killed run may leave a directory on this machine, which the next one removes.
+ *
+ * <p>A second run with the same arguments changes nothing; after an interruption it continues with the repositories and
+ * refs that are missing.
  *
  * <p>IAM actions:
  * <ul>
@@ -137,7 +140,7 @@ import software.amazon.awssdk.utils.AttributeMap;
  */
 @Command(name = "restore-from-s3", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true,
         sortOptions = false,
-        description = "Lists backups of CodeCommit repositories, and restores one or all into bare Git repositories or"
+        description = "Lists backups of CodeCommit repositories; restores one or all into bare Git repositories or"
                 + " CodeCommit.",
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage",
@@ -145,8 +148,7 @@ import software.amazon.awssdk.utils.AttributeMap;
                         + " restored",
                 "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
-        footer = {"  ./jbang restore-from-s3 --bucket my-backups --list --at 2026-11-21",
-                "  ./jbang restore-from-s3 --bucket my-backups --repository-name payments \\",
+        footer = {"  ./jbang restore-from-s3 --bucket my-backups --repository-name payments \\",
                 "      --at 2026-11-21 --directory payments.git",
                 "  ./jbang restore-from-s3 --bucket my-backups --all --to-codecommit \\",
                 "      --kms-key-id alias/codecommit"})
@@ -280,6 +282,8 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
     int maxRefs = 3_000;
     /** Bytes in the pack of a push; CodeCommit says only that long pushes are cut. */
     long maxBytes = 32 << 20;
+    /** Bytes of a repository that git pushes, as JGit takes thrice as long. What is smaller JGit pushes sooner. */
+    long leastForGit = 4 << 20;
     /** Seconds that a Git server may be silent: it answers a push after it has indexed the pack. */
     int gitTimeout = 300;
     /** How long a line to S3 or Git that breaks again and again is tried while it brings nothing new. */
@@ -900,8 +904,10 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
         int run() throws Exception {
             var keysByName = newestKeys();
             lookUpKeys();
-            plans = inParallel(READERS, List.copyOf(keysByName.entrySet()), each -> plan(each.getKey(), each.getValue()))
-                    .stream().sorted(Comparator.comparingLong(Plan::size).reversed().thenComparing(Plan::name)).toList();
+            var looked = inParallel(READERS, List.copyOf(keysByName.entrySet()),
+                    each -> plan(each.getKey(), each.getValue()));
+            plans = looked.stream()
+                    .sorted(Comparator.comparingLong(Plan::size).reversed().thenComparing(Plan::name)).toList();
             reportUnknownNames(keysByName.keySet());
             checkRoom();
             var onInterrupt = new Thread(this::stop);
@@ -938,8 +944,8 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
                     remember(template, time(key));
                 }
                 return new Plan(name, key, point.size(), isThere(name) ? 0 : point.room());
-            } catch (Finding e) {
-                return new Plan(name, key, 0, 0); // its restore names another restore point
+            } catch (RuntimeException e) {
+                return new Plan(name, key, 0, 0); // its restore fails, too, and says why
             }
         }
 
@@ -952,7 +958,7 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
         }
 
         private boolean isThere(String name) {
-            return directoryAbove != null && entries(directoryOf(name)).contains("HEAD");
+            return directoryAbove != null && Files.exists(directoryOf(name).resolve("HEAD"));
         }
 
         private Path directoryOf(String name) {
@@ -1020,8 +1026,8 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
                     throw new Failure("interrupted");
                 }
                 if (restore.targetName != null && !restore.targetName.matches("(?!.*\\.git$)[\\w.-]{1,100}")) {
-                    throw new Failure(restore.targetName + " is no name that a repository can have; restore it alone, with"
-                            + " --to-repository-name");
+                    throw new Failure(restore.targetName + " is no name that a repository can have; restore it alone,"
+                            + " with --to-repository-name");
                 }
                 var result = restore.run();
                 return new FleetRepository(plan.name(), result.status(), result.directory(), result.repository(),
@@ -1079,9 +1085,9 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
             all.forEach(one -> totals.merge(one.status(), 1, (count, another) -> count.intValue() + 1));
             var counts = totals.entrySet().stream().filter(total -> !total.getKey().equals("failed"))
                     .map(total -> total.getValue() + " " + total.getKey()).collect(Collectors.joining(", "));
-            var summary = restored.size() + " of " + counted(all.size(), "repository") + (dryRun ? " can be restored, "
-                    : " restored, ") + megabytes(bytes) + " in " + inWords(secondsSince(start))
-                    + (counts.isEmpty() ? "" : ": " + counts)
+            var summary = restored.size() + " of " + counted(all.size(), "repository")
+                    + (dryRun ? " can be restored, " : " restored, ") + megabytes(bytes) + " in "
+                    + inWords(secondsSince(start)) + (counts.isEmpty() ? "" : ": " + counts)
                     + (partly.isEmpty() ? "" : "; not all of " + partly.size() + ": " + some(partly))
                     + (failed.isEmpty() ? "" : "; " + failed.size() + " failed: " + some(failed));
             if (restored.isEmpty() || output.equals("json")) {
@@ -1368,6 +1374,10 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
             record(Change.creation(name, "directory", name), "rm -rf " + quote(name));
         }
 
+        String git() {
+            return git;
+        }
+
         /** Where the objects are. */
         Path objects() {
             return targetDirectory != null ? targetDirectory : bare.place;
@@ -1497,11 +1507,11 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
             }
         }
 
-        private boolean usesGit() {
+        boolean usesGit() {
             return gitFailure == null;
         }
 
-        private void leaveGitOut(GitFailure failure) {
+        void leaveGitOut(GitFailure failure) {
             note(reason(failure) + "; JGit is used instead");
             gitFailure = failure;
         }
@@ -1615,10 +1625,15 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
         }
 
         private void git(InputStream in, String... arguments) throws GitFailure {
+            run(gitProcess(git, place, arguments), in, arguments[0]);
+        }
+
+        /** @param what that does */
+        void run(ProcessBuilder command, InputStream in, String what) throws GitFailure {
             String said;
             int code;
             try {
-                running = gitProcess(git, place, arguments).redirectOutput(ProcessBuilder.Redirect.DISCARD).start();
+                running = command.redirectOutput(ProcessBuilder.Redirect.DISCARD).start();
                 feed(in);
                 said = new String(running.getErrorStream().readAllBytes(), StandardCharsets.UTF_8);
                 code = running.waitFor();
@@ -1633,7 +1648,7 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
                 throw new Failure("interrupted");
             }
             if (code != 0) {
-                throw new GitFailure("git " + arguments[0]
+                throw new GitFailure("git " + what
                         + (code > 128 ? " was ended by signal " + (code - 128) : " failed with exit code " + code)
                         + (said.isBlank() ? "" : ": " + said.strip().replaceAll("\\s+", " ")), null);
             }
@@ -2180,6 +2195,9 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
 
         void run() throws IOException {
             checkWay();
+            if (destination.point.size() >= leastForGit && !destination.missing().isEmpty()) {
+                pushByGit();
+            }
             while (!destination.missing().isEmpty()) {
                 poll(linePatience, () -> pushSome()).orElseThrow(line::failure);
             }
@@ -2199,6 +2217,16 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
             }
         }
 
+        /** After a push that failed: what it did, and what others did meanwhile. */
+        private void lookAgain() {
+            destination.present = destination.refs();
+            try {
+                checkWay();
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+
         private boolean leadsTo(ObjectId from, ObjectId to) throws IOException {
             if (!local.getObjectDatabase().has(from)) {
                 return false;
@@ -2207,6 +2235,115 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
                 return walk.parseAny(from) instanceof RevCommit base
                         && walk.peel(walk.parseAny(to)) instanceof RevCommit tip && walk.isMergedInto(base, tip);
             }
+        }
+
+        /** What git does not push, for whatever reason, is left to JGit, whose failures tell what they are. */
+        private void pushByGit() throws IOException {
+            var bare = destination.restore.bare;
+            while (bare.usesGit() && !destination.missing().isEmpty()) {
+                var before = Map.copyOf(destination.present);
+                try {
+                    for (var part : parts(new History(this).read())) {
+                        sendByGit(part);
+                    }
+                } catch (GitFailure e) {
+                    lookAgain();
+                    if (destination.present.equals(before)) {
+                        bare.leaveGitOut(e);
+                    } else {
+                        line.tell(e);
+                    }
+                }
+            }
+        }
+
+        /**
+         * The pushes that bring all refs to their places. On its way a branch stands where the next commit, with what
+         * it merged, would make a push too large.
+         *
+         * @param commits that the server lacks
+         */
+        private List<List<Step>> parts(Map<ObjectId, Commit> commits) throws IOException {
+            var parts = new ArrayList<List<Step>>();
+            var part = new LinkedHashMap<String, Step>();
+            var size = 0L;
+            for (var step : steps()) {
+                for (var commit : way(step, commits)) {
+                    var added = commit.take();
+                    if (size > 0 && size + added > maxBytes) {
+                        parts.add(List.copyOf(part.values()));
+                        part.clear();
+                        size = 0;
+                    }
+                    size += added;
+                    part.put(step.ref(), new Step(step.ref(), commit.id));
+                }
+                part.put(step.ref(), step);
+                if (part.size() == maxRefs) {
+                    parts.add(List.copyOf(part.values()));
+                    part.clear();
+                    size = 0;
+                }
+            }
+            if (!part.isEmpty()) {
+                parts.add(List.copyOf(part.values()));
+            }
+            return parts;
+        }
+
+        /** The commits along first parents that no part has yet, the oldest first. */
+        private Deque<Commit> way(Step step, Map<ObjectId, Commit> commits) throws IOException {
+            var way = new ArrayDeque<Commit>();
+            try (var walk = new RevWalk(local)) {
+                var next = commits.get(walk.peel(walk.parseAny(step.to())).copy());
+                while (next != null && !next.isTaken) {
+                    way.push(next);
+                    next = next.firstParent;
+                }
+            }
+            return way;
+        }
+
+        private void sendByGit(List<Step> part) throws IOException {
+            if (part.stream().anyMatch(step -> !step.to().equals(destination.wanted.get(step.ref())))) {
+                destination.mark();
+            }
+            var file = Files.createTempFile("restore-from-s3-", ".config"); // too much for a command line
+            try {
+                var url = gitUrl(URI.create(destination.repository.cloneUrlHttp()));
+                Files.writeString(file, configuration(url, part));
+                var push = gitProcess(git, local.getDirectory().toPath(), "-c", "include.path=" + file, "push",
+                        "--quiet", "--no-verify", "codecommit");
+                // In the environment, which others cannot read, and not in the arguments.
+                push.environment().putAll(Map.of("GIT_CONFIG_COUNT", "1", "GIT_CONFIG_KEY_0", "http.extraHeader",
+                        "GIT_CONFIG_VALUE_0", "Authorization: " + gitAuthorization(url), "GIT_TERMINAL_PROMPT", "0"));
+                push.environment().remove("SSH_ASKPASS");
+                var certificates = System.getenv("AWS_CA_BUNDLE");
+                if (certificates != null && !certificates.isEmpty()) {
+                    push.environment().put("GIT_SSL_CAINFO", certificates);
+                }
+                destination.restore.bare.run(push, InputStream.nullInputStream(), "push");
+            } catch (URISyntaxException | GeneralSecurityException e) {
+                throw new IllegalStateException(e);
+            } finally {
+                Files.deleteIfExists(file);
+            }
+            part.forEach(step -> destination.present.put(step.ref(), step.to()));
+            if (!destination.missing().isEmpty()) {
+                detail(destination.name + ": " + destination.progress());
+            }
+        }
+
+        /** Without force, but for a tag that this restore has moved before: what others push is not overwritten. */
+        private String configuration(URI url, List<Step> part) {
+            var text = new StringBuilder("[http]\n\tfollowRedirects = false\n\tlowSpeedLimit = 1\n\tlowSpeedTime = "
+                    + gitTimeout + "\n[remote \"codecommit\"]\n\turl = " + url + "\n");
+            for (var step : part) {
+                var isMovedTag = step.ref().startsWith("refs/tags/") && destination.present.containsKey(step.ref());
+                text.append("\tpush = \"").append(isMovedTag ? "+" : "").append(step.to().name()).append(':')
+                        .append(step.ref().replace("\"", "\\\"")).append("\"\n");
+            }
+            return text.toString();
         }
 
         /** Pushes until all is done or the line breaks; finds something if that brought any ref further. */
@@ -2219,7 +2356,7 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
                 }
             } catch (Exception e) {
                 line.checkRetry(e);
-                destination.present = destination.refs();
+                lookAgain();
             }
             return destination.present.equals(before) ? Optional.empty() : Optional.of(true);
         }
@@ -2358,6 +2495,109 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
                     throw new TooLarge();
                 }
             }
+        }
+    }
+
+    /** A commit that a server lacks. */
+    static class Commit {
+        final ObjectId id;
+        /** In bytes, of the objects that come with it. */
+        long size;
+        /** Null if there is none that the server lacks. */
+        Commit firstParent;
+        List<Commit> parents = List.of();
+        boolean isTaken;
+
+        Commit(ObjectId id) {
+            this.id = id;
+        }
+
+        /** Takes it and all before it that nobody has taken; gives their size. */
+        long take() {
+            var taken = 0L;
+            var next = new ArrayDeque<Commit>(List.of(this));
+            while (!next.isEmpty()) {
+                var commit = next.pop();
+                if (!commit.isTaken) {
+                    commit.isTaken = true;
+                    taken += commit.size;
+                    commit.parents.forEach(next::push);
+                }
+            }
+            return taken;
+        }
+    }
+
+    /** What a server lacks, by two commands of git: the commits in their order, each with the sizes of its objects. */
+    static class History {
+        private final Push push;
+        private final Map<ObjectId, Commit> commits = new HashMap<>();
+        private Commit last = new Commit(ObjectId.zeroId());
+
+        History(Push push) {
+            this.push = push;
+        }
+
+        Map<ObjectId, Commit> read() throws IOException {
+            var repository = push.local.getDirectory().toPath();
+            var git = push.destination.restore.git();
+            var objects = gitProcess(git, repository, "rev-list", "--objects", "--in-commit-order", "--reverse",
+                    "--parents", "--stdin").redirectError(ProcessBuilder.Redirect.DISCARD);
+            var sizes = gitProcess(git, repository, "cat-file", "--buffer",
+                    "--batch-check=%(objecttype) %(objectsize:disk) %(objectname) %(rest)")
+                    .redirectError(ProcessBuilder.Redirect.DISCARD);
+            var processes = start(objects, sizes);
+            try (var in = processes.get(0).getOutputStream()) {
+                in.write(revisions().getBytes(StandardCharsets.US_ASCII));
+            } catch (IOException e) {
+                // git has ended, and says why by its exit code
+            }
+            try (var out = processes.get(1).inputReader(StandardCharsets.ISO_8859_1)) {
+                for (var line = out.readLine(); line != null; line = out.readLine()) {
+                    add(line.split(" "));
+                }
+                for (var process : processes) {
+                    if (process.waitFor() != 0) {
+                        throw new GitFailure("git could not list the objects", null);
+                    }
+                }
+            } catch (InterruptedException e) {
+                throw new Failure("interrupted", e);
+            } finally {
+                processes.forEach(process -> process.destroyForcibly().onExit().join());
+            }
+            return commits;
+        }
+
+        private static List<Process> start(ProcessBuilder... commands) throws GitFailure {
+            try {
+                return ProcessBuilder.startPipeline(List.of(commands));
+            } catch (IOException e) {
+                throw new GitFailure(reason(e), e);
+            }
+        }
+
+        /** All that is wanted, without what is there. */
+        private String revisions() throws IOException {
+            var text = new StringBuilder();
+            push.destination.wanted.values().forEach(id -> text.append(id.name()).append('\n'));
+            for (var id : push.destination.present.values()) {
+                if (push.local.getObjectDatabase().has(id)) {
+                    text.append('^').append(id.name()).append('\n');
+                }
+            }
+            return text.toString();
+        }
+
+        /** @param words of a line: type, size and id of an object, of a commit the ids of its parents too */
+        private void add(String[] words) {
+            if (words[0].equals("commit")) {
+                last = commits.computeIfAbsent(ObjectId.fromString(words[2]), Commit::new);
+                var parents = Stream.of(words).skip(3).map(ObjectId::fromString).map(commits::get).toList();
+                last.firstParent = parents.isEmpty() ? null : parents.get(0);
+                last.parents = parents.stream().filter(Objects::nonNull).toList();
+            }
+            last.size += Long.parseLong(words[1]);
         }
     }
 
@@ -3838,14 +4078,17 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
         local.getConfig().setString("http", null, "followRedirects", "false");
         local.getConfig().setString("protocol", null, "version", "0"); // one request for the refs; version 2 takes two
         var transport = (TransportHttp) Transport.open(local, new URIish(url.toString()));
-        var signIn = gitSignIn(credentials.resolveCredentials(), region(), url.getHost(), url.getRawPath(),
-                Instant.now());
-        var encoded = Base64.getEncoder().encodeToString(signIn.getBytes(StandardCharsets.UTF_8));
-        transport.setAdditionalHeaders(Map.of("Authorization", "Basic " + encoded));
+        transport.setAdditionalHeaders(Map.of("Authorization", gitAuthorization(url)));
         transport.setHttpConnectionFactory(new GitConnections());
         transport.setTagOpt(TagOpt.NO_TAGS);
         transport.setTimeout(gitTimeout);
         return transport;
+    }
+
+    private String gitAuthorization(URI url) throws GeneralSecurityException {
+        var signIn = gitSignIn(credentials.resolveCredentials(), region(), url.getHost(), url.getRawPath(),
+                Instant.now());
+        return "Basic " + Base64.getEncoder().encodeToString(signIn.getBytes(StandardCharsets.UTF_8));
     }
 
     static class GitConnections implements HttpConnectionFactory {

@@ -39,7 +39,8 @@ class ContractTest {
             "create-backup-bucket --bucket", "create-backup-bucket --expire-after-days",
             "create-backup-bucket --prefix", "create-vpc-endpoint --repository-names",
             "notify-build-failures --kms-key-id", "notify-build-failures --remove",
-            "restore-from-s3 --repository-name", "schedule-backup --deadline", "schedule-backup --prefix",
+            "restore-from-s3 --all", "restore-from-s3 --repository-name",
+            "restore-from-s3 --repository-names", "schedule-backup --deadline", "schedule-backup --prefix",
             "schedule-backup --remove", "schedule-backup --security-group-ids", "schedule-backup --subnet-ids",
             "schedule-backup --vpc-id", "share-kms-key --remove", "verify-backups --repository-names");
 

@@ -339,12 +339,13 @@ class BackupToS3Test {
         assertEquals(0, guidesPut());
         bucket.put(guide, "edited".getBytes(StandardCharsets.UTF_8));
         assertEquals("backup-to-s3: app: unchanged\n", runAfter(Duration.ofDays(7).plusHours(1)).err());
-        assertEquals(1, guidesPut(), "what is there stays");
-        assertEquals(6, bucket.get(guide).length);
+        assertTrue(guidesPut() > 0, "it is looked for");
+        assertEquals("edited", new String(bucket.get(guide), StandardCharsets.UTF_8), "and stays");
         bucket.delete(guide);
+        aws.clearCalls();
         after(Duration.ofDays(13));
+        assertEquals(0, guidesPut());
         after(Duration.ofDays(15));
-        assertEquals(2, guidesPut());
         assertEquals(BackupToS3.GUIDE, new String(bucket.get(guide), StandardCharsets.UTF_8));
     }
 

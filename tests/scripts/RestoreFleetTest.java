@@ -13,7 +13,6 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.time.Instant;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -63,7 +62,7 @@ class RestoreFleetTest {
         aws.close();
     }
 
-    /** Repositories of different environments with settings, one empty, one with a ref that CodeCommit does not take. */
+    /** Repositories of two environments with settings, one empty, one with a ref that CodeCommit does not take. */
     void company() {
         aws.codecommit.createApprovalRuleTemplate("two of them", 2);
         for (var name : List.of("ideas", "payments", "website")) {
@@ -166,8 +165,8 @@ class RestoreFleetTest {
         assertTrue(run.err().contains("notes: created: 4 refs") || run.err().contains("; left out: refs/notes/commits"),
                 run.err());
         assertTrue(run.err().matches("(?s).*; 4 left, about \\d.*"), run.err());
-        assertTrue(lines.get(6).matches("restore-from-s3: 5 of 5 repositories restored, 0.0 MB in .*: 5 created; not all"
-                + " of 1: notes"), lines.get(6));
+        assertTrue(lines.get(6).matches("restore-from-s3: 5 of 5 repositories restored, 0.0 MB in .*: 5 created; not"
+                + " all of 1: notes"), lines.get(6));
         assertEquals(before, leftovers());
 
         aws.clearCalls();
@@ -217,17 +216,20 @@ class RestoreFleetTest {
         var tooLong = "a".repeat(95);
         SampleRepositories.small(aws, tooLong).key(key.arn);
         Backups.saved("--repository-names", tooLong);
-        var run = ended(3, restore("--repository-names", "payments", "website", "absent-*", "a?*", "--to-prefix",
-                "restored-"));
-        assertEquals(Map.of("payments", "failed", "website", "created", "absent-*", "failed", tooLong, "failed"),
-                byName(run, "status"));
+        bucket.keys().stream().filter(each -> each.matches(ROOT + "ideas/.*\\.manifest\\.json\\.gz"))
+                .forEach(each -> bucket.put(each, "no manifest".getBytes(StandardCharsets.UTF_8)));
+        var run = ended(3, restore("--repository-names", "payments", "website", "absent-*", "a?*", "ideas",
+                "--to-prefix", "restored-"));
+        assertEquals(Map.of("payments", "failed", "website", "created", "absent-*", "failed", tooLong, "failed",
+                "ideas", "failed"), byName(run, "status"));
+        assertTrue(entry(run, "ideas").path("error").asText().contains(".manifest.json.gz is damaged: "), run.out());
         assertTrue(entry(run, "payments").path("error").asText().contains(".full.bundle is missing; no restore point"
                 + " before it is whole"), run.out());
         assertTrue(entry(run, tooLong).path("error").asText().contains("is no name that a repository can have"),
                 run.out());
         assertTrue(entry(run, "absent-*").path("error").asText().startsWith("no restore point"), run.out());
-        assertTrue(run.err().contains("restore-from-s3: 1 of 4 repositories restored, "), run.err());
-        assertTrue(run.err().contains("; 3 failed: " + tooLong + ", absent-*, payments"), run.err());
+        assertTrue(run.err().contains("restore-from-s3: 1 of 5 repositories restored, "), run.err());
+        assertTrue(run.err().contains("; 4 failed: " + tooLong + ", absent-*, ideas, payments"), run.err());
         assertRestored("website", aws.codecommit.repository("restored-website"));
         // What is there with other refs stays, and if nothing can be restored, that is a failure.
         aws.codecommit.repository("website").commit("refs/heads/main", "mine", "mine");
@@ -316,8 +318,9 @@ class RestoreFleetTest {
         assertEquals(0, bundlesRead());
         Directories.delete(below.resolve("notes.git"));
         Files.createDirectories(below.resolve("notes.git/of-mine"));
+        Files.writeString(below.resolve("empty.git"), "a file");
         var mixed = ended(3, restore("--all", "--directory", below.toString()));
-        assertEquals(Map.of("empty", "created", "ideas", "unchanged", "notes", "failed", "payments", "unchanged",
+        assertEquals(Map.of("empty", "failed", "ideas", "unchanged", "notes", "failed", "payments", "unchanged",
                 "website", "failed", "younger", "created"), byName(mixed, "status"));
         assertTrue(entry(mixed, "website").path("error").asText().contains("is a Git repository with other refs"),
                 mixed.out());
@@ -337,8 +340,8 @@ class RestoreFleetTest {
     void theDiskIsCheckedBeforeAnythingIsBegun() {
         company();
         ended(3, restore(full(), "--all", "--to-prefix", "r-", "--jobs", "2", "--dry-run"));
-        failedAtOnce(restore(full(), "--all", "--to-prefix", "r-", "--jobs", "3"), "has room for 12 MB and needs 13 MB for"
-                + " 3 repositories at a time: make room, use fewer --jobs, or name another place");
+        failedAtOnce(restore(full(), "--all", "--to-prefix", "r-", "--jobs", "3"), "has room for 12 MB and needs 13 MB"
+                + " for 3 repositories at a time: make room, use fewer --jobs, or name another place");
         failedAtOnce(restore(full(), "--all", "--jobs", "2", "--directory", home.resolve("r").toString()),
                 "has room for 12 MB and needs 21 MB: make room, or choose another --directory");
         assertFalse(Files.exists(home.resolve("r")));
@@ -480,7 +483,7 @@ class RestoreFleetTest {
 
     static final boolean LONG = Boolean.getBoolean("tests.long");
 
-    /** Small repositories of which every fourth is the same as another, as copies are cheap to make. */
+    /** Small repositories, every tenth of them larger. */
     void fleet(int count) {
         IntStream.range(0, count).forEach(i -> {
             var repository = SampleRepositories.small(aws, String.format("r%04d", i)).key(key.arn);
@@ -521,7 +524,6 @@ class RestoreFleetTest {
         var random = new Random(seed);
         fleet(count);
         aws.clearCalls();
-        var pushes = new HashMap<String, Integer>();
         var work = Files.createDirectory(home.resolve("tmp"));
         var environment = Map.of("JAVA_TOOL_OPTIONS", "-Djava.io.tmpdir=" + work);
         String[] args = {"--all", "--to-prefix", "x-", "--jobs", "3"};
@@ -548,9 +550,9 @@ class RestoreFleetTest {
             var name = String.format("r%04d", i);
             assertRestored(name, aws.codecommit.repository("x-" + name));
         }
-        aws.calls().stream().filter(call -> call.name().equals("codecommit:GitPush"))
-                .forEach(call -> pushes.merge(call.toString().replaceAll("(?s).*\\bx-(r\\d{4}).*", "$1"), 1, Integer::sum));
-        complete.retainAll(pushes.keySet());
+        complete.retainAll(aws.calls().stream().filter(call -> call.name().equals("codecommit:GitPush"))
+                .map(call -> call.input().toString().replaceAll("(?s).*\\bx-(r\\d{4}).*", "$1"))
+                .collect(Collectors.toSet()));
         assertEquals(Set.of(), complete, "what is complete is not pushed again");
         assertEquals(List.of(), RestoreFromS3.entries(work));
     }
