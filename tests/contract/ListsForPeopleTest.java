@@ -2,14 +2,19 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
 import java.io.OutputStream;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.Stream;
 import localaws.LocalAws;
 import org.junit.jupiter.api.Test;
@@ -102,7 +107,7 @@ class ListsForPeopleTest {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {1, 2, 9, 20, 21, 33, 40, 79, 200})
+    @ValueSource(ints = {1, 2, 9, 20, 21, 33, 40, 79, 400})
     void noLineIsWiderThanTheTerminal(int width) {
         var texts = Stream.of("a", "payments", "\u652f\u6255\u3044\u7528".repeat(9), "e\u0301".repeat(40),
                 "\ud83d\ude80".repeat(30));
@@ -113,8 +118,8 @@ class ListsForPeopleTest {
         for (var line : table.lines().toList()) {
             assertTrue(VerifyBackups.displayWidth(line) <= width, width + ": " + line);
         }
-        assertEquals(width < 200, table.contains("\u2026"), table);
-        if (width == 200) assertTrue(table.contains("\u652f\u6255\u3044\u7528".repeat(9)), table);
+        assertEquals(width < 400, table.contains("\u2026"), table);
+        if (width == 400) assertTrue(table.contains("\u652f\u6255\u3044\u7528".repeat(9)), table);
     }
 
     @Test
@@ -214,6 +219,42 @@ class ListsForPeopleTest {
         assertTrue(failure.getMessage().contains("the result is: [\"the document\"]"), failure.getMessage());
     }
 
+    /** Lines of a table that a process prints to a terminal of 44 columns. */
+    static List<String> onATerminal(LocalAws aws, String noColour) throws Exception {
+        var command = "stty cols 44; \"$JAVA\" -XX:+UseSerialGC -Djdk.console=java.base -cp \"$CLASSES\""
+                + " AuditEncryption --output table 2>/dev/null";
+        var process = Script.within(aws, new ProcessBuilder("script", "-qec", command, "/dev/null"));
+        process.environment().putAll(Map.of("JAVA", Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "CLASSES", System.getProperty("java.class.path"), "NO_COLOR", noColour));
+        if (noColour.isEmpty()) process.environment().remove("NO_COLOR");
+        var started = process.redirectErrorStream(true).start();
+        started.getOutputStream().close();
+        var said = new String(started.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertEquals(4, Wait.forEnd(started, () -> said), said);
+        return said.lines().toList();
+    }
+
+    @Test
+    void aTerminalIsAskedForItsWidthAndNoColorIsRespected() throws Exception {
+        assumeTrue(Files.isExecutable(Path.of("/usr/bin/script")), "script, which makes a terminal, is missing");
+        try (var aws = LocalAws.start()) {
+            var key = aws.kms.createKey("eu-west-1");
+            key.state = "Disabled";
+            aws.codecommit.batchNeedsKey = false;
+            aws.codecommit.createRepository("payments").key(key.arn);
+            for (var noColour : List.of("", "1")) {
+                var lines = onATerminal(aws, noColour);
+                assertEquals(2, lines.size(), lines.toString());
+                assertEquals(noColour.isEmpty(), lines.get(0).startsWith("\033[1m"), lines.toString());
+                assertEquals(noColour.isEmpty(), lines.get(1).startsWith("\033[31mpayments"), lines.toString());
+                for (var line : lines) {
+                    var plain = line.replaceAll("\033\\[\\d+m", "");
+                    assertTrue(VerifyBackups.displayWidth(plain) <= 44 && plain.contains("\u2026"), lines.toString());
+                }
+            }
+        }
+    }
+
     static Stream<String> scripts() {
         return Toolkit.scripts().stream()
                 .filter(name -> Toolkit.command(name).getCommandSpec().findOption("--output") != null);
@@ -228,6 +269,8 @@ class ListsForPeopleTest {
                     .split("(?<!\\\\)\n")[0].replaceAll("\\\\\n", " ");
             var words = new ArrayList<>(Toolkit.words(example));
             words.subList(0, 2).clear();
+            var at = words.indexOf("--output");
+            if (at >= 0) words.subList(at, at + 2).clear();
             for (var wrong : List.of(List.of("--output", "yaml"), List.of("--output", "Table"), List.of("--output="),
                     List.of("--output", "json,csv"))) {
                 Script.assertRefused(run(name, words, wrong), "must be json, table or csv", aws);

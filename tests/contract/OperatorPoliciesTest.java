@@ -155,7 +155,7 @@ class OperatorPoliciesTest {
                     + (name.equals("SimulatePrincipalPolicy") ? "group|role|user"
                     : Stream.of("Group", "Role", "User", "").filter(name.replace("EntitiesFor", "")::contains)
                             .findFirst().orElseThrow().toLowerCase().replaceFirst("^$", "policy")) + ")/.+";
-            case "kms" -> Set.of("CreateKey", "ListKeys").contains(name) ? "\\*"
+            case "kms" -> Set.of("CreateKey", "ListAliases", "ListKeys").contains(name) ? "\\*"
                     : "arn:aws:kms:(eu-west-1|\\*):\\d{12}:(key/\\*" + (name.equals("CreateAlias") ? "|alias/.+" : "")
                             + ")";
             case "logs" -> "arn:aws:logs:eu-west-1:111122223333:log-group:"

@@ -91,6 +91,7 @@ final class OperatorScenarios {
         keys();
         sharing();
         repositories();
+        audits();
         endpoints();
         jobs();
         branchDenies();
@@ -401,6 +402,17 @@ final class OperatorScenarios {
             var invocation = bucket(next("bucket"));
             done(invocation.script, invocation.arguments.toArray(String[]::new));
             return bucket(invocation.placeholders.get("bucket"));
+        });
+    }
+
+    // ---- audit-encryption
+
+    private void audits() {
+        add("AuditEncryption", "a key that does not rotate", 4, "\"rotation-off\"", () -> {
+            var name = nextRepository();
+            aws.codecommit.createRepository(name).key(aws.kms.createKey(REGION).arn);
+            return new Invocation(new AuditEncryption().commandLine(), words("--repository-names", name,
+                    "--require-rotation"));
         });
     }
 

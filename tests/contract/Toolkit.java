@@ -17,7 +17,7 @@ import picocli.CommandLine;
 /** The toolkit as its files say what it is: scripts, policies, aliases, the scheduled job. */
 final class Toolkit {
     /** Scripts that change nothing in AWS and so have no --dry-run. */
-    static final Set<String> READING = Set.of("VerifyBackups");
+    static final Set<String> READING = Set.of("AuditEncryption", "VerifyBackups");
     private static final ObjectMapper JSON = new ObjectMapper();
 
     private Toolkit() {

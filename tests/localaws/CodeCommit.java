@@ -76,6 +76,11 @@ public final class CodeCommit implements LocalAws.Service {
      * Whether repositories under the AWS managed key tell its ARN as kmsKeyId; what CodeCommit does is not documented.
      */
     public volatile boolean showManagedKey;
+    /**
+     * Whether BatchGetRepositories asks for the key of each repository, as its errors suggest; when CodeCommit answers
+     * with them is not documented.
+     */
+    public volatile boolean batchNeedsKey = true;
 
     private static final int NAMES_PER_BATCH = 100;
     private static final int TAGS = 50;
@@ -352,7 +357,7 @@ public final class CodeCommit implements LocalAws.Service {
                 notFound.add(name);
             } else {
                 try {
-                    repo.checkKey(caller);
+                    if (batchNeedsKey) repo.checkKey(caller);
                     repositories.add(repo.metadata());
                 } catch (AwsError e) {
                     errors.addObject().put("repositoryId", repo.id).put("repositoryName", repo.name)
@@ -1133,7 +1138,7 @@ public final class CodeCommit implements LocalAws.Service {
         }
 
         public Repo key(String arn) {
-            key = managedKey(owner).equals(arn) ? null : arn;
+            key = kms().isOfCodeCommit(arn, owner.region()) ? null : arn;
             return this;
         }
 

@@ -33,6 +33,10 @@ public final class Kms implements LocalAws.Service {
         public String keySpec = "SYMMETRIC_DEFAULT";
         public String usage = "ENCRYPT_DECRYPT";
         public String manager = "CUSTOMER";
+        /** AWS_KMS, EXTERNAL (imported), AWS_CLOUDHSM or EXTERNAL_KEY_STORE. */
+        public String origin = "AWS_KMS";
+        /** When its imported material expires; null if it does not. */
+        public Instant validTo;
         public String description = "";
         public String policy;
         /** In days; 0 when the key does not rotate. */
@@ -66,6 +70,9 @@ public final class Kms implements LocalAws.Service {
     private final LocalAws aws;
     private final String account;
     private final Map<String, Regional> regions = LocalAws.concurrentMap();
+    /** The services whose aliases stand in every Region, with a key as soon as somebody uses one. */
+    private static final Set<String> SERVICES = new TreeSet<>(Set.of("codecommit", "s3", "sns"));
+
     /** How many items a page has; AWS's own pages are longer. */
     public int pageSize = 3;
     /** How many calls for a new key come too early: KMS is eventually consistent (API Reference, CreateKey). */
@@ -85,9 +92,18 @@ public final class Kms implements LocalAws.Service {
         if (id.startsWith("arn:") && !id.matches(Pattern.quote(prefix) + "(key|alias)/.+")) return null;
         var name = id.startsWith("arn:") ? id.substring(prefix.length()).replaceFirst("^key/", "") : id;
         // a service's own key is made when its alias is first used (API Reference, DescribeKey)
-        if (name.equals("alias/aws/sns") && !regional.aliases.containsKey(name))
-            addManaged(regional, region, "sns", "Default key that protects my SNS data when no other key is defined");
+        var service = name.replaceFirst("^alias/aws/", "");
+        if (name.startsWith("alias/aws/") && SERVICES.contains(service) && !regional.aliases.containsKey(name)) {
+            addManaged(regional, region, service);
+        }
         return regional.keys.get(name.startsWith("alias/") ? regional.aliases.get(name) : name);
+    }
+
+    /** Whether it is the key that AWS manages for CodeCommit, which need not exist. */
+    synchronized boolean isOfCodeCommit(String arn, String region) {
+        var regional = regional(region);
+        var key = regional.keys.get(regional.aliases.get("alias/aws/codecommit"));
+        return key != null && key.arn.equals(arn);
     }
 
     /** All keys of the Region that somebody made. */
@@ -122,20 +138,17 @@ public final class Kms implements LocalAws.Service {
     }
 
     private Regional regional(String region) {
-        return LocalAws.regional(regions, region, () -> {
-            var made = new Regional();
-            addManaged(made, region, "codecommit",
-                    "Default key that protects my CodeCommit repositories when no other key is defined");
-            return made;
-        });
+        return LocalAws.regional(regions, region, Regional::new);
     }
 
     /** The AWS managed key of a service, which the account's callers may use through the service alone. */
-    private void addManaged(Regional regional, String region, String service, String description) {
+    private void addManaged(Regional regional, String region, String service) {
         var id = UUID.randomUUID().toString();
         var managed = new Key(id, new Caller("", account, region).arn("kms", "key/" + id), aws.now());
         managed.manager = "AWS";
-        managed.description = description;
+        managed.description = "Default key that protects my " + (service.equals("codecommit")
+                ? "CodeCommit repositories" : service.toUpperCase(Locale.ROOT) + (service.equals("s3") ? " objects"
+                : " data")) + " when no other key is defined";
         managed.policy = """
                 {"Version":"2012-10-17","Id":"auto-%3$s-1","Statement":[
                 {"Sid":"Allow access through the service","Effect":"Allow","Principal":{"AWS":"*"},
@@ -165,8 +178,8 @@ public final class Kms implements LocalAws.Service {
 
     // Permissions
 
-    private static final Set<String> TAKES_KEY = Set.of("DescribeKey", "DisableKeyRotation", "EnableKeyRotation",
-            "Encrypt", "GetKeyPolicy", "GetKeyRotationStatus", "ListGrants", "ListResourceTags", "PutKeyPolicy",
+    private static final Set<String> TAKES_KEY = Set.of("CancelKeyDeletion", "DescribeKey", "DisableKey",
+            "DisableKeyRotation", "EnableKey", "EnableKeyRotation", "Encrypt", "GetKeyPolicy", "GetKeyRotationStatus", "ListGrants", "ListResourceTags", "PutKeyPolicy",
             "ScheduleKeyDeletion", "TagResource", "UntagResource", "UpdateKeyDescription");
 
     /**
@@ -250,7 +263,7 @@ public final class Kms implements LocalAws.Service {
         }
         return new Need(action, key.arn).policy("key", key.policy).resourceTags(key.tags)
                 .key("kms:CallerAccount", caller.account()).key("kms:ViaService", caller.via())
-                .key("kms:KeySpec", key.keySpec).key("kms:KeyUsage", key.usage).key("kms:KeyOrigin", "AWS_KMS")
+                .key("kms:KeySpec", key.keySpec).key("kms:KeyUsage", key.usage).key("kms:KeyOrigin", key.origin)
                 .key("kms:MultiRegion", String.valueOf(!key.multiRegion.isEmpty()))
                 .keys("kms:ResourceAliases", owner(id, caller).aliasesOf(key, caller.region()));
     }
@@ -347,14 +360,14 @@ public final class Kms implements LocalAws.Service {
             }
             case "ListAliases" -> {
                 var key = input.hasNonNull("KeyId") ? key(input, caller, false) : null;
-                yield page("Aliases",
-                        regional(caller.region()).aliases.entrySet().stream()
-                                .filter(alias -> key == null || alias.getValue().equals(key.keyId))
-                        .map(alias -> (JsonNode) Models.JSON.createObjectNode().put("AliasName", alias.getKey())
-                                        .put("AliasArn", caller.arn("kms", alias.getKey()))
-                                        .put("TargetKeyId", alias.getValue()))
-                                .toList(),
-                        input, 100);
+                // those of AWS are listed before they have a key (API Reference, ListAliases)
+                var aliases = new TreeMap<String, String>();
+                if (key == null) SERVICES.forEach(service -> aliases.put("alias/aws/" + service, null));
+                regional(caller.region()).aliases.forEach((name, id) -> {
+                    if (key == null || id.equals(key.keyId)) aliases.put(name, id);
+                });
+                yield page("Aliases", aliases.entrySet().stream().map(alias -> alias(alias, caller)).toList(), input,
+                        100);
             }
             case "GetKeyPolicy" -> {
                 var key = key(input, caller, false);
@@ -376,11 +389,13 @@ public final class Kms implements LocalAws.Service {
                 yield null;
             }
             case "GetKeyRotationStatus" -> {
-                var key = symmetric(reachable(input, caller, false));
-                var rotates = key.rotationPeriod > 0 && !key.state.equals("PendingDeletion");
+                var key = rotatable(reachable(input, caller, false));
+                // a replica shows what its primary key does
+                var period = (key.multiRegion.isEmpty() ? key : key.multiRegion.get(0)).rotationPeriod;
+                var rotates = period > 0 && !key.state.equals("PendingDeletion");
                 var status = Models.JSON.createObjectNode().put("KeyId", key.arn).put("KeyRotationEnabled", rotates);
-                yield rotates ? status.put("RotationPeriodInDays", key.rotationPeriod)
-                        .put("NextRotationDate", key.created.plus(Duration.ofDays(key.rotationPeriod)).getEpochSecond())
+                yield rotates ? status.put("RotationPeriodInDays", period)
+                        .put("NextRotationDate", key.created.plus(Duration.ofDays(period)).getEpochSecond())
                         : status;
             }
             case "UpdateKeyDescription" -> {
@@ -434,8 +449,29 @@ public final class Kms implements LocalAws.Service {
                         .put("DeletionDate", key.deletion.getEpochSecond()).put("KeyState", key.state)
                         .put("PendingWindowInDays", days);
             }
+            case "CancelKeyDeletion" -> {
+                var key = customer(key(input, caller, false));
+                if (!key.state.equals("PendingDeletion")) {
+                    throw new AwsError("KMSInvalidStateException", key.arn + " is not pending deletion.");
+                }
+                key.state = "Disabled"; // also if it was enabled before
+                key.deletion = null;
+                yield Models.JSON.createObjectNode().put("KeyId", key.arn);
+            }
+            case "DisableKey", "EnableKey" -> {
+                var key = customer(key(input, caller, false));
+                if (!key.state.matches("Enabled|Disabled")) throw state(key);
+                key.state = operation.replace("Key", "d");
+                yield null;
+            }
             default -> throw new AwsError("UnknownOperationException", operation);
         };
+    }
+
+    private static JsonNode alias(Map.Entry<String, String> alias, Caller caller) {
+        var node = Models.JSON.createObjectNode().put("AliasName", alias.getKey())
+                .put("AliasArn", caller.arn("kms", alias.getKey()));
+        return alias.getValue() == null ? node : node.put("TargetKeyId", alias.getValue());
     }
 
     private JsonNode create(ObjectNode input, Caller caller) {
@@ -461,7 +497,7 @@ public final class Kms implements LocalAws.Service {
                 .put("CreationDate", key.created.toEpochMilli() / 1000.0).put("Enabled", key.state.equals("Enabled"))
                 .put("Description", key.description)
                 .put("KeyUsage", key.usage)
-                .put("KeyState", key.state).put("Origin", "AWS_KMS").put("KeyManager", key.manager)
+                .put("KeyState", key.state).put("Origin", key.origin).put("KeyManager", key.manager)
                 .put("CustomerMasterKeySpec", key.keySpec)
                 .put("KeySpec", key.keySpec)
                 .put("MultiRegion", false);
@@ -474,6 +510,14 @@ public final class Kms implements LocalAws.Service {
             key.multiRegion.stream().skip(1).forEach(replica -> replicas.add(inRegion(replica)));
         }
         if (key.deletion != null) node.put("DeletionDate", key.deletion.getEpochSecond());
+        if (key.origin.matches("AWS_CLOUDHSM|EXTERNAL_KEY_STORE")) {
+            node.put("CustomKeyStoreId", "cks-1234567890abcdef0");
+        }
+        // only where there is material (API Reference, KeyMetadata)
+        if (key.origin.equals("EXTERNAL") && !key.state.equals("PendingImport")) {
+            node.put("ExpirationModel", key.validTo == null ? "KEY_MATERIAL_DOES_NOT_EXPIRE" : "KEY_MATERIAL_EXPIRES");
+            if (key.validTo != null) node.put("ValidTo", key.validTo.getEpochSecond());
+        }
         return node;
     }
 
@@ -638,13 +682,23 @@ public final class Kms implements LocalAws.Service {
     private Key rotatable(ObjectNode input, Caller caller) {
         var id = input.get("KeyId").asText();
         if (id.contains("alias/")) throw notFound("Invalid keyId '" + id + "'"); // takes key ids and ARNs only
-        return symmetric(customer(usable(key(id, caller))));
+        var key = rotatable(customer(usable(key(id, caller))));
+        // of a multi-Region key, the primary one has the setting (API Reference, EnableKeyRotation)
+        if (!key.multiRegion.isEmpty() && key != key.multiRegion.get(0)) {
+            throw new AwsError("UnsupportedOperationException", key.arn + " is a replica key");
+        }
+        return key;
     }
 
-    private static Key symmetric(Key key) {
+    /** Neither asymmetric keys rotate by themselves, nor those whose material is not of KMS. */
+    private static Key rotatable(Key key) {
         if (!key.keySpec.equals("SYMMETRIC_DEFAULT")) {
             throw new AwsError("UnsupportedOperationException",
                     key.arn + " key spec is " + key.keySpec + " which is not valid for this operation.");
+        }
+        if (!key.origin.equals("AWS_KMS")) {
+            throw new AwsError("UnsupportedOperationException",
+                    key.arn + " origin is " + key.origin + " which is not valid for this operation.");
         }
         return key;
     }

@@ -3,6 +3,7 @@ package localaws;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -21,6 +22,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -45,6 +47,7 @@ import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.kms.KmsClient;
 import software.amazon.awssdk.services.kms.model.AliasListEntry;
 import software.amazon.awssdk.services.kms.model.CreateKeyRequest;
+import software.amazon.awssdk.services.kms.model.ExpirationModelType;
 import software.amazon.awssdk.services.kms.model.KeyListEntry;
 import software.amazon.awssdk.services.kms.model.KeyManagerType;
 import software.amazon.awssdk.services.kms.model.KeySpec;
@@ -190,6 +193,57 @@ class KmsTest {
         for (var change : changes) assertError("AccessDeniedException", change);
     }
 
+    /** API Reference, DescribeKey and ListAliases. */
+    @Test
+    void aKeyOfAwsComesIntoBeingWhenItsAliasIsDescribed() {
+        try (var elsewhere = client("eu-central-1",
+                AwsBasicCredentials.create(LocalAws.ACCESS_KEY_ID, LocalAws.SECRET_ACCESS_KEY))) {
+            Supplier<List<String>> withKey = () -> elsewhere.listAliasesPaginator().aliases().stream()
+                    .filter(entry -> entry.targetKeyId() != null).map(AliasListEntry::aliasName).toList();
+            assertEquals(List.of("alias/aws/codecommit", "alias/aws/s3", "alias/aws/sns"),
+                    elsewhere.listAliasesPaginator().aliases().stream().map(AliasListEntry::aliasName).toList());
+            assertEquals(List.of(), withKey.get());
+            assertEquals(List.of(), elsewhere.listKeys().keys());
+            var made = elsewhere.describeKey(r -> r.keyId("alias/aws/codecommit")).keyMetadata();
+            assertEquals(List.of("alias/aws/codecommit"), withKey.get());
+            assertEquals(made.keyId(), elsewhere.describeKey(r -> r.keyId("alias/aws/codecommit")).keyMetadata()
+                    .keyId());
+            assertThrows(NotFoundException.class, () -> elsewhere.describeKey(r -> r.keyId("alias/aws/nothing")));
+        }
+    }
+
+    @Test
+    void materialThatIsNotOfKmsDoesNotRotateAndMayExpire() {
+        assertNull(kms.describeKey(r -> r.keyId(key.keyId)).keyMetadata().expirationModel());
+        key.origin = "EXTERNAL";
+        assertEquals(ExpirationModelType.KEY_MATERIAL_DOES_NOT_EXPIRE,
+                kms.describeKey(r -> r.keyId(key.keyId)).keyMetadata().expirationModel());
+        key.validTo = Instant.parse("2027-01-31T00:00:00Z");
+        var metadata = kms.describeKey(r -> r.keyId(key.keyId)).keyMetadata();
+        assertEquals(OriginType.EXTERNAL, metadata.origin());
+        assertEquals(ExpirationModelType.KEY_MATERIAL_EXPIRES, metadata.expirationModel());
+        assertEquals(key.validTo, metadata.validTo());
+        for (var origin : List.of("EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE")) {
+            key.origin = origin;
+            assertError("UnsupportedOperationException", () -> kms.getKeyRotationStatus(r -> r.keyId(key.keyId)));
+            assertError("UnsupportedOperationException", () -> kms.enableKeyRotation(r -> r.keyId(key.keyId)));
+        }
+        assertEquals("cks-1234567890abcdef0", kms.describeKey(r -> r.keyId(key.keyId)).keyMetadata()
+                .customKeyStoreId());
+        key.origin = "EXTERNAL";
+        key.state = "PendingImport";
+        assertNull(kms.describeKey(r -> r.keyId(key.keyId)).keyMetadata().validTo(), "it has no material");
+    }
+
+    @Test
+    void aReplicaRotatesAsItsPrimaryKeyDoes() {
+        var primary = aws.kms.createMultiRegionKey("eu-west-2", REGION);
+        assertError("UnsupportedOperationException", () -> kms.enableKeyRotation(r -> r.keyId(primary.keyId)));
+        assertFalse(kms.getKeyRotationStatus(r -> r.keyId(primary.keyId)).keyRotationEnabled());
+        primary.rotationPeriod = 90;
+        assertEquals(90, kms.getKeyRotationStatus(r -> r.keyId(primary.keyId)).rotationPeriodInDays());
+    }
+
     @Test
     void anAliasIsTakenOnceForAKeyThatStays() {
         kms.createAlias(r -> r.aliasName(alias).targetKeyId(key.keyId));
@@ -290,6 +344,24 @@ class KmsTest {
     }
 
     @Test
+    void aKeyThatIsKeptIsDisabledUntilItIsEnabled() {
+        assertError("KMSInvalidStateException", () -> kms.cancelKeyDeletion(r -> r.keyId(key.keyId)));
+        kms.scheduleKeyDeletion(r -> r.keyId(key.keyId));
+        assertError("KMSInvalidStateException", () -> kms.enableKey(r -> r.keyId(key.keyId)));
+        assertError("KMSInvalidStateException", () -> kms.disableKey(r -> r.keyId(key.keyId)));
+        assertEquals(key.arn, kms.cancelKeyDeletion(r -> r.keyId(key.keyId)).keyId());
+        var kept = kms.describeKey(r -> r.keyId(key.keyId)).keyMetadata();
+        assertEquals(KeyState.DISABLED, kept.keyState());
+        assertNull(kept.deletionDate());
+        kms.enableKey(r -> r.keyId(key.keyId));
+        assertEquals("Enabled", key.state);
+        kms.disableKey(r -> r.keyId(key.keyId));
+        assertEquals("Disabled", key.state);
+        var managed = aws.kms.find("alias/aws/codecommit", REGION);
+        assertError("AccessDeniedException", () -> kms.disableKey(r -> r.keyId(managed.keyId)));
+    }
+
+    @Test
     void tagsHaveTheirLimits() {
         kms.tagResource(r -> r.keyId(key.keyId).tags(tag("Cost Center", "a+b=c_d.e:f/g@h-ü"), tag("empty", "")));
         kms.untagResource(r -> r.keyId(key.keyId).tagKeys("empty", "never there"));
@@ -316,6 +388,7 @@ class KmsTest {
 
     @Test
     void listsComeInPages() {
+        aws.kms.find("alias/aws/codecommit", REGION);
         for (var i = 0; i < 7; i++) key.tags.put("t" + i, "x");
         for (var i = 0; i < 7; i++) aws.kms.createAlias(REGION, alias + "-" + i, aws.kms.createKey(REGION));
         var first = kms.listKeys(r -> r.limit(1000));
@@ -326,8 +399,8 @@ class KmsTest {
         assertEquals(keys.size(), keys.stream().distinct().count());
         assertEquals(7, kms.listResourceTagsPaginator(r -> r.keyId(key.keyId)).tags().stream().distinct().count());
         assertEquals(aws.kms.aliases(REGION).keySet(),
-                kms.listAliasesPaginator().aliases().stream().map(AliasListEntry::aliasName)
-                .collect(Collectors.toSet()));
+                kms.listAliasesPaginator().aliases().stream().filter(alias -> alias.targetKeyId() != null)
+                        .map(AliasListEntry::aliasName).collect(Collectors.toSet()));
         assertEquals(1, kms.listKeys(r -> r.limit(1)).keys().size());
         assertError("ValidationException", () -> kms.listKeys(r -> r.limit(1001)));
         assertError("ValidationException", () -> kms.listKeys(r -> r.limit(0)));
@@ -552,7 +625,7 @@ class KmsTest {
                 r -> r.multiRegion(true),
                 r -> r.origin(OriginType.EXTERNAL));
         for (var request : unknown) assertError("UnsupportedOperationException", () -> kms.createKey(request));
-        assertError("UnknownOperationException", () -> kms.enableKey(r -> r.keyId(key.keyId)));
+        assertError("UnknownOperationException", () -> kms.rotateKeyOnDemand(r -> r.keyId(key.keyId)));
         assertError("ValidationException", () -> kms.describeKey(r -> { }));
     }
 
@@ -618,6 +691,7 @@ class KmsTest {
         assertEquals(0, cli("create-alias", "--alias-name", alias, "--target-key-id", id).exitCode());
         assertEquals(id, cli("describe-key", "--key-id", alias).json().at("/KeyMetadata/KeyId").asText());
         for (var i = 0; i < 5; i++) aws.kms.createKey(REGION);
+        aws.kms.find("alias/aws/codecommit", REGION);
         assertEquals(aws.kms.keys(REGION).size() + 1, cli("list-keys").json().path("Keys").size(),
                 "the CLI follows the pages");
         var refused = cli("schedule-key-deletion", "--key-id", id, "--pending-window-in-days", "5");

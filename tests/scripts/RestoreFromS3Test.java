@@ -472,6 +472,27 @@ class RestoreFromS3Test {
         Script.assertReadsOnly(aws);
     }
 
+    @Test
+    void printsRestorePointsAsATableAndAsCsv() {
+        var nights = oddNights();
+        var payments = payments();
+        bucket.put(payments, "{}".getBytes());
+        var table = restore("--list", "--output", "table");
+        assertEquals(3, table.exitCode(), table.err());
+        var lines = table.out().lines().toList();
+        assertEquals(List.of("repositoryName", "time", "refs", "size", "bundles", "head", "error"),
+                List.of(lines.get(0).split(" +")));
+        assertEquals(nights.size() + 2, lines.size(), table.out());
+        assertTrue(table.err().endsWith("restore-from-s3: 2 repositories, " + (nights.size() + 1)
+                + " restore points\n"), table.err());
+        var rows = ListsForPeopleTest.readCsv(restore("--list", "--output", "csv").out());
+        var key = rows.get(0).indexOf("manifest");
+        assertEquals(Stream.concat(nights.stream(), Stream.of(payments)).toList(),
+                rows.stream().skip(1).map(row -> row.get(key)).toList());
+        assertEquals("full, incr, incr", rows.get(4).get(rows.get(0).indexOf("kinds")));
+        failed(restore("--list", "--repository-name", "absent", "--output", "csv"), "no restore point");
+    }
+
     // What is refused
 
     /** Three nights, one bundle each. */
@@ -707,6 +728,8 @@ class RestoreFromS3Test {
                 List.of("the key says all that", "--manifest", key, "--at", "2026-11-21", "--directory", "HOME/x"),
                 List.of("the key says all that", "--manifest", key, "--backup-region", "eu-west-1", "--directory",
                         "HOME/x"),
+                List.of("--output csv: use it with --list", "--output", "csv", "--repository-name", "a",
+                        "--directory", "HOME/x"),
                 List.of("--list: use it without", "--list", "--directory", "HOME/x"),
                 List.of("--list: use it without", "--list", "--to-repository-name", "x"),
                 List.of("--list: use it without", "--list", "--manifest", key),

@@ -1773,6 +1773,37 @@ class VerifyBackupsTest {
         assertEquals(List.of(), list(directory));
     }
 
+    /** A row for each finding, also for what belongs to no repository, and for each repository without one. */
+    @Test
+    void printsFindingsAsATableAndAsCsv() {
+        var orders = full(repository("orders"));
+        var payments = full(repository("payments"));
+        repository("missing");
+        record(orders, payments);
+        bucket.delete(payments.stem() + ".full.bundle");
+        put(prefix("runs/" + region) + TIME.format(Instant.now().minusSeconds(60)) + "-0123abcd.json.gz",
+                "no gzip".getBytes(StandardCharsets.UTF_8));
+        record(Instant.now().minus(Duration.ofHours(1)), "failed", orders);
+        var table = run("--output", "table");
+        assertEquals(4, table.exitCode(), table.err());
+        var lines = table.out().lines().toList();
+        assertEquals(List.of("repositoryName", "status", "newest", "restorePoints", "damaged", "bytes", "finding"),
+                List.of(lines.get(0).split(" +")));
+        assertTrue(table.err().contains("\nverify-backups: findings: 3 repositories, "), table.err());
+        var csv = run("--output", "csv");
+        assertEquals(4, csv.exitCode(), csv.err());
+        var document = run().json();
+        var rows = ListsForPeopleTest.readCsv(csv.out());
+        var at = Stream.of("repositoryName", "finding", "key", "message").map(rows.get(0)::indexOf).toList();
+        var found = rows.stream().skip(1).filter(row -> !row.get(at.get(1)).isEmpty())
+                .map(row -> at.stream().map(row::get).toList()).collect(Collectors.toSet());
+        assertEquals(document.path("findings").valueStream().map(finding -> Stream.of("repositoryName", "kind", "key",
+                "message").map(name -> finding.path(name).asText("").replace("null", "")).toList())
+                .collect(Collectors.toSet()), found);
+        assertEquals(lines.size(), rows.size());
+        assertEquals(1, rows.stream().filter(row -> row.get(0).equals("orders")).count(), "which has no finding");
+    }
+
     @Test
     void anInterruptionTakesTheProgressAway() {
         var script = new VerifyBackups();

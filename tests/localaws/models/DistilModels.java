@@ -42,9 +42,10 @@ class DistilModels {
                     DeleteAlarms DescribeAlarmHistory DescribeAlarms ListTagsForResource PutMetricAlarm SetAlarmState
                     TagResource"""),
             "kms", words("""
-                    CreateAlias CreateKey DeleteAlias DescribeKey DisableKeyRotation EnableKeyRotation Encrypt
-                    GetKeyPolicy GetKeyRotationStatus ListAliases ListGrants ListKeys ListResourceTags PutKeyPolicy
-                    ScheduleKeyDeletion TagResource UntagResource UpdateKeyDescription"""),
+                    CancelKeyDeletion CreateAlias CreateKey DeleteAlias DescribeKey DisableKey DisableKeyRotation
+                    EnableKey EnableKeyRotation Encrypt GetKeyPolicy GetKeyRotationStatus ListAliases ListGrants
+                    ListKeys ListResourceTags PutKeyPolicy ScheduleKeyDeletion TagResource UntagResource
+                    UpdateKeyDescription"""),
             "codebuild", words("""
                     BatchGetBuilds BatchGetProjects CreateProject DeleteProject ListBuildsForProject ListProjects
                     StartBuild StopBuild UpdateProject"""),
