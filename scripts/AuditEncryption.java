@@ -1530,11 +1530,26 @@ class AuditEncryption implements Callable<Integer> {
 
     //endregion
 
-    //region The same in every script: many repositories
+    //region The same in every script: globs of repositories
 
     @Option(names = "--exclude", paramLabel = "GLOB", arity = "1..*",
             description = "Repositories to leave out, by name or with * and ?.")
     List<String> exclude = List.of();
+
+    void checkGlobs(String option, List<String> globs) {
+        globs.forEach(glob -> check(option, glob, "[\\w.*?-]{1,100}",
+                "a repository's name, which may have * and ? for any characters, such as 'team-*'"));
+    }
+
+    /** Whether a repository's name is one of the globs. */
+    static boolean matchesAny(List<String> globs, String name) {
+        return globs.stream()
+                .anyMatch(glob -> name.matches(glob.replace(".", "\\.").replace("*", ".*").replace('?', '.')));
+    }
+
+    //endregion
+
+    //region The same in every script: many repositories
 
     @Option(names = "--jobs", paramLabel = "N", defaultValue = "4",
             description = "Repositories at a time. Default: ${DEFAULT-VALUE}.")
@@ -1560,21 +1575,14 @@ class AuditEncryption implements Callable<Integer> {
     }
 
     void checkSelection() {
-        var right = "a repository's name, which may have * and ? for any characters, such as 'team-*'";
-        repositoryNames.forEach(glob -> check("--repository-names", glob, "[\\w.*?-]{1,100}", right));
-        exclude.forEach(glob -> check("--exclude", glob, "[\\w.*?-]{1,100}", right));
+        checkGlobs("--repository-names", repositoryNames);
+        checkGlobs("--exclude", exclude);
         check("--jobs", String.valueOf(jobs), "[1-9]|[1-5]\\d|6[0-4]", "1 to 64, such as 4");
     }
 
     /** @param text a number and m, h or d for minutes, hours or days */
     static Duration duration(String text) {
         return Duration.parse((text.endsWith("d") ? "P" : "PT") + text);
-    }
-
-    /** Whether a repository's name is one of the globs. */
-    static boolean matchesAny(List<String> globs, String name) {
-        return globs.stream()
-                .anyMatch(glob -> name.matches(glob.replace(".", "\\.").replace("*", ".*").replace('?', '.')));
     }
 
     /** A thread that does not keep Java alive. */

@@ -101,7 +101,8 @@ import software.amazon.awssdk.utils.AttributeMap;
  * <p>Changes in AWS: adds objects to the bucket, each under a new key; none is ever overwritten or deleted. An upload
  * is completed only after the pack's checksum matched. Below {@code PREFIX/ACCOUNT/REGION/REPOSITORY/} are bundles,
  * pull requests and manifests (a manifest is a restore point: all refs, HEAD, settings, and the objects that hold the
- * rest), below {@code PREFIX/ACCOUNT/runs/REGION/} one record for each run.
+ * rest), below {@code PREFIX/ACCOUNT/runs/REGION/} one record for each run. {@code PREFIX/ACCOUNT/README.md} says how
+ * they are restored by hand.
  *
  * <p>A second run asks each repository for its refs, finds them equal to those of the last run record, and writes only
  * its own run record. A repository that has changed since gets an increment: a bundle of what the earlier ones lack.
@@ -219,6 +220,9 @@ class BackupToS3 implements Callable<Integer> {
     static final int TRIES = 2;
     static final int TRIES_IF_THROTTLED = 6;
     static final String LATE = "not done by the --deadline";
+    /** The text beside the backups, for whoever has nothing but the bucket. Another format has another name. */
+    static final String GUIDE_NAME = "README.md";
+    static final Duration GUIDE_EVERY = Duration.ofDays(7);
     /** How long, in seconds, a Git server may be silent. */
     int gitTimeout = 30;
     /** S3's limit. */
@@ -283,6 +287,7 @@ class BackupToS3 implements Callable<Integer> {
                 name -> lastStates.getOrDefault(name, RecordedState.NONE).lastSuccess(),
                 Comparator.nullsFirst(Comparator.naturalOrder()))).toList();
         backUpAll(lastStates);
+        writeGuide();
         return printResult(dryRun ? null : named("run record", runRecords::write));
     }
 
@@ -397,11 +402,18 @@ class BackupToS3 implements Callable<Integer> {
         }
     }
 
-    /** What a run saw of each of its repositories, so that the next run need not ask S3 for each. */
+    /**
+     * What a run saw of each of its repositories, so that the next run need not ask S3 for each.
+     *
+     * @param guide when the guide was last known to be there; null if it was not
+     */
     record RunRecord(int format, String tool, String time, String account, String region, Selection selection,
-            Map<String, RecordedState> repositories) {
+            Map<String, RecordedState> repositories, String guide) {
         /** Refuses a document of another shape. */
         RunRecord {
+            if (guide != null) {
+                Instant.parse(guide);
+            }
             repositories.values().forEach(Objects::requireNonNull);
         }
     }
@@ -409,6 +421,8 @@ class BackupToS3 implements Callable<Integer> {
     class RunRecords {
         /** What an earlier run saw and is no longer there. */
         final List<Vanished> vanished = new ArrayList<>();
+        /** When the guide was last known to be there. */
+        String guide;
 
         String folder() {
             return prefix + "/" + caller.account() + "/runs/" + region() + "/";
@@ -429,6 +443,7 @@ class BackupToS3 implements Callable<Integer> {
                     unusable++;
                     continue;
                 }
+                guide = guide == null ? record.guide() : guide;
                 record.repositories().forEach((name, state) -> {
                     if (state.manifest() != null && missing.remove(name)) {
                         states.put(name, state);
@@ -479,13 +494,37 @@ class BackupToS3 implements Callable<Integer> {
                 }
             }
             return putDocument(folder() + newName(time) + ".json.gz", new RunRecord(FORMAT, TOOL, time.toString(),
-                    caller.account(), region(), selection, states)).key();
+                    caller.account(), region(), selection, states, guide)).key();
         }
     }
 
     /** A name for new objects, in the order of time. */
     static String newName(Instant time) {
         return KEY_TIME.format(time) + "-" + HexFormat.of().toHexDigits(ThreadLocalRandom.current().nextInt());
+    }
+
+    /**
+     * Puts the guide beside the backups if it is not there, which is asked once a week, as objects may expire. The
+     * backups are whole without it.
+     */
+    void writeGuide() {
+        var last = runRecords.guide;
+        if (dryRun || late || last != null && Instant.parse(last).isAfter(clock.instant().minus(GUIDE_EVERY))) {
+            return;
+        }
+        var key = prefix + "/" + caller.account() + "/" + GUIDE_NAME;
+        var bytes = GUIDE.getBytes(StandardCharsets.UTF_8);
+        try {
+            putNew(key, bytes, bytes.length, crc32(bytes, bytes.length));
+            runRecords.guide = clock.instant().toString();
+        } catch (SdkException e) {
+            var isThere = e instanceof S3Exception answer && answer.statusCode() == 412;
+            runRecords.guide = isThere ? clock.instant().toString() : null;
+            if (!isThere) {
+                tell("s3://" + bucket + "/" + key + " could not be written, and is tried again by the next run: "
+                        + reason(e));
+            }
+        }
     }
 
     void backUpAll(Map<String, RecordedState> lastStates) throws Exception {
@@ -1678,9 +1717,13 @@ class BackupToS3 implements Callable<Integer> {
             return;
         }
         var sum = crc32(bytes, length);
-        createObject(key, length, sum, () -> s3.putObject(r -> r.bucket(bucket).key(key).ifNoneMatch("*")
-                .checksumCRC32(sum).serverSideEncryption(encryption()).ssekmsKeyId(sseKmsKeyId)
-                .bucketKeyEnabled(bucketKey()), body(bytes, length)));
+        createObject(key, length, sum, () -> putNew(key, bytes, length, sum));
+    }
+
+    void putNew(String key, byte[] bytes, int length, String sum) {
+        s3.putObject(r -> r.bucket(bucket).key(key).ifNoneMatch("*").checksumCRC32(sum)
+                .serverSideEncryption(encryption()).ssekmsKeyId(sseKmsKeyId).bucketKeyEnabled(bucketKey()),
+                body(bytes, length));
     }
 
     /**
@@ -1850,6 +1893,86 @@ class BackupToS3 implements Callable<Integer> {
         return print(new Result(status, caller.account(), region(), bucket, prefix, runRecord, all, results,
                 runRecords.vanished.isEmpty() ? null : runRecords.vanished), isComplete ? 0 : 3);
     }
+
+    /** Its second half stands in the README of the toolkit, too. */
+    static final String GUIDE = """
+            # Backups of AWS CodeCommit repositories
+
+            Git bundles of an account's repositories, which `backup-to-s3` of the CodeCommit toolkit wrote here \
+            (format 1). Plain git restores them. No object is ever changed: a run adds objects, under names that \
+            begin with the time.
+
+            ```
+            REGION/REPOSITORY/
+                TIME-RANDOM.manifest.json.gz       a restore point: all refs, HEAD, settings, and the objects that \
+            hold the rest
+                TIME-RANDOM.full.bundle            all commits and files of that time
+                TIME-RANDOM.incr.bundle            what the bundles before it lack
+                TIME-RANDOM.pull-requests.json.gz  pull requests that changed, with comments and approvals
+            runs/REGION/
+                TIME-RANDOM.json.gz                what a run saw of each repository
+            ```
+
+            The manifest's refs are the truth. A bundle is only a container of objects: a deleted branch may be in \
+            one, and a new branch on an old commit in none.
+
+            ## Restoring by hand
+
+            With git, jq, a POSIX shell and a client for S3, here the AWS CLI. This is also the text of an object \
+            beside the backups, `PREFIX/ACCOUNT/README.md`, for whoever has nothing but the bucket. After `export \
+            bucket=BUCKET folder=PREFIX/ACCOUNT`, the restore points, of each repository the newest last:
+
+            ```sh
+            aws s3 ls --recursive "s3://$bucket/$folder/" | sed -n 's/.* //; /[.]manifest[.]json[.]gz$/p'
+            ```
+
+            After `export manifest=KEY`, one of these lines, in a new directory. This ends at the first error; \
+            without one, its last line counts the refs:
+
+            ```sh
+            sh -eu <<'END'
+            get() { aws s3 cp "s3://$bucket/$1" "$2" --only-show-errors; } # or another client for S3
+            get "$manifest" manifest.json.gz
+            gunzip manifest.json.gz
+            git init --quiet --bare repository.git
+            sha256() { if command -v sha256sum > /dev/null; then sha256sum "$1"; else shasum -a 256 "$1"; fi | cut \
+            -c 1-64; }
+            # the objects: every bundle of the chain, in order
+            jq -r '.chain[] | .key + " " + .sha256' manifest.json > chain
+            while read -r key sha256; do
+              get "$key" next.bundle
+              [ "$(sha256 next.bundle)" = "$sha256" ] || { echo "$key is damaged" >&2; exit 1; }
+              git -C repository.git bundle unbundle ../next.bundle > unbundled
+            done < chain
+            # the refs: what the manifest names, and nothing else; in one file, as a file's name cannot be as long \
+            as a ref's
+            jq -r '.refs | to_entries[] | .value + " " + .key' manifest.json > repository.git/packed-refs
+            head=$(jq -r '.head // empty' manifest.json)
+            case $head in
+              refs/*) git -C repository.git symbolic-ref HEAD "$head" ;;
+              ?*) git -C repository.git update-ref --no-deref HEAD "$head" ;;
+            esac
+            # every ref is there, and every object to which one leads
+            git -C repository.git for-each-ref --format='%(objectname) %(refname)' > refs
+            LC_ALL=C sort refs > restored
+            LC_ALL=C sort repository.git/packed-refs | cmp - restored
+            git -C repository.git fsck --connectivity-only --no-dangling
+            echo "$(wc -l < restored) refs restored"
+            END
+            ```
+
+            After `export url=URL`, branches and tags into an empty repository of any Git server:
+
+            ```sh
+            git -C repository.git push "$url" 'refs/heads/*:refs/heads/*' 'refs/tags/*:refs/tags/*'
+            ```
+
+            CodeCommit takes at most 4,000 refs in a push, and cuts long ones: push some branches first there. The \
+            manifest's `settings` are there to be read, with CodeCommit's own names for everything; `pullRequests` \
+            lists the objects that have the pull requests, of which the last one to have a pull request counts. A \
+            ref's name that is not UTF-8 stands there with % and two digits for each such byte; `rawNames` has its \
+            bytes.
+            """;
 
     //region The same in every script: command line
 
@@ -2689,14 +2812,17 @@ class BackupToS3 implements Callable<Integer> {
         local.getConfig().setString("http", null, "followRedirects", "false");
         local.getConfig().setString("protocol", null, "version", "0"); // one request for the refs; version 2 takes two
         var transport = (TransportHttp) Transport.open(local, new URIish(url.toString()));
-        var signIn = gitSignIn(credentials.resolveCredentials(), region(), url.getHost(), url.getRawPath(),
-                Instant.now());
-        var encoded = Base64.getEncoder().encodeToString(signIn.getBytes(StandardCharsets.UTF_8));
-        transport.setAdditionalHeaders(Map.of("Authorization", "Basic " + encoded));
+        transport.setAdditionalHeaders(Map.of("Authorization", gitAuthorization(url)));
         transport.setHttpConnectionFactory(new GitConnections());
         transport.setTagOpt(TagOpt.NO_TAGS);
         transport.setTimeout(gitTimeout);
         return transport;
+    }
+
+    private String gitAuthorization(URI url) throws GeneralSecurityException {
+        var signIn = gitSignIn(credentials.resolveCredentials(), region(), url.getHost(), url.getRawPath(),
+                Instant.now());
+        return "Basic " + Base64.getEncoder().encodeToString(signIn.getBytes(StandardCharsets.UTF_8));
     }
 
     static class GitConnections implements HttpConnectionFactory {

@@ -1,5 +1,5 @@
 ///usr/bin/env jbang "$0" "$@" ; exit $?
-//DESCRIPTION Lists backups of CodeCommit repositories, and restores one into a bare Git repository or CodeCommit.
+//DESCRIPTION Lists backups of CodeCommit repositories; restores one or all into bare Git repositories or CodeCommit.
 //JAVA 17+
 //DEPS software.amazon.awssdk:bom:2.40.2@pom
 //DEPS software.amazon.awssdk:codecommit
@@ -26,6 +26,7 @@ import java.io.*;
 import java.lang.invoke.MethodHandles;
 import java.lang.reflect.RecordComponent;
 import java.net.*;
+import java.nio.channels.*;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.*;
 import java.security.*;
@@ -100,9 +101,9 @@ import software.amazon.awssdk.utils.AttributeMap;
 
 /**
  * Restores what backup-to-s3 saved, ref by ref as a manifest has it: into a bare Git directory, into a CodeCommit
- * repository, or both; and lists what there is. A restore point is a manifest: all refs, HEAD, settings, and the chain
- * of bundles that has the objects. Git indexes the bundles if it is on the PATH, which is three times faster, else JGit
- * does; the result is the same.
+ * repository, or both, one repository or several in one run; and lists what there is. A restore point is a manifest:
+ * all refs, HEAD, settings, and the chain of bundles that has the objects. If git is on the PATH it indexes the bundles
+ * and pushes what is large, in a third of the time that JGit takes, else JGit does; the result is the same.
  *
  * <p>What comes from S3 counts only if its SHA-256 is the manifest's. A restore point with a missing or damaged bundle
  * is refused, and the newest one before it that is whole is named. The objects are collected in a temporary directory,
@@ -118,8 +119,11 @@ import software.amazon.awssdk.utils.AttributeMap;
  * the repository says so, and is removed when all refs are right. What CodeCommit does not take (refs that are no
  * branches or tags, a HEAD that is no branch, triggers of another Region) is named under leftOut, with exit code 3.
  *
- * <p>A second run with the same arguments changes nothing; after an interruption it continues with the refs that are
- * missing.
+ * <p>Several repositories are restored by copies of this command, {@code --jobs} at a time, the largest first. One that
+ * fails stops no other. A killed run may leave a directory on this machine, which the next one removes.
+ *
+ * <p>A second run with the same arguments changes nothing; after an interruption it continues with the repositories and
+ * refs that are missing.
  *
  * <p>IAM actions:
  * <ul>
@@ -137,17 +141,19 @@ import software.amazon.awssdk.utils.AttributeMap;
  */
 @Command(name = "restore-from-s3", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true,
         sortOptions = false,
-        description = "Lists backups of CodeCommit repositories, and restores one into a bare Git repository or"
+        description = "Lists backups of CodeCommit repositories; restores one or all into bare Git repositories or"
                 + " CodeCommit.",
         exitCodeListHeading = "%nExit codes:%n",
         exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage",
-                "3:partly done: what CodeCommit did not take is named, all else is restored",
+                "3:partly done: what CodeCommit did not take, and repositories that failed, are named; all else is"
+                        + " restored",
                 "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
-        footer = {"  ./jbang restore-from-s3 --bucket my-backups --repository-name payments --list",
-                "  ./jbang restore-from-s3 --bucket my-backups --repository-name payments \\",
-                "      --at 2026-11-21 --directory payments.git"})
-class RestoreFromS3 implements Callable<Integer> {
+        footer = {"  ./jbang restore-from-s3 --bucket my-backups --repository-name payments \\",
+                "      --at 2026-11-21 --directory payments.git",
+                "  ./jbang restore-from-s3 --bucket my-backups --all --to-codecommit \\",
+                "      --kms-key-id alias/codecommit"})
+class RestoreFromS3 implements Callable<Integer>, Cloneable {
     @Option(names = "--backup-account", paramLabel = "ACCOUNT",
             description = "Account whose repositories were backed up. Default: your own.")
     String backupAccount;
@@ -158,6 +164,13 @@ class RestoreFromS3 implements Callable<Integer> {
 
     @Option(names = "--repository-name", paramLabel = "NAME", description = "The repository that was backed up.")
     String repositoryName;
+
+    @Option(names = "--repository-names", paramLabel = "GLOB", arity = "1..*",
+            description = "The repositories that were backed up, several in one run: by name or with * and ?.")
+    List<String> repositoryNames = List.of();
+
+    @Option(names = "--all", description = "All repositories that were backed up, also those that were deleted since.")
+    boolean all;
 
     @Option(names = "--list", description = "Only lists restore points: of one repository or all, or with --at the one"
             + " of each that would be restored.")
@@ -173,16 +186,32 @@ class RestoreFromS3 implements Callable<Integer> {
     String manifest;
 
     @Option(names = "--directory", paramLabel = "DIR",
-            description = "Restores into this bare Git repository, a directory that does not exist yet or is empty.")
+            description = "Restores into this bare Git repository, a directory that does not exist yet or is empty."
+                    + " Several repositories: into DIR/NAME.git.")
     String directory;
 
     @Option(names = "--to-repository-name", paramLabel = "NAME",
             description = "Restores into this CodeCommit repository, which is created or has no other refs.")
     String toRepositoryName;
 
+    @Option(names = "--to-codecommit",
+            description = "Restores several repositories into CodeCommit, under their own names.")
+    boolean toCodeCommit;
+
+    @Option(names = "--to-prefix", paramLabel = "PREFIX",
+            description = "Restores several repositories into CodeCommit, under their names behind this, such as"
+                    + " restored-.")
+    String toPrefix;
+
     @Option(names = "--kms-key-id", paramLabel = "KEY",
             description = "The key: its id, ARN, alias (alias/NAME) or alias ARN.")
     String kmsKeyId;
+
+    @Option(names = "--kms-key-ids-by-tag", paramLabel = "TAG=VALUE=KEY", arity = "1..*",
+            description = "The key of the repositories that had this tag when they were saved, such as"
+                    + " Environment=production=alias/codecommit-production. All others: --kms-key-id, else the key that"
+                    + " they had.")
+    List<String> kmsKeyIdsByTag = List.of();
 
     @Option(names = "--pull-requests", paramLabel = "FILE",
             description = "Writes the restore point's pull requests to this file, as JSON.")
@@ -216,6 +245,25 @@ class RestoreFromS3 implements Callable<Integer> {
             @JsonInclude String pullRequests, List<LeftOut> leftOut, List<Change> changes, String undo) {}
 
     /**
+     * What a restore of several repositories prints.
+     *
+     * @param directory the one above them; null if there is none
+     * @param totals how many repositories have each status, how many have something left out, the bytes of their
+     *        bundles, and the seconds of the run
+     */
+    record FleetResult(String status, String account, String region, String bucket, String prefix,
+            @JsonInclude String directory, Map<String, Number> totals, List<FleetRepository> repositories) {}
+
+    /**
+     * @param repositoryName the one that was backed up
+     * @param status created, updated or unchanged (would-create ... in a dry run), or failed
+     * @param error why it failed; then the rest is not known
+     */
+    record FleetRepository(String repositoryName, String status, String directory, RestoredRepository repository,
+            Integer refs, Double seconds, RestorePoint restorePoint, List<LeftOut> leftOut, List<Change> changes,
+            String undo, String error) {}
+
+    /**
      * @param kmsKeyId null under the AWS managed key
      * @param defaultBranch null if there is none
      */
@@ -225,6 +273,8 @@ class RestoreFromS3 implements Callable<Integer> {
     /** What CodeCommit did not take. */
     record LeftOut(String what, String why) {}
 
+    /** Manifests that are read at a time. */
+    static final int READERS = 8;
     static final String MANIFEST_KEY = ".+/\\d{8}T\\d{9}Z-[^/]+\\.manifest\\.json\\.gz";
     /** The tag on a repository whose refs are on their way to a restore point; its value is the point's name. */
     static final String RESTORING = "codecommit-toolkit:restoring";
@@ -233,6 +283,8 @@ class RestoreFromS3 implements Callable<Integer> {
     int maxRefs = 3_000;
     /** Bytes in the pack of a push; CodeCommit says only that long pushes are cut. */
     long maxBytes = 32 << 20;
+    /** Bytes of a repository that git pushes, as JGit takes thrice as long. What is smaller JGit pushes sooner. */
+    long leastForGit = 4 << 20;
     /** Seconds that a Git server may be silent: it answers a push after it has indexed the pack. */
     int gitTimeout = 300;
     /** How long a line to S3 or Git that breaks again and again is tried while it brings nothing new. */
@@ -242,6 +294,14 @@ class RestoreFromS3 implements Callable<Integer> {
     S3Client s3;
     CodeCommitClient codecommit;
     volatile boolean stopping;
+    List<KeyByTag> keysByTag = List.of();
+    /** Keys that were looked up, by what names them. */
+    final Map<String, KeyMetadata> keys = new ConcurrentHashMap<>();
+    /** Contents of the account's approval rule templates that were looked up or created, by name. */
+    final Map<String, String> templates = new ConcurrentHashMap<>();
+    /** Of several repositories: what to create of the same name, which is what was saved last. */
+    final Map<String, JsonNode> newestTemplates = new TreeMap<>();
+    final Set<String> differentTemplates = ConcurrentHashMap.newKeySet();
 
     public static void main(String[] args) {
         System.exit(new RestoreFromS3().commandLine().execute(args));
@@ -255,12 +315,16 @@ class RestoreFromS3 implements Callable<Integer> {
         if (list) {
             return printList();
         }
-        if (toRepositoryName != null) {
+        if (isIntoCodeCommit()) {
             codecommit = client(CodeCommitClient.builder());
         }
         ignoreGitConfiguration();
+        return isFleet() ? new Fleet().run() : restoreOne();
+    }
+
+    int restoreOne() throws Exception {
         var restore = new Restore(manifest != null ? manifest : newestKey(),
-                directory == null ? null : path(directory), toRepositoryName);
+                directory == null ? null : path(directory), toRepositoryName, null);
         var onInterrupt = new Thread(restore::stop);
         Runtime.getRuntime().addShutdownHook(onInterrupt);
         try {
@@ -270,10 +334,39 @@ class RestoreFromS3 implements Callable<Integer> {
         }
     }
 
+    /** Whether several repositories are restored, each by a copy of this command. */
+    boolean isFleet() {
+        return all || !repositoryNames.isEmpty();
+    }
+
+    boolean isIntoCodeCommit() {
+        return toRepositoryName != null || toCodeCommit || toPrefix != null;
+    }
+
+    /** The same command for one of several repositories, with changes of its own. */
+    RestoreFromS3 copy() {
+        try {
+            var copy = (RestoreFromS3) clone();
+            copy.changes = new ArrayList<>();
+            copy.undoCommands = new ArrayDeque<>();
+            return copy;
+        } catch (CloneNotSupportedException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    /** What the line and the entry of one of several repositories say already. */
+    void detail(String message) {
+        if (!isFleet() || verbose) {
+            note(message);
+        }
+    }
+
     void checkOptions() {
         checkOutput();
-        if (!list && !output.equals("json")) {
-            throw wrong("--output " + output + ": use it with --list; a restore prints JSON");
+        if (!list && !isFleet() && !output.equals("json")) {
+            throw wrong("--output " + output + ": use it with --list, --repository-names or --all; a restore of one"
+                    + " repository prints JSON");
         }
         checkBucket();
         if (backupAccount != null) {
@@ -292,6 +385,7 @@ class RestoreFromS3 implements Callable<Integer> {
             check("--manifest", manifest, MANIFEST_KEY,
                     "a key as --list shows it, without s3://BUCKET/, ending with " + MANIFEST);
         }
+        checkSelection();
         checkCombination();
         checkDestination();
     }
@@ -302,20 +396,48 @@ class RestoreFromS3 implements Callable<Integer> {
             throw wrong("--manifest: use it without --at, --repository-name, --backup-account and --backup-region;"
                     + " the key says all that");
         }
-        var restores = manifest != null || directory != null || toRepositoryName != null || pullRequests != null;
+        var restores = manifest != null || directory != null || isIntoCodeCommit() || pullRequests != null;
         if (list && restores) {
-            throw wrong("--list: use it without --manifest, --directory, --to-repository-name and --pull-requests");
+            throw wrong("--list: use it without --manifest, --directory, --to-repository-name, --to-codecommit,"
+                    + " --to-prefix and --pull-requests");
         }
-        if (!list && repositoryName == null && manifest == null) {
-            throw wrong("which repository? Use --repository-name, such as --repository-name payments, or --manifest;"
-                    + " --list shows what there is");
+        if (isFleet()) {
+            checkFleet();
+        } else if (!list) {
+            checkOne();
         }
-        if (!list && directory == null && toRepositoryName == null) {
+        if (!isIntoCodeCommit() && (kmsKeyId != null || gitEndpoint != null || !kmsKeyIdsByTag.isEmpty())) {
+            throw wrong((kmsKeyId != null ? "--kms-key-id" : gitEndpoint != null ? "--git-endpoint"
+                    : "--kms-key-ids-by-tag") + ": use it with --to-repository-name or --to-codecommit");
+        }
+    }
+
+    void checkOne() {
+        if (repositoryName == null && manifest == null) {
+            throw wrong("which repository? Use --repository-name, such as --repository-name payments,"
+                    + " --repository-names, --all or --manifest; --list shows what there is");
+        }
+        if (toCodeCommit || toPrefix != null || !exclude.isEmpty()) {
+            throw wrong((toCodeCommit ? "--to-codecommit" : toPrefix != null ? "--to-prefix" : "--exclude")
+                    + ": use it with --repository-names or --all; one repository goes to --to-repository-name");
+        }
+        if (directory == null && toRepositoryName == null) {
             throw wrong("where to? Use --directory, such as --directory payments.git, or --to-repository-name; --list"
                     + " shows what there is");
         }
-        if (toRepositoryName == null && (kmsKeyId != null || gitEndpoint != null)) {
-            throw wrong((kmsKeyId != null ? "--kms-key-id" : "--git-endpoint") + ": use it with --to-repository-name");
+    }
+
+    void checkFleet() {
+        if (all && !repositoryNames.isEmpty()) {
+            throw wrong("--all: use it without --repository-names");
+        }
+        if (repositoryName != null || manifest != null || toRepositoryName != null || pullRequests != null) {
+            throw wrong((all ? "--all" : "--repository-names") + ": use it without --repository-name, --manifest,"
+                    + " --to-repository-name and --pull-requests, which are for one repository");
+        }
+        if (!list && directory == null && !isIntoCodeCommit()) {
+            throw wrong("where to? Use --to-codecommit, --to-prefix, such as --to-prefix restored-, or --directory,"
+                    + " such as --directory restored; --list shows what there is");
         }
     }
 
@@ -323,11 +445,18 @@ class RestoreFromS3 implements Callable<Integer> {
         if (toRepositoryName != null) {
             checkRepositoryName("--to-repository-name", toRepositoryName);
         }
+        if (toPrefix != null) {
+            check("--to-prefix", toPrefix, "[\\w.-]{1,99}",
+                    "up to 99 letters, digits and . _ -, such as restored-");
+        }
         if (kmsKeyId != null) {
             checkKeyId("--kms-key-id", kmsKeyId);
         }
+        keysByTag = keysByTag();
         checkGitEndpoint();
-        if (directory != null) {
+        if (directory != null && isFleet()) {
+            checkDirectoryAbove(path(directory));
+        } else if (directory != null) {
             checkDirectory(path(directory));
         }
         if (pullRequests != null) {
@@ -353,6 +482,37 @@ class RestoreFromS3 implements Callable<Integer> {
             throw wrong("--directory '" + directory + "': must be a directory that does not exist yet or is empty, in"
                     + " one that exists, such as payments.git");
         }
+    }
+
+    /** The directory above several repositories. */
+    void checkDirectoryAbove(Path target) {
+        var isFree = Files.exists(target) ? Files.isDirectory(target) && !entries(target).contains("HEAD")
+                : target.getParent() != null && Files.isDirectory(target.getParent());
+        if (!isFree) {
+            throw wrong("--directory '" + directory + "': must be a directory that is no Git repository, or a new one"
+                    + " in one that exists, such as restored");
+        }
+    }
+
+    /** @param kmsKeyId of the repositories that had the tag */
+    record KeyByTag(String tag, String value, String kmsKeyId) {}
+
+    List<KeyByTag> keysByTag() {
+        var option = "--kms-key-ids-by-tag";
+        var byTag = new TreeMap<String, KeyByTag>();
+        for (var text : kmsKeyIdsByTag) {
+            check(option, text, "[^=]+=.*=[^=]+",
+                    "TAG=VALUE=KEY, such as Environment=production=alias/codecommit-production");
+            var end = text.lastIndexOf('=');
+            var tag = text.substring(0, end);
+            checkKeyId(option, text.substring(end + 1));
+            var key = new KeyByTag(tag.split("=", 2)[0], tag.split("=", 2)[1], text.substring(end + 1));
+            if (byTag.put(tag, key) != null) {
+                throw wrong(option + " '" + text + "': " + tag + " is there twice; give each tag one key, such as "
+                        + tag + "=alias/codecommit");
+            }
+        }
+        return List.copyOf(byTag.values());
     }
 
     Path path(String text) {
@@ -411,64 +571,68 @@ class RestoreFromS3 implements Callable<Integer> {
     }
 
     /** The keys of the manifests below a folder, repository by repository, the oldest first. */
-    List<String> manifestKeys(String folder) {
+    Stream<String> manifestKeys(String folder) {
         return s3.listObjectsV2Paginator(r -> r.bucket(bucket).prefix(folder)).contents().stream().map(S3Object::key)
-                .filter(key -> key.matches(MANIFEST_KEY)).toList();
+                .filter(key -> key.matches(MANIFEST_KEY));
     }
 
-    /** The keys of the manifests that --repository-name and --at leave. */
-    List<String> eligibleKeys() {
+    /** The keys of the manifests that the options leave. */
+    Stream<String> eligibleKeys() {
         var last = at == null ? "99999999" : KEY_TIME.format(latest(at));
-        return manifestKeys(folder()).stream().filter(key -> keyTime(key).compareTo(last) <= 0).toList();
+        return manifestKeys(folder()).filter(key -> keyTime(key).compareTo(last) <= 0)
+                .filter(key -> !isFleet() || isSelected(savedName(key)));
+    }
+
+    boolean isSelected(String name) {
+        return (all || matchesAny(repositoryNames, name)) && !matchesAny(exclude, name);
+    }
+
+    /** The name of the repository whose manifest this is. */
+    static String savedName(String key) {
+        return Path.of(folder(key)).getFileName().toString();
     }
 
     String newestKey() {
-        var keys = eligibleKeys();
-        if (!keys.isEmpty()) {
-            return keys.get(keys.size() - 1);
+        var newest = eligibleKeys().reduce((older, younger) -> younger);
+        if (newest.isPresent()) {
+            return newest.get();
         }
-        var younger = at == null ? List.<String>of() : manifestKeys(folder());
-        if (younger.isEmpty()) {
+        var oldest = at == null ? Optional.<String>empty() : manifestKeys(folder()).findFirst();
+        if (oldest.isEmpty()) {
             throw noRestorePoint();
         }
         throw new Failure("no restore point below " + uri(folder()) + " is that old: the oldest is of "
-                + time(younger.get(0)));
+                + time(oldest.get()));
+    }
+
+    /** By the repository's name. */
+    SortedMap<String, String> newestKeys() {
+        var newest = new TreeMap<String, String>();
+        eligibleKeys().forEach(key -> newest.put(savedName(key), key));
+        if (newest.isEmpty()) {
+            throw noRestorePoint();
+        }
+        return newest;
     }
 
     Failure noRestorePoint() {
-        return new Failure("no restore point" + (at == null ? "" : " not after " + at) + " below " + uri(folder())
-                + "; check --list, --prefix, --backup-account and --backup-region");
+        var which = repositoryNames.isEmpty() ? "" : " of " + String.join(", ", repositoryNames);
+        return new Failure("no restore point" + which + (at == null ? "" : " not after " + at) + " below "
+                + uri(folder()) + "; check --list, --prefix, --backup-account and --backup-region");
     }
 
     int printList() throws Exception {
-        var keys = eligibleKeys().stream()
-                .collect(Collectors.groupingBy(key -> folder(key), TreeMap::new, Collectors.toList()));
+        var keys = at != null ? List.copyOf(newestKeys().values()) : eligibleKeys().toList();
         if (keys.isEmpty()) {
             throw noRestorePoint();
         }
-        if (at != null) {
-            keys.replaceAll((folder, all) -> all.subList(all.size() - 1, all.size()));
+        var byName = new TreeMap<String, List<RestorePoint>>();
+        for (var point : inParallel(READERS, keys, key -> restorePoint(key))) {
+            byName.computeIfAbsent(savedName(point.manifest()), name -> new ArrayList<>()).add(point);
         }
-        var repositories = new ArrayList<SavedRepository>();
-        var readers = Executors.newFixedThreadPool(8);
-        try {
-            var read = new TreeMap<String, List<Future<RestorePoint>>>();
-            keys.forEach((folder, some) -> read.put(folder,
-                    some.stream().map(key -> readers.submit(() -> restorePoint(key))).toList()));
-            for (var folder : read.keySet()) {
-                var points = new ArrayList<RestorePoint>();
-                for (var point : read.get(folder)) {
-                    points.add(point.get());
-                }
-                repositories.add(new SavedRepository(Path.of(folder).getFileName().toString(), points));
-            }
-        } catch (java.util.concurrent.ExecutionException e) {
-            throw e.getCause() instanceof Exception cause ? cause : e;
-        } finally {
-            readers.shutdownNow();
-        }
-        var isComplete = repositories.stream().flatMap(repository -> repository.restorePoints().stream())
-                .allMatch(point -> point.error() == null);
+        var repositories = byName.entrySet().stream()
+                .map(each -> new SavedRepository(each.getKey(), each.getValue())).toList();
+        var isComplete = byName.values().stream().flatMap(List::stream).allMatch(point -> point.error() == null);
         var listing = new Listing("unchanged", caller.account(), region(), bucket, prefix, repositories);
         var listed = listed(repositories);
         return print(listing, listed, counted(repositories.size(), "repository") + ", "
@@ -490,7 +654,24 @@ class RestoreFromS3 implements Callable<Integer> {
                 List.of("manifest", "repositoryId", "kinds", "settings", "pullRequests"), rows);
     }
 
-    RestorePoint restorePoint(String key) throws IOException {
+    /** Takes a step for each item, several at a time; ends with the first that fails. */
+    static <T, R> List<R> inParallel(int threads, List<T> items, Function<T, R> step) throws Exception {
+        var workers = Executors.newFixedThreadPool(threads, RestoreFromS3::daemon);
+        try {
+            var answers = items.stream().map(item -> workers.submit(() -> step.apply(item))).toList();
+            var results = new ArrayList<R>();
+            for (var answer : answers) {
+                results.add(answer.get());
+            }
+            return results;
+        } catch (java.util.concurrent.ExecutionException e) {
+            throw e.getCause() instanceof Exception cause ? cause : e;
+        } finally {
+            workers.shutdownNow();
+        }
+    }
+
+    RestorePoint restorePoint(String key) {
         try {
             return point(key).restorePoint();
         } catch (Finding e) {
@@ -565,6 +746,13 @@ class RestoreFromS3 implements Callable<Integer> {
             return chain.stream().mapToLong(Bundle::size).sum();
         }
 
+        /** The bytes on disk that a repository of it takes. */
+        long room() {
+            var objects = chain.stream().mapToLong(Bundle::objects).sum();
+            // An object has some 50 bytes in the index; what an increment builds upon is added to its pack.
+            return (size() + 50 * objects) * 11 / 10 + (4 << 20);
+        }
+
         RestorePoint restorePoint() {
             return new RestorePoint(key, manifest.path("time").asText(),
                     manifest.at("/repository/repositoryId").asText(), head(), refs.size(), size(),
@@ -578,7 +766,7 @@ class RestoreFromS3 implements Callable<Integer> {
     /** @param crc32 null if the manifest does not have it */
     record Bundle(String key, String kind, long size, long objects, String sha256, String crc32) {}
 
-    Point point(String key) throws IOException {
+    Point point(String key) {
         var document = document(key, null);
         var objectFormat = document.path("objectFormat").asText("sha1");
         if (!objectFormat.equals("sha1")) {
@@ -622,7 +810,7 @@ class RestoreFromS3 implements Callable<Integer> {
      *
      * @param sha256 null if it is not known
      */
-    JsonNode document(String key, String sha256) throws IOException {
+    JsonNode document(String key, String sha256) {
         try {
             return readDocument(key, sha256);
         } catch (IOException first) {
@@ -673,12 +861,331 @@ class RestoreFromS3 implements Callable<Integer> {
         return String.format(Locale.ROOT, bytes < 10_000_000 ? "%.1f MB" : "%.0f MB", bytes / 1e6);
     }
 
+    /** Looked up once. */
+    KeyMetadata key(String id) {
+        return keys.computeIfAbsent(id, key -> {
+            try (var kms = client(KmsClient.builder())) {
+                return usableKey(kms, key);
+            }
+        });
+    }
+
     static Repository open(Path repository) throws IOException {
         return new FileRepositoryBuilder().setGitDir(repository.toFile()).setBare().setMustExist(true).build();
     }
 
     long freeSpace(Path directory) throws IOException {
         return Files.getFileStore(directory).getUsableSpace();
+    }
+
+    /**
+     * Restores several repositories, the largest first, some at a time. One that fails stops no other. All manifests
+     * are read first, so that there is room for all and an estimate, and approval rule templates are created as they
+     * were saved last.
+     */
+    class Fleet {
+        /** @param room the bytes on disk that it takes, if it is not restored yet */
+        record Plan(String name, String key, long size, long room) {}
+
+        /** Of a repository, what it costs besides the bytes of its bundles, in the same measure. */
+        static final long EFFORT_OF_ONE = 1_000_000;
+
+        final Path directoryAbove = directory == null ? null : path(directory);
+        final long start = System.nanoTime();
+        final Map<String, FleetRepository> outcomes = new ConcurrentSkipListMap<>();
+        final Set<Restore> underWay = ConcurrentHashMap.newKeySet();
+        final Map<String, Instant> templateTimes = new HashMap<>();
+        List<Plan> plans = List.of();
+        Workplace workplace;
+        /** The repositories that are not done, and what is left to do of their effort. */
+        int repositoriesLeft;
+        long effortLeft;
+        long effort;
+
+        int run() throws Exception {
+            var keysByName = newestKeys();
+            lookUpKeys();
+            var looked = inParallel(READERS, List.copyOf(keysByName.entrySet()),
+                    each -> plan(each.getKey(), each.getValue()));
+            plans = looked.stream()
+                    .sorted(Comparator.comparingLong(Plan::size).reversed().thenComparing(Plan::name)).toList();
+            reportUnknownNames(keysByName.keySet());
+            checkRoom();
+            var onInterrupt = new Thread(this::stop);
+            Runtime.getRuntime().addShutdownHook(onInterrupt);
+            try {
+                if (!dryRun) {
+                    begin();
+                }
+                inParallel(jobs, plans, plan -> restore(plan));
+            } finally {
+                if (workplace != null) {
+                    workplace.close();
+                }
+                if (!removeHook(onInterrupt)) {
+                    onInterrupt.join();
+                }
+            }
+            if (stopping) {
+                throw new Failure("interrupted");
+            }
+            return report();
+        }
+
+        /** A key that cannot be used is one for all: nothing is begun. */
+        private void lookUpKeys() {
+            Stream.concat(Stream.ofNullable(kmsKeyId), keysByTag.stream().map(KeyByTag::kmsKeyId)).distinct()
+                    .forEach(id -> key(id));
+        }
+
+        private Plan plan(String name, String key) {
+            try {
+                var point = point(key);
+                for (var template : point.settings().path("approvalRuleTemplates")) {
+                    remember(template, time(key));
+                }
+                return new Plan(name, key, point.size(), isThere(name) ? 0 : point.room());
+            } catch (RuntimeException e) {
+                return new Plan(name, key, 0, 0); // its restore fails, too, and says why
+            }
+        }
+
+        private synchronized void remember(JsonNode template, Instant time) {
+            var name = template.path("approvalRuleTemplateName").asText();
+            if (!time.isBefore(templateTimes.getOrDefault(name, Instant.MIN))) {
+                templateTimes.put(name, time);
+                newestTemplates.put(name, template);
+            }
+        }
+
+        private boolean isThere(String name) {
+            return directoryAbove != null && Files.exists(directoryOf(name).resolve("HEAD"));
+        }
+
+        private Path directoryOf(String name) {
+            return directoryAbove == null ? null : directoryAbove.resolve(name + ".git");
+        }
+
+        private String repositoryOf(String name) {
+            return isIntoCodeCommit() ? Objects.requireNonNullElse(toPrefix, "") + name : null;
+        }
+
+        /** What was asked for and matches nothing is a failure like that of a repository. */
+        private void reportUnknownNames(Set<String> names) {
+            for (var glob : new TreeSet<>(repositoryNames)) {
+                if (names.stream().noneMatch(name -> matchesAny(List.of(glob), name))) {
+                    report(failed(glob, noRestorePoint()), 0);
+                }
+            }
+        }
+
+        /** In a directory all stay, elsewhere only those that are under way. */
+        private void checkRoom() throws IOException {
+            var rooms = plans.stream().mapToLong(Plan::room).boxed().sorted(Comparator.reverseOrder());
+            var needed = (directoryAbove != null ? rooms : rooms.limit(jobs)).mapToLong(Long::longValue).sum();
+            var place = directoryAbove == null ? Path.of(System.getProperty("java.io.tmpdir"))
+                    : Files.exists(directoryAbove) ? directoryAbove : directoryAbove.getParent();
+            var free = freeSpace(place);
+            if (needed > free) {
+                throw new Failure(place + " has room for " + megabytes(free) + " and needs " + megabytes(needed)
+                        + (directoryAbove != null ? ": make room, or choose another --directory"
+                                : " for " + jobs + " repositories at a time: make room, use fewer --jobs, or name"
+                                        + " another place with JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=DIR"));
+            }
+            repositoriesLeft = plans.size();
+            effort = plans.stream().mapToLong(Plan::size).sum() + EFFORT_OF_ONE * plans.size();
+            effortLeft = effort;
+            tell((dryRun ? "would restore " : "restoring ") + counted(plans.size(), "repository") + ", "
+                    + megabytes(plans.stream().mapToLong(Plan::size).sum()) + ", " + jobs + " at a time; needs "
+                    + megabytes(needed) + " in " + place + ", which has " + megabytes(free));
+        }
+
+        private void begin() throws IOException {
+            if (directoryAbove != null && !Files.exists(directoryAbove)) {
+                Files.createDirectory(directoryAbove);
+            }
+            workplace = directoryAbove != null ? new Workplace(directoryAbove, ".restoring-")
+                    : new Workplace(Path.of(System.getProperty("java.io.tmpdir")), "restore-from-s3-");
+        }
+
+        private FleetRepository restore(Plan plan) {
+            var begun = System.nanoTime();
+            var outcome = outcome(plan, begun);
+            if (!stopping) {
+                report(outcome, EFFORT_OF_ONE + plan.size());
+            }
+            return outcome;
+        }
+
+        private FleetRepository outcome(Plan plan, long begun) {
+            var one = copy();
+            var restore = one.new Restore(plan.key(), directoryOf(plan.name()), repositoryOf(plan.name()),
+                    workplace == null ? null : workplace.directory);
+            underWay.add(restore);
+            try {
+                if (stopping) {
+                    throw new Failure("interrupted");
+                }
+                if (restore.targetName != null && !restore.targetName.matches("(?!.*\\.git$)[\\w.-]{1,100}")) {
+                    throw new Failure(restore.targetName + " is no name that a repository can have; restore it alone,"
+                            + " with --to-repository-name");
+                }
+                var result = restore.run();
+                return new FleetRepository(plan.name(), result.status(), result.directory(), result.repository(),
+                        result.refs(), secondsSince(begun), result.restorePoint(), result.leftOut(), result.changes(),
+                        result.undo(), null);
+            } catch (Throwable e) { // an Error too: one repository does not stop the others
+                if (verbose) {
+                    e.printStackTrace(spec.commandLine().getErr());
+                }
+                return failed(plan.name(), e);
+            } finally {
+                underWay.remove(restore);
+            }
+        }
+
+        private FleetRepository failed(String name, Throwable e) {
+            return new FleetRepository(name, "failed", null, null, null, null, null, null, null, null, reason(e));
+        }
+
+        /** A line for a repository that is done, with how long the rest may take. */
+        private synchronized void report(FleetRepository one, long itsEffort) {
+            outcomes.put(one.repositoryName(), one);
+            repositoriesLeft -= itsEffort > 0 ? 1 : 0;
+            effortLeft -= itsEffort;
+            var isLast = repositoriesLeft == 0 || effort == 0;
+            var seconds = secondsSince(start) / Math.max(1, effort - effortLeft) * effortLeft;
+            tell(one.repositoryName() + ": " + line(one) + (isLast ? "" : "; " + repositoriesLeft + " left, about "
+                    + inWords(seconds)));
+        }
+
+        private String line(FleetRepository one) {
+            if (one.error() != null) {
+                return "failed: " + one.error();
+            }
+            return one.status() + ": " + counted(one.refs(), "ref") + ", " + megabytes(one.restorePoint().size())
+                    + " in " + inWords(one.seconds()) + (one.leftOut().isEmpty() ? "" : "; left out: "
+                            + some(one.leftOut().stream().map(LeftOut::what).toList()));
+        }
+
+        static String inWords(double seconds) {
+            return seconds < 10 ? String.format(Locale.ROOT, "%.1f s", seconds)
+                    : seconds < 120 ? Math.round(seconds) + " s"
+                    : seconds < 7200 ? Math.round(seconds / 60) + " min"
+                    : String.format(Locale.ROOT, "%.1f h", seconds / 3600);
+        }
+
+        private int report() {
+            var all = List.copyOf(outcomes.values());
+            var failed = all.stream().filter(one -> one.error() != null).map(FleetRepository::repositoryName).toList();
+            var restored = all.stream().filter(one -> one.error() == null).toList();
+            var partly = restored.stream().filter(one -> !one.leftOut().isEmpty()).map(FleetRepository::repositoryName)
+                    .toList();
+            var bytes = restored.stream().mapToLong(one -> one.restorePoint().size()).sum();
+            var totals = new TreeMap<String, Number>();
+            all.forEach(one -> totals.merge(one.status(), 1, (count, another) -> count.intValue() + 1));
+            var counts = totals.entrySet().stream().filter(total -> !total.getKey().equals("failed"))
+                    .map(total -> total.getValue() + " " + total.getKey()).collect(Collectors.joining(", "));
+            var summary = restored.size() + " of " + counted(all.size(), "repository")
+                    + (dryRun ? " can be restored, " : " restored, ") + megabytes(bytes) + " in "
+                    + inWords(secondsSince(start)) + (counts.isEmpty() ? "" : ": " + counts)
+                    + (partly.isEmpty() ? "" : "; not all of " + partly.size() + ": " + some(partly))
+                    + (failed.isEmpty() ? "" : "; " + failed.size() + " failed: " + some(failed));
+            if (restored.isEmpty() || output.equals("json")) {
+                tell(summary);
+            }
+            if (restored.isEmpty()) {
+                return 1;
+            }
+            totals.put("leftOut", partly.size());
+            totals.put("bytes", bytes);
+            totals.put("seconds", secondsSince(start));
+            var changed = restored.stream().flatMap(one -> one.changes().stream()).toList();
+            var result = new FleetResult(printed(strongest(changed)), caller.account(), region(), bucket, prefix,
+                    directoryAbove == null ? null : directoryAbove.toString(), totals, all);
+            return print(result, listed(all), summary, failed.isEmpty() && partly.isEmpty() ? 0 : 3);
+        }
+
+        /** A row for each repository, those that need somebody marked. */
+        private Listed listed(List<FleetRepository> repositories) {
+            var rows = new ArrayList<Row>();
+            for (var one : repositories) {
+                var point = one.restorePoint();
+                var leftOut = one.leftOut() == null ? List.of() : one.leftOut().stream().map(LeftOut::what).toList();
+                rows.add(Row.of(one.error() != null || !leftOut.isEmpty(), one.repositoryName(), one.status(),
+                        one.repository() != null ? one.repository().repositoryName() : one.directory(),
+                        point == null ? null : point.time(), one.refs(), point == null ? null : point.size(),
+                        one.seconds(), leftOut, one.error(), point == null ? null : point.manifest(),
+                        one.repository() == null ? null : one.repository().kmsKeyId(), one.undo()));
+            }
+            return new Listed(List.of("repositoryName", "status", "restoredTo", "time", "refs", "size", "seconds",
+                    "leftOut", "error"), List.of("manifest", "kmsKeyId", "undo"), rows);
+        }
+
+        /** On Ctrl-C: nothing half-made stays behind on this machine. */
+        void stop() {
+            stopping = true;
+            underWay.forEach(restore -> restore.stop());
+            if (workplace != null) {
+                workplace.close();
+            }
+            tell("interrupted: " + outcomes.size() + " of " + counted(plans.size(), "repository")
+                    + " done; the same command again does the rest");
+        }
+    }
+
+    /**
+     * A directory for what is under way, which is removed at the end. It holds a file that is locked as long as its
+     * run lives, so that the next run can tell, and remove, what a killed one has left.
+     */
+    class Workplace implements AutoCloseable {
+        static final String LOCK = "lock";
+        final Path directory;
+        private final FileChannel channel;
+
+        Workplace(Path parent, String prefix) throws IOException {
+            for (var name : entries(parent)) {
+                if (name.startsWith(prefix) && Files.exists(parent.resolve(name).resolve(LOCK))) {
+                    removeIfDead(parent.resolve(name));
+                }
+            }
+            directory = Files.createTempDirectory(parent, prefix);
+            // Locked before it has the name by which others look for it.
+            var lock = directory.resolve("new");
+            channel = FileChannel.open(lock, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+            channel.lock();
+            Files.move(lock, directory.resolve(LOCK));
+        }
+
+        private void removeIfDead(Path other) throws IOException {
+            try (var itsChannel = FileChannel.open(other.resolve(LOCK), StandardOpenOption.WRITE);
+                    var itsLock = itsChannel.tryLock()) {
+                if (itsLock == null) {
+                    return;
+                }
+                FileUtils.delete(other.toFile(), FileUtils.RECURSIVE | FileUtils.SKIP_MISSING);
+                note("removed " + other + ", which a run that was killed has left");
+            } catch (OverlappingFileLockException | NoSuchFileException | AccessDeniedException e) {
+                // of a run in this process; gone by now; of another user
+            }
+        }
+
+        /** Several times if need be: on Ctrl-C something may still be written there. */
+        @Override
+        public synchronized void close() {
+            for (var attempt = 1; Files.exists(directory); attempt++) {
+                try {
+                    FileUtils.delete(directory.toFile(), FileUtils.RECURSIVE | FileUtils.SKIP_MISSING);
+                    channel.close();
+                } catch (IOException e) {
+                    if (attempt == 5) {
+                        note(directory + " could not be removed: " + reason(e));
+                        return;
+                    }
+                    pause(Duration.ofMillis(100));
+                }
+            }
+        }
     }
 
     /** One restore: a restore point into a directory, a repository, or both. */
@@ -689,17 +1196,19 @@ class RestoreFromS3 implements Callable<Integer> {
         final List<LeftOut> leftOut = new ArrayList<>();
         /** What is wrong with the bundles that were looked at, by key. */
         final Map<String, Optional<Problem>> problems = new HashMap<>();
-        final BareRepository bare = new BareRepository(this);
+        final BareRepository bare;
         Point point;
 
         /**
          * @param targetDirectory null if there is none
          * @param targetName of a CodeCommit repository; null if there is none
+         * @param workplace the directory for what is under way; null to take one of its own
          */
-        Restore(String key, Path targetDirectory, String targetName) {
+        Restore(String key, Path targetDirectory, String targetName, Path workplace) {
             this.key = key;
             this.targetDirectory = targetDirectory;
             this.targetName = targetName;
+            bare = new BareRepository(this, workplace);
         }
 
         Result run() throws Exception {
@@ -714,7 +1223,7 @@ class RestoreFromS3 implements Callable<Integer> {
             }
         }
 
-        private String alternative() throws IOException {
+        private String alternative() {
             try {
                 return wholeBefore();
             } catch (SdkException | Failure e) {
@@ -792,10 +1301,9 @@ class RestoreFromS3 implements Callable<Integer> {
                     : Optional.of("is another object: its CRC32 is " + crc32 + " and should be " + bundle.crc32());
         }
 
-        private String wholeBefore() throws IOException {
-            var older = new ArrayList<>(manifestKeys(folder(key)));
-            older.removeIf(each -> each.compareTo(key) >= 0);
-            Collections.reverse(older);
+        private String wholeBefore() {
+            var older = manifestKeys(folder(key)).filter(each -> each.compareTo(key) < 0)
+                    .sorted(Comparator.reverseOrder()).toList();
             for (var each : older) {
                 if (isWhole(each)) {
                     return "the newest restore point before it that is whole, by sizes and checksums: --manifest "
@@ -805,7 +1313,7 @@ class RestoreFromS3 implements Callable<Integer> {
             return "no restore point before it is whole and can be read";
         }
 
-        private boolean isWhole(String key) throws IOException {
+        private boolean isWhole(String key) {
             try {
                 return problems(point(key)).isEmpty();
             } catch (Finding e) {
@@ -862,9 +1370,13 @@ class RestoreFromS3 implements Callable<Integer> {
             }
             if (!dryRun) {
                 bare.create(targetDirectory, "or choose another --directory");
-                bare.moveUp();
+                bare.publish();
             }
             record(Change.creation(name, "directory", name), "rm -rf " + quote(name));
+        }
+
+        String git() {
+            return git;
         }
 
         /** Where the objects are. */
@@ -873,7 +1385,7 @@ class RestoreFromS3 implements Callable<Integer> {
         }
 
         void leaveOut(String what, String why) {
-            note(targetName + ": left out: " + what + ": " + why);
+            detail(targetName + ": left out: " + what + ": " + why);
             leftOut.add(new LeftOut(what, why));
         }
 
@@ -882,7 +1394,7 @@ class RestoreFromS3 implements Callable<Integer> {
             stopping = true;
             bare.stop();
             if (targetName != null && !changes.isEmpty()) {
-                note("interrupted: " + targetName + " is not finished; the same command again does the rest");
+                detail("interrupted: " + targetName + " is not finished; the same command again does the rest");
             }
         }
     }
@@ -890,6 +1402,10 @@ class RestoreFromS3 implements Callable<Integer> {
     /** A bare repository that is made of a restore point, in a temporary directory until everything is in it. */
     class BareRepository {
         final Restore restore;
+        /** Null if there is none. */
+        final Path workplace;
+        /** What it will become; null if it is only needed for a while. */
+        Path target;
         /** Removed at the end, whatever happens; null before it is created. */
         Path place;
         /** Whether the directory above was created for it. */
@@ -898,8 +1414,9 @@ class RestoreFromS3 implements Callable<Integer> {
         /** Why git is not used. */
         private GitFailure gitFailure;
 
-        BareRepository(Restore restore) {
+        BareRepository(Restore restore, Path workplace) {
             this.restore = restore;
+            this.workplace = workplace;
         }
 
         /**
@@ -912,7 +1429,7 @@ class RestoreFromS3 implements Callable<Integer> {
             begin(target);
             checkRoom(alternative);
             var point = restore.point;
-            note("restoring " + point.name() + ": " + counted(point.refs().size(), "ref") + ", "
+            detail("restoring " + point.name() + ": " + counted(point.refs().size(), "ref") + ", "
                     + megabytes(point.size()) + " in " + counted(point.chain().size(), "bundle") + ", through " + place
                     + " ...");
             for (var name : List.of("objects", "objects/info", "objects/pack", "refs")) {
@@ -934,6 +1451,11 @@ class RestoreFromS3 implements Callable<Integer> {
             if (stopping) {
                 throw new Failure("interrupted");
             }
+            this.target = target;
+            if (workplace != null) {
+                place = Files.createTempDirectory(workplace, "repository-");
+                return;
+            }
             if (target == null) {
                 place = Files.createTempDirectory("restore-from-s3-");
                 return;
@@ -946,9 +1468,7 @@ class RestoreFromS3 implements Callable<Integer> {
         }
 
         private void checkRoom(String alternative) throws IOException {
-            var objects = restore.point.chain().stream().mapToLong(Bundle::objects).sum();
-            // An object has some 50 bytes in the index; what an increment builds upon is added to its pack.
-            var needed = (restore.point.size() + 50 * objects) * 11 / 10 + (4 << 20);
+            var needed = restore.point.room();
             var free = freeSpace(place);
             if (free < needed) {
                 throw new Failure(place + " has room for " + megabytes(free) + " and needs " + megabytes(needed)
@@ -988,11 +1508,11 @@ class RestoreFromS3 implements Callable<Integer> {
             }
         }
 
-        private boolean usesGit() {
+        boolean usesGit() {
             return gitFailure == null;
         }
 
-        private void leaveGitOut(GitFailure failure) {
+        void leaveGitOut(GitFailure failure) {
             note(reason(failure) + "; JGit is used instead");
             gitFailure = failure;
         }
@@ -1106,10 +1626,15 @@ class RestoreFromS3 implements Callable<Integer> {
         }
 
         private void git(InputStream in, String... arguments) throws GitFailure {
+            run(gitProcess(git, place, arguments), in, arguments[0]);
+        }
+
+        /** @param what that does */
+        void run(ProcessBuilder command, InputStream in, String what) throws GitFailure {
             String said;
             int code;
             try {
-                running = gitProcess(git, place, arguments).redirectOutput(ProcessBuilder.Redirect.DISCARD).start();
+                running = command.redirectOutput(ProcessBuilder.Redirect.DISCARD).start();
                 feed(in);
                 said = new String(running.getErrorStream().readAllBytes(), StandardCharsets.UTF_8);
                 code = running.waitFor();
@@ -1124,7 +1649,7 @@ class RestoreFromS3 implements Callable<Integer> {
                 throw new Failure("interrupted");
             }
             if (code != 0) {
-                throw new GitFailure("git " + arguments[0]
+                throw new GitFailure("git " + what
                         + (code > 128 ? " was ended by signal " + (code - 128) : " failed with exit code " + code)
                         + (said.isBlank() ? "" : ": " + said.strip().replaceAll("\\s+", " ")), null);
             }
@@ -1177,10 +1702,14 @@ class RestoreFromS3 implements Callable<Integer> {
             }
         }
 
-        /** Makes the repository appear in the directory above: HEAD comes last, and without HEAD it is none. */
-        synchronized void moveUp() throws IOException {
+        /** Makes the repository appear where it is wanted: HEAD comes last, and without HEAD it is none. */
+        synchronized void publish() throws IOException {
             if (stopping) {
                 throw new Failure("interrupted");
+            }
+            if (workplace != null) {
+                Files.move(place, target, StandardCopyOption.REPLACE_EXISTING); // what is not empty stays
+                return;
             }
             for (var name : entries(place)) {
                 if (!name.equals("HEAD")) {
@@ -1371,21 +1900,33 @@ class RestoreFromS3 implements Callable<Integer> {
         }
 
         private String newKey() {
-            if (kmsKeyId == null && repository != null) {
+            var chosen = chosenKey();
+            if (chosen == null && repository != null) {
                 return null;
             }
-            try (var kms = client(KmsClient.builder())) {
-                var key = kmsKeyId != null ? usableKey(kms, kmsKeyId) : savedKey(kms);
-                if (repository == null) {
-                    return key.arn();
-                }
-                checkKey(key);
-                return null;
+            var key = chosen != null ? key(chosen) : savedKey();
+            if (repository == null) {
+                return key.arn();
             }
+            checkKey(key);
+            return null;
+        }
+
+        /** The key that the options name for it; null if they name none. */
+        private String chosenKey() {
+            var saved = point.settings().path("tags");
+            var ofTags = keysByTag.stream().filter(each -> each.value().equals(saved.path(each.tag()).textValue()))
+                    .toList();
+            if (ofTags.stream().map(KeyByTag::kmsKeyId).distinct().count() > 1) {
+                throw new Failure("had several tags of --kms-key-ids-by-tag, with several keys: "
+                        + ofTags.stream().map(each -> each.tag() + "=" + each.value())
+                                .collect(Collectors.joining(", ")) + "; restore it alone, with --kms-key-id");
+            }
+            return ofTags.isEmpty() ? kmsKeyId : ofTags.get(0).kmsKeyId();
         }
 
         /** The key that the repository was under when it was saved. */
-        private KeyMetadata savedKey(KmsClient kms) {
+        private KeyMetadata savedKey() {
             var saved = point.settings().path("kmsKeyId").asText("");
             if (saved.isEmpty()) {
                 throw new Failure("does not exist, and the restore point names no key for it: use --kms-key-id, such as"
@@ -1397,7 +1938,7 @@ class RestoreFromS3 implements Callable<Integer> {
             }
             KeyMetadata key;
             try {
-                key = usableKey(kms, saved);
+                key = key(saved);
             } catch (Failure e) {
                 throw new Failure(reason(e) + "; or use --kms-key-id for another key than the repository had", e);
             }
@@ -1655,6 +2196,9 @@ class RestoreFromS3 implements Callable<Integer> {
 
         void run() throws IOException {
             checkWay();
+            if (destination.point.size() >= leastForGit && !destination.missing().isEmpty()) {
+                pushByGit();
+            }
             while (!destination.missing().isEmpty()) {
                 poll(linePatience, () -> pushSome()).orElseThrow(line::failure);
             }
@@ -1674,6 +2218,16 @@ class RestoreFromS3 implements Callable<Integer> {
             }
         }
 
+        /** After a push that failed: what it did, and what others did meanwhile. */
+        private void lookAgain() {
+            destination.present = destination.refs();
+            try {
+                checkWay();
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+
         private boolean leadsTo(ObjectId from, ObjectId to) throws IOException {
             if (!local.getObjectDatabase().has(from)) {
                 return false;
@@ -1682,6 +2236,115 @@ class RestoreFromS3 implements Callable<Integer> {
                 return walk.parseAny(from) instanceof RevCommit base
                         && walk.peel(walk.parseAny(to)) instanceof RevCommit tip && walk.isMergedInto(base, tip);
             }
+        }
+
+        /** What git does not push, for whatever reason, is left to JGit, whose failures tell what they are. */
+        private void pushByGit() throws IOException {
+            var bare = destination.restore.bare;
+            while (bare.usesGit() && !destination.missing().isEmpty()) {
+                var before = Map.copyOf(destination.present);
+                try {
+                    for (var part : parts(new History(this).read())) {
+                        sendByGit(part);
+                    }
+                } catch (GitFailure e) {
+                    lookAgain();
+                    if (destination.present.equals(before)) {
+                        bare.leaveGitOut(e);
+                    } else {
+                        line.tell(e);
+                    }
+                }
+            }
+        }
+
+        /**
+         * The pushes that bring all refs to their places. On its way a branch stands where the next commit, with what
+         * it merged, would make a push too large.
+         *
+         * @param commits that the server lacks
+         */
+        private List<List<Step>> parts(Map<ObjectId, Commit> commits) throws IOException {
+            var parts = new ArrayList<List<Step>>();
+            var part = new LinkedHashMap<String, Step>();
+            var size = 0L;
+            for (var step : steps()) {
+                for (var commit : way(step, commits)) {
+                    var added = commit.take();
+                    if (size > 0 && size + added > maxBytes) {
+                        parts.add(List.copyOf(part.values()));
+                        part.clear();
+                        size = 0;
+                    }
+                    size += added;
+                    part.put(step.ref(), new Step(step.ref(), commit.id));
+                }
+                part.put(step.ref(), step);
+                if (part.size() == maxRefs) {
+                    parts.add(List.copyOf(part.values()));
+                    part.clear();
+                    size = 0;
+                }
+            }
+            if (!part.isEmpty()) {
+                parts.add(List.copyOf(part.values()));
+            }
+            return parts;
+        }
+
+        /** The commits along first parents that no part has yet, the oldest first. */
+        private Deque<Commit> way(Step step, Map<ObjectId, Commit> commits) throws IOException {
+            var way = new ArrayDeque<Commit>();
+            try (var walk = new RevWalk(local)) {
+                var next = commits.get(walk.peel(walk.parseAny(step.to())).copy());
+                while (next != null && !next.isTaken) {
+                    way.push(next);
+                    next = next.firstParent;
+                }
+            }
+            return way;
+        }
+
+        private void sendByGit(List<Step> part) throws IOException {
+            if (part.stream().anyMatch(step -> !step.to().equals(destination.wanted.get(step.ref())))) {
+                destination.mark();
+            }
+            var file = Files.createTempFile("restore-from-s3-", ".config"); // too much for a command line
+            try {
+                var url = gitUrl(URI.create(destination.repository.cloneUrlHttp()));
+                Files.writeString(file, configuration(url, part));
+                var push = gitProcess(git, local.getDirectory().toPath(), "-c", "include.path=" + file, "push",
+                        "--quiet", "--no-verify", "codecommit");
+                // In the environment, which others cannot read, and not in the arguments.
+                push.environment().putAll(Map.of("GIT_CONFIG_COUNT", "1", "GIT_CONFIG_KEY_0", "http.extraHeader",
+                        "GIT_CONFIG_VALUE_0", "Authorization: " + gitAuthorization(url), "GIT_TERMINAL_PROMPT", "0"));
+                push.environment().remove("SSH_ASKPASS");
+                var certificates = System.getenv("AWS_CA_BUNDLE");
+                if (certificates != null && !certificates.isEmpty()) {
+                    push.environment().put("GIT_SSL_CAINFO", certificates);
+                }
+                destination.restore.bare.run(push, InputStream.nullInputStream(), "push");
+            } catch (URISyntaxException | GeneralSecurityException e) {
+                throw new IllegalStateException(e);
+            } finally {
+                Files.deleteIfExists(file);
+            }
+            part.forEach(step -> destination.present.put(step.ref(), step.to()));
+            if (!destination.missing().isEmpty()) {
+                detail(destination.name + ": " + destination.progress());
+            }
+        }
+
+        /** Without force, but for a tag that this restore has moved before: what others push is not overwritten. */
+        private String configuration(URI url, List<Step> part) {
+            var text = new StringBuilder("[http]\n\tfollowRedirects = false\n\tlowSpeedLimit = 1\n\tlowSpeedTime = "
+                    + gitTimeout + "\n[remote \"codecommit\"]\n\turl = " + url + "\n");
+            for (var step : part) {
+                var isMovedTag = step.ref().startsWith("refs/tags/") && destination.present.containsKey(step.ref());
+                text.append("\tpush = \"").append(isMovedTag ? "+" : "").append(step.to().name()).append(':')
+                        .append(step.ref().replace("\"", "\\\"")).append("\"\n");
+            }
+            return text.toString();
         }
 
         /** Pushes until all is done or the line breaks; finds something if that brought any ref further. */
@@ -1694,7 +2357,7 @@ class RestoreFromS3 implements Callable<Integer> {
                 }
             } catch (Exception e) {
                 line.checkRetry(e);
-                destination.present = destination.refs();
+                lookAgain();
             }
             return destination.present.equals(before) ? Optional.empty() : Optional.of(true);
         }
@@ -1796,7 +2459,7 @@ class RestoreFromS3 implements Callable<Integer> {
                 throw new Failure("refused: " + some(refused));
             }
             if (!destination.missing().isEmpty()) {
-                note(destination.name + ": " + destination.progress());
+                detail(destination.name + ": " + destination.progress());
             }
         }
 
@@ -1836,6 +2499,109 @@ class RestoreFromS3 implements Callable<Integer> {
         }
     }
 
+    /** A commit that a server lacks. */
+    static class Commit {
+        final ObjectId id;
+        /** In bytes, of the objects that come with it. */
+        long size;
+        /** Null if there is none that the server lacks. */
+        Commit firstParent;
+        List<Commit> parents = List.of();
+        boolean isTaken;
+
+        Commit(ObjectId id) {
+            this.id = id;
+        }
+
+        /** Takes it and all before it that nobody has taken; gives their size. */
+        long take() {
+            var taken = 0L;
+            var next = new ArrayDeque<Commit>(List.of(this));
+            while (!next.isEmpty()) {
+                var commit = next.pop();
+                if (!commit.isTaken) {
+                    commit.isTaken = true;
+                    taken += commit.size;
+                    commit.parents.forEach(next::push);
+                }
+            }
+            return taken;
+        }
+    }
+
+    /** What a server lacks, by two commands of git: the commits in their order, each with the sizes of its objects. */
+    static class History {
+        private final Push push;
+        private final Map<ObjectId, Commit> commits = new HashMap<>();
+        private Commit last = new Commit(ObjectId.zeroId());
+
+        History(Push push) {
+            this.push = push;
+        }
+
+        Map<ObjectId, Commit> read() throws IOException {
+            var repository = push.local.getDirectory().toPath();
+            var git = push.destination.restore.git();
+            var objects = gitProcess(git, repository, "rev-list", "--objects", "--in-commit-order", "--reverse",
+                    "--parents", "--stdin").redirectError(ProcessBuilder.Redirect.DISCARD);
+            var sizes = gitProcess(git, repository, "cat-file", "--buffer",
+                    "--batch-check=%(objecttype) %(objectsize:disk) %(objectname) %(rest)")
+                    .redirectError(ProcessBuilder.Redirect.DISCARD);
+            var processes = start(objects, sizes);
+            try (var in = processes.get(0).getOutputStream()) {
+                in.write(revisions().getBytes(StandardCharsets.US_ASCII));
+            } catch (IOException e) {
+                // git has ended, and says why by its exit code
+            }
+            try (var out = processes.get(1).inputReader(StandardCharsets.ISO_8859_1)) {
+                for (var line = out.readLine(); line != null; line = out.readLine()) {
+                    add(line.split(" "));
+                }
+                for (var process : processes) {
+                    if (process.waitFor() != 0) {
+                        throw new GitFailure("git could not list the objects", null);
+                    }
+                }
+            } catch (InterruptedException e) {
+                throw new Failure("interrupted", e);
+            } finally {
+                processes.forEach(process -> process.destroyForcibly().onExit().join());
+            }
+            return commits;
+        }
+
+        private static List<Process> start(ProcessBuilder... commands) throws GitFailure {
+            try {
+                return ProcessBuilder.startPipeline(List.of(commands));
+            } catch (IOException e) {
+                throw new GitFailure(reason(e), e);
+            }
+        }
+
+        /** All that is wanted, without what is there. */
+        private String revisions() throws IOException {
+            var text = new StringBuilder();
+            push.destination.wanted.values().forEach(id -> text.append(id.name()).append('\n'));
+            for (var id : push.destination.present.values()) {
+                if (push.local.getObjectDatabase().has(id)) {
+                    text.append('^').append(id.name()).append('\n');
+                }
+            }
+            return text.toString();
+        }
+
+        /** @param words of a line: type, size and id of an object, of a commit the ids of its parents too */
+        private void add(String[] words) {
+            if (words[0].equals("commit")) {
+                last = commits.computeIfAbsent(ObjectId.fromString(words[2]), Commit::new);
+                var parents = Stream.of(words).skip(3).map(ObjectId::fromString).map(commits::get).toList();
+                last.firstParent = parents.isEmpty() ? null : parents.get(0);
+                last.parents = parents.stream().filter(Objects::nonNull).toList();
+            }
+            last.size += Long.parseLong(words[1]);
+        }
+    }
+
     /** What a repository has besides refs. What CodeCommit refuses of it is left out, and stops nothing else. */
     class Settings {
         final Destination destination;
@@ -1851,7 +2617,7 @@ class RestoreFromS3 implements Callable<Integer> {
             part("HEAD", () -> restoreHead());
             var settings = destination.point.settings();
             if (!settings.isObject()) {
-                note("no settings were saved with this restore point: description, tags, approval rule templates and"
+                detail("no settings were saved with this restore point: description, tags, approval rule templates and"
                         + " triggers stay as they are");
                 return;
             }
@@ -1933,14 +2699,10 @@ class RestoreFromS3 implements Callable<Integer> {
         }
 
         private void restoreTemplate(String name, JsonNode template) {
-            var content = template.path("approvalRuleTemplateContent").asText();
-            var current = findTemplate(codecommit, name);
-            if (current.isEmpty()) {
-                var description = template.path("approvalRuleTemplateDescription").asText("");
-                change(Change.update(destination.name, "approvalRuleTemplate", null, name), templateDeletion(name),
-                        () -> restoreTemplate(name, content, description));
-            } else if (!current.get().approvalRuleTemplateContent().equals(content)) {
-                // It is the account's, and may hold for other repositories.
+            var current = templates.computeIfAbsent(name, any -> findOrCreateTemplate(
+                    name, newestTemplates.getOrDefault(name, template)));
+            // It is the account's, and may hold for other repositories.
+            if (!current.equals(content(template)) && differentTemplates.add(name)) {
                 note(destination.name + ": the approval rule template " + name
                         + " is another one today, and is associated as it is");
             }
@@ -1951,9 +2713,25 @@ class RestoreFromS3 implements Callable<Integer> {
                             r -> r.repositoryName(destination.name).approvalRuleTemplateName(name)));
         }
 
-        private void restoreTemplate(String name, String content, String description) {
+        private static String content(JsonNode template) {
+            return template.path("approvalRuleTemplateContent").asText();
+        }
+
+        /** Gives the content that the template has then. */
+        private String findOrCreateTemplate(String name, JsonNode template) {
+            var current = findTemplate(codecommit, name);
+            if (current.isEmpty()) {
+                change(Change.update(destination.name, "approvalRuleTemplate", null, name), templateDeletion(name),
+                        () -> createMissingTemplate(name, template));
+                return content(template);
+            }
+            return current.get().approvalRuleTemplateContent();
+        }
+
+        private void createMissingTemplate(String name, JsonNode template) {
             try {
-                createTemplate(codecommit, name, content, description);
+                createTemplate(codecommit, name, content(template),
+                        template.path("approvalRuleTemplateDescription").asText(""));
             } catch (ApprovalRuleTemplateNameAlreadyExistsException e) {
                 note(destination.name + ": the approval rule template " + name + " was created in the meantime");
             }
@@ -2729,9 +3507,9 @@ class RestoreFromS3 implements Callable<Integer> {
     }
 
     /** In the order in which they were made, or in a dry run would be. */
-    final List<Change> changes = new ArrayList<>();
+    List<Change> changes = new ArrayList<>();
     /** Commands that take the changes back, the last change first. */
-    final Deque<String> undoCommands = new ArrayDeque<>();
+    Deque<String> undoCommands = new ArrayDeque<>();
 
     /** Makes a change and records it; in a dry run only records it. */
     void change(Change change, String undoCommand, Runnable step) {
@@ -3008,6 +3786,75 @@ class RestoreFromS3 implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: globs of repositories
+
+    @Option(names = "--exclude", paramLabel = "GLOB", arity = "1..*",
+            description = "Repositories to leave out, by name or with * and ?.")
+    List<String> exclude = List.of();
+
+    void checkGlobs(String option, List<String> globs) {
+        globs.forEach(glob -> check(option, glob, "[\\w.*?-]{1,100}",
+                "a repository's name, which may have * and ? for any characters, such as 'team-*'"));
+    }
+
+    /** Whether a repository's name is one of the globs. */
+    static boolean matchesAny(List<String> globs, String name) {
+        return globs.stream()
+                .anyMatch(glob -> name.matches(glob.replace(".", "\\.").replace("*", ".*").replace('?', '.')));
+    }
+
+    //endregion
+
+    //region The same in every script: many repositories
+
+    @Option(names = "--jobs", paramLabel = "N", defaultValue = "4",
+            description = "Repositories at a time. Default: ${DEFAULT-VALUE}.")
+    int jobs;
+
+    /** Takes back the line that a terminal's cursor is in. */
+    static final String CLEAR_LINE = "\r\033[K";
+
+    /** Whether stderr is a terminal, where progress is shown. */
+    boolean terminal = System.console() != null;
+
+    /** A message, where on a terminal the progress stands. */
+    synchronized void tell(String message) {
+        clearProgress();
+        note(message);
+    }
+
+    synchronized void clearProgress() {
+        if (terminal) {
+            spec.commandLine().getErr().print(CLEAR_LINE);
+            spec.commandLine().getErr().flush();
+        }
+    }
+
+    void checkSelection() {
+        checkGlobs("--repository-names", repositoryNames);
+        checkGlobs("--exclude", exclude);
+        check("--jobs", String.valueOf(jobs), "[1-9]|[1-5]\\d|6[0-4]", "1 to 64, such as 4");
+    }
+
+    /** @param text a number and m, h or d for minutes, hours or days */
+    static Duration duration(String text) {
+        return Duration.parse((text.endsWith("d") ? "P" : "PT") + text);
+    }
+
+    /** A thread that does not keep Java alive. */
+    static Thread daemon(Runnable task) {
+        var thread = new Thread(task);
+        thread.setDaemon(true);
+        return thread;
+    }
+
+    /** Since a {@link System#nanoTime}, to a hundredth of a second. */
+    static double secondsSince(long start) {
+        return Math.round((System.nanoTime() - start) / 1e7) / 100.0;
+    }
+
+    //endregion
+
     //region The same in every script: backups
 
     @Option(names = "--bucket", required = true, paramLabel = "NAME",
@@ -3265,14 +4112,17 @@ class RestoreFromS3 implements Callable<Integer> {
         local.getConfig().setString("http", null, "followRedirects", "false");
         local.getConfig().setString("protocol", null, "version", "0"); // one request for the refs; version 2 takes two
         var transport = (TransportHttp) Transport.open(local, new URIish(url.toString()));
-        var signIn = gitSignIn(credentials.resolveCredentials(), region(), url.getHost(), url.getRawPath(),
-                Instant.now());
-        var encoded = Base64.getEncoder().encodeToString(signIn.getBytes(StandardCharsets.UTF_8));
-        transport.setAdditionalHeaders(Map.of("Authorization", "Basic " + encoded));
+        transport.setAdditionalHeaders(Map.of("Authorization", gitAuthorization(url)));
         transport.setHttpConnectionFactory(new GitConnections());
         transport.setTagOpt(TagOpt.NO_TAGS);
         transport.setTimeout(gitTimeout);
         return transport;
+    }
+
+    private String gitAuthorization(URI url) throws GeneralSecurityException {
+        var signIn = gitSignIn(credentials.resolveCredentials(), region(), url.getHost(), url.getRawPath(),
+                Instant.now());
+        return "Basic " + Base64.getEncoder().encodeToString(signIn.getBytes(StandardCharsets.UTF_8));
     }
 
     static class GitConnections implements HttpConnectionFactory {

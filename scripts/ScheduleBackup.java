@@ -2056,9 +2056,9 @@ class ScheduleBackup implements Callable<Integer> {
     }
 
     /** In the order in which they were made, or in a dry run would be. */
-    final List<Change> changes = new ArrayList<>();
+    List<Change> changes = new ArrayList<>();
     /** Commands that take the changes back, the last change first. */
-    final Deque<String> undoCommands = new ArrayDeque<>();
+    Deque<String> undoCommands = new ArrayDeque<>();
 
     /** Makes a change and records it; in a dry run only records it. */
     void change(Change change, String undoCommand, Runnable step) {

@@ -59,6 +59,8 @@ class Bench implements Callable<Integer> {
         small("40 repositories: first backup, and one in which nothing changed"),
         increment("one commit on the large repository"),
         restore("restore of the large repository"),
+        restore_push("restore of the large repository into CodeCommit"),
+        restore_fleet("restore of 40 repositories into CodeCommit"),
         memory("memory and disk with a repository of more than 1 GB"),
         growth("how time grows with changed bytes, with history, and with the number of repositories");
 
@@ -66,6 +68,12 @@ class Bench implements Callable<Integer> {
 
         Case(String title) {
             this.title = title;
+        }
+
+        /** As it is named on the command line. */
+        @Override
+        public String toString() {
+            return name().replace('_', '-');
         }
     }
 
@@ -192,6 +200,8 @@ class Bench implements Callable<Integer> {
                 case small -> small();
                 case increment -> increment();
                 case restore -> restore();
+                case restore_push -> restorePush();
+                case restore_fleet -> restoreFleet();
                 case memory -> memory();
                 case growth -> growth();
             }
@@ -332,6 +342,76 @@ class Bench implements Callable<Integer> {
                         git clone -q --mirror $WORK/large.bundle $WORK/large.git""".formatted(key), "aws"));
         comparison.ratio(strict, toolkit, clone);
         comparison.ratio(fair, toolkit, download);
+    }
+
+    void restorePush() throws Exception {
+        var subject = "restore of " + large() + " into CodeCommit";
+        serve("large", large);
+        time(new Contestant(TOOLKIT, backup("push")));
+        var push = "git push from a mirror on disk";
+        var row = results.row(subject, "times as long as " + push, Results.Bound.AT_MOST, 1.5, "x");
+        var toolkit = "restore-from-s3";
+        var comparison = compare(subject, () -> newTargets(List.of("large")),
+                new Contestant(toolkit, restored("push", "--repository-name large --to-repository-name $1")),
+                new Contestant(push, pushed(large.toString(), "large")));
+        comparison.ratio(row, toolkit, push);
+    }
+
+    void restoreFleet() throws Exception {
+        var names = IntStream.range(0, quick ? 4 : 40).mapToObj(i -> "small" + i).toList();
+        var subject = "restore of " + names.size() + " small repositories into CodeCommit";
+        for (var name : names) serve(name, repositories.history("fleet-" + name, 300, 20));
+        time(new Contestant(TOOLKIT, backup("fleet")));
+        var bundles = Files.createDirectory(work.resolve("bundles"));
+        var bucket = aws.s3.bucket(BUCKET);
+        for (var key : bucket.keys()) {
+            if (key.endsWith(".full.bundle")) {
+                Files.copy(bucket.file(key), bundles.resolve(key.split("/")[3] + ".bundle"));
+            }
+        }
+        var toolkit = "restore-from-s3 --all";
+        var loop = "a loop of restore-from-s3";
+        var git = "a loop of git clone --mirror of a bundle on disk, git push";
+        var faster = results.row(subject, "times faster than " + loop, Results.Bound.AT_LEAST, 10, "x");
+        var row = results.row(subject, "times as long as " + git, Results.Bound.AT_MOST, 2, "x");
+        var each = "for r in " + String.join(" ", names) + "; do\n  ";
+        var comparison = compare(subject, () -> newTargets(names),
+                new Contestant(toolkit, restored("fleet", "--all --to-prefix $1-")),
+                new Contestant(loop,
+                        each + restored("fleet", "--repository-name $r --to-repository-name $1-$r") + "\ndone"),
+                new Contestant(git, each + "git clone -q --mirror " + bundles + "/$r.bundle $WORK/$r.git\n"
+                        + pushed("$WORK/$r.git", "$r") + "\ndone"));
+        comparison.ratio(faster, loop, toolkit);
+        comparison.ratio(row, toolkit, git);
+    }
+
+    private static String restored(String prefix, String what) {
+        return "./jbang restore-from-s3 --bucket " + BUCKET + " --prefix " + prefix + " " + what
+                + " --kms-key-id alias/aws/codecommit";
+    }
+
+    /** Branches and tags, in as few pushes as CodeCommit takes. */
+    private String pushed(String directory, String name) {
+        return """
+                git --git-dir %s for-each-ref --format='%%(refname):%%(refname)' refs/heads refs/tags >$WORK/refs
+                split -l 3000 $WORK/refs $WORK/part-
+                for part in $WORK/part-*; do
+                  git --git-dir %1$s push -q $AWS_ENDPOINT_URL/v1/repos/target-%2$s $(cat $part)
+                done
+                rm $WORK/part-*""".formatted(directory, name);
+    }
+
+    /** Empty repositories for git to push to, in the place of those of the last round. */
+    private void newTargets(List<String> names) {
+        for (var name : names) {
+            var target = "target-" + name;
+            if (served.contains(target)) {
+                aws.codecommit.deleteRepository("eu-west-1", target);
+            } else {
+                served.add(target);
+            }
+            aws.codecommit.createRepository(target);
+        }
     }
 
     void memory() throws Exception {

@@ -168,6 +168,8 @@ class BenchTest {
         var command = new CommandLine(bench).setCaseInsensitiveEnumValuesAllowed(true);
         command.parseArgs();
         assertEquals(List.of(Bench.Case.values()), bench.cases);
+        command.parseArgs("restore-push", "restore-fleet");
+        assertEquals(List.of(Bench.Case.restore_push, Bench.Case.restore_fleet), bench.cases);
         command.parseArgs("FIRST", "small", "--runs", "1", "--quick", "--large", "x.git", "--json", "a.json", "--svg",
                 "a.svg");
         assertEquals(List.of(Bench.Case.first, Bench.Case.small), bench.cases);

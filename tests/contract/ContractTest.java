@@ -45,10 +45,10 @@ class ContractTest {
             "create-vpc-endpoint --repository-names", "share-kms-key --policy-file",
             "notify-build-failures --kms-key-id", "notify-build-failures --remove",
             "require-approval --all-repositories", "require-approval --branches", "require-approval --remove",
-            "require-approval --repository-names", "restore-from-s3 --repository-name",
-            "schedule-backup --deadline", "schedule-backup --prefix", "schedule-backup --remove",
-            "schedule-backup --security-group-ids", "schedule-backup --subnet-ids", "schedule-backup --vpc-id",
-            "share-kms-key --remove", "verify-backups --repository-names");
+            "require-approval --repository-names", "restore-from-s3 --all", "restore-from-s3 --repository-name",
+            "restore-from-s3 --repository-names", "schedule-backup --deadline", "schedule-backup --prefix",
+            "schedule-backup --remove", "schedule-backup --security-group-ids", "schedule-backup --subnet-ids",
+            "schedule-backup --vpc-id", "share-kms-key --remove", "verify-backups --repository-names");
 
     /**
      * Of scripts that need other options of the JVM: they hash all that they move, which the C1 compiler makes many

@@ -836,6 +836,12 @@ public final class CodeCommit implements LocalAws.Service {
         return templates(region).get(name);
     }
 
+    /** As if it had never been: no repository is associated with it any more. */
+    public void forgetApprovalRuleTemplate(String region, String name) {
+        templates(region).remove(name);
+        in(region).values().forEach(repo -> repo.templates.remove(name));
+    }
+
     Map<String, ObjectNode> templates(String region) {
         return LocalAws.regional(templates, region, LocalAws::sortedMap);
     }

@@ -170,7 +170,7 @@ class BackupToS3Test {
         assertTrue(keys.get(1).matches(place + "\\.manifest\\.json\\.gz"), keys.get(1));
         assertTrue(result.path("run").asText().matches(Backups.ROOT + "runs/eu-west-1/" + stamp + "\\.json\\.gz"),
                 result.toString());
-        assertEquals(4, bucket.keys().size());
+        assertEquals(5, bucket.keys().size(), "with the guide");
         assertRestores(app);
         assertRestores(empty);
 
@@ -282,10 +282,11 @@ class BackupToS3Test {
                       "outcome" : "saved",
                       "lastSuccess" : "%6$s"
                     }
-                  }
+                  },
+                  "guide" : "%7$s"
                 }""".formatted(document(recordKey).path("time").asText(), app.id,
                 Backups.sha("SHA-256", refs.getBytes(StandardCharsets.UTF_8)), written.path("time").asText(),
-                manifestKey, started);
+                manifestKey, started, document(recordKey).path("guide").asText());
         assertEquals(record, text(recordKey));
         bucket.put(manifestKey, Backups.gzip(JSON.readTree(manifest)));
         bucket.put(recordKey, Backups.gzip(JSON.readTree(record)));
@@ -305,14 +306,47 @@ class BackupToS3Test {
         var run = run();
         assertTrue(run.err().matches("backup-to-s3: app: created, full, 3 refs, \\d+ bytes, [\\d.]+ s\n"), run.err());
         var writes = aws.calls().stream().filter(c -> c.name().equals("s3:PutObject")).toList();
-        assertEquals(3, writes.size());
+        assertEquals(4, writes.size());
         for (var write : writes) {
             assertTrue(write.input().path("IfNoneMatch").asText().equals("*") && write.input().has("ChecksumCrc32"),
                     write.toString());
         }
-        assertEquals(List.of("full.bundle", "json.gz", "manifest.json.gz"), writes.stream()
-                .map(w -> w.input().get("Key").asText().replaceAll(".*-[0-9a-f]{8}\\.", "")).sorted().toList());
+        assertEquals(List.of("README.md", "full.bundle", "json.gz", "manifest.json.gz"), writes.stream()
+                .map(w -> w.input().get("Key").asText().replaceAll(".*(-[0-9a-f]{8}\\.|/)", "")).sorted().toList());
         assertEquals("backup-to-s3: app: unchanged\n", run().err());
+    }
+
+    long guidesPut() {
+        return aws.calls().stream().filter(call -> call.name().equals("s3:PutObject")
+                && call.input().path("Key").asText().endsWith("/README.md")).count();
+    }
+
+    @Test
+    void theGuideIsPutOnceAndAgainWithinAWeekIfItIsGone() {
+        small("app");
+        var guide = Backups.ROOT + "README.md";
+        aws.inject(Fault.on("s3:PutObject").after(2).error(403, "AccessDenied", "Access Denied"));
+        var denied = run();
+        assertEquals(0, denied.exitCode(), denied.err());
+        assertTrue(denied.err().contains("backup-to-s3: s3://backups/" + guide
+                + " could not be written, and is tried again by the next run: AccessDenied"), denied.err());
+        aws.clearFaults();
+        saved();
+        assertEquals(BackupToS3.GUIDE, new String(bucket.get(guide), StandardCharsets.UTF_8));
+        aws.clearCalls();
+        saved();
+        after(Duration.ofDays(6));
+        assertEquals(0, guidesPut());
+        bucket.put(guide, "edited".getBytes(StandardCharsets.UTF_8));
+        assertEquals("backup-to-s3: app: unchanged\n", runAfter(Duration.ofDays(7).plusHours(1)).err());
+        assertTrue(guidesPut() > 0, "it is looked for");
+        assertEquals("edited", new String(bucket.get(guide), StandardCharsets.UTF_8), "and stays");
+        bucket.delete(guide);
+        aws.clearCalls();
+        after(Duration.ofDays(13));
+        assertEquals(0, guidesPut());
+        after(Duration.ofDays(15));
+        assertEquals(BackupToS3.GUIDE, new String(bucket.get(guide), StandardCharsets.UTF_8));
     }
 
     @Test
@@ -367,7 +401,7 @@ class BackupToS3Test {
         assertEquals("incr", repository(planned, "app").path("kind").asText());
         assertFalse(repository(planned, "app").has("keys"), planned.toString());
         assertTrue(aws.calls().stream().allMatch(Call::readOnly), aws.calls().toString());
-        assertEquals(3, bucket.keys().size());
+        assertEquals(4, bucket.keys().size());
         assertEquals(size(saved()), size(planned), 9);
     }
 

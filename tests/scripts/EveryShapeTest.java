@@ -310,9 +310,7 @@ class EveryShapeTest {
     }
 
     void byHand(String key, Path folder) throws Exception {
-        var section = Files.readString(Path.of("README.md")).split("\n### Restoring by hand\n")[1];
-        var recipe = section.split("\n```sh\n")[1].split("\n```\n")[0];
-        var shell = new ProcessBuilder("sh", "-c", recipe)
+        var shell = new ProcessBuilder("sh", "-c", RestoreFromS3Test.recipe())
                 .directory(Files.createDirectory(folder).toFile()).redirectErrorStream(true);
         Script.within(aws, shell).environment().putAll(Map.of("bucket", "backups", "manifest", key));
         var process = shell.start();

@@ -1277,6 +1277,94 @@ class RestoreFromS3Test {
         }
     }
 
+    // Pushes by git
+
+    /** All that are pushed by git, however small. */
+    static final Consumer<RestoreFromS3> BY_GIT = script -> {
+        script.leastForGit = 0;
+        script.maxBytes = 150_000;
+    };
+
+    @Test
+    void gitPushesWhatIsLargeInPartsThatCodeCommitDoesNotCut() throws Exception {
+        var repository = large("large", 24, 30_000);
+        repository.ref("refs/heads/it's-\"quoted\"&$(x)", "refs/heads/main~2")
+                .ref("refs/tags/tree", "refs/heads/main^{tree}").ref("refs/tags/old", "refs/heads/main~9");
+        var point = save(repository, null, NIGHT, m -> m.set("settings", settings()));
+        var marks = new HashSet<String>();
+        aws.onCall(call -> {
+            ALL.add(call);
+            if (call.name().equals("codecommit:GitPush")) {
+                marks.add(aws.codecommit.repository("parts").tags().getOrDefault(RestoreFromS3.RESTORING, "none"));
+            }
+        });
+        aws.inject(Fault.on("codecommit:GitPush").cutRequest(155_000).always());
+        with = BY_GIT;
+        git = gitThat("push", "echo \"$*\" >>'" + home.resolve("arguments") + "'");
+        var run = ok(toRepository(point, "parts"));
+        assertFalse(run.err().contains("JGit"), run.err());
+        assertRestored(point, aws.codecommit.repository("parts"));
+        assertTrue(marks.contains(point.replaceAll(".*/|\\.manifest.*", "")), "refs on their way are marked");
+        assertEquals(Map.of("Team", "Payments", "Cost centre", "1 2"), aws.codecommit.repository("parts").tags());
+        assertTrue(pushes() >= 6 && pushes() <= 40, pushes() + " pushes");
+        var arguments = Files.readString(home.resolve("arguments"));
+        assertTrue(arguments.contains(" push ") && !arguments.contains("Basic"), arguments);
+        assertEquals(Set.of(), leftovers());
+        assertEquals("unchanged", ok(toRepository(point, "parts")).status());
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {0, 1, 2, 3, 5, 8})
+    void aPushOfGitWhoseAnswerIsLostIsSeenToHaveBeenDone(int after) throws Exception {
+        var point = save(large("large", 8, 30_000), null, NIGHT, m -> m.set("settings", settings()));
+        with = BY_GIT;
+        aws.inject(Fault.on("codecommit:GitPush").after(after).loseAnswer());
+        ok(toRepository(point, "lost"));
+        assertRestored(point, aws.codecommit.repository("lost"));
+    }
+
+    @Test
+    void aRestoreByGitThatWasInterruptedIsTakenUp() throws Exception {
+        var point = save(large("large", 24, 30_000), null, NIGHT, m -> m.set("settings", settings()));
+        with = IMPATIENT.andThen(BY_GIT);
+        aws.inject(Fault.on("codecommit:GitPush").after(4).always().cutRequest(50_000));
+        var run = failed(toRepository(point, "parts"), "parts: ", " of 4 refs are right; ",
+                "; the same command again does the rest");
+        assertTrue(run.err().contains("; JGit is used instead"), run.err());
+        var half = aws.codecommit.repository("parts");
+        assertEquals(point.replaceAll(".*/|\\.manifest.*", ""), half.tags().get(RestoreFromS3.RESTORING));
+        aws.clearFaults();
+        assertEquals("updated", ok(toRepository(point, "parts")).status());
+        assertRestored(point, half);
+        assertFalse(half.tags().containsKey(RestoreFromS3.RESTORING));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"push", "rev-list"})
+    void whatGitDoesNotPushJGitDoes(String word) throws Exception {
+        var point = save(large("large", 8, 30_000), null, NIGHT, m -> m.set("settings", settings()));
+        with = BY_GIT;
+        git = gitThat(word + (word.equals("push") ? "" : " --objects --in-commit-order"), "exit 1");
+        var run = ok(toRepository(point, "parts"));
+        assertRestored(point, aws.codecommit.repository("parts"));
+        assertEquals(1, run.err().lines().filter(line -> line.endsWith("; JGit is used instead")).count(), run.err());
+    }
+
+    @Test
+    void gitOverwritesNobodysPush() throws Exception {
+        var point = payments();
+        var busy = aws.codecommit.createRepository("busy");
+        with = BY_GIT;
+        var isPushed = new java.util.concurrent.atomic.AtomicBoolean();
+        var run = Gate.inStep(aws, call -> {
+            if (call.name().equals("codecommit:GitPush") && !isPushed.getAndSet(true)) {
+                busy.commit("refs/heads/main", "theirs", "theirs");
+            }
+        }, () -> toRepository(point, "busy"));
+        failed(run, "busy: ");
+        assertEquals("theirs", Git.run(busy.directory(), "show", "refs/heads/main:theirs"));
+    }
+
     // Faults
 
     static Stream<String> steps() {
@@ -1688,17 +1776,16 @@ class RestoreFromS3Test {
 
     // By hand
 
-    /** The shell block below a heading of the README, as it stands there. */
-    static String recipe(String heading) throws IOException {
-        var section = Files.readString(Path.of("README.md")).split("\n### " + heading + "\n")[1];
-        return section.split("\n```sh\n")[1].split("\n```\n")[0];
+    /** The shell block that restores, as it stands in the text beside the backups. */
+    static String recipe() {
+        return "sh -eu " + BackupToS3.GUIDE.split("\n```sh\nsh -eu ")[1].split("\n```\n")[0];
     }
 
-    /** Runs the README's recipe as it stands there, in a new directory, where the result is repository.git. */
+    /** Runs the recipe as it stands there, in a new directory, where the result is repository.git. */
     Script.Run byHand(String manifest, Path folder) throws Exception {
         Program.needsAwsCli();
         Program.needs("jq", "jq", "--version");
-        var shell = new ProcessBuilder("sh", "-c", recipe("Restoring by hand"))
+        var shell = new ProcessBuilder("sh", "-c", recipe())
                 .directory(Files.createDirectory(folder).toFile()).redirectError(home.resolve("said").toFile());
         Script.within(aws, shell).environment().putAll(Map.of("bucket", "backups", "manifest", manifest));
         var process = shell.start();
@@ -1707,7 +1794,7 @@ class RestoreFromS3Test {
     }
 
     @Test
-    void theReadmesRecipeSaysHowManyRefsCameBack() throws Exception {
+    void theRecipeSaysHowManyRefsCameBack() throws Exception {
         var point = rawNames();
         var run = byHand(point, home.resolve("r"));
         assertEquals(0, run.exitCode(), run.toString());
@@ -1717,7 +1804,7 @@ class RestoreFromS3Test {
 
     @ParameterizedTest
     @ValueSource(strings = {"bundle", "lost bundle", "lost objects", "lost HEAD", "manifest", "ref"})
-    void theReadmesRecipeEndsAtTheFirstError(String what) throws Exception {
+    void theRecipeEndsAtTheFirstError(String what) throws Exception {
         var nights = chain();
         var point = nights.get(2);
         switch (what) {
