@@ -1416,6 +1416,11 @@ class AddRepoTrigger implements Callable<Integer> {
 
     void fail(Exception e) {
         note(reason(e));
+        trace(e);
+    }
+
+    /** With --verbose, where an error comes from. */
+    void trace(Throwable e) {
         if (verbose) {
             e.printStackTrace(spec.commandLine().getErr());
         }
@@ -1556,9 +1561,9 @@ class AddRepoTrigger implements Callable<Integer> {
     }
 
     /** In the order in which they were made, or in a dry run would be. */
-    final List<Change> changes = new ArrayList<>();
+    List<Change> changes = new ArrayList<>();
     /** Commands that take the changes back, the last change first. */
-    final Deque<String> undoCommands = new ArrayDeque<>();
+    Deque<String> undoCommands = new ArrayDeque<>();
 
     /** Makes a change and records it; in a dry run only records it. */
     void change(Change change, String undoCommand, Runnable step) {
@@ -1760,9 +1765,13 @@ class AddRepoTrigger implements Callable<Integer> {
 
     /** As IAM compares: * is any text, ? any one character. */
     static boolean isLike(String value, String pattern) {
-        var regex = Pattern.compile("[*?]").matcher(Pattern.quote(pattern))
-                .replaceAll(wildcard -> wildcard.group().equals("*") ? "\\\\E.*\\\\Q" : "\\\\E.\\\\Q");
-        return value.matches(regex);
+        return like(pattern).matcher(value).matches();
+    }
+
+    /** To compare many values with one pattern. */
+    static Pattern like(String pattern) {
+        return Pattern.compile(Pattern.compile("[*?]").matcher(Pattern.quote(pattern))
+                .replaceAll(wildcard -> wildcard.group().equals("*") ? "\\\\E.*\\\\Q" : "\\\\E.\\\\Q"));
     }
 
     //endregion

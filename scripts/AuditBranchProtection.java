@@ -1583,6 +1583,11 @@ class AuditBranchProtection implements Callable<Integer> {
 
     void fail(Exception e) {
         note(reason(e));
+        trace(e);
+    }
+
+    /** With --verbose, where an error comes from. */
+    void trace(Throwable e) {
         if (verbose) {
             e.printStackTrace(spec.commandLine().getErr());
         }

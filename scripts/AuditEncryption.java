@@ -1101,6 +1101,11 @@ class AuditEncryption implements Callable<Integer> {
 
     void fail(Exception e) {
         note(reason(e));
+        trace(e);
+    }
+
+    /** With --verbose, where an error comes from. */
+    void trace(Throwable e) {
         if (verbose) {
             e.printStackTrace(spec.commandLine().getErr());
         }

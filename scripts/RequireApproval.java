@@ -1123,6 +1123,11 @@ class RequireApproval implements Callable<Integer> {
 
     void fail(Exception e) {
         note(reason(e));
+        trace(e);
+    }
+
+    /** With --verbose, where an error comes from. */
+    void trace(Throwable e) {
         if (verbose) {
             e.printStackTrace(spec.commandLine().getErr());
         }
@@ -1263,9 +1268,9 @@ class RequireApproval implements Callable<Integer> {
     }
 
     /** In the order in which they were made, or in a dry run would be. */
-    final List<Change> changes = new ArrayList<>();
+    List<Change> changes = new ArrayList<>();
     /** Commands that take the changes back, the last change first. */
-    final Deque<String> undoCommands = new ArrayDeque<>();
+    Deque<String> undoCommands = new ArrayDeque<>();
 
     /** Makes a change and records it; in a dry run only records it. */
     void change(Change change, String undoCommand, Runnable step) {

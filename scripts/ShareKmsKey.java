@@ -1547,9 +1547,13 @@ class ShareKmsKey implements Callable<Integer> {
 
     /** As IAM compares: * is any text, ? any one character. */
     static boolean isLike(String value, String pattern) {
-        var regex = Pattern.compile("[*?]").matcher(Pattern.quote(pattern))
-                .replaceAll(wildcard -> wildcard.group().equals("*") ? "\\\\E.*\\\\Q" : "\\\\E.\\\\Q");
-        return value.matches(regex);
+        return like(pattern).matcher(value).matches();
+    }
+
+    /** To compare many values with one pattern. */
+    static Pattern like(String pattern) {
+        return Pattern.compile(Pattern.compile("[*?]").matcher(Pattern.quote(pattern))
+                .replaceAll(wildcard -> wildcard.group().equals("*") ? "\\\\E.*\\\\Q" : "\\\\E.\\\\Q"));
     }
 
     //endregion
