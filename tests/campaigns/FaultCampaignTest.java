@@ -439,8 +439,7 @@ class FaultCampaignTest {
 
         void change(String name) throws Exception {
             if (name.equals("a-large")) {
-                repository(name).ref("refs/heads/main",
-                        Git.run(SampleRepositories.large(), "rev-parse", "main").strip());
+                SampleRepositories.advance(repository(name));
             } else {
                 repository(name).commit("refs/heads/main", "more.txt", "more " + random.nextInt())
                         .commit("refs/heads/new", "n.txt", "new").annotatedTag("v2", "refs/heads/new");

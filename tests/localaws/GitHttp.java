@@ -207,7 +207,7 @@ final class GitHttp {
         upload.setTransferConfig(new TransferConfig(config));
         var packing = new PackConfig(repo.readable());
         // to look for deltas in large files, which are random in tests, would take most of the time
-        packing.setBigFileThreshold(32 << 10);
+        packing.setBigFileThreshold(8 << 10);
         upload.setPackConfig(packing);
         var protocol = request.header("Git-Protocol");
         if (protocol != null) upload.setExtraParameters(List.of(protocol.split(":")));

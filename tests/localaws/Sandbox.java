@@ -131,6 +131,7 @@ public final class Sandbox implements Callable<Integer> {
 
     @Override
     public Integer call() throws Exception {
+        var own = gitDir == null ? null : repository(gitDir);
         SystemReader.setInstance(new NoConfiguration());
         Runtime.getRuntime().addShutdownHook(new Thread(this::stop));
         directory = Files.createTempDirectory("sandbox-");
@@ -140,8 +141,8 @@ public final class Sandbox implements Callable<Integer> {
                     call.name() + " " + (call.error() == null ? call.status() : call.status() + " " + call.error())));
         }
         var environment = new HashMap<>(seed());
-        if (gitDir != null) {
-            borrow(gitDir);
+        if (own != null) {
+            borrow(own);
             environment.put("SANDBOX_GIT_DIR", gitDir.toAbsolutePath().toString());
         }
         var tour = command.isEmpty();
@@ -212,8 +213,11 @@ public final class Sandbox implements Callable<Integer> {
         }
     }
 
-    /** Puts a repository of the user's in. */
-    private void borrow(Path path) throws IOException, InterruptedException {
+    /** The user's, which is only read. */
+    private record OwnRepository(Path directory, Path objects, Map<String, String> refs, String head) { }
+
+    /** Refuses one that is not whole. */
+    private OwnRepository repository(Path path) throws IOException, InterruptedException {
         if (!Files.isDirectory(path)) {
             throw new CommandLine.ParameterException(spec.commandLine(),
                     "--git-dir '" + path + "': give the directory of a Git repository");
@@ -238,13 +242,16 @@ public final class Sandbox implements Callable<Integer> {
         git(path, "for-each-ref", "--format=%(objectname) %(refname)").lines().map(line -> line.split(" ", 2))
                 .filter(ref -> !ref[1].matches("refs/(remotes|stash|bisect|original)(/.*)?"))
                 .forEach(ref -> refs.put(ref[1], ref[0]));
-        var home = Path.of(facts.get(0));
-        var folder = home.endsWith(".git") ? home.getParent() : home;
+        return new OwnRepository(Path.of(facts.get(0)), path.resolve(facts.get(3)), refs,
+                git(path, "symbolic-ref", "-q", "HEAD").strip());
+    }
+
+    private void borrow(OwnRepository own) {
+        var folder = own.directory.endsWith(".git") ? own.directory.getParent() : own.directory;
         var name = folder.getFileName().toString().replaceAll("(\\.git)+$", "").replaceAll("[^\\w.-]", "-");
         if (name.isEmpty() || name.length() > 100 || aws.codecommit.repository(name) != null) name = "yours";
-        var head = git(path, "symbolic-ref", "-q", "HEAD").strip();
-        var repo = aws.codecommit.createRepository(name).borrow(path.resolve(facts.get(3)), refs);
-        if (refs.containsKey(head)) repo.defaultBranch(head.substring("refs/heads/".length()));
+        var repo = aws.codecommit.createRepository(name).borrow(own.objects, own.refs);
+        if (own.refs.containsKey(own.head)) repo.defaultBranch(own.head.substring("refs/heads/".length()));
     }
 
     /** The first object that a partial clone's refs lead to and that is not there, or "". */

@@ -130,17 +130,12 @@ final class Backups {
 
     // ---- Restores
 
-    /**
-     * Restores a manifest by fetching its bundles, each under names of its own, as a branch may have become a folder.
-     */
+    /** Restores a manifest by git alone, as the README does. */
     static void restore(S3.Bucket bucket, JsonNode manifest, Path repository) throws IOException {
-        Git.run(repository.getParent(), "init", "-q", "--bare", repository.toString());
-        var n = 0;
+        Git.run(repository.getParent(), "init", "-q", "--bare", "--template=", repository.toString());
         for (var bundle : manifest.get("chain")) {
-            Git.run(repository, "-c", "maintenance.auto=false", "fetch", "-q", "--no-tags",
-                    bucket.file(bundle.get("key").asText()).toString(), "refs/*:refs/bundles/" + n++ + "/*");
+            Git.run(repository, "bundle", "unbundle", bucket.file(bundle.get("key").asText()).toString());
         }
-        if (n > 0) Directories.delete(repository.resolve("refs/bundles"));
         var packed = new StringBuilder();
         manifest.get("refs").properties()
                 .forEach(ref -> packed.append(ref.getValue().asText()).append(' ').append(ref.getKey()).append('\n'));

@@ -12,6 +12,8 @@ final class SampleRepositories {
     /** So that faults hit parts of an upload without moving megabytes; S3's own least part is 5 MiB. */
     static final int SMALL_PART = 128 << 10;
     private static Path large;
+    private static Map<String, String> largeRefs;
+    private static String firstOfLarge;
 
     private SampleRepositories() {
     }
@@ -45,6 +47,8 @@ final class SampleRepositories {
             large = Files.createTempDirectory("large-");
             Git.run(large, "init", "-q", "--bare", "-b", "main", "large.git");
             Repositories.addBlobs(large.resolve("large.git"), 1, 24, 16 << 10, 5);
+            largeRefs = Git.refs(large.resolve("large.git"));
+            firstOfLarge = Git.run(large.resolve("large.git"), "rev-list", "--max-parents=0", "main").strip();
         }
         return large.resolve("large.git");
     }
@@ -56,14 +60,18 @@ final class SampleRepositories {
     }
 
     static CodeCommit.Repo large(LocalAws aws, String name) throws Exception {
-        return aws.codecommit.createRepository(name).borrow(large().resolve("objects"), Git.refs(large()))
+        return aws.codecommit.createRepository(name).borrow(large().resolve("objects"), largeRefs)
                 .defaultBranch("main");
     }
 
     /** As {@link #large} was after its first commit. */
     static CodeCommit.Repo largeAtFirst(LocalAws aws, String name) throws Exception {
-        var first = Git.run(large(), "rev-list", "--max-parents=0", "main").strip();
         return aws.codecommit.createRepository(name)
-                .borrow(large().resolve("objects"), Map.of("refs/heads/main", first)).defaultBranch("main");
+                .borrow(large().resolve("objects"), Map.of("refs/heads/main", firstOfLarge)).defaultBranch("main");
+    }
+
+    /** Takes main on to its last commit. */
+    static void advance(CodeCommit.Repo largeAtFirst) {
+        largeAtFirst.ref("refs/heads/main", largeRefs.get("refs/heads/main"));
     }
 }
