@@ -166,7 +166,7 @@ class AddRepoTrigger implements Callable<Integer> {
                         + " and tags.")
         List<String> names = List.of();
 
-        @Option(names = "--all-branches", description = "All branches and tags again.")
+        @Option(names = "--all-branches", description = "All branches, whatever it had.")
         boolean all;
     }
 

@@ -397,8 +397,9 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
     IpPermission https(Network network, String cidr) {
         var description = Objects.requireNonNullElse(ruleDescription, RULE_DESCRIPTION);
         var rule = IpPermission.builder().ipProtocol("tcp").fromPort(HTTPS).toPort(HTTPS);
-        return network.ipv6() ? rule.ipv6Ranges(range -> range.cidrIpv6(cidr).description(description)).build()
-                : rule.ipRanges(range -> range.cidrIp(cidr).description(description)).build();
+        return network.ipv6()
+                ? rule.ipv6Ranges(Ipv6Range.builder().cidrIpv6(cidr).description(description).build()).build()
+                : rule.ipRanges(IpRange.builder().cidrIp(cidr).description(description).build()).build();
     }
 
     /** The network that a rule lets in on just port 443; null for any other rule. */

@@ -146,7 +146,7 @@ class RequireApproval implements Callable<Integer> {
                         + " Default: all branches; of a template that exists, those that it has.")
         List<String> names = List.of();
 
-        @Option(names = "--all-branches", description = "All branches, whatever the template had.")
+        @Option(names = "--all-branches", description = "All branches, whatever it had.")
         boolean all;
     }
 

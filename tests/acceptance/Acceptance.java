@@ -74,7 +74,8 @@ import software.amazon.awssdk.services.codecommit.model.RepositoryTriggerEventEn
                 "It says first what it will make and what that costs, and asks. It writes a report as JSON and as "
                         + "Markdown, without account ids, to be filed as an issue."},
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:all steps did what they should, and nothing is left", "1:a step failed, or something is left",
+        exitCodeList = {"0:all steps did what they should, and nothing is left",
+                "1:a step failed, or something is left",
                 "2:wrong usage", "130, 143:interrupted; all that was made is removed"},
         footerHeading = "%nExamples:%n",
         footer = {"  ./jbang acceptance --profile sandbox --region eu-west-1",

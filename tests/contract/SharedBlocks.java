@@ -95,8 +95,8 @@ class SharedBlocks implements Callable<Integer> {
             "names of buckets", "names of repositories", "names of branches", "tags of repositories",
             "tagging of repositories", "ids of keys", "ids of customer managed keys", "usable keys",
             "keys of repositories", "IAM principals", "policies", "policy files", "wildcards", "policies for services",
-            "sizes of key policies", "key policy files", "protected branches", "IAM's policy simulator", "deleted principals",
-            "policies for other accounts", "AWS structures as JSON", "targets of rules", "EC2",
+            "sizes of key policies", "key policy files", "protected branches", "IAM's policy simulator",
+            "deleted principals", "policies for other accounts", "AWS structures as JSON", "targets of rules", "EC2",
             "approval rule templates", "globs of repositories", "many repositories", "backups", "reading of backups",
             "Git");
 
