@@ -34,7 +34,6 @@ import java.security.cert.*;
 import java.time.*;
 import java.util.*;
 import java.util.concurrent.Callable;
-import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.*;
 import java.util.regex.*;
 import java.util.stream.*;
@@ -950,14 +949,11 @@ class AddRepoTrigger implements Callable<Integer> {
         var before = triggers(name).triggers();
         // Lambda may not know yet of a new permission
         var isNew = permission != null && permission.made() != null;
-        var answer = new AtomicReference<TestRepositoryTriggersResponse>();
-        poll(isNew ? newsPatience : Duration.ZERO, () -> {
-            answer.set(codecommit.testRepositoryTriggers(r -> r.repositoryName(name).triggers(written(trigger))));
-            return Optional.of(answer.get()).filter(one -> one.failedExecutions().isEmpty());
-        });
+        var answer = poll(isNew ? newsPatience : Duration.ZERO, () -> Optional.of(send(name, trigger))
+                .filter(one -> one.failedExecutions().isEmpty())).orElseGet(() -> send(name, trigger));
         putBackAfterTest(name, before);
-        if (!answer.get().successfulExecutions().contains(triggerName)) {
-            var error = answer.get().failedExecutions().stream().map(one -> one.failureMessage())
+        if (!answer.successfulExecutions().contains(triggerName)) {
+            var error = answer.failedExecutions().stream().map(one -> one.failureMessage())
                     .collect(Collectors.joining("; "));
             note(name + ": the test of " + triggerName + " did not arrive at " + destination.arn() + ": " + error);
             return new Test(false, error);
@@ -965,6 +961,10 @@ class AddRepoTrigger implements Callable<Integer> {
         note(name + ": the test of " + triggerName + " arrived at " + destination.arn() + (destination.isFunction()
                 ? "; what the function made of it is in its log group /aws/lambda/" + destination.functionName() : ""));
         return new Test(true, null);
+    }
+
+    TestRepositoryTriggersResponse send(String name, RepositoryTrigger trigger) {
+        return codecommit.testRepositoryTriggers(r -> r.repositoryName(name).triggers(written(trigger)));
     }
 
     /** A test must not change the triggers. One sentence of CodeCommit's guide can be read as if it did. */
