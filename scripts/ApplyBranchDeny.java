@@ -206,9 +206,6 @@ class ApplyBranchDeny implements Callable<Integer> {
 
     static final String BRANCHES_SID = "ProtectBranches";
     static final Set<String> OWN_SIDS = Set.of(BRANCHES_SID, "ProtectRepositories", "ProtectTemplates");
-    /** Those that --allow-pull-request-merges leaves out. */
-    static final Set<String> PULL_REQUEST_MERGES = actions("MergePullRequestByFastForward", "MergePullRequestBySquash",
-            "MergePullRequestByThreeWay");
     /** Of a policy, in characters that are not white space. */
     static final int MANAGED_QUOTA = 6144;
     static final int MANAGED_VERSIONS = 5;
@@ -1714,6 +1711,9 @@ class ApplyBranchDeny implements Callable<Integer> {
             "DeleteBranch", "DeleteFile", "GitPush", "MergeBranchesByFastForward", "MergeBranchesBySquash",
             "MergeBranchesByThreeWay", "MergePullRequestByFastForward", "MergePullRequestBySquash",
             "MergePullRequestByThreeWay", "PutFile");
+    /** Those of them that merge a pull request, about which approval rules decide. */
+    static final Set<String> PULL_REQUEST_MERGES = actions("MergePullRequestByFastForward", "MergePullRequestBySquash",
+            "MergePullRequestByThreeWay");
     /** What gets around the protection of a repository's branches. */
     static final Set<String> REPOSITORY_ACTIONS = actions("BatchDisassociateApprovalRuleTemplateFromRepositories",
             "DeletePullRequestApprovalRule", "DeleteRepository", "DisassociateApprovalRuleTemplateFromRepository",

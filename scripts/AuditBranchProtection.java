@@ -132,6 +132,11 @@ class AuditBranchProtection implements Callable<Integer> {
         boolean all;
     }
 
+    @Option(names = "--allow-pull-request-merges",
+            description = "Merging pull requests into the branches is no finding: approval rules decide about it"
+                    + " (./jbang require-approval).")
+    boolean allowPullRequestMerges;
+
     @Option(names = "--except-roles", paramLabel = "NAME", arity = "1..*",
             description = "Roles that may change the branches, which are not audited: names without path, which may"
                     + " have * and ?, such as 'Admin*'.")
@@ -901,7 +906,7 @@ class AuditBranchProtection implements Callable<Integer> {
         var classes = account.repositories.classes(patterns);
         var answers = new ArrayList<Answer>();
         branches.stream().distinct().forEach(branch -> answers.addAll(branchAnswers(inquiry, branch, classes)));
-        ask(inquiry, union(BRANCH_ACTIONS, REPOSITORY_ACTIONS), classes, inquiry.entries)
+        ask(inquiry, union(branchActions(), REPOSITORY_ACTIONS), classes, inquiry.entries)
                 .forEach((index, allowed) -> {
                     withoutReference.addAll(allowed.only(BRANCH_ACTIONS).actions);
                     answers.add(allowed.only(REPOSITORY_ACTIONS).answer(Code.CAN_ADMINISTER, null,
@@ -927,12 +932,12 @@ class AuditBranchProtection implements Callable<Integer> {
     private List<Answer> branchAnswers(Inquiry inquiry, String branch, List<List<String>> classes) {
         var alone = new TreeMap<Integer, Answer>();
         for (var reference : samples(branch, referenceValues(inquiry.principal))) {
-            ask(inquiry, BRANCH_ACTIONS, classes, withReferences(inquiry, ONE_VALUE, List.of(reference)))
+            ask(inquiry, branchActions(), classes, withReferences(inquiry, ONE_VALUE, List.of(reference)))
                     .forEach((index, allowed) -> alone.merge(index, allowed.answer(Code.CAN_CHANGE_BRANCH, branch,
                             classes.get(index), inquiry.isConditional), AuditBranchProtection::together));
         }
         var answers = new ArrayList<>(alone.values());
-        var possible = possible(inquiry.principal, BRANCH_ACTIONS).size();
+        var possible = possible(inquiry.principal, branchActions()).size();
         var isAllowedAll = alone.size() == classes.size()
                 && alone.values().stream().allMatch(answer -> answer.actions.size() == possible);
         if (inquiry.isConditional || isAllowedAll || !asksForReferences(inquiry.principal)) {
@@ -940,11 +945,20 @@ class AuditBranchProtection implements Callable<Integer> {
         }
         var several = Stream.concat(unprotected(branches).stream().limit(1), samples(branch, List.of()).stream())
                 .toList();
-        ask(inquiry, BRANCH_ACTIONS, classes, withReferences(inquiry, LIST, several))
+        ask(inquiry, branchActions(), classes, withReferences(inquiry, LIST, several))
                 .forEach((index, allowed) -> answers.add(allowed.answer(Code.CAN_CHANGE_BRANCH_AMONG_OTHERS, branch,
                         classes.get(index), false)
                         .without(alone.containsKey(index) ? alone.get(index).actions : Set.of())));
         return answers;
+    }
+
+    /** By which a branch must not be changed. */
+    private Set<String> branchActions() {
+        var actions = new TreeSet<>(BRANCH_ACTIONS);
+        if (allowPullRequestMerges) {
+            actions.removeAll(PULL_REQUEST_MERGES);
+        }
+        return actions;
     }
 
     private Set<String> possible(Principal principal, Set<String> actions) {
@@ -1172,7 +1186,8 @@ class AuditBranchProtection implements Callable<Integer> {
                 .map(branch -> quote(branch)).collect(Collectors.joining(" ")) + " "
                 + (isAll || some.size() > FEW ? "--all-repositories"
                 : "--repository-names " + String.join(" ", some)) + " --" + principal.kind
-                + "-names " + principal.name + " --region " + region()
+                + "-names " + principal.name + (allowPullRequestMerges ? " --allow-pull-request-merges" : "")
+                + " --region " + region()
                 + (profile == null ? "" : " --profile " + quote(profile));
     }
 
@@ -2049,6 +2064,9 @@ class AuditBranchProtection implements Callable<Integer> {
             "DeleteBranch", "DeleteFile", "GitPush", "MergeBranchesByFastForward", "MergeBranchesBySquash",
             "MergeBranchesByThreeWay", "MergePullRequestByFastForward", "MergePullRequestBySquash",
             "MergePullRequestByThreeWay", "PutFile");
+    /** Those of them that merge a pull request, about which approval rules decide. */
+    static final Set<String> PULL_REQUEST_MERGES = actions("MergePullRequestByFastForward", "MergePullRequestBySquash",
+            "MergePullRequestByThreeWay");
     /** What gets around the protection of a repository's branches. */
     static final Set<String> REPOSITORY_ACTIONS = actions("BatchDisassociateApprovalRuleTemplateFromRepositories",
             "DeletePullRequestApprovalRule", "DeleteRepository", "DisassociateApprovalRuleTemplateFromRepository",

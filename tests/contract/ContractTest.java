@@ -37,8 +37,9 @@ class ContractTest {
     /** Options that mean another thing in another script, by "script --option"; the others have one text everywhere. */
     static final Set<String> OWN_MEANING = Set.of("add-repo-trigger --all-repositories", "add-repo-trigger --branches",
             "add-repo-trigger --remove", "add-repo-trigger --repository-names", "add-repo-trigger --test",
-            "audit-branch-protection --all-repositories", "audit-branch-protection --branches",
-            "audit-branch-protection --repository-names", "audit-encryption --repository-names",
+            "audit-branch-protection --all-repositories", "audit-branch-protection --allow-pull-request-merges",
+            "audit-branch-protection --branches", "audit-branch-protection --repository-names",
+            "audit-encryption --repository-names",
             "backup-to-s3 --repository-names",
             "create-backup-bucket --bucket", "create-backup-bucket --expire-after-days",
             "create-backup-bucket --prefix", "create-kms-key --key-id", "create-vpc-endpoint --policy-file",
