@@ -1158,20 +1158,22 @@ class VerifyBackups implements Callable<Integer> {
         /** By git, on all processors; nothing if it does not, for whatever reason: JGit does it, or says why. */
         private Optional<Map<String, String>> indexAtOnce(InputStream in) throws IOException, InterruptedException {
             var refs = new HashMap<String, String>();
-            for (var line = headerLine(in); !line.isEmpty(); line = headerLine(in)) {
+            var line = headerLine(in);
+            if (!line.equals("# v2 git bundle")) {
+                return Optional.empty();
+            }
+            for (line = headerLine(in); !line.isEmpty(); line = headerLine(in)) {
                 var words = line.split(" ", 2);
-                var isPrerequisite = words[0].matches("-[0-9a-f]{40}");
-                if (isPrerequisite && !git.getObjectDatabase().has(ObjectId.fromString(words[0].substring(1)))) {
-                    return Optional.empty();
-                }
                 if (words[0].matches("[0-9a-f]{40}") && words.length == 2) {
                     refs.put(words[1], words[0]);
-                } else if (!isPrerequisite && !line.matches("# v2 git bundle|# v3 git bundle|@object-format=sha1")) {
-                    return Optional.empty();
+                } else if (!words[0].startsWith("-") || !fetchedRefs.containsValue(words[0].substring(1))) {
+                    return Optional.empty(); // it starts from something else than refs of the bundles before
                 }
             }
             var answer = git(in, "index-pack", "--stdin", "--fix-thin");
-            return answer != null && answer.exitCode == 0 ? Optional.of(refs) : Optional.empty();
+            // It prints the pack's name, and what came after the pack.
+            var isWhole = answer != null && answer.exitCode == 0 && answer.lines.size() == 1;
+            return isWhole ? Optional.of(refs) : Optional.empty();
         }
 
         /** Up to an end of line, or of the first 10,000 bytes. */
@@ -1253,11 +1255,20 @@ class VerifyBackups implements Callable<Integer> {
         }
 
         private void connect(String key, Collection<String> ids) throws Exception {
-            if (defersWalks) {
+            if (defersWalks && areThere(ids)) {
                 deferred.put(key, ids);
             } else {
                 follow(key, ids);
             }
+        }
+
+        private boolean areThere(Collection<String> ids) throws IOException {
+            for (var id : ids) {
+                if (!git.getObjectDatabase().has(ObjectId.fromString(id))) {
+                    return false;
+                }
+            }
+            return true;
         }
 
         /** What git fsck has not found good. */
