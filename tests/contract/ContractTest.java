@@ -35,7 +35,8 @@ import picocli.CommandLine.Model.OptionSpec;
 class ContractTest {
     static final ObjectMapper JSON = new ObjectMapper();
     /** Options that mean another thing in another script, by "script --option"; the others have one text everywhere. */
-    static final Set<String> OWN_MEANING = Set.of("audit-encryption --repository-names", "backup-to-s3 --repository-names",
+    static final Set<String> OWN_MEANING = Set.of("audit-encryption --repository-names",
+            "backup-to-s3 --repository-names",
             "create-backup-bucket --bucket", "create-backup-bucket --expire-after-days",
             "create-backup-bucket --prefix", "create-vpc-endpoint --repository-names",
             "notify-build-failures --kms-key-id", "notify-build-failures --remove",
