@@ -621,66 +621,6 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
                 + uri(folder()) + "; check --list, --prefix, --backup-account and --backup-region");
     }
 
-    int printList() throws Exception {
-        var keys = at != null ? List.copyOf(newestKeys().values()) : eligibleKeys().toList();
-        if (keys.isEmpty()) {
-            throw noRestorePoint();
-        }
-        var byName = new TreeMap<String, List<RestorePoint>>();
-        for (var point : inParallel(READERS, keys, key -> restorePoint(key))) {
-            byName.computeIfAbsent(savedName(point.manifest()), name -> new ArrayList<>()).add(point);
-        }
-        var repositories = byName.entrySet().stream()
-                .map(each -> new SavedRepository(each.getKey(), each.getValue())).toList();
-        var isComplete = byName.values().stream().flatMap(List::stream).allMatch(point -> point.error() == null);
-        var listing = new Listing("unchanged", caller.account(), region(), bucket, prefix, repositories);
-        var listed = listed(repositories);
-        return print(listing, listed, counted(repositories.size(), "repository") + ", "
-                + counted(listed.rows().size(), "restore point"), isComplete ? 0 : 3);
-    }
-
-    /** A row for each restore point. */
-    static Listed listed(List<SavedRepository> repositories) {
-        var rows = new ArrayList<Row>();
-        for (var repository : repositories) {
-            for (var point : repository.restorePoints()) {
-                rows.add(Row.of(point.error() != null, repository.repositoryName(), point.time(), point.refs(),
-                        point.size(), point.kinds() == null ? null : point.kinds().size(), point.head(), point.error(),
-                        point.manifest(), point.repositoryId(), point.kinds(), point.settings(),
-                        point.pullRequests()));
-            }
-        }
-        return new Listed(List.of("repositoryName", "time", "refs", "size", "bundles", "head", "error"),
-                List.of("manifest", "repositoryId", "kinds", "settings", "pullRequests"), rows);
-    }
-
-    /** Takes a step for each item, several at a time; ends with the first that fails. */
-    static <T, R> List<R> inParallel(int threads, List<T> items, Function<T, R> step) throws Exception {
-        var workers = Executors.newFixedThreadPool(threads, RestoreFromS3::daemon);
-        try {
-            var answers = items.stream().map(item -> workers.submit(() -> step.apply(item))).toList();
-            var results = new ArrayList<R>();
-            for (var answer : answers) {
-                results.add(answer.get());
-            }
-            return results;
-        } catch (java.util.concurrent.ExecutionException e) {
-            throw e.getCause() instanceof Exception cause ? cause : e;
-        } finally {
-            workers.shutdownNow();
-        }
-    }
-
-    RestorePoint restorePoint(String key) {
-        try {
-            return point(key).restorePoint();
-        } catch (Finding e) {
-            note(e.getMessage());
-            return new RestorePoint(key, time(key).toString(), null, null, null, null, null, null, null,
-                    e.getMessage());
-        }
-    }
-
     /** What is wrong with a restore point, so that it cannot be used. */
     static class Finding extends Failure {
         Finding(String message, Throwable cause) {
@@ -876,6 +816,217 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
 
     long freeSpace(Path directory) throws IOException {
         return Files.getFileStore(directory).getUsableSpace();
+    }
+
+    /** One restore: a restore point into a directory, a repository, or both. */
+    class Restore {
+        final String key;
+        final Path targetDirectory;
+        final String targetName;
+        final List<LeftOut> leftOut = new ArrayList<>();
+        /** What is wrong with the bundles that were looked at, by key. */
+        final Map<String, Optional<Problem>> problems = new HashMap<>();
+        final BareRepository bare;
+        Point point;
+
+        /**
+         * @param targetDirectory null if there is none
+         * @param targetName of a CodeCommit repository; null if there is none
+         * @param workplace the directory for what is under way; null to take one of its own
+         */
+        Restore(String key, Path targetDirectory, String targetName, Path workplace) {
+            this.key = key;
+            this.targetDirectory = targetDirectory;
+            this.targetName = targetName;
+            bare = new BareRepository(this, workplace);
+        }
+
+        Result run() throws Exception {
+            try {
+                point = point(key);
+                checkChain();
+                return restore();
+            } catch (Finding e) {
+                throw new Failure(e.getMessage() + "; " + alternative(), e);
+            } finally {
+                bare.remove();
+            }
+        }
+
+        private String alternative() {
+            try {
+                return wholeBefore();
+            } catch (SdkException | Failure e) {
+                return "whether one before it is whole is not known: " + reason(e);
+            }
+        }
+
+        private Result restore() throws Exception {
+            var file = pullRequestsFile();
+            var destination = targetName == null ? null : naming(targetName, () -> destination());
+            var needsObjects = destination != null && !destination.missing().isEmpty();
+            if (targetDirectory != null) {
+                restoreDirectory();
+            } else if (needsObjects && !dryRun) {
+                bare.create(null, "name another place with JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=DIR, or use --directory,"
+                        + " which is kept");
+            }
+            var repository = destination == null ? null : naming(targetName, () -> destination.restore());
+            if (file != null && !dryRun) {
+                Files.write(path(pullRequests), file);
+            }
+            var refs = destination == null ? point.refs() : point.branchesAndTags();
+            var written = pullRequests == null || point.pullRequests().isEmpty() ? null
+                    : path(pullRequests).toString();
+            return new Result(printed(strongest(changes)), caller.account(), region(),
+                    targetDirectory == null ? null : targetDirectory.toString(), repository, refs.size(),
+                    point.restorePoint(), written, leftOut, changes, undo());
+        }
+
+        /** Checks by size and checksum in S3 that every bundle is there and can be read. */
+        private void checkChain() {
+            var found = problems(point);
+            if (found.size() == 1) {
+                throw new Finding(found.get(0));
+            }
+            if (!found.isEmpty()) {
+                found.forEach(problem -> note(problem));
+                throw new Finding(uri(key) + ": " + found.size()
+                        + " of its bundles are archived, and must be restored before they can be read");
+            }
+        }
+
+        /** The first thing that is wrong with the bundles; else all that are archived: to restore one takes hours. */
+        private List<String> problems(Point point) {
+            var archived = new ArrayList<String>();
+            for (var bundle : point.chain()) {
+                var problem = problems.computeIfAbsent(bundle.key(), key -> problem(bundle));
+                if (problem.isPresent() && !problem.get().isArchived()) {
+                    return List.of(problem.get().text());
+                }
+                problem.ifPresent(each -> archived.add(each.text()));
+            }
+            return archived;
+        }
+
+        private Optional<Problem> problem(Bundle bundle) {
+            var head = head(bundle.key());
+            var archived = head == null ? null : archived(bundle.key(), head);
+            return archived != null ? Optional.of(new Problem(uri(bundle.key()) + " " + archived, true))
+                    : difference(bundle, head).map(text -> new Problem(uri(bundle.key()) + " " + text, false));
+        }
+
+        private Optional<String> difference(Bundle bundle, HeadObjectResponse head) {
+            if (head == null) {
+                return Optional.of("is missing");
+            }
+            if (head.contentLength() != bundle.size()) {
+                return Optional.of("has " + counted(head.contentLength(), "byte") + " and should have "
+                        + bundle.size());
+            }
+            var crc32 = head.checksumCRC32();
+            // One with a dash is of the parts, not of the object.
+            var isKnown = crc32 != null && !crc32.contains("-") && bundle.crc32() != null;
+            return !isKnown || crc32.equals(bundle.crc32()) ? Optional.empty()
+                    : Optional.of("is another object: its CRC32 is " + crc32 + " and should be " + bundle.crc32());
+        }
+
+        private String wholeBefore() {
+            var older = manifestKeys(folder(key)).filter(each -> each.compareTo(key) < 0)
+                    .sorted(Comparator.reverseOrder()).toList();
+            for (var each : older) {
+                if (isWhole(each)) {
+                    return "the newest restore point before it that is whole, by sizes and checksums: --manifest "
+                            + each;
+                }
+            }
+            return "no restore point before it is whole and can be read";
+        }
+
+        private boolean isWhole(String key) {
+            try {
+                return problems(point(key)).isEmpty();
+            } catch (Finding e) {
+                return false;
+            }
+        }
+
+        /** The pull requests, as the file is to have them; null if there is nothing to write. */
+        private byte[] pullRequestsFile() throws IOException {
+            if (pullRequests == null) {
+                return null;
+            }
+            if (point.pullRequests().isEmpty()) {
+                note("no pull requests were saved with this restore point: " + pullRequests + " is not written");
+                return null;
+            }
+            var document = JSON.createObjectNode();
+            // Of a pull request that changed while the chain grew, the last object has the newest state.
+            var newest = new TreeMap<Long, JsonNode>();
+            for (var object : point.pullRequests()) {
+                document = (ObjectNode) document(object.path("key").asText(), object.path("sha256").asText());
+                for (var each : document.path("pullRequests")) {
+                    newest.put(each.at("/pullRequest/pullRequestId").asLong(), each);
+                }
+            }
+            document.putArray("pullRequests").addAll(newest.values());
+            var bytes = (document.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8);
+            var file = path(pullRequests);
+            if (!Files.exists(file)) {
+                return bytes;
+            }
+            if (!Arrays.equals(bytes, Files.readAllBytes(file))) {
+                throw new Failure(pullRequests + " exists and is something else: use another file");
+            }
+            return null;
+        }
+
+        /** The repository to restore into; one with other refs is refused, before anything is downloaded. */
+        private Destination destination() {
+            var destination = new Destination(this);
+            destination.look();
+            return destination;
+        }
+
+        private void restoreDirectory() throws Exception {
+            var name = targetDirectory.toString();
+            if (entries(targetDirectory).contains("HEAD")) {
+                var different = bare.differences(targetDirectory);
+                if (different.isEmpty()) {
+                    return;
+                }
+                throw new Failure(name + ": is a Git repository with other refs than " + point.name() + ": "
+                        + some(different) + "; use a directory that does not exist yet or is empty");
+            }
+            if (!dryRun) {
+                bare.create(targetDirectory, "or choose another --directory");
+                bare.publish();
+            }
+            record(Change.creation(name, "directory", name), "rm -rf " + quote(name));
+        }
+
+        String git() {
+            return git;
+        }
+
+        /** Where the objects are. */
+        Path objects() {
+            return targetDirectory != null ? targetDirectory : bare.place;
+        }
+
+        void leaveOut(String what, String why) {
+            detail(targetName + ": left out: " + what + ": " + why);
+            leftOut.add(new LeftOut(what, why));
+        }
+
+        /** On Ctrl-C: nothing stays behind. */
+        void stop() {
+            stopping = true;
+            bare.stop();
+            if (targetName != null && !changes.isEmpty()) {
+                detail("interrupted: " + targetName + " is not finished; the same command again does the rest");
+            }
+        }
     }
 
     /**
@@ -1184,217 +1335,6 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
                     }
                     pause(Duration.ofMillis(100));
                 }
-            }
-        }
-    }
-
-    /** One restore: a restore point into a directory, a repository, or both. */
-    class Restore {
-        final String key;
-        final Path targetDirectory;
-        final String targetName;
-        final List<LeftOut> leftOut = new ArrayList<>();
-        /** What is wrong with the bundles that were looked at, by key. */
-        final Map<String, Optional<Problem>> problems = new HashMap<>();
-        final BareRepository bare;
-        Point point;
-
-        /**
-         * @param targetDirectory null if there is none
-         * @param targetName of a CodeCommit repository; null if there is none
-         * @param workplace the directory for what is under way; null to take one of its own
-         */
-        Restore(String key, Path targetDirectory, String targetName, Path workplace) {
-            this.key = key;
-            this.targetDirectory = targetDirectory;
-            this.targetName = targetName;
-            bare = new BareRepository(this, workplace);
-        }
-
-        Result run() throws Exception {
-            try {
-                point = point(key);
-                checkChain();
-                return restore();
-            } catch (Finding e) {
-                throw new Failure(e.getMessage() + "; " + alternative(), e);
-            } finally {
-                bare.remove();
-            }
-        }
-
-        private String alternative() {
-            try {
-                return wholeBefore();
-            } catch (SdkException | Failure e) {
-                return "whether one before it is whole is not known: " + reason(e);
-            }
-        }
-
-        private Result restore() throws Exception {
-            var file = pullRequestsFile();
-            var destination = targetName == null ? null : naming(targetName, () -> destination());
-            var needsObjects = destination != null && !destination.missing().isEmpty();
-            if (targetDirectory != null) {
-                restoreDirectory();
-            } else if (needsObjects && !dryRun) {
-                bare.create(null, "name another place with JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=DIR, or use --directory,"
-                        + " which is kept");
-            }
-            var repository = destination == null ? null : naming(targetName, () -> destination.restore());
-            if (file != null && !dryRun) {
-                Files.write(path(pullRequests), file);
-            }
-            var refs = destination == null ? point.refs() : point.branchesAndTags();
-            var written = pullRequests == null || point.pullRequests().isEmpty() ? null
-                    : path(pullRequests).toString();
-            return new Result(printed(strongest(changes)), caller.account(), region(),
-                    targetDirectory == null ? null : targetDirectory.toString(), repository, refs.size(),
-                    point.restorePoint(), written, leftOut, changes, undo());
-        }
-
-        /** Checks by size and checksum in S3 that every bundle is there and can be read. */
-        private void checkChain() {
-            var found = problems(point);
-            if (found.size() == 1) {
-                throw new Finding(found.get(0));
-            }
-            if (!found.isEmpty()) {
-                found.forEach(problem -> note(problem));
-                throw new Finding(uri(key) + ": " + found.size()
-                        + " of its bundles are archived, and must be restored before they can be read");
-            }
-        }
-
-        /** The first thing that is wrong with the bundles; else all that are archived: to restore one takes hours. */
-        private List<String> problems(Point point) {
-            var archived = new ArrayList<String>();
-            for (var bundle : point.chain()) {
-                var problem = problems.computeIfAbsent(bundle.key(), key -> problem(bundle));
-                if (problem.isPresent() && !problem.get().isArchived()) {
-                    return List.of(problem.get().text());
-                }
-                problem.ifPresent(each -> archived.add(each.text()));
-            }
-            return archived;
-        }
-
-        private Optional<Problem> problem(Bundle bundle) {
-            var head = head(bundle.key());
-            var archived = head == null ? null : archived(bundle.key(), head);
-            return archived != null ? Optional.of(new Problem(uri(bundle.key()) + " " + archived, true))
-                    : difference(bundle, head).map(text -> new Problem(uri(bundle.key()) + " " + text, false));
-        }
-
-        private Optional<String> difference(Bundle bundle, HeadObjectResponse head) {
-            if (head == null) {
-                return Optional.of("is missing");
-            }
-            if (head.contentLength() != bundle.size()) {
-                return Optional.of("has " + counted(head.contentLength(), "byte") + " and should have "
-                        + bundle.size());
-            }
-            var crc32 = head.checksumCRC32();
-            // One with a dash is of the parts, not of the object.
-            var isKnown = crc32 != null && !crc32.contains("-") && bundle.crc32() != null;
-            return !isKnown || crc32.equals(bundle.crc32()) ? Optional.empty()
-                    : Optional.of("is another object: its CRC32 is " + crc32 + " and should be " + bundle.crc32());
-        }
-
-        private String wholeBefore() {
-            var older = manifestKeys(folder(key)).filter(each -> each.compareTo(key) < 0)
-                    .sorted(Comparator.reverseOrder()).toList();
-            for (var each : older) {
-                if (isWhole(each)) {
-                    return "the newest restore point before it that is whole, by sizes and checksums: --manifest "
-                            + each;
-                }
-            }
-            return "no restore point before it is whole and can be read";
-        }
-
-        private boolean isWhole(String key) {
-            try {
-                return problems(point(key)).isEmpty();
-            } catch (Finding e) {
-                return false;
-            }
-        }
-
-        /** The pull requests, as the file is to have them; null if there is nothing to write. */
-        private byte[] pullRequestsFile() throws IOException {
-            if (pullRequests == null) {
-                return null;
-            }
-            if (point.pullRequests().isEmpty()) {
-                note("no pull requests were saved with this restore point: " + pullRequests + " is not written");
-                return null;
-            }
-            var document = JSON.createObjectNode();
-            // Of a pull request that changed while the chain grew, the last object has the newest state.
-            var newest = new TreeMap<Long, JsonNode>();
-            for (var object : point.pullRequests()) {
-                document = (ObjectNode) document(object.path("key").asText(), object.path("sha256").asText());
-                for (var each : document.path("pullRequests")) {
-                    newest.put(each.at("/pullRequest/pullRequestId").asLong(), each);
-                }
-            }
-            document.putArray("pullRequests").addAll(newest.values());
-            var bytes = (document.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8);
-            var file = path(pullRequests);
-            if (!Files.exists(file)) {
-                return bytes;
-            }
-            if (!Arrays.equals(bytes, Files.readAllBytes(file))) {
-                throw new Failure(pullRequests + " exists and is something else: use another file");
-            }
-            return null;
-        }
-
-        /** The repository to restore into; one with other refs is refused, before anything is downloaded. */
-        private Destination destination() {
-            var destination = new Destination(this);
-            destination.look();
-            return destination;
-        }
-
-        private void restoreDirectory() throws Exception {
-            var name = targetDirectory.toString();
-            if (entries(targetDirectory).contains("HEAD")) {
-                var different = bare.differences(targetDirectory);
-                if (different.isEmpty()) {
-                    return;
-                }
-                throw new Failure(name + ": is a Git repository with other refs than " + point.name() + ": "
-                        + some(different) + "; use a directory that does not exist yet or is empty");
-            }
-            if (!dryRun) {
-                bare.create(targetDirectory, "or choose another --directory");
-                bare.publish();
-            }
-            record(Change.creation(name, "directory", name), "rm -rf " + quote(name));
-        }
-
-        String git() {
-            return git;
-        }
-
-        /** Where the objects are. */
-        Path objects() {
-            return targetDirectory != null ? targetDirectory : bare.place;
-        }
-
-        void leaveOut(String what, String why) {
-            detail(targetName + ": left out: " + what + ": " + why);
-            leftOut.add(new LeftOut(what, why));
-        }
-
-        /** On Ctrl-C: nothing stays behind. */
-        void stop() {
-            stopping = true;
-            bare.stop();
-            if (targetName != null && !changes.isEmpty()) {
-                detail("interrupted: " + targetName + " is not finished; the same command again does the rest");
             }
         }
     }
@@ -2784,6 +2724,66 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
                 return RepositoryTrigger.builder().name(name).destinationArn(destinationArn).customData(customData)
                         .branches(branches).eventsWithStrings(events).build();
             }
+        }
+    }
+
+    int printList() throws Exception {
+        var keys = at != null ? List.copyOf(newestKeys().values()) : eligibleKeys().toList();
+        if (keys.isEmpty()) {
+            throw noRestorePoint();
+        }
+        var byName = new TreeMap<String, List<RestorePoint>>();
+        for (var point : inParallel(READERS, keys, key -> restorePoint(key))) {
+            byName.computeIfAbsent(savedName(point.manifest()), name -> new ArrayList<>()).add(point);
+        }
+        var repositories = byName.entrySet().stream()
+                .map(each -> new SavedRepository(each.getKey(), each.getValue())).toList();
+        var isComplete = byName.values().stream().flatMap(List::stream).allMatch(point -> point.error() == null);
+        var listing = new Listing("unchanged", caller.account(), region(), bucket, prefix, repositories);
+        var listed = listed(repositories);
+        return print(listing, listed, counted(repositories.size(), "repository") + ", "
+                + counted(listed.rows().size(), "restore point"), isComplete ? 0 : 3);
+    }
+
+    /** A row for each restore point. */
+    static Listed listed(List<SavedRepository> repositories) {
+        var rows = new ArrayList<Row>();
+        for (var repository : repositories) {
+            for (var point : repository.restorePoints()) {
+                rows.add(Row.of(point.error() != null, repository.repositoryName(), point.time(), point.refs(),
+                        point.size(), point.kinds() == null ? null : point.kinds().size(), point.head(), point.error(),
+                        point.manifest(), point.repositoryId(), point.kinds(), point.settings(),
+                        point.pullRequests()));
+            }
+        }
+        return new Listed(List.of("repositoryName", "time", "refs", "size", "bundles", "head", "error"),
+                List.of("manifest", "repositoryId", "kinds", "settings", "pullRequests"), rows);
+    }
+
+    /** Takes a step for each item, several at a time; ends with the first that fails. */
+    static <T, R> List<R> inParallel(int threads, List<T> items, Function<T, R> step) throws Exception {
+        var workers = Executors.newFixedThreadPool(threads, RestoreFromS3::daemon);
+        try {
+            var answers = items.stream().map(item -> workers.submit(() -> step.apply(item))).toList();
+            var results = new ArrayList<R>();
+            for (var answer : answers) {
+                results.add(answer.get());
+            }
+            return results;
+        } catch (java.util.concurrent.ExecutionException e) {
+            throw e.getCause() instanceof Exception cause ? cause : e;
+        } finally {
+            workers.shutdownNow();
+        }
+    }
+
+    RestorePoint restorePoint(String key) {
+        try {
+            return point(key).restorePoint();
+        } catch (Finding e) {
+            note(e.getMessage());
+            return new RestorePoint(key, time(key).toString(), null, null, null, null, null, null, null,
+                    e.getMessage());
         }
     }
 

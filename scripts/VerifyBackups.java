@@ -88,9 +88,9 @@ import software.amazon.awssdk.utils.AttributeMap;
  * <p>Always: each manifest is read, and each object that it names must have the size and the CRC32 that were written,
  * by what S3 keeps, without a download, and must not be archived. With {@code --deep} every bundle is downloaded,
  * compared with its SHA-256 and indexed, and every object is reached from every ref, so that nothing is missing and
- * nothing is damaged; {@code git fsck --strict} is asked too if git is there. What is wrong with a backup is a finding
- * of one of the kinds that {@link Kind} lists. What this machine, JGit or git cannot check is never one: it is said to
- * be unchecked.
+ * nothing is damaged; {@code git fsck --strict} is asked too if git is there, and it alone of what is large and good.
+ * What is wrong with a backup is a finding of one of the kinds that {@link Kind} lists. What this machine, JGit or git
+ * cannot check is never one: it is said to be unchecked.
  *
  * <p>Changes nothing in AWS. A second run does the same again. Local disk is used by {@code --deep} only, for as many
  * repositories as {@code --jobs} says, and given back also when interrupted.
@@ -264,6 +264,8 @@ class VerifyBackups implements Callable<Integer> {
     Duration removalPatience = Duration.ofSeconds(30);
     Instant now = Instant.now();
     String gitCommand = "git";
+    /** Bytes of bundles that git indexes and follows, as it takes less time; what is smaller JGit has done sooner. */
+    long leastForGit = 4 << 20;
     /** Whether git is left out, or cannot be started. */
     volatile boolean withoutGit;
 
@@ -779,6 +781,7 @@ class VerifyBackups implements Callable<Integer> {
                     if (scratch == null || !point.chain().startsWith(scratch.chain)) {
                         end(scratch);
                         scratch = newScratch();
+                        scratch.defersWalks = points.size() == 1 && isForGit(point);
                     }
                     readObjects(point, scratch);
                 }
@@ -788,6 +791,10 @@ class VerifyBackups implements Callable<Integer> {
                     scratch.close();
                 }
             }
+        }
+
+        private boolean isForGit(Point point) {
+            return !withoutGit && point.bundles.stream().mapToLong(StoredObject::size).sum() >= leastForGit;
         }
 
         private void readObjects(Point point, Scratch scratch) throws Exception {
@@ -827,6 +834,9 @@ class VerifyBackups implements Callable<Integer> {
             try (scratch) {
                 var point = scratch.lastGood;
                 var answer = point == null ? null : scratch.fsck();
+                if (point != null && (answer == null || answer.verdict() != Verdict.GOOD)) {
+                    scratch.connectDeferred();
+                }
                 if (answer == null) {
                     return;
                 }
@@ -838,6 +848,10 @@ class VerifyBackups implements Callable<Integer> {
                     case LOST -> findDamage(point, Kind.NOT_CONNECTED, point.key, answer.lost());
                     case NONE -> tell(name + ": JGit found all objects good, and git could not check them: " + answer);
                 }
+            } catch (Damage e) {
+                findDamage(scratch.lastGood, e.kind, e.key, e.getMessage());
+            } catch (Unchecked e) {
+                unchecked.add(e.getMessage());
             }
         }
 
@@ -1101,6 +1115,10 @@ class VerifyBackups implements Callable<Integer> {
         final Set<String> connectedIds = new HashSet<>();
         /** The last restore point, if it was found good. */
         Point lastGood;
+        /** Whether git fsck, which follows all objects anyway, is asked before JGit. */
+        boolean defersWalks;
+        /** Ids whose objects are to be followed, by what needs them. */
+        final Map<String, Collection<String>> deferred = new LinkedHashMap<>();
 
         Scratch(Path directory, Repository git) {
             this.directory = directory;
@@ -1122,11 +1140,47 @@ class VerifyBackups implements Callable<Integer> {
 
         /** The bundle's refs. */
         private Map<String, String> index(StoredObject bundle) throws Exception {
+            if (bundle.size >= leastForGit && !withoutGit) {
+                var refs = download(bundle.key, bundle.sha256, in -> indexAtOnce(in));
+                if (refs.isPresent()) {
+                    return refs.get();
+                }
+            }
             try {
                 return download(bundle.key, bundle.sha256, in -> indexByJGit(bundle.key, in));
             } catch (Unchecked | OutOfMemoryError e) {
                 return indexByGit(bundle, reasonWithAdvice(e));
             }
+        }
+
+        /** By git, on all processors; nothing if it does not, for whatever reason: JGit does it, or says why. */
+        private Optional<Map<String, String>> indexAtOnce(InputStream in) throws IOException, InterruptedException {
+            var refs = new HashMap<String, String>();
+            var line = headerLine(in);
+            if (!line.equals("# v2 git bundle")) {
+                return Optional.empty();
+            }
+            for (line = headerLine(in); !line.isEmpty(); line = headerLine(in)) {
+                var words = line.split(" ", 2);
+                if (words[0].matches("[0-9a-f]{40}") && words.length == 2) {
+                    refs.put(words[1], words[0]);
+                } else if (!words[0].startsWith("-") || !fetchedRefs.containsValue(words[0].substring(1))) {
+                    return Optional.empty(); // it starts from something else than refs of the bundles before
+                }
+            }
+            var answer = git(in, "index-pack", "--stdin", "--fix-thin");
+            // It prints the pack's name, and what came after the pack.
+            var isWhole = answer != null && answer.exitCode == 0 && answer.lines.size() == 1;
+            return isWhole ? Optional.of(refs) : Optional.empty();
+        }
+
+        /** Up to an end of line, or of the first 10,000 bytes. */
+        private static String headerLine(InputStream in) throws IOException {
+            var line = new ByteArrayOutputStream();
+            for (var next = in.read(); next >= 0 && next != '\n' && line.size() < 10_000; next = in.read()) {
+                line.write(next);
+            }
+            return line.toString(StandardCharsets.UTF_8);
         }
 
         private Map<String, String> indexByGit(StoredObject bundle, String limit) throws Exception {
@@ -1199,6 +1253,30 @@ class VerifyBackups implements Callable<Integer> {
         }
 
         private void connect(String key, Collection<String> ids) throws Exception {
+            if (defersWalks && areThere(ids)) {
+                deferred.put(key, ids);
+            } else {
+                follow(key, ids);
+            }
+        }
+
+        private boolean areThere(Collection<String> ids) throws IOException {
+            for (var id : ids) {
+                if (!git.getObjectDatabase().has(ObjectId.fromString(id))) {
+                    return false;
+                }
+            }
+            return true;
+        }
+
+        /** What git fsck has not found good. */
+        void connectDeferred() throws Exception {
+            for (var each : deferred.entrySet()) {
+                follow(each.getKey(), each.getValue());
+            }
+        }
+
+        private void follow(String key, Collection<String> ids) throws Exception {
             if (connectedIds.containsAll(ids)) {
                 return;
             }
@@ -1240,7 +1318,9 @@ class VerifyBackups implements Callable<Integer> {
 
         /** What git says of the last good restore point; null if it cannot be started. */
         Answer fsck() throws IOException, InterruptedException {
-            setRefs(lastGood.refs);
+            var refs = new HashMap<>(lastGood.refs);
+            deferred.values().forEach(ids -> ids.forEach(id -> refs.put("refs/deferred/" + id, id)));
+            setRefs(refs);
             if (!lastGood.head.isEmpty()) {
                 Files.writeString(directory.resolve("HEAD"),
                         (lastGood.isDetached() ? "" : "ref: ") + lastGood.head + "\n");
@@ -1253,6 +1333,10 @@ class VerifyBackups implements Callable<Integer> {
          * Older versions know only some of the variables.
          */
         private Answer git(String... arguments) throws IOException, InterruptedException {
+            return git(InputStream.nullInputStream(), arguments);
+        }
+
+        private Answer git(InputStream in, String... arguments) throws IOException, InterruptedException {
             if (withoutGit) {
                 return null;
             }
@@ -1268,6 +1352,11 @@ class VerifyBackups implements Callable<Integer> {
                     return null;
                 }
                 children.add(process);
+            }
+            try (var out = process.getOutputStream()) {
+                in.transferTo(out);
+            } catch (IOException e) {
+                failIfStopping(); // else git has ended, and says why
             }
             var output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
             children.remove(process);

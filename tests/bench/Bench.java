@@ -60,6 +60,7 @@ class Bench implements Callable<Integer> {
         increment("one commit on the large repository"),
         restore("restore of the large repository"),
         restore_push("restore of the large repository into CodeCommit"),
+        verify("deep verification of the large repository"),
         restore_fleet("restore of 40 repositories into CodeCommit"),
         memory("memory and disk with a repository of more than 1 GB"),
         growth("how time grows with changed bytes, with history, and with the number of repositories");
@@ -201,6 +202,7 @@ class Bench implements Callable<Integer> {
                 case increment -> increment();
                 case restore -> restore();
                 case restore_push -> restorePush();
+                case verify -> verify();
                 case restore_fleet -> restoreFleet();
                 case memory -> memory();
                 case growth -> growth();
@@ -355,6 +357,26 @@ class Bench implements Callable<Integer> {
                 new Contestant(toolkit, restored("push", "--repository-name large --to-repository-name $1")),
                 new Contestant(push, pushed(large.toString(), "large")));
         comparison.ratio(row, toolkit, push);
+    }
+
+    void verify() throws Exception {
+        var subject = "deep verification of " + large();
+        serve("large", large);
+        time(new Contestant(TOOLKIT, backup("verify")));
+        var bucket = aws.s3.bucket(BUCKET);
+        var key = bucket.keys().stream().filter(each -> each.endsWith(".full.bundle")).findFirst().orElseThrow();
+        var git = "git index-pack, git fsck --strict";
+        var row = results.row(subject, "times as long as " + git + " of the bundle on disk", Results.Bound.AT_MOST, 1.2,
+                "x");
+        var toolkit = "verify-backups --deep";
+        var comparison = compare(subject, () -> { },
+                new Contestant(toolkit, "./jbang verify-backups --bucket bench --prefix verify --deep"),
+                new Contestant(git, """
+                        git init -q --bare $WORK/large.git
+                        git -C $WORK/large.git bundle unbundle %s >$WORK/large.git/packed-refs
+                        git -C $WORK/large.git fsck --strict --no-dangling --no-progress"""
+                        .formatted(bucket.file(key))));
+        comparison.ratio(row, toolkit, git);
     }
 
     void restoreFleet() throws Exception {

@@ -933,6 +933,31 @@ class VerifyBackupsTest {
         assertEquals("git fsck: missing tree 0123456789012345678901234567890123456789", messages(run));
     }
 
+    /** With all by git, however small, and by JGit only what git does not find good. */
+    Script.Run byGit(String... args) {
+        var script = new VerifyBackups();
+        script.leastForGit = 0;
+        return run(script, args);
+    }
+
+    @Test
+    void gitIndexesAndFollowsWhatIsLarge() throws IOException {
+        var chain = chain(repository("payments"), manifest -> { });
+        record(chain);
+        assertVerified(byGit("--deep"));
+        assertEquals(bundlesRead().stream().distinct().toList(), bundlesRead(), "each is read once");
+        assertVerified(byGit("--deep", "--all"));
+        var refused = git("case \" $* \" in *\" index-pack \"*) exit 1 ;; esac; exec git \"$@\"");
+        var script = new VerifyBackups();
+        script.leastForGit = 0;
+        script.gitCommand = refused.toString();
+        assertVerified(run(script, "--deep"));
+        script = new VerifyBackups();
+        script.leastForGit = 0;
+        script.gitCommand = git("echo missing tree 0123456789012345678901234567890123456789; exit 2").toString();
+        assertFound(run(script, "--deep"), "payments not-connected " + chain.file());
+    }
+
     /** What git fsck prints, with | for the line breaks, its exit code, and what that says of the objects. */
     @ParameterizedTest
     @CsvSource(delimiter = ';', value = {
