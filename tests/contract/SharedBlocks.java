@@ -2,6 +2,7 @@
 //DESCRIPTION Carries a block that was edited in one script into every other script that has it: ./jbang sync [--check]
 //JAVA 17+
 //DEPS software.amazon.awssdk:bom:2.40.2@pom
+//DEPS software.amazon.awssdk:cloudtrail
 //DEPS software.amazon.awssdk:cloudwatch
 //DEPS software.amazon.awssdk:cloudwatchlogs
 //DEPS software.amazon.awssdk:codebuild
@@ -93,8 +94,8 @@ class SharedBlocks implements Callable<Integer> {
             "AWS CLI commands", "changes", "tags", "ARNs", "ids of accounts", "names of buckets",
             "names of repositories", "tags of repositories", "tagging of repositories", "ids of keys", "usable keys",
             "keys of repositories", "IAM principals", "policies", "wildcards", "deleted principals",
-            "policies for other accounts", "AWS structures as JSON", "targets of rules", "EC2", "many repositories",
-            "backups", "reading of backups", "Git");
+            "policies for other accounts", "AWS structures as JSON", "targets of rules", "topics of alerts",
+            "rules of alerts", "EC2", "many repositories", "backups", "reading of backups", "Git");
 
     @Option(names = "--check", description = "Changes nothing; prints what differs.")
     boolean check;

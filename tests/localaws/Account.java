@@ -15,6 +15,7 @@ public final class Account {
     public final Logs logs;
     public final Events events;
     public final Sns sns;
+    public final CloudTrail cloudtrail;
     /** What rules of EventBridge may have as targets, by the service in the target's ARN. */
     final Map<String, Events.Target> targets = new ConcurrentHashMap<>();
     final Map<String, LocalAws.Service> services;
@@ -31,10 +32,11 @@ public final class Account {
         logs = new Logs(aws);
         events = new Events(aws, id);
         sns = new Sns(aws, id);
+        cloudtrail = new CloudTrail(aws, id);
         services = Map.ofEntries(Map.entry("sts", aws.sts), Map.entry("iam", iam), Map.entry("kms", kms),
                 Map.entry("ec2", ec2), Map.entry("codecommit", codecommit), Map.entry("cloudwatch", cloudwatch),
                 Map.entry("codebuild", codebuild), Map.entry("events", events), Map.entry("logs", logs),
-                Map.entry("sns", sns));
+                Map.entry("sns", sns), Map.entry("cloudtrail", cloudtrail));
         targets.put("codebuild", codebuild::invoke);
         aws.timers.add(events);
         aws.timers.add(cloudwatch);

@@ -234,8 +234,10 @@ public final class CodeCommit implements LocalAws.Service {
             case "AssociateApprovalRuleTemplateWithRepository" -> associateTemplate(input, caller);
             case "ListAssociatedApprovalRuleTemplatesForRepository" -> listAssociatedTemplates(input, caller);
             case "DisassociateApprovalRuleTemplateFromRepository" -> {
-                var name = template(input, caller).get("approvalRuleTemplateName").asText();
-                readable(input, caller).templates.remove(name);
+                var template = template(input, caller);
+                var repo = readable(input, caller);
+                repo.templates.remove(template.get("approvalRuleTemplateName").asText());
+                tellTemplate("approvalRuleTemplateDisassociatedFromRepository", template, repo, caller);
                 yield null;
             }
             case "UpdateApprovalRuleTemplateContent" -> updateTemplateContent(input, caller);
@@ -249,11 +251,20 @@ public final class CodeCommit implements LocalAws.Service {
             case "MergePullRequestByFastForward", "MergePullRequestBySquash", "MergePullRequestByThreeWay" ->
                 mergePullRequest(operation.substring("MergePullRequestBy".length()), input, caller);
             case "OverridePullRequestApprovalRules" -> {
-                revision(input, caller).override(input.get("overrideStatus").asText(), caller.arn());
+                var pullRequest = revision(input, caller);
+                pullRequest.override(input.get("overrideStatus").asText(), caller.arn());
+                tellPullRequest("pullRequestApprovalRuleOverridden", pullRequest, caller,
+                        Map.of("overrideStatus", input.get("overrideStatus").asText()));
                 yield null;
             }
             case "DeletePullRequestApprovalRule" -> {
-                var id = pullRequest(input, caller).deleteRule(input.get("approvalRuleName").asText());
+                var pullRequest = pullRequest(input, caller);
+                var ruleName = input.get("approvalRuleName").asText();
+                var id = pullRequest.deleteRule(ruleName);
+                if (id != null) {
+                    tellPullRequest("pullRequestApprovalRuleDeleted", pullRequest, caller,
+                            Map.of("approvalRuleName", ruleName));
+                }
                 yield id == null ? Models.JSON.createObjectNode()
                         : Models.JSON.createObjectNode().put("approvalRuleId", id);
             }
@@ -808,6 +819,7 @@ public final class CodeCommit implements LocalAws.Service {
         }
         template.put("approvalRuleTemplateContent", content).put("ruleContentSha256", sha256(content))
                 .put("lastModifiedDate", seconds()).put("lastModifiedUser", caller.arn());
+        tellTemplate("approvalRuleTemplateUpdated", template, null, caller);
         return answer("approvalRuleTemplate", template);
     }
 
@@ -872,6 +884,36 @@ public final class CodeCommit implements LocalAws.Service {
 
     private static boolean only(JsonNode node, String... members) {
         return node.propertyStream().allMatch(member -> List.of(members).contains(member.getKey()));
+    }
+
+    // Events of EventBridge (User Guide, "Monitoring CodeCommit events in Amazon EventBridge")
+
+    /** @param repo the one that it is about, or null */
+    private void tellTemplate(String event, JsonNode template, Repo repo, Caller caller) {
+        var detail = Models.JSON.createObjectNode().put("event", event).put("callerUserArn", caller.arn());
+        for (var member : List.of("approvalRuleTemplateName", "approvalRuleTemplateId")) {
+            detail.set(member, template.get(member));
+        }
+        detail.put("approvalRuleTemplateContentSha256", template.path("ruleContentSha256").asText());
+        var repositories = detail.putObject("repositories");
+        if (repo != null) repositories.put(repo.name, repo.id);
+        aws.account(account).events.publish(caller.region(), "aws.codecommit",
+                "CodeCommit Approval Rule Template Change", repo == null ? List.of() : List.of(repo.arn), detail);
+    }
+
+    private void tellPullRequest(String event, PullRequest pullRequest, Caller caller, Map<String, String> more) {
+        var shown = pullRequest.shown();
+        var detail = Models.JSON.createObjectNode().put("event", event).put("callerUserArn", caller.arn())
+                .put("pullRequestId", pullRequest.id).put("pullRequestStatus", "Open").put("isMerged", "False")
+                .put("title", shown.get("title").asText()).put("author", shown.get("authorArn").asText())
+                .put("revisionId", shown.get("revisionId").asText());
+        more.forEach(detail::put);
+        for (var member : List.of("sourceReference", "destinationReference", "sourceCommit", "destinationCommit")) {
+            detail.set(member, shown.at("/pullRequestTargets/0/" + member));
+        }
+        detail.putArray("repositoryNames").add(pullRequest.repo.name);
+        aws.account(account).events.publish(caller.region(), "aws.codecommit",
+                "CodeCommit Pull Request State Change", List.of(pullRequest.repo.arn), detail);
     }
 
     private JsonNode associateTemplate(ObjectNode input, Caller caller) {

@@ -191,6 +191,7 @@ public final class Sandbox implements Callable<Integer> {
         }
         Roles.createBackupBucket(aws, BUCKET, REGION);
         aws.s3.createBucket(SOURCE_BUCKET, REGION).versioned();
+        aws.cloudtrail.createTrail(REGION, "management-events"); // as most accounts have one
         mail = Files.createDirectory(directory.resolve("mail"));
         aws.onMail(this::deliver);
         return Map.of("BACKUP_BUCKET", BUCKET, "SOURCE_BUCKET", SOURCE_BUCKET, "VPC_ID", vpc, "SANDBOX_S3",
