@@ -144,8 +144,8 @@ import software.amazon.awssdk.utils.AttributeMap;
                 + "  EventBridge delivers such events at its best effort, some minutes late at times.%n"
                 + "%nExamples:%n",
         footer = {"  ./jbang watch-security-events --all-repositories \\",
-                "      --key-ids alias/codecommit --policy-names codecommit-branch-deny-eu-west-1 \\",
-                "      --emails security@example.com",
+                "      --key-ids alias/codecommit --emails security@example.com \\",
+                "      --policy-names codecommit-branch-deny-eu-west-1",
                 "  ./jbang watch-security-events --bucket my-backups --key-ids alias/backups \\",
                 "      --profile backup --dry-run"})
 class WatchSecurityEvents implements Callable<Integer> {
@@ -739,7 +739,7 @@ class WatchSecurityEvents implements Callable<Integer> {
             boolean isLogging, List<EventSelector> basic, List<AdvancedEventSelector> advanced) {
         /** Whether it takes calls that change something, of a service. */
         boolean selects(String eventSource) {
-            return basic.stream().anyMatch(one -> one.includeManagementEvents()
+            return basic.stream().anyMatch(one -> !Boolean.FALSE.equals(one.includeManagementEvents())
                     && one.readWriteType() != ReadWriteType.READ_ONLY
                     && !one.excludeManagementEventSources().contains(eventSource))
                     || advanced.stream().anyMatch(one -> one.fieldSelectors().stream()
@@ -797,7 +797,7 @@ class WatchSecurityEvents implements Callable<Integer> {
         return in(trail.homeRegion(), () -> {
             if (!trail.isMultiRegion() && !trail.homeRegion().equals(place.region)) {
                 return Optional.of("is of " + trail.homeRegion() + " alone: " + aws("cloudtrail update-trail --name "
-                        + trail.arn() + " --is-multi-region-trail"));
+                        + trail.arn() + " --is-multi-region-trail --include-global-service-events"));
             }
             if (subject == Subject.IAM && !trail.hasGlobalEvents()) {
                 return Optional.of("leaves out IAM: " + aws("cloudtrail update-trail --name " + trail.arn()

@@ -49,7 +49,13 @@ public final class CloudTrail implements LocalAws.Service {
 
         /** Whether it is about calls of the Region, or of a service that has none, whose calls are in a home Region. */
         private boolean covers(String region, boolean global) {
-            return (multiRegion || homeRegion.equals(region)) && (!global || globalEvents);
+            return isOf(new Caller("", "", region)) && (multiRegion || homeRegion.equals(region))
+                    && (!global || globalEvents);
+        }
+
+        /** Whether it is of the caller's partition: others know nothing of each other. */
+        private boolean isOf(Caller caller) {
+            return arn.startsWith("arn:" + caller.partition() + ":");
         }
 
         private boolean selects(String eventSource, boolean reads) {
@@ -467,7 +473,8 @@ public final class CloudTrail implements LocalAws.Service {
         var shadows = input.path("includeShadowTrails").asBoolean(true);
         var answer = Models.JSON.createObjectNode();
         var list = answer.putArray("trailList");
-        all().stream().filter(trail -> trail.homeRegion.equals(caller.region()) || shadows && trail.multiRegion)
+        all().stream().filter(trail -> trail.homeRegion.equals(caller.region())
+                || shadows && trail.multiRegion && trail.isOf(caller))
                 .filter(trail -> names.isEmpty() || names.contains(trail.arn)
                         || names.contains(trail.name) && trail.homeRegion.equals(caller.region()))
                 .forEach(trail -> list.add(settings(trail).put("HomeRegion", trail.homeRegion)
@@ -493,6 +500,13 @@ public final class CloudTrail implements LocalAws.Service {
         if (basic.size() > 5) throw invalidSelectors("A trail has up to 5 event selectors.");
         trail.advanced = basic.isEmpty();
         trail.selectors = (ArrayNode) (trail.advanced ? advanced : basic).deepCopy();
+        if (!trail.advanced) {
+            trail.selectors.forEach(selector -> {
+                if (!selector.hasNonNull("ReadWriteType")) ((ObjectNode) selector).put("ReadWriteType", "All");
+                if (!selector.hasNonNull("IncludeManagementEvents"))
+                    ((ObjectNode) selector).put("IncludeManagementEvents", true);
+            });
+        }
         trail.custom = true;
         return shownSelectors(trail);
     }

@@ -78,8 +78,8 @@ import java.util.function.Supplier;
  * A small, strict AWS in this process, on a random loopback port: STS, IAM, KMS, EC2, CodeCommit with Git over HTTP,
  * CodeBuild, CloudTrail, CloudWatch, CloudWatch Logs, EventBridge, SNS and S3, as much of them as the scripts call.
  * Requests are authenticated (Signature Version 4), checked against AWS's service models and authorised
- * ({@link Authorizer}); what the models do not know, each service's class does. It is a stand-in for tests and the sandbox: what it allows, AWS
- * may still refuse.
+ * ({@link Authorizer}); what the models do not know, each service's class does. It is a stand-in for tests and the
+ * sandbox: what it allows, AWS may still refuse.
  *
  * <p>{@link #inject} makes it misbehave, {@link #calls} says what it was asked.
  *
