@@ -1820,7 +1820,7 @@ class NotifyBuildFailures implements Callable<Integer> {
         private void put(String description, JsonNode pattern) {
             var isSame = rule != null && rule.state() == RuleState.ENABLED && description.equals(rule.description())
                     && rule.eventPattern() != null
-                    && meaning(parsedPolicy(rule.eventPattern())).equals(meaning(pattern));
+                    && parsedPolicy(rule.eventPattern()).equals(parsedPolicy(pattern.toString()));
             if (isSame) {
                 return;
             }

@@ -2194,7 +2194,7 @@ class WatchSecurityEvents implements Callable<Integer> {
         private void put(String description, JsonNode pattern) {
             var isSame = rule != null && rule.state() == RuleState.ENABLED && description.equals(rule.description())
                     && rule.eventPattern() != null
-                    && meaning(parsedPolicy(rule.eventPattern())).equals(meaning(pattern));
+                    && parsedPolicy(rule.eventPattern()).equals(parsedPolicy(pattern.toString()));
             if (isSame) {
                 return;
             }

@@ -714,8 +714,9 @@ class WatchSecurityEventsTest {
     @Test
     void nobodyIsToldBeforeTheyConfirm() {
         assertEquals(4, run("--all-repositories", "--emails", EMAIL).exitCode());
+        var before = topic(REGION).published().size(); // the first of the guards tells of the second one
         codecommit().deleteRepository(r -> r.repositoryName("website"));
-        assertEquals(1, topic(REGION).published().size());
+        assertEquals(before + 1, topic(REGION).published().size());
         assertEquals(List.of(), told());
         aws.clearCalls();
         var again = run("--all-repositories", "--emails", EMAIL);
