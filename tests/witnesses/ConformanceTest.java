@@ -1,5 +1,6 @@
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -436,6 +437,20 @@ class ConformanceTest {
         shell(after.split("; ")[0].replace("BUCKET", bucket));
         var taken = Script.run(new WatchSecurityEvents().commandLine(), watch);
         assertEquals(0, taken.exitCode(), taken.err());
+    }
+
+    @Test
+    void theUndoOfAWatchTakesRulesAndTopicAway() {
+        aws.s3.createBucket(name, REGION);
+        var trail = aws.cloudtrail.createTrail(REGION, name);
+        var run = Script.run(new WatchSecurityEvents().commandLine(), "--bucket", name, "--topic-name", name);
+        assertEquals(4, run.exitCode(), run.err());
+        assertEquals(4, Script.run(new WatchSecurityEvents().commandLine(), "--bucket", name).exitCode());
+        shell(run.json().path("undo").asText());
+        assertNull(aws.sns.topic(REGION, name));
+        assertNull(aws.events.rule(REGION, "security-events-s3"));
+        assertNull(aws.events.rule(REGION, "security-events-watch"));
+        shell("aws cloudtrail delete-trail --name " + trail.arn);
     }
 
     @Test
