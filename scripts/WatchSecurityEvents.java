@@ -162,6 +162,11 @@ class WatchSecurityEvents implements Callable<Integer> {
         boolean all;
     }
 
+    @Option(names = "--branches", paramLabel = "NAME", arity = "1..*",
+            description = "Branches whose deletion is told: names, or patterns with *, such as 'release/*'. Default:"
+                    + " all branches and tags, or as the rule has it.")
+    List<String> branches = List.of();
+
     @Option(names = "--key-ids", paramLabel = "KEY", arity = "1..*",
             description = "Customer managed keys to watch: ids, ARNs, aliases (alias/NAME) or alias ARNs. An alias that"
                     + " names a key is watched, too.")
@@ -248,9 +253,10 @@ class WatchSecurityEvents implements Callable<Integer> {
     /**
      * What is watched, each as a pattern has it: null for nothing.
      *
+     * @param references whose deletion is told, of the repositories
      * @param policies names
      */
-    record Scope(JsonNode repositories, JsonNode keys, JsonNode buckets, JsonNode policies) {
+    record Scope(JsonNode repositories, JsonNode references, JsonNode keys, JsonNode buckets, JsonNode policies) {
         boolean has(Subject subject) {
             return switch (subject) {
                 case CODECOMMIT, CHANGES, EC2 -> repositories != null;
@@ -297,6 +303,8 @@ class WatchSecurityEvents implements Callable<Integer> {
 
     void checkOptions() {
         repositories.names.forEach(name -> checkRepositoryName("--repository-names", name));
+        branches.forEach(name -> check("--branches", name, "(?!refs/|/|.*\\*\\*)[^\\s?~^:\\[\\\\${}\"]{1,200}",
+                "the name of a branch without refs/heads/, or a pattern with *, such as main or 'release/*'"));
         keyIds.forEach(id -> checkKeyId("--key-ids", id));
         keyIds.forEach(id -> check("--key-ids", id, "(?!(.*:)?alias/aws/).*",
                 "customer managed keys, such as alias/codecommit"));
@@ -308,12 +316,15 @@ class WatchSecurityEvents implements Callable<Integer> {
         checkTopicOptions(DEFAULT_TOPIC);
         var isNamed = repositories.all || !repositories.names.isEmpty() || !keyIds.isEmpty() || !policyNames.isEmpty()
                 || bucket != null;
-        if (remove && (isNamed || test)) {
+        if (remove && (isNamed || test || !branches.isEmpty())) {
             throw wrong("--remove goes with --topic-name or --topic-arn, and --emails only");
         }
         if (!remove && !isNamed) {
             throw wrong("nothing to watch: name at least one of --all-repositories, --repository-names, --key-ids,"
                     + " --policy-names, --bucket; for example: " + firstExample());
+        }
+        if (!branches.isEmpty() && !repositories.all && repositories.names.isEmpty()) {
+            throw wrong("--branches goes with --repository-names or --all-repositories");
         }
         if (test && dryRun) {
             throw wrong("--test sends a message, which a dry run does not: leave one of them out");
@@ -326,7 +337,7 @@ class WatchSecurityEvents implements Callable<Integer> {
         var keyArn = "arn:aws-us-gov:kms:" + region() + ":111122223333:key/00000000-0000-0000-0000-000000000000";
         var keys = keyIds.stream().flatMap(id -> id.contains("alias/") ? Stream.of(keyArn, keyArn + id)
                 : Stream.of(keyArn)).toList();
-        var longest = new Scope(JSON.valueToTree(repositories.names), JSON.valueToTree(keys),
+        var longest = new Scope(JSON.valueToTree(repositories.names), references(), JSON.valueToTree(keys),
                 JSON.valueToTree(List.of("x".repeat(63))), JSON.valueToTree(policyNames));
         var values = Map.of(Subject.CODECOMMIT, "--repository-names", Subject.CHANGES, "--repository-names",
                 Subject.KMS, "--key-ids", Subject.IAM, "--policy-names");
@@ -344,6 +355,7 @@ class WatchSecurityEvents implements Callable<Integer> {
     static JsonNode pattern(Subject subject, Scope scope, List<String> rules, String topicArn) {
         var values = new TreeMap<String, Object>();
         values.put("repositories", scope.repositories());
+        values.put("references", scope.references());
         values.put("keys", scope.keys());
         values.put("buckets", scope.buckets());
         values.put("policies", scope.policies());
@@ -489,7 +501,11 @@ class WatchSecurityEvents implements Callable<Integer> {
             }
             case CHANGES -> {
                 var name = named(scope.repositories(), "payments");
-                yield List.of(change(true, "CodeCommit Repository State Change", "referenceDeleted", name, ""),
+                var reference = scope.references().get(0);
+                var deletion = change(true, "CodeCommit Repository State Change", "referenceDeleted", name, "");
+                deletion.event().withObject("/detail").put("referenceFullName", reference.isTextual()
+                        ? reference.asText() : reference.path("wildcard").asText("refs/heads/x").replace('*', 'x'));
+                yield List.of(deletion,
                         change(true, "CodeCommit Approval Rule Template Change", "approvalRuleTemplateDeleted", name,
                                 ""),
                         change(true, "CodeCommit Pull Request State Change", "pullRequestApprovalRuleOverridden", name,
@@ -664,14 +680,22 @@ class WatchSecurityEvents implements Callable<Integer> {
     /** What the options name, else what the rules have. */
     Scope scope(Place here, Place home) {
         var parameters = "/detail/$or/0/requestParameters/";
+        var presentReferences = here.present(Subject.CHANGES, "/$or/0/detail/referenceFullName");
         return new Scope(
                 repositories.all ? JSON.valueToTree(List.of(Map.of("exists", true)))
                         : !repositories.names.isEmpty() ? existingRepositories()
                         : here.present(Subject.CODECOMMIT, parameters + "repositoryName"),
+                branches.isEmpty() && presentReferences != null ? presentReferences : references(),
                 keyIds.isEmpty() ? here.present(Subject.KMS, "/detail/$or/0/resources/ARN") : existingKeys(),
                 bucket == null ? here.present(Subject.S3, parameters + "bucketName") : existingBucket(),
                 policyNames.isEmpty() ? home.present(Subject.IAM, parameters + "policyName")
                         : JSON.valueToTree(policyNames.stream().distinct().toList()));
+    }
+
+    JsonNode references() {
+        return JSON.valueToTree(branches.isEmpty() ? List.of(Map.of("exists", true)) : branches.stream().distinct()
+                .map(name -> "refs/heads/" + name)
+                .map(name -> name.contains("*") ? Map.of("wildcard", name) : name).toList());
     }
 
     /** Refuses repositories that do not exist: a rule for a mistyped name is silent for ever. */

@@ -42,7 +42,8 @@ class ContractTest {
             "restore-from-s3 --repository-name", "schedule-backup --deadline", "schedule-backup --prefix",
             "schedule-backup --remove", "schedule-backup --security-group-ids", "schedule-backup --subnet-ids",
             "schedule-backup --vpc-id", "share-kms-key --remove", "verify-backups --repository-names",
-            "watch-security-events --bucket", "watch-security-events --remove", "watch-security-events --test");
+            "watch-security-events --branches", "watch-security-events --bucket", "watch-security-events --remove",
+            "watch-security-events --test");
 
     /**
      * Of scripts that need other options of the JVM: they hash all that they move, which the C1 compiler makes many

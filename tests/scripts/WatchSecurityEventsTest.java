@@ -709,6 +709,22 @@ class WatchSecurityEventsTest {
         assertEquals(1, told().size());
     }
 
+    @Test
+    void onlyTheNamedBranchesAreTold() {
+        payments.ref("refs/heads/release/1", "refs/heads/main");
+        assertEquals(4, run("--all-repositories", "--branches", "older", "release/*", "--emails", EMAIL).exitCode());
+        confirm();
+        assertEquals("unchanged", run("--all-repositories").status(), "what is not given stays");
+        var acts = new LinkedHashMap<String, Runnable>();
+        codecommit().deleteBranch(r -> r.repositoryName("payments").branchName("old"));
+        assertEquals(List.of(), told());
+        for (var branch : List.of("older", "release/1")) {
+            acts.put(branch.equals("older") ? "Security event: referenceDeleted" : "Repository: payments",
+                    () -> codecommit().deleteBranch(r -> r.repositoryName("payments").branchName(branch)));
+        }
+        toldOnce(acts);
+    }
+
     // ---- What is lost without a word
 
     @Test
@@ -788,6 +804,11 @@ class WatchSecurityEventsTest {
             "--repository-names|pay*; such as payments",
             "--repository-names|${x}; such as payments",
             "--repository-names|payments|--all-repositories; mutually exclusive",
+            "--all-repositories|--branches|refs/heads/main; such as main",
+            "--all-repositories|--branches|release?; such as main",
+            "--all-repositories|--branches|a**; such as main",
+            "--branches|main; name at least one of --all-repositories",
+            "--bucket|my-backups|--branches|main; --branches goes with --repository-names",
             "--key-ids|key; such as alias/codecommit",
             "--key-ids|alias/aws/codecommit; customer managed keys",
             "--key-ids|arn:aws:kms:us-east-1:111122223333:alias/x; --region us-east-1",
