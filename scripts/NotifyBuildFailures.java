@@ -144,25 +144,6 @@ class NotifyBuildFailures implements Callable<Integer> {
             description = "CodeBuild projects to watch.")
     List<String> projectNames = List.of();
 
-    @ArgGroup
-    TopicOption topicOption = new TopicOption();
-
-    static class TopicOption {
-        @Option(names = "--topic-name", paramLabel = "NAME",
-                description = "Name of the SNS topic; it is created if there is none. Default: the one that the"
-                        + " projects have, else " + DEFAULT_TOPIC + ".")
-        String name;
-
-        @Option(names = "--topic-arn", paramLabel = "ARN",
-                description = "An SNS topic of this account and Region that exists.")
-        String arn;
-    }
-
-    @Option(names = "--emails", paramLabel = "ADDRESS", arity = "1..*",
-            description = "E-mail addresses to subscribe. Each must confirm by the mail that it gets. With --remove:"
-                    + " addresses to unsubscribe from a topic that stays.")
-    List<String> emails = List.of();
-
     @Option(names = "--max-silence", paramLabel = "TIME",
             description = "The longest time between two successful builds, 1h to 168h. Default: 26h, for a build every"
                     + " night.")
@@ -188,13 +169,6 @@ class NotifyBuildFailures implements Callable<Integer> {
     record Result(String status, String account, String region, Topic topic, List<Project> projects,
             List<Finding> findings, Test test, List<Change> changes, String undo) {}
 
-    /**
-     * @param confirmed endpoints that messages are sent to
-     * @param pending endpoints that were asked to confirm, and get nothing yet
-     * @param policy in a dry run
-     */
-    record Topic(String topicArn, String kmsKeyArn, List<String> confirmed, List<String> pending, JsonNode policy) {}
-
     /** @param eventPattern of the rule, in a dry run */
     record Project(String projectName, String ruleName, List<String> alarmNames, JsonNode eventPattern) {}
 
@@ -217,15 +191,6 @@ class NotifyBuildFailures implements Callable<Integer> {
     record Test(String alarmName, boolean delivered, String error) {}
 
     static final String DEFAULT_TOPIC = "build-failures";
-    static final Set<String> OWN_SIDS = Set.of("BuildEvents", "BuildAlarms");
-    /** The statement that every new topic has, for the account itself. */
-    static final String DEFAULT_SID = "__default_statement_ID";
-    /** The tag of topics that this script created. */
-    static final Tag CREATED_BY = Tag.builder().key("codecommit-toolkit:created-by").value("notify-build-failures")
-            .build();
-    static final String TARGET_ID = "topic";
-    /** What a service that publishes to an encrypted topic does with its key. */
-    static final Set<String> KEY_ACTIONS = Set.of("kms:Decrypt", "kms:GenerateDataKey");
     static final int HOUR = 3600;
     /** In hours: a build every night, and two hours for a late or long one. */
     static final int DEFAULT_SILENCE = 26;
@@ -236,19 +201,11 @@ class NotifyBuildFailures implements Callable<Integer> {
             "StateReason", "StateReasonData", "StateUpdatedTimestamp", "StateTransitionedTimestamp",
             "EvaluationState");
 
-    /** How long SNS may take to show a change, or to forget a topic of the same name; usually seconds. */
-    Duration newsPatience = Duration.ofSeconds(60);
     /** How long an alarm may take to act when it is set off; usually seconds. */
     Duration testPatience = Duration.ofSeconds(60);
 
-    SnsClient sns;
     EventBridgeClient events;
     CloudWatchClient cloudwatch;
-    String topicArn;
-    /** As SNS has them; null if there is no topic. */
-    Map<String, String> topicAttributes;
-    /** Of the topic as it is or is to be; null if it has none. */
-    KeyMetadata topicKey;
 
     public static void main(String[] args) {
         System.exit(new NotifyBuildFailures().commandLine().execute(args));
@@ -258,7 +215,6 @@ class NotifyBuildFailures implements Callable<Integer> {
     public Integer call() {
         checkOptions();
         connect();
-        sns = client(SnsClient.builder());
         events = client(EventBridgeClient.builder());
         cloudwatch = client(CloudWatchClient.builder());
         if (!remove) {
@@ -268,28 +224,18 @@ class NotifyBuildFailures implements Callable<Integer> {
         for (var watch : watches) {
             about(watch.projectName, () -> watch.read());
         }
-        topicArn = topicArn(watches);
-        topicAttributes = about(topicArn, () -> topicAttributes());
+        var topicArn = chosenTopic(watches.stream().flatMap(watch -> watch.alarms.values().stream())
+                .flatMap(alarm -> alarm.alarmActions().stream()), DEFAULT_TOPIC);
+        var topic = new AlertTopic(client(SnsClient.builder()), topicArn, "build-failures-topic.json",
+                "build-failures-key.json").read();
         return naming("builds of " + String.join(", ", new LinkedHashSet<>(projectNames)),
-                () -> remove ? removeAll(watches) : watchAll(watches));
-    }
-
-    /** A failure of one of the run's steps gets the name of what it is about. */
-    static <T> T about(String resource, Supplier<T> step) {
-        try {
-            return step.get();
-        } catch (RuntimeException e) {
-            throw new Failure(resource + ": " + reason(e), e);
-        }
+                () -> remove ? removeAll(watches, topic) : watchAll(watches, topic));
     }
 
     void checkOptions() {
         projectNames.forEach(name -> check("--project-names", name, "[A-Za-z0-9][A-Za-z0-9_-]{1,149}",
                 "the name of a CodeBuild project: 2 to 150 letters, digits, - and _, such as codecommit-backup"));
-        emails.forEach(email -> check("--emails", email,
-                "(?=.{3,254}$)[\\w.!#$%&'*+/=?^`{|}~-]+@[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+",
-                "e-mail addresses, such as operations@example.com"));
-        checkTopic();
+        checkTopicOptions(DEFAULT_TOPIC);
         if (maxSilence != null) {
             check("--max-silence", maxSilence, "[1-9]\\d{0,2}h", "hours, 1h to 168h, such as 26h");
             if (silence() > LONGEST_SILENCE) {
@@ -307,83 +253,29 @@ class NotifyBuildFailures implements Callable<Integer> {
         }
     }
 
-    void checkTopic() {
-        if (topicOption.name != null) {
-            check("--topic-name", topicOption.name, "[A-Za-z0-9_-]{1,256}", "up to 256 letters, digits, - and _, such"
-                    + " as build-failures; CloudWatch knows no FIFO topics");
-        }
-        if (topicOption.arn != null) {
-            check("--topic-arn", topicOption.arn, "arn:aws[a-z-]*:sns:[a-z0-9-]+:\\d{12}:[A-Za-z0-9_-]{1,256}",
-                    "the ARN of an SNS topic that is no FIFO topic, such as"
-                            + " arn:aws:sns:eu-west-1:111122223333:build-failures");
-            if (!topicOption.arn.split(":")[3].equals(region())) {
-                throw wrong("--topic-arn '" + topicOption.arn + "': must be a topic of the Region of the builds, "
-                        + region() + ", or use --region " + topicOption.arn.split(":")[3]);
-            }
-        }
-    }
-
     int silence() {
         return Integer.parseInt(maxSilence.substring(0, maxSilence.length() - 1));
     }
 
-    String topicArn(List<Watch> watches) {
-        if (topicOption.name != null) {
-            return arn("sns", topicOption.name);
-        }
-        if (topicOption.arn == null) {
-            return presentTopicArn(watches);
-        }
-        if (!topicOption.arn.split(":")[4].equals(caller.account())) {
-            throw new Failure(topicOption.arn + " is of another account than the builds, " + caller.account()
-                    + "; its owner alone can change its policy: use a topic of this account");
-        }
-        return topicOption.arn;
-    }
-
-    /** That of the alarms; the default if there is none yet. */
-    String presentTopicArn(List<Watch> watches) {
-        var present = watches.stream().flatMap(watch -> watch.alarms.values().stream())
-                .flatMap(alarm -> alarm.alarmActions().stream())
-                .filter(action -> action.startsWith(arn("sns", ""))).distinct().toList();
-        if (present.size() > 1) {
-            throw new Failure("these projects have several topics, " + String.join(", ", present)
-                    + ": say which one with --topic-arn");
-        }
-        return present.isEmpty() ? arn("sns", DEFAULT_TOPIC) : present.get(0);
-    }
-
-    /** What policies of this account, Region and topic are filled with. */
-    ObjectNode policy(String template) {
-        return template(template, Map.of("topic", topicArn, "account", caller.account(), "region", region(),
-                "partition", caller.partition()));
-    }
-
-    /** Null if there is no such topic. */
-    Map<String, String> topicAttributes() {
-        try {
-            return sns.getTopicAttributes(r -> r.topicArn(topicArn)).attributes();
-        } catch (NotFoundException e) {
-            return null;
-        }
-    }
-
-    Integer watchAll(List<Watch> watches) {
-        if (topicAttributes == null && topicOption.arn != null) {
-            throw new Failure("no topic " + topicArn + "; with --topic-name instead of --topic-arn it is created");
-        }
-        topicKey = about(topicArn, () -> usableKey());
+    Integer watchAll(List<Watch> watches, AlertTopic topic) {
+        topic.check(kmsKeyId);
         for (var watch : watches) {
             about(watch.projectName, () -> watch.checkPattern());
         }
-        about(topicArn, () -> bringTopicInLine());
+        about(topic.topicArn, () -> topic.bringInLine(kmsKeyId));
         for (var watch : watches) {
-            about(watch.projectName, () -> watch.bringInLine());
+            about(watch.projectName, () -> watch.bringInLine(topic.topicArn));
         }
-        var subscriptions = topicAttributes == null ? List.<Subscription>of() : subscriptions();
-        var tested = test ? about(topicArn, () -> setOff(watches.get(0).failedAlarmName())) : null;
-        var findings = findings(subscriptions, tested);
-        return print(new Result(printed(strongest(changes)), caller.account(), region(), topic(subscriptions),
+        var subscriptions = topic.subscriptions();
+        var tested = test ? about(topic.topicArn, () -> setOff(watches.get(0).failedAlarmName())) : null;
+        var findings = new ArrayList<Finding>();
+        topic.whyNobodyIsTold(subscriptions).ifPresent(why -> findings.add(new Finding(Kind.UNCONFIRMED, why)));
+        if (tested != null && !tested.delivered()) {
+            findings.add(new Finding(Kind.UNDELIVERED, topic.topicArn + " did not take the message of "
+                    + tested.alarmName() + ": " + tested.error()));
+        }
+        findings.forEach(finding -> note(finding.message()));
+        return print(new Result(printed(strongest(changes)), caller.account(), region(), topic.outcome(subscriptions),
                 watches.stream().map(watch -> watch.outcome()).toList(), findings, tested, changes, undo()),
                 findings.isEmpty() ? 0 : 4);
     }
@@ -403,222 +295,15 @@ class NotifyBuildFailures implements Callable<Integer> {
         }
     }
 
-    Topic topic(List<Subscription> subscriptions) {
-        var policy = dryRun ? withOwnStatements(topicPolicy(topicAttributes)) : null;
-        return new Topic(topicArn, topicKey == null ? null : topicKey.arn(), endpoints(subscriptions, true),
-                endpoints(subscriptions, false), policy);
-    }
-
-    static List<String> endpoints(List<Subscription> subscriptions, boolean confirmed) {
-        return subscriptions.stream().filter(one -> confirmed ? isConfirmed(one) : isPending(one))
-                .map(one -> one.endpoint()).toList();
-    }
-
-    static boolean isConfirmed(Subscription subscription) {
-        return subscription.subscriptionArn().startsWith("arn:");
-    }
-
-    static boolean isPending(Subscription subscription) {
-        return subscription.subscriptionArn().equals("PendingConfirmation");
-    }
-
-    /** A topic that a dry run would create cannot have what is missing here. */
-    List<Finding> findings(List<Subscription> subscriptions, Test tested) {
-        var findings = new ArrayList<Finding>();
-        if (topicAttributes != null && subscriptions.stream().noneMatch(one -> isConfirmed(one))) {
-            var pending = endpoints(subscriptions, false);
-            findings.add(new Finding(Kind.UNCONFIRMED, topicArn + " has no confirmed subscription, so nobody is told: "
-                    + (pending.isEmpty() ? "subscribe somebody with --emails"
-                            : "confirm by the mail to " + String.join(", ", pending) + ", which is valid for two days"
-                                    + "; another one is sent by: " + aws("sns subscribe", Map.of("TopicArn", topicArn,
-                                            "Protocol", "email", "Endpoint", pending.get(0))))));
-        }
-        if (tested != null && !tested.delivered()) {
-            findings.add(new Finding(Kind.UNDELIVERED, topicArn + " did not take the message of " + tested.alarmName()
-                    + ": " + tested.error()));
-        }
-        findings.forEach(finding -> note(finding.message()));
-        return findings;
-    }
-
-    /** Its attributes as they are then; null in a dry run that would create it. */
-    Map<String, String> bringTopicInLine() {
-        var isNew = topicAttributes == null;
-        if (isNew) {
-            topicAttributes = createTopic();
-        }
-        encrypt(isNew);
-        letPublish(isNew);
-        subscribe();
-        return topicAttributes;
-    }
-
-    /** The new topic's attributes, or those of one that someone else created; null in a dry run. */
-    Map<String, String> createTopic() {
-        var name = topicArn.substring(topicArn.lastIndexOf(':') + 1);
-        var creation = Change.creation(topicArn, "topic", topicArn);
-        var undo = aws("sns delete-topic --topic-arn " + topicArn);
-        if (dryRun) {
-            record(creation, undo);
-            return null;
-        }
-        try {
-            poll(newsPatience, () -> created(name)).orElseThrow(() -> new Failure("SNS still remembers the tags of a"
-                    + " topic of the same name that was deleted: run the same command again in a minute"));
-            record(creation, undo);
-        } catch (InvalidParameterException e) { // a topic with other attributes or tags
-            if (topicAttributes() == null) {
-                throw e;
-            }
-            note(topicArn + ": someone else created it in the meantime");
-        }
-        return poll(newsPatience, () -> Optional.ofNullable(topicAttributes())).orElseThrow(() -> new Failure(
-                "it was created, but SNS does not show it: run the same command again"));
-    }
-
-    /** Empty while SNS remembers the tags of a deleted topic of this name. */
-    Optional<String> created(String name) {
-        try {
-            return Optional.of(sns.createTopic(r -> r.name(name).tags(CREATED_BY)).topicArn());
-        } catch (StaleTagException e) {
-            return Optional.empty();
-        }
-    }
-
-    void setAttribute(String name, String value) {
-        sns.setTopicAttributes(r -> r.topicArn(topicArn).attributeName(name).attributeValue(value));
-    }
-
-    String setAttributeCommand(String name, String value) {
-        return aws("sns set-topic-attributes",
-                Map.of("TopicArn", topicArn, "AttributeName", name, "AttributeValue", value));
-    }
-
-    static String keyId(Map<String, String> attributes) {
-        return attributes == null ? "" : attributes.getOrDefault("KmsMasterKeyId", "");
-    }
-
-    /** The key of the topic as it is or is to be, if both services may use it; null if it has none. */
-    KeyMetadata usableKey() {
-        var id = kmsKeyId != null ? kmsKeyId : keyId(topicAttributes);
-        if (id.isEmpty()) {
-            return null;
-        }
-        try (var kms = client(KmsClient.builder())) {
-            var key = kms.describeKey(r -> r.keyId(id)).keyMetadata();
-            if (key.keyManager() == KeyManagerType.AWS) {
-                throw new Failure(id + " is managed by AWS, and lets neither EventBridge nor CloudWatch publish: use a"
-                        + " customer managed key with --kms-key-id, or none");
-            }
-            checkUsable(key, "use another key with --kms-key-id");
-            var policy = parsedPolicy(kms.getKeyPolicy(r -> r.keyId(key.keyId()).policyName("default")).policy());
-            var missing = statements(policy("build-failures-key.json")).stream()
-                    .filter(statement -> !grants(policy, statement)).toList();
-            if (!missing.isEmpty()) {
-                throw new Failure("the policy of " + key.arn() + " does not let these publish, whose messages would be"
-                        + " lost without a word; add to it: " + JSON.createArrayNode().addAll(missing));
-            }
-            return key;
-        } catch (software.amazon.awssdk.services.kms.model.NotFoundException e) {
-            throw new Failure("no key " + id + " in " + region(), e);
-        }
-    }
-
-    /** Whether a key's policy lets the service of a statement do what it must. */
-    boolean grants(JsonNode policy, JsonNode statement) {
-        var service = statement.at("/Principal/Service").asText();
-        // EventBridge does not say for which rule or account it acts
-        var request = !statement.has("Condition") ? Map.<String, String>of()
-                : Map.of("aws:SourceAccount", caller.account(), "aws:SourceArn", arn("cloudwatch", "alarm:build-x"));
-        return lets(statements(policy).stream().filter(one -> isFor(service, one)).toList(), KEY_ACTIONS, request);
-    }
-
-    void encrypt(boolean isNew) {
-        var current = keyId(topicAttributes);
-        if (topicKey == null || kmsKeyId == null || current.equals(topicKey.arn()) || current.equals(kmsKeyId)) {
-            return;
-        }
-        change(Change.update(topicArn, "kmsKeyId", current.isEmpty() ? null : current, topicKey.arn()),
-                isNew ? null : setAttributeCommand("KmsMasterKeyId", current),
-                () -> setAttribute("KmsMasterKeyId", topicKey.arn()));
-    }
-
-    /** Empty for a topic that is not there yet. */
-    static ObjectNode topicPolicy(Map<String, String> attributes) {
-        var text = attributes == null ? null : attributes.get("Policy");
-        return text == null ? JSON.createObjectNode() : parsedPolicy(text);
-    }
-
-    ObjectNode withOwnStatements(ObjectNode present) {
-        var wanted = policy("build-failures-topic.json");
-        var own = statements(wanted);
-        var all = wanted.putArray("Statement").addAll(foreignTopicStatements(present)).addAll(own);
-        return present.isEmpty() ? wanted : (ObjectNode) present.deepCopy().set("Statement", all);
-    }
-
-    static List<JsonNode> foreignTopicStatements(ObjectNode policy) {
-        return policy.isEmpty() ? List.of() : foreignStatements(policy, OWN_SIDS);
-    }
-
-    /** Lets EventBridge and CloudWatch publish to the topic. */
-    void letPublish(boolean isNew) {
-        var present = topicPolicy(topicAttributes);
-        var others = foreignTopicStatements(present).stream().filter(one -> !sid(one).equals(DEFAULT_SID)).toList();
-        if (!others.isEmpty()) {
-            note(topicArn + ": kept statements that are not this script's: " + sids(others));
-        }
-        var wanted = withOwnStatements(present);
-        if (sameMeaning(present, wanted)) {
-            return;
-        }
-        change(Change.update(topicArn, "policy", present.isEmpty() ? null : present, wanted),
-                isNew ? null : setAttributeCommand("Policy", present.toString()), () -> putPolicy());
-    }
-
-    /** Until the topic shows the statements: who writes a policy may not know what someone else wrote just before. */
-    void putPolicy() {
-        poll(newsPatience, () -> {
-            setAttribute("Policy", withOwnStatements(topicPolicy(topicAttributes())).toString());
-            var shown = topicPolicy(topicAttributes());
-            return Optional.of(shown).filter(policy -> sameMeaning(policy, withOwnStatements(policy)));
-        }).orElseThrow(() -> new Failure("its policy was changed, but SNS does not show it, or someone else changes it"
-                + " as often: run the same command again"));
-    }
-
-    List<Subscription> subscriptions() {
-        return sns.listSubscriptionsByTopicPaginator(r -> r.topicArn(topicArn)).subscriptions().stream().toList();
-    }
-
-    /** A pending subscription cannot be taken back: it goes away when nobody confirms it. */
-    void subscribe() {
-        if (emails.isEmpty()) {
-            return;
-        }
-        var present = topicAttributes == null ? List.<Subscription>of() : subscriptions();
-        for (var email : new LinkedHashSet<>(emails)) {
-            if (present.stream().noneMatch(one -> isOf(one, email) && (isConfirmed(one) || isPending(one)))) {
-                change(Change.creation(topicArn, "subscription", email), null,
-                        () -> sns.subscribe(r -> r.topicArn(topicArn).protocol("email").endpoint(email)
-                                .returnSubscriptionArn(true)));
-            }
-        }
-    }
-
-    static boolean isOf(Subscription subscription, String email) {
-        return subscription.protocol().equals("email") && subscription.endpoint().equalsIgnoreCase(email);
-    }
-
     /** A project's rule and alarms: as they are, and as they are to be. */
     class Watch {
         final String projectName;
-        DescribeRuleResponse rule;
-        /** Ours, by its id; null if there is none. */
-        Target target;
-        List<Target> otherTargets = List.of();
+        final AlertRule rule;
         Map<String, MetricAlarm> alarms = Map.of();
 
         Watch(String projectName) {
             this.projectName = projectName;
+            rule = new AlertRule(events, projectName, ruleName());
         }
 
         /** EventBridge takes 64 characters: of a longer name a hash stands for the end. */
@@ -646,21 +331,10 @@ class NotifyBuildFailures implements Callable<Integer> {
 
         /** What EventBridge and CloudWatch have of it. */
         Watch read() {
-            rule = rule();
-            var targets = rule == null ? List.<Target>of() : targetsOf(ruleName());
-            target = targets.stream().filter(one -> one.id().equals(TARGET_ID)).findFirst().orElse(null);
-            otherTargets = targets.stream().filter(one -> !one.id().equals(TARGET_ID)).toList();
+            rule.read();
             alarms = cloudwatch.describeAlarmsPaginator(r -> r.alarmNames(alarmNames())).metricAlarms().stream()
                     .collect(Collectors.toMap(MetricAlarm::alarmName, Function.identity()));
             return this;
-        }
-
-        private DescribeRuleResponse rule() {
-            try {
-                return events.describeRule(r -> r.name(ruleName()));
-            } catch (ResourceNotFoundException e) {
-                return null;
-            }
         }
 
         JsonNode pattern() {
@@ -670,13 +344,11 @@ class NotifyBuildFailures implements Callable<Integer> {
         /** Asks EventBridge whether the rule will match a build that failed, and only that. */
         Watch checkPattern() {
             for (var status : List.of("FAILED", "SUCCEEDED")) {
-                var event = JSON.createObjectNode().put("id", "1").put("account", caller.account())
-                        .put("source", "aws.codebuild").put("time", "2026-01-01T00:00:00Z").put("region", region())
+                var event = JSON.createObjectNode().put("source", "aws.codebuild")
                         .put("detail-type", "CodeBuild Build State Change");
                 event.putArray("resources").add(arn("codebuild", "build/" + projectName + ":1"));
                 event.putObject("detail").put("build-status", status).put("project-name", projectName);
-                var matches = events.testEventPattern(
-                        r -> r.eventPattern(pattern().toString()).event(event.toString())).result();
+                var matches = rule.matches(pattern(), event);
                 if (matches != status.equals("FAILED")) {
                     throw new Failure("EventBridge says that policies/build-failures-event.json "
                             + (matches ? "matches" : "does not match") + " a build that is " + status);
@@ -685,63 +357,14 @@ class NotifyBuildFailures implements Callable<Integer> {
             return this;
         }
 
-        Watch bringInLine() {
-            if (!otherTargets.isEmpty()) {
-                note(ruleName() + ": kept targets that are not this script's: " + otherTargetIds());
-            }
-            putRule();
-            putTarget();
-            for (var alarm : List.of(failedAlarm(), silentAlarm(), undeliveredAlarm())) {
+        Watch bringInLine(String topicArn) {
+            var isRaw = raw != null ? raw : rule.target != null && rule.target.inputTransformer() == null;
+            rule.bringInLine("Builds of " + projectName + " that did not succeed", pattern(), topicArn,
+                    isRaw ? null : sentence());
+            for (var alarm : List.of(failedAlarm(topicArn), silentAlarm(topicArn), undeliveredAlarm(topicArn))) {
                 putAlarm(alarm);
             }
             return this;
-        }
-
-        private String otherTargetIds() {
-            return otherTargets.stream().map(Target::id).collect(Collectors.joining(", "));
-        }
-
-        private void putRule() {
-            var description = "Builds of " + projectName + " that did not succeed";
-            var wanted = Map.of("EventPattern", pattern().toString(), "State", RuleState.ENABLED.toString(),
-                    "Description", description);
-            var isSame = rule != null && rule.state() == RuleState.ENABLED && description.equals(rule.description())
-                    && rule.eventPattern() != null
-                    && meaning(parsedPolicy(rule.eventPattern())).equals(meaning(pattern()));
-            if (isSame) {
-                return;
-            }
-            var change = rule == null ? Change.creation(projectName, "rule", ruleName())
-                    : Change.update(projectName, "rule", ruleSettings(), wanted);
-            var undo = rule == null ? aws("events delete-rule --name " + ruleName())
-                    : aws("events put-rule", ruleSettings());
-            change(change, undo, () -> events.putRule(r -> r.name(ruleName()).description(description)
-                    .eventPattern(pattern().toString()).state(RuleState.ENABLED)));
-        }
-
-        /** What PutRule would be given to make the rule as it is. */
-        private Map<String, Object> ruleSettings() {
-            var settings = new TreeMap<String, Object>(Map.of("Name", ruleName(), "State", rule.stateAsString()));
-            settings.put("EventPattern", rule.eventPattern());
-            settings.put("Description", rule.description());
-            settings.values().removeIf(Objects::isNull);
-            return settings;
-        }
-
-        private void putTarget() {
-            var isRaw = raw != null ? raw : target != null && target.inputTransformer() == null;
-            var wanted = (target == null ? Target.builder().id(TARGET_ID) : target.toBuilder()).arn(topicArn)
-                    .roleArn(null).input(null).inputPath(null).inputTransformer(isRaw ? null : sentence()).build();
-            if (wanted.equals(target)) {
-                return;
-            }
-            var remove = aws("events remove-targets --rule " + ruleName() + " --ids " + TARGET_ID);
-            var undo = target == null ? remove
-                    : putTargetsCommand(ruleName(), List.of(target));
-            change(target == null ? Change.creation(projectName, "target", topicArn)
-                    : Change.update(projectName, "target", asJson(target), asJson(wanted)), undo,
-                    () -> changeTargets(() -> events.putTargets(r -> r.rule(ruleName()).targets(wanted)).failedEntries()
-                            .stream().map(one -> new FailedEntry(one.errorCode(), one.errorMessage())).toList()));
         }
 
         /** Of values that can hold no quotation mark: they are put into the text as they are. */
@@ -755,28 +378,28 @@ class NotifyBuildFailures implements Callable<Integer> {
                     .build();
         }
 
-        private PutMetricAlarmRequest.Builder alarm(String name, String description) {
+        private PutMetricAlarmRequest.Builder alarm(String name, String description, String topicArn) {
             return PutMetricAlarmRequest.builder().alarmName(name).alarmDescription(description).actionsEnabled(true)
                     .alarmActions(topicArn).okActions(topicArn).threshold(1.0);
         }
 
         /** Of a metric that counts what should not happen. */
-        private PutMetricAlarmRequest alarmOnAny(String name, String description, String namespace, String metric,
-                Dimension dimension) {
-            return alarm(name, description).namespace(namespace).metricName(metric).dimensions(dimension)
+        private PutMetricAlarmRequest alarmOnAny(String name, String description, String topicArn, String namespace,
+                String metric, Dimension dimension) {
+            return alarm(name, description, topicArn).namespace(namespace).metricName(metric).dimensions(dimension)
                     .statistic(Statistic.SUM).period(300).evaluationPeriods(1)
                     .comparisonOperator(ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD)
                     .treatMissingData("notBreaching").build();
         }
 
-        private PutMetricAlarmRequest failedAlarm() {
-            return alarmOnAny(failedAlarmName(), "A build of " + projectName + " failed", "AWS/CodeBuild",
+        private PutMetricAlarmRequest failedAlarm(String topicArn) {
+            return alarmOnAny(failedAlarmName(), "A build of " + projectName + " failed", topicArn, "AWS/CodeBuild",
                     "FailedBuilds", project());
         }
 
-        private PutMetricAlarmRequest undeliveredAlarm() {
+        private PutMetricAlarmRequest undeliveredAlarm(String topicArn) {
             return alarmOnAny(undeliveredAlarmName(), "EventBridge could not tell of a build of " + projectName
-                    + ": see the policy of the topic and of its key", "AWS/Events", "FailedInvocations",
+                    + ": see the policy of the topic and of its key", topicArn, "AWS/Events", "FailedInvocations",
                     Dimension.builder().name("RuleName").value(ruleName()).build());
         }
 
@@ -788,7 +411,7 @@ class NotifyBuildFailures implements Callable<Integer> {
          * A metric without builds has no points, and CloudWatch looks for older ones before it counts missing ones: a
          * plain alarm comes days late. So every hour has a point here, 0 where there is none.
          */
-        private PutMetricAlarmRequest silentAlarm() {
+        private PutMetricAlarmRequest silentAlarm(String topicArn) {
             var present = alarms.get(silentAlarmName());
             var hours = maxSilence != null ? silence() : present != null ? present.evaluationPeriods()
                     : DEFAULT_SILENCE;
@@ -797,7 +420,8 @@ class NotifyBuildFailures implements Callable<Integer> {
                             .dimensions(project()))).build();
             var filled = MetricDataQuery.builder().id("e1").expression("FILL(m1,0)").label("successes")
                     .returnData(true).build();
-            return alarm(silentAlarmName(), "No build of " + projectName + " succeeded for " + hours + " hours")
+            return alarm(silentAlarmName(), "No build of " + projectName + " succeeded for " + hours + " hours",
+                    topicArn)
                     .metrics(succeeded, filled).evaluationPeriods(hours).datapointsToAlarm(hours)
                     .comparisonOperator(ComparisonOperator.LESS_THAN_THRESHOLD).treatMissingData("breaching").build();
         }
@@ -818,34 +442,11 @@ class NotifyBuildFailures implements Callable<Integer> {
         }
 
         Watch remove() {
-            removeRule();
+            rule.remove();
             alarmNames().stream().map(name -> alarms.get(name)).filter(Objects::nonNull)
                     .forEach(alarm -> change(Change.deletion(projectName, "alarm", alarm.alarmName(), null),
                             putAlarmCommand(alarm), () -> delete(alarm)));
             return this;
-        }
-
-        private void removeRule() {
-            if (target != null) {
-                change(Change.deletion(projectName, "target", target.arn(), null),
-                        putTargetsCommand(ruleName(), List.of(target)),
-                        () -> removeTarget());
-            }
-            if (!otherTargets.isEmpty()) {
-                note(ruleName() + " stays, as it has targets that are not this script's: " + otherTargetIds());
-            } else if (rule != null) {
-                change(Change.deletion(projectName, "rule", ruleName(), null), aws("events put-rule", ruleSettings()),
-                        () -> events.deleteRule(r -> r.name(ruleName())));
-            }
-        }
-
-        private void removeTarget() {
-            try {
-                changeTargets(() -> events.removeTargets(r -> r.rule(ruleName()).ids(TARGET_ID)).failedEntries()
-                        .stream().map(one -> new FailedEntry(one.errorCode(), one.errorMessage())).toList());
-            } catch (ResourceNotFoundException e) {
-                note(ruleName() + ": someone else removed it in the meantime");
-            }
         }
 
         private void delete(MetricAlarm alarm) {
@@ -867,21 +468,6 @@ class NotifyBuildFailures implements Callable<Integer> {
             var members = new TreeMap<String, JsonNode>();
             settings(alarm).properties().forEach(member -> members.put(member.getKey(), member.getValue()));
             return aws("cloudwatch put-metric-alarm", members);
-        }
-    }
-
-    /** A target that EventBridge did not change, in an answer that is no error. */
-    record FailedEntry(String code, String message) {}
-
-    /** Changes a rule's targets: again while EventBridge says that someone else is changing the rule. */
-    void changeTargets(Supplier<List<FailedEntry>> call) {
-        var failed = poll(newsPatience, () -> {
-            var entries = call.get();
-            var isBusy = entries.stream().anyMatch(entry -> entry.code().equals("ConcurrentModificationException"));
-            return isBusy ? Optional.empty() : Optional.of(entries);
-        }).orElseThrow(() -> new Failure("someone else is changing the rule: run the same command again"));
-        for (var entry : failed) {
-            throw new Failure("EventBridge did not change the target: " + entry.code() + ": " + entry.message());
         }
     }
 
@@ -918,106 +504,31 @@ class NotifyBuildFailures implements Callable<Integer> {
                 .alarmHistoryItems().stream().findFirst();
     }
 
-    Integer removeAll(List<Watch> watches) {
+    Integer removeAll(List<Watch> watches, AlertTopic topic) {
         for (var watch : watches) {
             about(watch.projectName, () -> watch.remove());
         }
-        if (topicAttributes != null) {
-            about(topicArn, () -> releaseTopic(watches));
+        if (topic.attributes != null) {
+            about(topic.topicArn, () -> topic.release(otherUsers(watches, topic.topicArn)));
         }
-        var topic = new Topic(topicArn, null, null, null, null);
-        return print(new Result(printed(strongest(changes)), caller.account(), region(), topic,
+        return print(new Result(printed(strongest(changes)), caller.account(), region(),
+                new Topic(topic.topicArn, null, null, null, null),
                 watches.stream().map(watch -> watch.outcome()).toList(), null, null, changes, undo()), 0);
     }
 
-    /** Takes from the topic what is ours, or deletes it if it is ours alone; whether it stays. */
-    boolean releaseTopic(List<Watch> watches) {
-        var users = rulesOfTopic();
-        watches.stream().filter(watch -> watch.otherTargets.stream().noneMatch(one -> one.arn().equals(topicArn)))
-                .forEach(watch -> users.remove(watch.ruleName()));
-        users.addAll(otherAlarms(watches));
-        if (!users.isEmpty()) {
-            note(topicArn + " stays as it is, other rules or alarms send to it: " + String.join(", ", users));
-            return true;
-        }
-        var present = topicPolicy(topicAttributes);
-        var others = foreignTopicStatements(present).stream().filter(one -> !sid(one).equals(DEFAULT_SID)).toList();
-        var subscriptions = subscriptions();
-        var foreign = subscriptions.stream().filter(one -> !one.protocol().equals("email")).map(one -> one.endpoint())
-                .toList();
-        if (!isCreatedByThisScript()) {
-            note(topicArn + " stays, as this script did not create it");
-        } else if (!others.isEmpty()) {
-            note(topicArn + " stays, as its policy has statements that are not this script's: " + sids(others));
-        } else if (!foreign.isEmpty()) {
-            note(topicArn + " stays, as it has subscriptions that are not this script's: "
-                    + String.join(", ", foreign));
-        } else {
-            change(Change.deletion(topicArn, "topic", topicArn, null), createTopicCommand(present),
-                    () -> sns.deleteTopic(r -> r.topicArn(topicArn)));
-            return false;
-        }
-        withdraw(present);
-        unsubscribe(subscriptions);
-        return true;
+    /** The rules and alarms that send to the topic besides those of the projects. */
+    Set<String> otherUsers(List<Watch> watches, String topicArn) {
+        var users = otherRules(events, topicArn, watches.stream().map(watch -> watch.rule).toList());
+        users.addAll(otherAlarms(watches, topicArn));
+        return users;
     }
 
-    Set<String> rulesOfTopic() {
-        var names = new TreeSet<String>();
-        String token = null;
-        do {
-            var nextToken = token;
-            var page = events.listRuleNamesByTarget(r -> r.targetArn(topicArn).nextToken(nextToken));
-            names.addAll(page.ruleNames());
-            token = page.nextToken();
-        } while (token != null);
-        return names;
-    }
-
-    List<String> otherAlarms(List<Watch> watches) {
+    List<String> otherAlarms(List<Watch> watches, String topicArn) {
         var own = watches.stream().flatMap(watch -> watch.alarmNames().stream()).collect(Collectors.toSet());
         return cloudwatch.describeAlarmsPaginator(r -> r.actionPrefix(topicArn)).metricAlarms().stream()
                 .filter(alarm -> Stream.of(alarm.alarmActions(), alarm.okActions(), alarm.insufficientDataActions())
                         .anyMatch(actions -> actions.contains(topicArn)))
                 .map(MetricAlarm::alarmName).filter(name -> !own.contains(name)).toList();
-    }
-
-    boolean isCreatedByThisScript() {
-        return sns.listTagsForResource(r -> r.resourceArn(topicArn)).tags().contains(CREATED_BY);
-    }
-
-    /** Its subscriptions must be confirmed again. */
-    String createTopicCommand(ObjectNode policy) {
-        var attributes = new TreeMap<>(Map.of("Policy", policy.toString()));
-        if (!keyId(topicAttributes).isEmpty()) {
-            attributes.put("KmsMasterKeyId", keyId(topicAttributes));
-        }
-        return aws("sns create-topic", Map.of("Name", topicArn.substring(topicArn.lastIndexOf(':') + 1), "Attributes",
-                attributes, "Tags", List.of(Map.of("Key", CREATED_BY.key(), "Value", CREATED_BY.value()))));
-    }
-
-    void withdraw(ObjectNode present) {
-        var kept = foreignTopicStatements(present);
-        if (kept.size() == statements(present).size()) {
-            return;
-        }
-        var wanted = (ObjectNode) present.deepCopy().set("Statement", JSON.createArrayNode().addAll(kept));
-        if (kept.isEmpty()) {
-            note(topicArn + ": its policy keeps this script's statements, as SNS takes none without a statement");
-            return;
-        }
-        change(Change.update(topicArn, "policy", present, wanted), setAttributeCommand("Policy", present.toString()),
-                () -> setAttribute("Policy", wanted.toString()));
-    }
-
-    void unsubscribe(List<Subscription> subscriptions) {
-        for (var email : new LinkedHashSet<>(emails)) {
-            subscriptions.stream().filter(one -> isOf(one, email) && isConfirmed(one)).forEach(one -> change(
-                    Change.deletion(topicArn, "subscription", one.endpoint(), null),
-                    aws("sns subscribe", Map.of("TopicArn", topicArn, "Protocol", "email", "Endpoint",
-                            one.endpoint())),
-                    () -> sns.unsubscribe(r -> r.subscriptionArn(one.subscriptionArn()))));
-        }
     }
 
     //region The same in every script: command line
@@ -1836,7 +1347,7 @@ class NotifyBuildFailures implements Callable<Integer> {
 
     //region The same in every script: targets of rules
 
-    List<Target> targetsOf(String rule) {
+    static List<Target> targetsOf(EventBridgeClient events, String rule) {
         var found = new ArrayList<Target>();
         var page = events.listTargetsByRule(r -> r.rule(rule));
         found.addAll(page.targets());
@@ -1850,6 +1361,588 @@ class NotifyBuildFailures implements Callable<Integer> {
 
     String putTargetsCommand(String rule, List<Target> targets) {
         return aws("events put-targets", Map.of("Rule", rule, "Targets", asJson(targets)));
+    }
+
+    //endregion
+
+    //region The same in every script: topics of alerts
+
+    @ArgGroup
+    TopicOption topicOption = new TopicOption();
+
+    static class TopicOption {
+        @Option(names = "--topic-name", paramLabel = "NAME",
+                description = "Name of the SNS topic; it is created if there is none. Default: the one that is in use,"
+                        + " else one that is named after the task.")
+        String name;
+
+        @Option(names = "--topic-arn", paramLabel = "ARN",
+                description = "An SNS topic of this account and Region that exists.")
+        String arn;
+    }
+
+    @Option(names = "--emails", paramLabel = "ADDRESS", arity = "1..*",
+            description = "E-mail addresses to subscribe. Each must confirm by the mail that it gets. With --remove:"
+                    + " addresses to unsubscribe from a topic that stays.")
+    List<String> emails = List.of();
+
+    /**
+     * @param confirmed endpoints that messages are sent to
+     * @param pending endpoints that were asked to confirm, and get nothing yet
+     * @param policy in a dry run
+     */
+    record Topic(String topicArn, String kmsKeyArn, List<String> confirmed, List<String> pending, JsonNode policy) {}
+
+    /** The statement that every new topic has, for the account itself. */
+    static final String DEFAULT_SID = "__default_statement_ID";
+    /** What a service that publishes to an encrypted topic does with its key. */
+    static final Set<String> KEY_ACTIONS = Set.of("kms:Decrypt", "kms:GenerateDataKey");
+
+    /** How long SNS may take to show a change, or to forget a topic of the same name; usually seconds. */
+    Duration newsPatience = Duration.ofSeconds(60);
+
+    /** @param example the name of a topic */
+    void checkTopicOptions(String example) {
+        emails.forEach(email -> check("--emails", email,
+                "(?=.{3,254}$)[\\w.!#$%&'*+/=?^`{|}~-]+@[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+",
+                "e-mail addresses, such as operations@example.com"));
+        if (topicOption.name != null) {
+            check("--topic-name", topicOption.name, "[A-Za-z0-9_-]{1,256}", "up to 256 letters, digits, - and _, such"
+                    + " as " + example + "; EventBridge knows no FIFO topics");
+        }
+        if (topicOption.arn != null) {
+            check("--topic-arn", topicOption.arn, "arn:aws[a-z-]*:sns:[a-z0-9-]+:\\d{12}:[A-Za-z0-9_-]{1,256}",
+                    "the ARN of an SNS topic that is no FIFO topic, such as arn:aws:sns:eu-west-1:111122223333:"
+                            + example);
+            if (!topicOption.arn.split(":")[3].equals(region())) {
+                throw wrong("--topic-arn '" + topicOption.arn + "': must be a topic of the Region " + region()
+                        + ", or use --region " + topicOption.arn.split(":")[3]);
+            }
+        }
+    }
+
+    /**
+     * The topic that the options name, else the one of several that is in use.
+     *
+     * @param inUse topics that what this script owns sends to
+     * @param otherwise the name, if none is in use
+     */
+    String chosenTopic(Stream<String> inUse, String otherwise) {
+        if (topicOption.name != null) {
+            return arn("sns", topicOption.name);
+        }
+        if (topicOption.arn == null) {
+            var present = inUse.filter(one -> one.startsWith(arn("sns", ""))).distinct().toList();
+            if (present.size() > 1) {
+                throw new Failure("there are several topics in use, " + String.join(", ", present)
+                        + ": say which one with --topic-arn");
+            }
+            return present.isEmpty() ? arn("sns", otherwise) : present.get(0);
+        }
+        if (!topicOption.arn.split(":")[4].equals(caller.account())) {
+            throw new Failure(topicOption.arn + " is of another account than " + caller.account()
+                    + "; its owner alone can change its policy: use a topic of this account");
+        }
+        return topicOption.arn;
+    }
+
+    /** A failure of one of the run's steps gets the name of what it is about. */
+    static <T> T about(String resource, Supplier<T> step) {
+        try {
+            return step.get();
+        } catch (RuntimeException e) {
+            throw new Failure(resource + ": " + reason(e), e);
+        }
+    }
+
+    /** The tag of topics that this script created. */
+    Tag createdBy() {
+        return Tag.builder().key("codecommit-toolkit:created-by").value(spec.name()).build();
+    }
+
+    static boolean isConfirmed(Subscription subscription) {
+        return subscription.subscriptionArn().startsWith("arn:");
+    }
+
+    static boolean isPending(Subscription subscription) {
+        return subscription.subscriptionArn().equals("PendingConfirmation");
+    }
+
+    static boolean isOf(Subscription subscription, String email) {
+        return subscription.protocol().equals("email") && subscription.endpoint().equalsIgnoreCase(email);
+    }
+
+    static List<String> endpoints(List<Subscription> subscriptions, boolean confirmed) {
+        return subscriptions.stream().filter(one -> confirmed ? isConfirmed(one) : isPending(one))
+                .map(one -> one.endpoint()).toList();
+    }
+
+    /** A topic, with the statements of its policy that are this script's: as it is, and as it is to be. */
+    class AlertTopic {
+        final SnsClient sns;
+        final String topicArn;
+        private final String policyTemplate;
+        private final String keyTemplate;
+        /** As SNS has them; null if there is no topic. */
+        Map<String, String> attributes;
+        /** Of the topic as it is or is to be; null if it has none. */
+        private KeyMetadata key;
+
+        /**
+         * @param policyTemplate the statements that let publish
+         * @param keyTemplate what the policy of an encrypted topic's key must have
+         */
+        AlertTopic(SnsClient sns, String topicArn, String policyTemplate, String keyTemplate) {
+            this.sns = sns;
+            this.topicArn = topicArn;
+            this.policyTemplate = policyTemplate;
+            this.keyTemplate = keyTemplate;
+        }
+
+        AlertTopic read() {
+            attributes = about(topicArn, () -> shown());
+            return this;
+        }
+
+        /** Null if there is no such topic. */
+        private Map<String, String> shown() {
+            try {
+                return sns.getTopicAttributes(r -> r.topicArn(topicArn)).attributes();
+            } catch (NotFoundException e) {
+                return null;
+            }
+        }
+
+        private ObjectNode document(String template) {
+            return template(template, Map.of("topic", topicArn, "account", caller.account(), "region",
+                    topicArn.split(":")[3], "partition", caller.partition()));
+        }
+
+        private Set<String> ownSids() {
+            return statements(document(policyTemplate)).stream().map(one -> sid(one)).collect(Collectors.toSet());
+        }
+
+        /** @param wantedKeyId for the topic; null to leave it as it is */
+        void check(String wantedKeyId) {
+            if (attributes == null && topicArn.equals(topicOption.arn)) {
+                throw new Failure("no topic " + topicArn + "; with --topic-name instead of --topic-arn it is created");
+            }
+            key = about(topicArn, () -> usableKey(wantedKeyId));
+        }
+
+        private String keyId() {
+            return attributes == null ? "" : attributes.getOrDefault("KmsMasterKeyId", "");
+        }
+
+        /** The key of the topic as it is or is to be, if all who publish may use it; null if it has none. */
+        private KeyMetadata usableKey(String wantedKeyId) {
+            var id = wantedKeyId != null ? wantedKeyId : keyId();
+            if (id.isEmpty()) {
+                return null;
+            }
+            try (var kms = client(KmsClient.builder())) {
+                var found = kms.describeKey(r -> r.keyId(id)).keyMetadata();
+                if (found.keyManager() == KeyManagerType.AWS) {
+                    throw new Failure(id + " is managed by AWS, and lets neither EventBridge nor CloudWatch publish:"
+                            + " encrypt the topic with a customer managed key, or with none");
+                }
+                checkUsable(found, "encrypt the topic with another key");
+                var policy = parsedPolicy(kms.getKeyPolicy(r -> r.keyId(found.keyId()).policyName("default")).policy());
+                var missing = statements(document(keyTemplate)).stream().filter(one -> !grants(policy, one)).toList();
+                if (!missing.isEmpty()) {
+                    throw new Failure("the policy of " + found.arn() + " does not let these publish, whose messages"
+                            + " would be lost without a word; add to it: "
+                            + JSON.createArrayNode().addAll(missing));
+                }
+                return found;
+            } catch (software.amazon.awssdk.services.kms.model.NotFoundException e) {
+                throw new Failure("no key " + id + " in " + region(), e);
+            }
+        }
+
+        /** Whether a key's policy lets the service of a statement do what it must. */
+        private static boolean grants(JsonNode policy, JsonNode statement) {
+            var service = statement.at("/Principal/Service").asText();
+            // what the statement's own conditions let through; EventBridge says nothing of for whom it acts
+            var request = new TreeMap<String, String>();
+            statement.path("Condition").forEach(operator -> operator.properties()
+                    .forEach(key -> request.put(key.getKey(), key.getValue().asText().replace("*", "x"))));
+            return lets(statements(policy).stream().filter(one -> isFor(service, one)).toList(), KEY_ACTIONS, request);
+        }
+
+        /** Its attributes as they are then; null in a dry run that would create it. */
+        Map<String, String> bringInLine(String wantedKeyId) {
+            var isNew = attributes == null;
+            if (isNew) {
+                attributes = create();
+            }
+            if (wantedKeyId != null && !keyId().equals(key.arn()) && !keyId().equals(wantedKeyId)) {
+                encrypt(isNew);
+            }
+            letPublish(isNew);
+            subscribe();
+            return attributes;
+        }
+
+        /** The new topic's attributes, or those of one that someone else created; null in a dry run. */
+        private Map<String, String> create() {
+            var creation = Change.creation(topicArn, "topic", topicArn);
+            var undo = aws("sns delete-topic --topic-arn " + topicArn);
+            if (dryRun) {
+                record(creation, undo);
+                return null;
+            }
+            try {
+                poll(newsPatience, () -> created()).orElseThrow(() -> new Failure("SNS still remembers the tags of a"
+                        + " topic of the same name that was deleted: run the same command again in a minute"));
+                record(creation, undo);
+            } catch (InvalidParameterException e) { // a topic with other attributes or tags
+                if (shown() == null) {
+                    throw e;
+                }
+                note(topicArn + ": someone else created it in the meantime");
+            }
+            return poll(newsPatience, () -> Optional.ofNullable(shown())).orElseThrow(() -> new Failure(
+                    "it was created, but SNS does not show it: run the same command again"));
+        }
+
+        /** Empty while SNS remembers the tags of a deleted topic of this name. */
+        private Optional<String> created() {
+            try {
+                return Optional.of(sns.createTopic(r -> r.name(name()).tags(createdBy())).topicArn());
+            } catch (StaleTagException e) {
+                return Optional.empty();
+            }
+        }
+
+        private String name() {
+            return topicArn.substring(topicArn.lastIndexOf(':') + 1);
+        }
+
+        private void setAttribute(String name, String value) {
+            sns.setTopicAttributes(r -> r.topicArn(topicArn).attributeName(name).attributeValue(value));
+        }
+
+        private String setAttributeCommand(String name, String value) {
+            return aws("sns set-topic-attributes",
+                    Map.of("TopicArn", topicArn, "AttributeName", name, "AttributeValue", value));
+        }
+
+        private void encrypt(boolean isNew) {
+            change(Change.update(topicArn, "kmsKeyId", keyId().isEmpty() ? null : keyId(), key.arn()),
+                    isNew ? null : setAttributeCommand("KmsMasterKeyId", keyId()),
+                    () -> setAttribute("KmsMasterKeyId", key.arn()));
+        }
+
+        /** Empty for a topic that is not there yet. */
+        private ObjectNode policyOf(Map<String, String> present) {
+            var text = present == null ? null : present.get("Policy");
+            return text == null ? JSON.createObjectNode() : parsedPolicy(text);
+        }
+
+        private ObjectNode withOwnStatements(ObjectNode present) {
+            var wanted = document(policyTemplate);
+            var own = statements(wanted);
+            var all = wanted.putArray("Statement").addAll(foreign(present)).addAll(own);
+            return present.isEmpty() ? wanted : (ObjectNode) present.deepCopy().set("Statement", all);
+        }
+
+        private List<JsonNode> foreign(ObjectNode policy) {
+            return policy.isEmpty() ? List.of() : foreignStatements(policy, ownSids());
+        }
+
+        private List<JsonNode> foreignButDefault(ObjectNode policy) {
+            return foreign(policy).stream().filter(one -> !sid(one).equals(DEFAULT_SID)).toList();
+        }
+
+        private void letPublish(boolean isNew) {
+            var present = policyOf(attributes);
+            var others = foreignButDefault(present);
+            if (!others.isEmpty()) {
+                note(topicArn + ": kept statements that are not this script's: " + sids(others));
+            }
+            var wanted = withOwnStatements(present);
+            if (sameMeaning(present, wanted)) {
+                return;
+            }
+            change(Change.update(topicArn, "policy", present.isEmpty() ? null : present, wanted),
+                    isNew ? null : setAttributeCommand("Policy", present.toString()), () -> putPolicy());
+        }
+
+        /** Until the topic shows the statements: who writes a policy may not know what someone else just wrote. */
+        private void putPolicy() {
+            poll(newsPatience, () -> {
+                setAttribute("Policy", withOwnStatements(policyOf(shown())).toString());
+                var shown = policyOf(shown());
+                return Optional.of(shown).filter(policy -> sameMeaning(policy, withOwnStatements(policy)));
+            }).orElseThrow(() -> new Failure("its policy was changed, but SNS does not show it, or someone else changes"
+                    + " it as often: run the same command again"));
+        }
+
+        /** None of a topic that a dry run would create. */
+        List<Subscription> subscriptions() {
+            return attributes == null ? List.of()
+                    : sns.listSubscriptionsByTopicPaginator(r -> r.topicArn(topicArn)).subscriptions().stream()
+                            .toList();
+        }
+
+        /** A pending subscription cannot be taken back: it goes away when nobody confirms it. */
+        private void subscribe() {
+            if (emails.isEmpty()) {
+                return;
+            }
+            var present = subscriptions();
+            for (var email : new LinkedHashSet<>(emails)) {
+                if (present.stream().noneMatch(one -> isOf(one, email) && (isConfirmed(one) || isPending(one)))) {
+                    change(Change.creation(topicArn, "subscription", email), null,
+                            () -> sns.subscribe(r -> r.topicArn(topicArn).protocol("email").endpoint(email)
+                                    .returnSubscriptionArn(true)));
+                }
+            }
+        }
+
+        Topic outcome(List<Subscription> subscriptions) {
+            return new Topic(topicArn, key == null ? null : key.arn(), endpoints(subscriptions, true),
+                    endpoints(subscriptions, false), dryRun ? withOwnStatements(policyOf(attributes)) : null);
+        }
+
+        /** Why nobody is told; empty if somebody is, or if the topic is still to be created. */
+        Optional<String> whyNobodyIsTold(List<Subscription> subscriptions) {
+            if (attributes == null || subscriptions.stream().anyMatch(one -> isConfirmed(one))) {
+                return Optional.empty();
+            }
+            var pending = endpoints(subscriptions, false);
+            return Optional.of(topicArn + " has no confirmed subscription, so nobody is told: "
+                    + (pending.isEmpty() ? "subscribe somebody with --emails"
+                            : "confirm by the mail to " + String.join(", ", pending) + ", which is valid for two days"
+                                    + "; another one is sent by: " + aws("sns subscribe", Map.of("TopicArn", topicArn,
+                                            "Protocol", "email", "Endpoint", pending.get(0)))));
+        }
+
+        /**
+         * Takes from the topic what is this script's, or deletes it if it is this script's alone; whether it stays.
+         *
+         * @param users what else sends to it
+         */
+        boolean release(Collection<String> users) {
+            if (!users.isEmpty()) {
+                note(topicArn + " stays as it is, other rules or alarms send to it: " + String.join(", ", users));
+                return true;
+            }
+            var present = policyOf(attributes);
+            var others = foreignButDefault(present);
+            var subscriptions = subscriptions();
+            var foreign = subscriptions.stream().filter(one -> !one.protocol().equals("email"))
+                    .map(one -> one.endpoint()).toList();
+            if (!sns.listTagsForResource(r -> r.resourceArn(topicArn)).tags().contains(createdBy())) {
+                note(topicArn + " stays, as this script did not create it");
+            } else if (!others.isEmpty()) {
+                note(topicArn + " stays, as its policy has statements that are not this script's: " + sids(others));
+            } else if (!foreign.isEmpty()) {
+                note(topicArn + " stays, as it has subscriptions that are not this script's: "
+                        + String.join(", ", foreign));
+            } else {
+                change(Change.deletion(topicArn, "topic", topicArn, null), createCommand(present),
+                        () -> sns.deleteTopic(r -> r.topicArn(topicArn)));
+                return false;
+            }
+            withdraw(present);
+            unsubscribe(subscriptions);
+            return true;
+        }
+
+        /** Its subscriptions must be confirmed again. */
+        private String createCommand(ObjectNode policy) {
+            var settings = new TreeMap<>(Map.of("Policy", policy.toString()));
+            if (!keyId().isEmpty()) {
+                settings.put("KmsMasterKeyId", keyId());
+            }
+            return aws("sns create-topic", Map.of("Name", name(), "Attributes", settings, "Tags",
+                    List.of(Map.of("Key", createdBy().key(), "Value", createdBy().value()))));
+        }
+
+        private void withdraw(ObjectNode present) {
+            var kept = foreign(present);
+            if (kept.size() == statements(present).size()) {
+                return;
+            }
+            var wanted = (ObjectNode) present.deepCopy().set("Statement", JSON.createArrayNode().addAll(kept));
+            if (kept.isEmpty()) {
+                note(topicArn + ": its policy keeps this script's statements, as SNS takes none without a statement");
+                return;
+            }
+            change(Change.update(topicArn, "policy", present, wanted),
+                    setAttributeCommand("Policy", present.toString()),
+                    () -> setAttribute("Policy", wanted.toString()));
+        }
+
+        private void unsubscribe(List<Subscription> subscriptions) {
+            for (var email : new LinkedHashSet<>(emails)) {
+                subscriptions.stream().filter(one -> isOf(one, email) && isConfirmed(one)).forEach(one -> change(
+                        Change.deletion(topicArn, "subscription", one.endpoint(), null),
+                        aws("sns subscribe", Map.of("TopicArn", topicArn, "Protocol", "email", "Endpoint",
+                                one.endpoint())),
+                        () -> sns.unsubscribe(r -> r.subscriptionArn(one.subscriptionArn()))));
+            }
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: rules of alerts
+
+    /** A rule with a target, which is the topic and has the id topic: as they are, and as they are to be. */
+    class AlertRule {
+        static final String TARGET_ID = "topic";
+
+        final EventBridgeClient events;
+        /** What the rule is about, as changes name it. */
+        private final String resource;
+        final String name;
+        /** Null if there is none. */
+        DescribeRuleResponse rule;
+        /** Ours, by its id; null if there is none. */
+        Target target;
+        private List<Target> otherTargets = List.of();
+
+        AlertRule(EventBridgeClient events, String resource, String name) {
+            this.events = events;
+            this.resource = resource;
+            this.name = name;
+        }
+
+        /** What EventBridge has of it. */
+        AlertRule read() {
+            rule = shown();
+            var targets = rule == null ? List.<Target>of() : targetsOf(events, name);
+            target = targets.stream().filter(one -> one.id().equals(TARGET_ID)).findFirst().orElse(null);
+            otherTargets = targets.stream().filter(one -> !one.id().equals(TARGET_ID)).toList();
+            return this;
+        }
+
+        private DescribeRuleResponse shown() {
+            try {
+                return events.describeRule(r -> r.name(name));
+            } catch (ResourceNotFoundException e) {
+                return null;
+            }
+        }
+
+        /** Whether EventBridge says that a pattern matches an event, of which the rest is made up. */
+        boolean matches(JsonNode pattern, ObjectNode event) {
+            var whole = JSON.createObjectNode().put("id", "1").put("account", caller.account())
+                    .put("time", "2026-01-01T00:00:00Z").put("region", region());
+            whole.putArray("resources");
+            whole.setAll(event);
+            return events.testEventPattern(r -> r.eventPattern(pattern.toString()).event(whole.toString())).result();
+        }
+
+        /** @param sentence what the topic gets; null for the event as it is */
+        void bringInLine(String description, JsonNode pattern, String topicArn, InputTransformer sentence) {
+            if (!otherTargets.isEmpty()) {
+                note(name + ": kept targets that are not this script's: " + otherTargetIds());
+            }
+            put(description, pattern);
+            putTarget(topicArn, sentence);
+        }
+
+        private String otherTargetIds() {
+            return otherTargets.stream().map(Target::id).collect(Collectors.joining(", "));
+        }
+
+        private void put(String description, JsonNode pattern) {
+            var isSame = rule != null && rule.state() == RuleState.ENABLED && description.equals(rule.description())
+                    && rule.eventPattern() != null
+                    && parsedPolicy(rule.eventPattern()).equals(parsedPolicy(pattern.toString()));
+            if (isSame) {
+                return;
+            }
+            var wanted = Map.of("EventPattern", pattern.toString(), "State", RuleState.ENABLED.toString(),
+                    "Description", description);
+            var undo = rule == null ? aws("events delete-rule --name " + name) : aws("events put-rule", settings());
+            change(rule == null ? Change.creation(resource, "rule", name)
+                    : Change.update(resource, "rule", settings(), wanted), undo,
+                    () -> events.putRule(r -> r.name(name).description(description).eventPattern(pattern.toString())
+                            .state(RuleState.ENABLED)));
+        }
+
+        /** What PutRule would be given to make the rule as it is. */
+        private Map<String, Object> settings() {
+            var settings = new TreeMap<String, Object>(Map.of("Name", name, "State", rule.stateAsString()));
+            settings.put("EventPattern", rule.eventPattern());
+            settings.put("Description", rule.description());
+            settings.values().removeIf(Objects::isNull);
+            return settings;
+        }
+
+        private void putTarget(String topicArn, InputTransformer sentence) {
+            var wanted = (target == null ? Target.builder().id(TARGET_ID) : target.toBuilder()).arn(topicArn)
+                    .roleArn(null).input(null).inputPath(null).inputTransformer(sentence).build();
+            if (wanted.equals(target)) {
+                return;
+            }
+            var undo = target == null ? aws("events remove-targets --rule " + name + " --ids " + TARGET_ID)
+                    : putTargetsCommand(name, List.of(target));
+            change(target == null ? Change.creation(resource, "target", topicArn)
+                    : Change.update(resource, "target", asJson(target), asJson(wanted)), undo,
+                    () -> changeTargets(() -> events.putTargets(r -> r.rule(name).targets(wanted)).failedEntries()
+                            .stream().map(one -> new FailedEntry(one.errorCode(), one.errorMessage())).toList()));
+        }
+
+        void remove() {
+            if (target != null) {
+                change(Change.deletion(resource, "target", target.arn(), null),
+                        putTargetsCommand(name, List.of(target)), () -> removeTarget());
+            }
+            if (!otherTargets.isEmpty()) {
+                note(name + " stays, as it has targets that are not this script's: " + otherTargetIds());
+            } else if (rule != null) {
+                change(Change.deletion(resource, "rule", name, null), aws("events put-rule", settings()),
+                        () -> events.deleteRule(r -> r.name(name)));
+            }
+        }
+
+        private void removeTarget() {
+            try {
+                changeTargets(() -> events.removeTargets(r -> r.rule(name).ids(TARGET_ID)).failedEntries()
+                        .stream().map(one -> new FailedEntry(one.errorCode(), one.errorMessage())).toList());
+            } catch (ResourceNotFoundException e) {
+                note(name + ": someone else removed it in the meantime");
+            }
+        }
+
+        private boolean keepsSendingTo(String topicArn) {
+            return otherTargets.stream().anyMatch(one -> one.arn().equals(topicArn));
+        }
+    }
+
+    /** A target that EventBridge did not change, in an answer that is no error. */
+    record FailedEntry(String code, String message) {}
+
+    /** Changes a rule's targets: again while EventBridge says that someone else is changing the rule. */
+    void changeTargets(Supplier<List<FailedEntry>> call) {
+        var failed = poll(newsPatience, () -> {
+            var entries = call.get();
+            var isBusy = entries.stream().anyMatch(entry -> entry.code().equals("ConcurrentModificationException"));
+            return isBusy ? Optional.empty() : Optional.of(entries);
+        }).orElseThrow(() -> new Failure("someone else is changing the rule: run the same command again"));
+        for (var entry : failed) {
+            throw new Failure("EventBridge did not change the target: " + entry.code() + ": " + entry.message());
+        }
+    }
+
+    /** The rules that send to a topic when these ones do no longer. */
+    static Set<String> otherRules(EventBridgeClient events, String topicArn, Collection<AlertRule> own) {
+        var names = new TreeSet<String>();
+        String token = null;
+        do {
+            var nextToken = token;
+            var page = events.listRuleNamesByTarget(r -> r.targetArn(topicArn).nextToken(nextToken));
+            names.addAll(page.ruleNames());
+            token = page.nextToken();
+        } while (token != null);
+        own.stream().filter(rule -> !rule.keepsSendingTo(topicArn)).forEach(rule -> names.remove(rule.name));
+        return names;
     }
 
     //endregion

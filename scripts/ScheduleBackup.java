@@ -534,7 +534,7 @@ class ScheduleBackup implements Callable<Integer> {
         for (var rule : allRules()) {
             checkOwn("the rule " + rule.name(), rule.description());
             rules.put(rule.name(), rule);
-            targets.put(rule.name(), targetsOf(rule.name()));
+            targets.put(rule.name(), targetsOf(events, rule.name()));
         }
         for (var name : List.of(serviceRoleName(), eventsRoleName())) {
             findRole(name).ifPresent(role -> roles.put(name, role));
@@ -2299,7 +2299,7 @@ class ScheduleBackup implements Callable<Integer> {
 
     //region The same in every script: targets of rules
 
-    List<Target> targetsOf(String rule) {
+    static List<Target> targetsOf(EventBridgeClient events, String rule) {
         var found = new ArrayList<Target>();
         var page = events.listTargetsByRule(r -> r.rule(rule));
         found.addAll(page.targets());

@@ -106,7 +106,7 @@ final class Script {
 
     /** All that look like IAM actions in a text. */
     static Set<String> actions(String text) {
-        var services = "cloudwatch|codebuild|codecommit|ec2|events|iam|kms|lambda|logs|s3|sns";
+        var services = "cloudtrail|cloudwatch|codebuild|codecommit|ec2|events|iam|kms|lambda|logs|s3|sns";
         return Pattern.compile("\\b(?:" + services + "):[A-Z]\\w+").matcher(text).results()
                 .map(MatchResult::group).collect(Collectors.toCollection(TreeSet::new));
     }

@@ -49,7 +49,9 @@ class ContractTest {
             "require-approval --repository-names", "restore-from-s3 --all", "restore-from-s3 --repository-name",
             "restore-from-s3 --repository-names", "schedule-backup --deadline", "schedule-backup --prefix",
             "schedule-backup --remove", "schedule-backup --security-group-ids", "schedule-backup --subnet-ids",
-            "schedule-backup --vpc-id", "share-kms-key --remove", "verify-backups --repository-names");
+            "schedule-backup --vpc-id", "share-kms-key --remove", "verify-backups --repository-names",
+            "watch-security-events --branches", "watch-security-events --bucket", "watch-security-events --remove",
+            "watch-security-events --test");
 
     /**
      * Of scripts that need other options of the JVM: they hash all that they move, which the C1 compiler makes many
@@ -376,7 +378,7 @@ class ContractTest {
                                 .anyMatch(line -> line.startsWith("policies/" + policy + "="))),
                 "no script uses it");
         var root = JSON.readTree(Toolkit.read("policies/" + policy));
-        if (root.has("detail-type")) return; // a pattern of EventBridge
+        if (root.has("source")) return; // a pattern of EventBridge
         assertEquals("2012-10-17", root.path("Version").asText());
         assertTrue(root.path("Statement").isArray() && !root.path("Statement").isEmpty());
         var sids = new HashSet<String>();

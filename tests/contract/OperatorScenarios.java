@@ -103,6 +103,7 @@ final class OperatorScenarios {
         verifications();
         restores();
         notifications();
+        securityEvents();
     }
 
     private static String allow(String actions, String resources, String... accounts) {
@@ -677,6 +678,69 @@ final class OperatorScenarios {
             watchBuilds();
             aws.sns.topic(REGION, TOPIC).tags.clear();
             return new Invocation(notification(), words("--project-names", PROJECT, "--remove --emails", EMAIL));
+        });
+    }
+
+    // ---- watch-security-events
+
+    private static final String ALERTS = "security-events";
+
+    private CommandLine securityWatch() {
+        return new WatchSecurityEvents().commandLine();
+    }
+
+    private Invocation watch(String... arguments) {
+        return new Invocation(securityWatch(), Map.of("topic", ALERTS, "bucket", "watched", "bucketOwner",
+                LocalAws.ACCOUNT), List.of(words(arguments)));
+    }
+
+    /** With a trail that feeds them, and without a topic or rule. */
+    private void clearSecurityEvents() {
+        if (aws.cloudtrail.trail(REGION, "all") == null) {
+            aws.cloudtrail.createTrail(REGION, "all");
+            aws.s3.createBucket("watched", REGION);
+        }
+        if (aws.sns.topic(REGION, ALERTS) == null) return;
+        var topic = aws.sns.topic(REGION, ALERTS);
+        topic.tags.put("codecommit-toolkit:created-by", "watch-security-events");
+        topic.attributes.remove("KmsMasterKeyId");
+        done(securityWatch(), "--remove");
+    }
+
+    private void watchSecurityEvents() {
+        clearSecurityEvents();
+        var run = Script.run(securityWatch(), words("--bucket watched --emails", EMAIL));
+        if (run.exitCode() != 4) throw new AssertionError(run.err());
+        aws.sns.topic(REGION, ALERTS).subscription(EMAIL).confirmed = true;
+    }
+
+    private void securityEvents() {
+        add("WatchSecurityEvents", "a new watch", 4, "\"created\"", () -> {
+            clearSecurityEvents();
+            return watch("--repository-names", aws.codecommit.createRepository(nextRepository()).name,
+                    "--bucket watched --key-ids", aws.kms.createKey(REGION).arn, "--emails", EMAIL);
+        });
+        add("WatchSecurityEvents", "an encrypted topic", "\"unchanged\"", () -> {
+            watchSecurityEvents();
+            var key = aws.kms.createKey(REGION);
+            key.policy = Toolkit.read("policies/security-events-key.json")
+                    .replace("\"Statement\": [", "\"Statement\": [{\"Effect\": \"Allow\", \"Principal\": {\"AWS\": \""
+                            + LocalAws.ACCOUNT + "\"}, \"Action\": \"kms:*\", \"Resource\": \"*\"},");
+            aws.sns.topic(REGION, ALERTS).attributes.put("KmsMasterKeyId", key.arn);
+            return watch("--bucket watched");
+        });
+        add("WatchSecurityEvents", "a test message", "\"messageId\"", () -> {
+            watchSecurityEvents();
+            return watch("--bucket watched --test");
+        });
+        add("WatchSecurityEvents", "nothing is left", "\"deleted\"", () -> {
+            watchSecurityEvents();
+            return watch("--remove");
+        });
+        add("WatchSecurityEvents", "the topic is left", "\"deleted\"", () -> {
+            watchSecurityEvents();
+            aws.sns.topic(REGION, ALERTS).tags.clear();
+            return watch("--remove --emails", EMAIL);
         });
     }
 }

@@ -2,6 +2,7 @@
 //DESCRIPTION Carries a block that was edited in one script into every other script that has it: ./jbang sync [--check]
 //JAVA 17+
 //DEPS software.amazon.awssdk:bom:2.40.2@pom
+//DEPS software.amazon.awssdk:cloudtrail
 //DEPS software.amazon.awssdk:cloudwatch
 //DEPS software.amazon.awssdk:cloudwatchlogs
 //DEPS software.amazon.awssdk:codebuild
@@ -96,9 +97,9 @@ class SharedBlocks implements Callable<Integer> {
             "tagging of repositories", "ids of keys", "ids of customer managed keys", "usable keys",
             "keys of repositories", "IAM principals", "policies", "policy files", "wildcards", "policies for services",
             "sizes of key policies", "key policy files", "protected branches", "IAM's policy simulator",
-            "deleted principals", "policies for other accounts", "AWS structures as JSON", "targets of rules", "EC2",
-            "approval rule templates", "globs of repositories", "many repositories", "backups", "reading of backups",
-            "Git");
+            "deleted principals", "policies for other accounts", "AWS structures as JSON", "targets of rules",
+            "topics of alerts", "rules of alerts", "EC2", "approval rule templates", "globs of repositories",
+            "many repositories", "backups", "reading of backups", "Git");
 
     @Option(names = "--check", description = "Changes nothing; prints what differs.")
     boolean check;

@@ -16,6 +16,7 @@ public final class Account {
     public final Events events;
     public final Sns sns;
     public final Lambda lambda;
+    public final CloudTrail cloudtrail;
     /** What rules of EventBridge may have as targets, by the service in the target's ARN. */
     final Map<String, Events.Target> targets = new ConcurrentHashMap<>();
     final Map<String, LocalAws.Service> services;
@@ -33,10 +34,11 @@ public final class Account {
         events = new Events(aws, id);
         sns = new Sns(aws, id);
         lambda = new Lambda(aws, id);
+        cloudtrail = new CloudTrail(aws, id);
         services = Map.ofEntries(Map.entry("sts", aws.sts), Map.entry("iam", iam), Map.entry("kms", kms),
                 Map.entry("ec2", ec2), Map.entry("codecommit", codecommit), Map.entry("cloudwatch", cloudwatch),
                 Map.entry("codebuild", codebuild), Map.entry("events", events), Map.entry("logs", logs),
-                Map.entry("sns", sns), Map.entry("lambda", lambda));
+                Map.entry("sns", sns), Map.entry("lambda", lambda), Map.entry("cloudtrail", cloudtrail));
         targets.put("codebuild", codebuild::invoke);
         aws.timers.add(events);
         aws.timers.add(cloudwatch);

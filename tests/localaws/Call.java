@@ -20,6 +20,10 @@ public record Call(Instant time, String name, String region, String caller, Json
             "TestEventPattern");
 
     public boolean readOnly() {
+        return reads(name);
+    }
+
+    static boolean reads(String name) {
         var operation = name.substring(name.indexOf(':') + 1);
         return operation.equals("GitPull") || READING.stream().anyMatch(operation::startsWith);
     }

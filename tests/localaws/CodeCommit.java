@@ -280,14 +280,20 @@ public final class CodeCommit implements LocalAws.Service {
             case "UpdateApprovalRuleTemplateName" -> updateTemplateName(input, caller);
             case "BatchAssociateApprovalRuleTemplateWithRepositories" ->
                 eachRepository(input, caller, "associatedRepositoryNames", this::associate);
-            case "BatchDisassociateApprovalRuleTemplateFromRepositories" ->
-                eachRepository(input, caller, "disassociatedRepositoryNames",
+            case "BatchDisassociateApprovalRuleTemplateFromRepositories" -> {
+                var answer = eachRepository(input, caller, "disassociatedRepositoryNames",
                         (repo, template) -> repo.templates.remove(template));
+                tellTemplate("approvalRuleTemplateBatchDisassociatedFromRepositories", template(input, caller), null,
+                        caller);
+                yield answer;
+            }
             case "AssociateApprovalRuleTemplateWithRepository" -> associateTemplate(input, caller);
             case "ListAssociatedApprovalRuleTemplatesForRepository" -> listAssociatedTemplates(input, caller);
             case "DisassociateApprovalRuleTemplateFromRepository" -> {
-                var name = template(input, caller).get("approvalRuleTemplateName").asText();
-                readable(input, caller).templates.remove(name);
+                var template = template(input, caller);
+                var repo = readable(input, caller);
+                repo.templates.remove(template.get("approvalRuleTemplateName").asText());
+                tellTemplate("approvalRuleTemplateDisassociatedFromRepository", template, repo, caller);
                 yield null;
             }
             case "UpdateApprovalRuleTemplateContent" -> updateTemplateContent(input, caller);
@@ -301,8 +307,11 @@ public final class CodeCommit implements LocalAws.Service {
             case "MergePullRequestByFastForward", "MergePullRequestBySquash", "MergePullRequestByThreeWay" ->
                 mergePullRequest(operation.substring("MergePullRequestBy".length()), input, caller);
             case "OverridePullRequestApprovalRules" -> {
-                pullRequest(input, caller).override(input.get("revisionId").asText(),
-                        input.get("overrideStatus").asText(), caller.arn());
+                var pullRequest = pullRequest(input, caller);
+                pullRequest.override(input.get("revisionId").asText(), input.get("overrideStatus").asText(),
+                        caller.arn());
+                tellPullRequest("pullRequestApprovalRuleOverridden", pullRequest, caller,
+                        Map.of("overrideStatus", input.get("overrideStatus").asText()));
                 yield null;
             }
             case "CreatePullRequestApprovalRule" -> answer("approvalRule", pullRequest(input, caller)
@@ -311,7 +320,13 @@ public final class CodeCommit implements LocalAws.Service {
                     .updateRule(ruleName(input), input.get("newRuleContent").asText(),
                             input.path("existingRuleContentSha256").textValue(), caller.arn()));
             case "DeletePullRequestApprovalRule" -> {
-                var id = pullRequest(input, caller).deleteRule(ruleName(input));
+                var pullRequest = pullRequest(input, caller);
+                var ruleName = ruleName(input);
+                var id = pullRequest.deleteRule(ruleName);
+                if (id != null) {
+                    tellPullRequest("pullRequestApprovalRuleDeleted", pullRequest, caller,
+                            Map.of("approvalRuleName", ruleName));
+                }
                 yield id == null ? Models.JSON.createObjectNode()
                         : Models.JSON.createObjectNode().put("approvalRuleId", id);
             }
@@ -872,6 +887,7 @@ public final class CodeCommit implements LocalAws.Service {
             throw new AwsError("InvalidRuleContentSha256Exception", "The content was changed in the meantime");
         }
         template.put("approvalRuleTemplateContent", content).put("ruleContentSha256", sha256(content));
+        tellTemplate("approvalRuleTemplateUpdated", template, null, caller);
         return modified(template, caller);
     }
 
@@ -916,8 +932,9 @@ public final class CodeCommit implements LocalAws.Service {
                     "The approval rule template " + name + " is associated with one or more repositories");
         }
         var template = templates(caller.region()).remove(name);
-        return template == null ? Models.JSON.createObjectNode()
-                : answer("approvalRuleTemplateId", template.get("approvalRuleTemplateId"));
+        if (template == null) return Models.JSON.createObjectNode();
+        tellTemplate("approvalRuleTemplateDeleted", template, null, caller);
+        return answer("approvalRuleTemplateId", template.get("approvalRuleTemplateId"));
     }
 
     private JsonNode listTemplates(ObjectNode input, Caller caller) {
@@ -997,6 +1014,36 @@ public final class CodeCommit implements LocalAws.Service {
             }
         }
         return answer;
+    }
+
+    // Events of EventBridge (User Guide, "Monitoring CodeCommit events in Amazon EventBridge")
+
+    /** @param repo the one that it is about, or null */
+    private void tellTemplate(String event, JsonNode template, Repo repo, Caller caller) {
+        var detail = Models.JSON.createObjectNode().put("event", event).put("callerUserArn", caller.arn());
+        for (var member : List.of("approvalRuleTemplateName", "approvalRuleTemplateId")) {
+            detail.set(member, template.get(member));
+        }
+        detail.put("approvalRuleTemplateContentSha256", template.path("ruleContentSha256").asText());
+        var repositories = detail.putObject("repositories");
+        if (repo != null) repositories.put(repo.name, repo.id);
+        aws.account(account).events.publish(caller.region(), "aws.codecommit",
+                "CodeCommit Approval Rule Template Change", repo == null ? List.of() : List.of(repo.arn), detail);
+    }
+
+    private void tellPullRequest(String event, PullRequest pullRequest, Caller caller, Map<String, String> more) {
+        var shown = pullRequest.shown();
+        var detail = Models.JSON.createObjectNode().put("event", event).put("callerUserArn", caller.arn())
+                .put("pullRequestId", pullRequest.id).put("pullRequestStatus", "Open").put("isMerged", "False")
+                .put("title", shown.get("title").asText()).put("author", shown.get("authorArn").asText())
+                .put("revisionId", shown.get("revisionId").asText());
+        more.forEach(detail::put);
+        for (var member : List.of("sourceReference", "destinationReference", "sourceCommit", "destinationCommit")) {
+            detail.set(member, shown.at("/pullRequestTargets/0/" + member));
+        }
+        detail.putArray("repositoryNames").add(pullRequest.repo.name);
+        aws.account(account).events.publish(caller.region(), "aws.codecommit",
+                "CodeCommit Pull Request State Change", List.of(pullRequest.repo.arn), detail);
     }
 
     private JsonNode associateTemplate(ObjectNode input, Caller caller) {

@@ -16,6 +16,8 @@ import java.util.TreeMap;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.function.Predicate;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 import localaws.PolicyEvaluator.Decision;
 
@@ -75,7 +77,7 @@ public final class Events implements LocalAws.Service, LocalAws.Timer {
         }
 
         private boolean isEnabled() {
-            return state.equals("ENABLED");
+            return !state.equals("DISABLED");
         }
     }
 
@@ -136,6 +138,18 @@ public final class Events implements LocalAws.Service, LocalAws.Timer {
         if (hasRules(region)) put(event(region, source, detailType, aws.now(), resources, detail));
     }
 
+    /**
+     * The same for a call that CloudTrail tells of. Rules that are no more than ENABLED do not see those that only read
+     * (User Guide, "Read-only management events from AWS services").
+     */
+    void publishCall(String region, String source, boolean isReading, Supplier<ObjectNode> detail) {
+        var all = "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS";
+        if (!hasRules(region)
+                || isReading && in(region).values().stream().noneMatch(rule -> rule.state.equals(all))) return;
+        put(event(region, source, "AWS API Call via CloudTrail", aws.now(), List.of(), detail.get()),
+                rule -> !isReading || rule.state.equals(all));
+    }
+
     private ObjectNode event(String region, String source, String detailType, Instant time, List<String> resources,
             ObjectNode detail) {
         var event = Models.JSON.createObjectNode().put("version", "0").put("id", UUID.randomUUID().toString())
@@ -146,8 +160,12 @@ public final class Events implements LocalAws.Service, LocalAws.Timer {
     }
 
     private void put(ObjectNode event) {
+        put(event, rule -> true);
+    }
+
+    private void put(ObjectNode event, Predicate<Rule> seeing) {
         var region = event.get("region").asText();
-        in(region).values().stream().filter(rule -> rule.isEnabled() && rule.matcher != null
+        in(region).values().stream().filter(rule -> rule.isEnabled() && rule.matcher != null && seeing.test(rule)
                 && rule.matcher.matches(event)).forEach(rule -> invoke(rule, region, event));
     }
 

@@ -1,5 +1,6 @@
 package localaws;
 
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import java.io.BufferedOutputStream;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
@@ -12,7 +13,6 @@ import java.security.MessageDigest;
 import java.time.DateTimeException;
 import java.time.Duration;
 import java.time.Instant;
-import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
 import java.util.Map;
@@ -41,7 +41,7 @@ final class GitHttp {
             .compile("(/v1/repos/([\\w.-]{1,100}))/(info/refs|git-upload-pack|git-receive-pack)");
     private static final Pattern PASSWORD = Pattern.compile("(\\d{8}T\\d{6})Z([0-9a-f]{64})");
     private static final Pattern HOST = Pattern.compile("(?:vpce-.+\\.)?git-codecommit(?:-fips)?\\.([^.]+)\\..+");
-    private static final Pattern COMMAND = Pattern.compile("[0-9a-f]{40} [0-9a-f]{40} ([^\0\n]+)(?:[\0\n].*)?",
+    private static final Pattern COMMAND = Pattern.compile("[0-9a-f]{40} ([0-9a-f]{40}) ([^\0\n]+)(?:[\0\n].*)?",
             Pattern.DOTALL);
     private static final Duration AGE = Duration.ofMinutes(15);
     private static final int UPDATES_PER_PUSH = 4_000;
@@ -264,6 +264,7 @@ final class GitHttp {
             throws IOException {
         var body = new PushbackBody(body(request));
         var references = body.references();
+        request.pushed = body.commands;
         try {
             var key = "codecommit:References";
             if (references.isEmpty()) {
@@ -318,24 +319,25 @@ final class GitHttp {
 
     /** The body of a push, whose commands are looked at before it is read. */
     private static final class PushbackBody extends SequenceInputStream {
-        private final List<String> references;
+        /** The ref and the commit of each, as CloudTrail tells them. */
+        final ArrayNode commands;
 
         PushbackBody(InputStream in) throws IOException {
-            this(new ByteArrayOutputStream(), new ArrayList<>(), in);
+            this(new ByteArrayOutputStream(), Models.JSON.createArrayNode(), in);
         }
 
-        private PushbackBody(ByteArrayOutputStream head, List<String> references, InputStream in) throws IOException {
-            super(new ByteArrayInputStream(commands(in, head, references)), in);
-            this.references = references;
+        private PushbackBody(ByteArrayOutputStream head, ArrayNode commands, InputStream in) throws IOException {
+            super(new ByteArrayInputStream(commands(in, head, commands)), in);
+            this.commands = commands;
         }
 
         /** The refs that the push names, in its order. */
         List<String> references() {
-            return references;
+            return commands.valueStream().map(command -> command.get("ref").asText()).toList();
         }
 
         /** Reads the packet lines up to the flush: old id, new id, ref, and after the first a NUL and capabilities. */
-        private static byte[] commands(InputStream in, ByteArrayOutputStream head, List<String> references)
+        private static byte[] commands(InputStream in, ByteArrayOutputStream head, ArrayNode commands)
                 throws IOException {
             while (true) {
                 var length = in.readNBytes(4);
@@ -345,7 +347,9 @@ final class GitHttp {
                 var line = in.readNBytes(Math.max(0, Integer.parseInt(text, 16) - 4));
                 head.write(line);
                 var command = COMMAND.matcher(new String(line, StandardCharsets.UTF_8));
-                if (command.matches()) references.add(command.group(1));
+                if (command.matches()) {
+                    commands.addObject().put("commit", command.group(1)).put("ref", command.group(2));
+                }
             }
         }
     }

@@ -14,6 +14,7 @@
 //SOURCES Buildspec.java
 //SOURCES Call.java
 //SOURCES Caller.java
+//SOURCES CloudTrail.java
 //SOURCES CloudWatch.java
 //SOURCES CodeBuild.java
 //SOURCES CodeCommit.java
@@ -78,7 +79,8 @@ import java.util.function.Supplier;
 
 /**
  * A small, strict AWS in this process, on a random loopback port: STS, IAM, KMS, EC2, CodeCommit with Git over HTTP,
- * CodeBuild, CloudWatch, CloudWatch Logs, EventBridge, SNS, Lambda and S3, as much of them as the scripts call.
+ * CodeBuild, CloudTrail, CloudWatch, CloudWatch Logs, EventBridge, SNS, Lambda and S3, as much of them as the scripts
+ * call.
  * Requests are authenticated (Signature Version 4), checked against AWS's service models and authorised
  * ({@link Authorizer}); what the models do not know, each service's class does. It is a stand-in for tests and the
  * sandbox: what it allows, AWS may still refuse.
@@ -168,6 +170,8 @@ public final class LocalAws implements AutoCloseable {
     /** The time that the services see; tests may set it ahead. */
     public volatile Clock clock = Clock.systemUTC();
     final List<Timer> timers = new CopyOnWriteArrayList<>();
+    /** Whether any account has a trail; else no call is looked at for one. */
+    volatile boolean hasTrails;
     /** Whether policies see requests as sent over TLS. */
     public volatile boolean secureTransport = true;
 
@@ -192,6 +196,8 @@ public final class LocalAws implements AutoCloseable {
     public final Sns sns;
     /** Of {@link #ACCOUNT}. */
     public final Lambda lambda;
+    /** Of {@link #ACCOUNT}. */
+    public final CloudTrail cloudtrail;
     public final S3 s3;
     private final GitHttp git;
 
@@ -215,6 +221,7 @@ public final class LocalAws implements AutoCloseable {
         events = home.events;
         sns = home.sns;
         lambda = home.lambda;
+        cloudtrail = home.cloudtrail;
         server.start();
     }
 
@@ -411,6 +418,10 @@ public final class LocalAws implements AutoCloseable {
         JsonNode input;
         int status;
         String error;
+        /** What was pushed, by ref and commit, if this is a push. */
+        JsonNode pushed;
+        /** What the trails tell of it; null if none takes it. */
+        private CloudTrail.Told told;
         /** What the log says of it; null before it is answered. */
         private Call logged;
 
@@ -438,6 +449,7 @@ public final class LocalAws implements AutoCloseable {
         void named(String name, JsonNode input) {
             this.name = name;
             this.input = input;
+            if (hasTrails) told = CloudTrail.Told.of(LocalAws.this, this);
             fault = faults.stream().filter(f -> f.hits(name)).findFirst().orElse(null);
             if (fault == null) return;
             Fault.sleep(fault.delay);
@@ -456,6 +468,7 @@ public final class LocalAws implements AutoCloseable {
 
         /** Sends the head of an answer and gives the stream for its body; the length is -1 when it is not known. */
         OutputStream answer(int status, Map<String, String> headers, long length) throws IOException {
+            if (told != null) told.tell();
             if (fault != null && fault.loseAnswer) throw new Fault.Cut();
             this.status = status;
             headers.forEach(exchange.getResponseHeaders()::set);
@@ -573,7 +586,7 @@ public final class LocalAws implements AutoCloseable {
             var target = request.header("X-Amz-Target");
             var route = rest ? Models.route(service, request.method(), request.path()) : null;
             var operation = rest ? route.map(Map.Entry::getKey).orElse(request.method() + " " + request.path())
-                    : json && target != null ? target.substring(target.indexOf('.') + 1)
+                    : json && target != null ? target.substring(target.lastIndexOf('.') + 1)
                             : form.getOrDefault("Action", "");
             if (Models.operation(service, operation).isMissingNode()) {
                 throw new AwsError(json ? "UnknownOperationException" : "InvalidAction",

@@ -195,6 +195,7 @@ public final class Sandbox implements Callable<Integer> {
         aws.s3.createBucket(SOURCE_BUCKET, REGION).versioned();
         var function = aws.lambda.createFunction(REGION, "build");
         function.alias("live", function.publish());
+        aws.cloudtrail.createTrail(REGION, "management-events"); // as most accounts have one
         mail = Files.createDirectory(directory.resolve("mail"));
         aws.onMail(this::deliver);
         return Map.of("BACKUP_BUCKET", BUCKET, "SOURCE_BUCKET", SOURCE_BUCKET, "VPC_ID", vpc, "FUNCTION_ARN",

@@ -297,7 +297,7 @@ class NotifyBuildFailuresTest {
         run("--project-names", "hourly", "--topic-name", "others");
         var both = run("--project-names", PROJECT, "hourly");
         assertEquals(1, both.exitCode());
-        assertTrue(both.err().contains("these projects have several topics"), both.err());
+        assertTrue(both.err().contains("there are several topics in use"), both.err());
         assertEquals("deleted", watch("--remove").status());
         assertNull(aws.sns.topic(REGION, "alerts"));
     }
@@ -384,8 +384,8 @@ class NotifyBuildFailuresTest {
         var run = Gate.inStep(aws, call -> {
             collect(call);
             if (call.name().equals("sns:GetTopicAttributes") && topic() == null) { // the other one is a step ahead
-                aws.sns.createTopic(REGION, "build-failures").tags.put(NotifyBuildFailures.CREATED_BY.key(),
-                        NotifyBuildFailures.CREATED_BY.value());
+                aws.sns.createTopic(REGION, "build-failures").tags.put("codecommit-toolkit:created-by",
+                        "notify-build-failures");
             }
         }, () -> watch());
         assertEquals(4, run.exitCode(), run.err());
@@ -498,7 +498,7 @@ class NotifyBuildFailuresTest {
         assertTrue(missing.err().contains("no topic " + TOPIC + "; with --topic-name"), missing.err());
         var foreign = watch("--topic-arn", "arn:aws:sns:eu-west-1:444455556666:alerts");
         assertEquals(1, foreign.exitCode());
-        assertTrue(foreign.err().contains("is of another account than the builds"), foreign.err());
+        assertTrue(foreign.err().contains("is of another account than 111122223333"), foreign.err());
         Script.assertReadsOnly(aws);
     }
 

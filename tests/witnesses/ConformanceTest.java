@@ -3,6 +3,7 @@ import static java.util.stream.Collectors.toSet;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -421,6 +422,63 @@ class ConformanceTest {
         return repo == null ? "none" : List.of(repo.description(), String.valueOf(repo.key()), repo.tags());
     }
 
+    /** A bucket that CloudTrail may write to. */
+    private void trailBucket() {
+        var bucket = aws.s3.createBucket(name, REGION);
+        bucket.policy("""
+                {"Version": "2012-10-17", "Statement": {"Effect": "Allow",
+                 "Action": ["s3:GetBucketAcl", "s3:PutObject"], "Principal": {"Service": "cloudtrail.amazonaws.com"},
+                 "Resource": ["%1$s", "%1$s/*"]}}""".formatted(bucket.arn()));
+    }
+
+    /** What watch-security-events says of a trail that does not feed it can be pasted, and helps. */
+    @Test
+    void theAdviceForATrailIsACommandThatHelps() {
+        trailBucket();
+        var key = aws.kms.createKey(REGION).arn;
+        adviceOfWatch(key, "no trail in us-east-1: ", name);
+        var trail = aws.cloudtrail.trail("us-east-1", "management-events");
+        trail.logging = false;
+        adviceOfWatch(key, "does not log: ", "");
+        shell("aws cloudtrail put-event-selectors --region us-east-1 --trail-name " + trail.arn + " --event-selectors "
+                + "'[{\"ReadWriteType\":\"All\",\"ExcludeManagementEventSources\":[\"kms.amazonaws.com\"]}]'");
+        adviceOfWatch(key, "does not take changes of kms.amazonaws.com: ", "");
+        shell("aws cloudtrail put-event-selectors --region us-east-1 --trail-name " + trail.arn
+                + " --advanced-event-selectors '[{\"FieldSelectors\":[{\"Field\":\"eventCategory\",\"Equals\":"
+                + "[\"Management\"]},{\"Field\":\"readOnly\",\"Equals\":[\"true\"]}]}]'");
+        adviceOfWatch(key, "does not take changes of kms.amazonaws.com: ", "");
+        trail.multiRegion = false;
+        trail.globalEvents = false;
+        adviceOfWatch(key, "is of us-east-1 alone: ", "");
+        assertTrue(trail.multiRegion);
+        shell("aws cloudtrail delete-trail --region us-east-1 --name " + trail.arn);
+    }
+
+    /** Runs the command that follows these words in the refusal; then the watch is taken. */
+    private static void adviceOfWatch(String keyArn, String words, String bucket) {
+        var watch = new String[] {"--key-ids", keyArn, "--policy-names", "deny", "--dry-run"};
+        var refused = Script.run(new WatchSecurityEvents().commandLine(), watch);
+        assertEquals(1, refused.exitCode(), refused.err());
+        var after = refused.err().substring(refused.err().indexOf(words) + words.length()).strip();
+        shell(after.split("; ")[0].replace("BUCKET", bucket));
+        var taken = Script.run(new WatchSecurityEvents().commandLine(), watch);
+        assertEquals(0, taken.exitCode(), taken.err());
+    }
+
+    @Test
+    void theUndoOfAWatchTakesRulesAndTopicAway() {
+        aws.s3.createBucket(name, REGION);
+        var trail = aws.cloudtrail.createTrail(REGION, name);
+        var run = Script.run(new WatchSecurityEvents().commandLine(), "--bucket", name, "--topic-name", name);
+        assertEquals(4, run.exitCode(), run.err());
+        assertEquals(4, Script.run(new WatchSecurityEvents().commandLine(), "--bucket", name).exitCode());
+        shell(run.json().path("undo").asText());
+        assertNull(aws.sns.topic(REGION, name));
+        assertNull(aws.events.rule(REGION, "security-events-s3"));
+        assertNull(aws.events.rule(REGION, "security-events-watch"));
+        shell("aws cloudtrail delete-trail --name " + trail.arn);
+    }
+
     @Test
     void theUndoOfANewRepositoryDeletesIt() {
         Program.needsAwsCli();
@@ -781,6 +839,26 @@ class ConformanceTest {
                 name);
         assertEquals(List.of("explicitDeny", "implicitDeny"),
                 decisions.path("EvaluationResults").findValuesAsText("EvalDecision"));
+    }
+
+    @Test
+    void botoReadsAndWritesTrails() {
+        trailBucket();
+        var arn = boto("cloudtrail", "create_trail", "{'Name': '%s', 'S3BucketName': '%s', 'IsMultiRegionTrail': true}",
+                name, name).path("TrailARN").asText();
+        boto("cloudtrail", "start_logging", "{'Name': '%s'}", name);
+        assertTrue(boto("cloudtrail", "get_trail_status", "{'Name': '%s'}", arn).path("IsLogging").asBoolean());
+        assertEquals("All", boto("cloudtrail", "get_event_selectors", "{'TrailName': '%s'}", arn)
+                .at("/EventSelectors/0/ReadWriteType").asText());
+        boto("cloudtrail", "put_event_selectors", "{'TrailName': '%s', 'EventSelectors': [{'ReadWriteType': "
+                + "'WriteOnly', 'ExcludeManagementEventSources': ['kms.amazonaws.com']}]}", name);
+        assertEquals("kms.amazonaws.com", boto("cloudtrail", "get_event_selectors", "{'TrailName': '%s'}", arn)
+                .at("/EventSelectors/0/ExcludeManagementEventSources/0").asText());
+        assertTrue(boto("cloudtrail", "describe_trails", "{}").path("trailList").findValuesAsText("TrailARN")
+                .contains(arn));
+        boto("cloudtrail", "delete_trail", "{'Name': '%s'}", name);
+        assertEquals("TrailNotFoundException",
+                botoSays("cloudtrail", "get_trail_status", "{'Name': '%s'}", arn).path("error").asText());
     }
 
     @Test

@@ -24,32 +24,37 @@ import java.util.TreeSet;
 class DistilModels {
     static final ObjectMapper JSON = new ObjectMapper().enable(SerializationFeature.ORDER_MAP_ENTRIES_BY_KEYS);
 
-    static final Map<String, String> SOURCES = new TreeMap<>(Map.of(
-            "sts", "sts-2011-06-15",
-            "cloudwatch", "monitoring-2010-08-01",
-            "kms", "kms-2014-11-01",
-            "codebuild", "codebuild-2016-10-06",
-            "codecommit", "codecommit-2015-04-13",
-            "ec2", "ec2-2016-11-15",
-            "events", "events-2015-10-07",
-            "iam", "iam-2010-05-08",
-            "logs", "logs-2014-03-28",
-            "sns", "sns-2010-03-31"));
+    static final Map<String, String> SOURCES = new TreeMap<>(Map.ofEntries(
+            Map.entry("cloudtrail", "cloudtrail-2013-11-01"),
+            Map.entry("sts", "sts-2011-06-15"),
+            Map.entry("cloudwatch", "monitoring-2010-08-01"),
+            Map.entry("kms", "kms-2014-11-01"),
+            Map.entry("codebuild", "codebuild-2016-10-06"),
+            Map.entry("codecommit", "codecommit-2015-04-13"),
+            Map.entry("ec2", "ec2-2016-11-15"),
+            Map.entry("events", "events-2015-10-07"),
+            Map.entry("iam", "iam-2010-05-08"),
+            Map.entry("lambda", "lambda-2015-03-31"),
+            Map.entry("logs", "logs-2014-03-28"),
+            Map.entry("sns", "sns-2010-03-31")));
 
-    static final Map<String, List<String>> OPERATIONS = new TreeMap<>(Map.of(
-            "sts", words("AssumeRole GetCallerIdentity"),
-            "cloudwatch", words("""
+    static final Map<String, List<String>> OPERATIONS = Map.ofEntries(
+            Map.entry("cloudtrail", words("""
+                    CreateTrail DeleteTrail DescribeTrails GetEventSelectors GetTrailStatus PutEventSelectors
+                    StartLogging StopLogging UpdateTrail""")),
+            Map.entry("sts", words("AssumeRole GetCallerIdentity")),
+            Map.entry("cloudwatch", words("""
                     DeleteAlarms DescribeAlarmHistory DescribeAlarms ListTagsForResource PutMetricAlarm SetAlarmState
-                    TagResource"""),
-            "kms", words("""
+                    TagResource""")),
+            Map.entry("kms", words("""
                     CancelKeyDeletion CreateAlias CreateKey DeleteAlias DescribeKey DisableKey DisableKeyRotation
                     EnableKey EnableKeyRotation Encrypt GetKeyPolicy GetKeyRotationStatus ListAliases ListGrants
                     ListKeys ListResourceTags PutKeyPolicy ScheduleKeyDeletion TagResource UntagResource
-                    UpdateKeyDescription"""),
-            "codebuild", words("""
+                    UpdateKeyDescription""")),
+            Map.entry("codebuild", words("""
                     BatchGetBuilds BatchGetProjects CreateProject DeleteProject ListBuildsForProject ListProjects
-                    StartBuild StopBuild UpdateProject"""),
-            "codecommit", words("""
+                    StartBuild StopBuild UpdateProject""")),
+            Map.entry("codecommit", words("""
                     AssociateApprovalRuleTemplateWithRepository BatchAssociateApprovalRuleTemplateWithRepositories
                     BatchDisassociateApprovalRuleTemplateFromRepositories BatchGetRepositories
                     CreateApprovalRuleTemplate CreateBranch CreateCommit CreatePullRequest CreatePullRequestApprovalRule
@@ -66,17 +71,17 @@ class DistilModels {
                     UntagResource UpdateApprovalRuleTemplateContent UpdateApprovalRuleTemplateDescription
                     UpdateApprovalRuleTemplateName UpdateDefaultBranch UpdatePullRequestApprovalRuleContent
                     UpdatePullRequestApprovalState UpdatePullRequestStatus UpdateRepositoryDescription
-                    UpdateRepositoryEncryptionKey UpdateRepositoryName"""),
-            "ec2", words("""
+                    UpdateRepositoryEncryptionKey UpdateRepositoryName""")),
+            Map.entry("ec2", words("""
                     AuthorizeSecurityGroupIngress CreateSecurityGroup CreateTags CreateVpcEndpoint DeleteSecurityGroup
                     DeleteTags DeleteVpcEndpoints DescribeSecurityGroupRules DescribeSecurityGroups DescribeSubnets
                     DescribeTags DescribeVpcAttribute DescribeVpcEndpointServices DescribeVpcEndpoints DescribeVpcs
-                    ModifyVpcEndpoint RevokeSecurityGroupIngress UpdateSecurityGroupRuleDescriptionsIngress"""),
-            "events", words("""
+                    ModifyVpcEndpoint RevokeSecurityGroupIngress UpdateSecurityGroupRuleDescriptionsIngress""")),
+            Map.entry("events", words("""
                     DeleteRule DescribeRule DisableRule EnableRule ListRuleNamesByTarget ListRules ListTagsForResource
                     ListTargetsByRule PutEvents PutRule PutTargets RemoveTargets TagResource TestEventPattern
-                    UntagResource"""),
-            "iam", words("""
+                    UntagResource""")),
+            Map.entry("iam", words("""
                     AttachGroupPolicy AttachRolePolicy AttachUserPolicy CreatePolicy CreatePolicyVersion
                     CreateRole DeleteGroupPolicy DeletePolicy DeletePolicyVersion DeleteRole DeleteRolePolicy
                     DeleteUserPolicy
@@ -86,20 +91,16 @@ class DistilModels {
                     ListAttachedRolePolicies ListAttachedUserPolicies ListEntitiesForPolicy ListGroupPolicies
                     ListPolicyVersions ListRolePolicies ListRoles ListUserPolicies ListUsers PutGroupPolicy
                     PutRolePolicy PutUserPolicy SetDefaultPolicyVersion SimulateCustomPolicy SimulatePrincipalPolicy
-                    TagPolicy UpdateAssumeRolePolicy"""),
-            "logs", words("""
-                    CreateLogGroup DeleteLogGroup DescribeLogGroups GetLogEvents PutRetentionPolicy"""),
-            "sns", words("""
+                    TagPolicy UpdateAssumeRolePolicy""")),
+            Map.entry("logs", words("""
+                    CreateLogGroup DeleteLogGroup DescribeLogGroups GetLogEvents PutRetentionPolicy""")),
+            Map.entry("sns", words("""
                     ConfirmSubscription CreateTopic DeleteTopic GetSubscriptionAttributes GetTopicAttributes
                     ListSubscriptionsByTopic ListTagsForResource ListTopics Publish SetTopicAttributes Subscribe
-                    TagResource Unsubscribe UntagResource""")));
-
-    static { // beyond the ten that Map.of takes
-        SOURCES.put("lambda", "lambda-2015-03-31");
-        OPERATIONS.put("lambda", words("""
-                AddPermission CreateAlias CreateFunction GetFunction GetFunctionConfiguration GetPolicy
-                ListFunctions PublishVersion RemovePermission"""));
-    }
+                    TagResource Unsubscribe UntagResource""")),
+            Map.entry("lambda", words("""
+                    AddPermission CreateAlias CreateFunction GetFunction GetFunctionConfiguration GetPolicy
+                    ListFunctions PublishVersion RemovePermission""")));
 
     static List<String> words(String text) {
         return List.of(text.strip().split("\\s+"));

@@ -1,0 +1,2339 @@
+///usr/bin/env jbang "$0" "$@" ; exit $?
+//DESCRIPTION Tells an SNS topic of deleted repositories, endangered keys, endpoints and buckets, and removed denies.
+//JAVA 17+
+//DEPS software.amazon.awssdk:bom:2.40.2@pom
+//DEPS software.amazon.awssdk:cloudtrail
+//DEPS software.amazon.awssdk:codecommit
+//DEPS software.amazon.awssdk:eventbridge
+//DEPS software.amazon.awssdk:kms
+//DEPS software.amazon.awssdk:s3
+//DEPS software.amazon.awssdk:sns
+//DEPS software.amazon.awssdk:sts
+//DEPS software.amazon.awssdk:sso
+//DEPS software.amazon.awssdk:ssooidc
+//DEPS software.amazon.awssdk:signin
+//DEPS software.amazon.awssdk:url-connection-client
+//DEPS com.fasterxml.jackson.core:jackson-databind:2.22.4
+//DEPS info.picocli:picocli:4.7.7
+//DEPS org.slf4j:slf4j-nop:2.0.17
+//FILES policies/security-events-changes.json=../policies/security-events-changes.json
+//FILES policies/security-events-codecommit.json=../policies/security-events-codecommit.json
+//FILES policies/security-events-ec2.json=../policies/security-events-ec2.json
+//FILES policies/security-events-iam.json=../policies/security-events-iam.json
+//FILES policies/security-events-key.json=../policies/security-events-key.json
+//FILES policies/security-events-kms.json=../policies/security-events-kms.json
+//FILES policies/security-events-s3.json=../policies/security-events-s3.json
+//FILES policies/security-events-topic.json=../policies/security-events-topic.json
+//FILES policies/security-events-trail.json=../policies/security-events-trail.json
+//FILES policies/security-events-watch.json=../policies/security-events-watch.json
+//RUNTIME_OPTIONS -XX:+UseSerialGC -Xmn16m -XX:TieredStopAtLevel=1
+
+import com.fasterxml.jackson.annotation.*;
+import com.fasterxml.jackson.core.JsonPointer;
+import com.fasterxml.jackson.databind.*;
+import com.fasterxml.jackson.databind.node.*;
+import java.io.*;
+import java.lang.invoke.MethodHandles;
+import java.lang.reflect.RecordComponent;
+import java.net.*;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.*;
+import java.security.*;
+import java.security.cert.*;
+import java.time.*;
+import java.util.*;
+import java.util.concurrent.Callable;
+import java.util.function.*;
+import java.util.regex.*;
+import java.util.stream.*;
+import javax.net.ssl.*;
+import picocli.CommandLine;
+import picocli.CommandLine.*;
+import picocli.CommandLine.Model.CommandSpec;
+import software.amazon.awssdk.auth.credentials.*;
+import software.amazon.awssdk.awscore.client.builder.*;
+import software.amazon.awssdk.awscore.exception.AwsServiceException;
+import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
+import software.amazon.awssdk.core.SdkPojo;
+import software.amazon.awssdk.core.exception.*;
+import software.amazon.awssdk.core.interceptor.*;
+import software.amazon.awssdk.core.util.SdkAutoConstructList;
+import software.amazon.awssdk.core.util.SdkAutoConstructMap;
+import software.amazon.awssdk.http.*;
+import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
+import software.amazon.awssdk.profiles.*;
+import software.amazon.awssdk.regions.Region;
+import software.amazon.awssdk.regions.providers.DefaultAwsRegionProviderChain;
+import software.amazon.awssdk.retries.api.RetryStrategy;
+import software.amazon.awssdk.services.cloudtrail.CloudTrailClient;
+import software.amazon.awssdk.services.cloudtrail.model.AdvancedEventSelector;
+import software.amazon.awssdk.services.cloudtrail.model.AdvancedFieldSelector;
+import software.amazon.awssdk.services.cloudtrail.model.CloudTrailException;
+import software.amazon.awssdk.services.cloudtrail.model.EventSelector;
+import software.amazon.awssdk.services.cloudtrail.model.ReadWriteType;
+import software.amazon.awssdk.services.codecommit.CodeCommitClient;
+import software.amazon.awssdk.services.eventbridge.EventBridgeClient;
+import software.amazon.awssdk.services.eventbridge.model.DescribeRuleResponse;
+import software.amazon.awssdk.services.eventbridge.model.InputTransformer;
+import software.amazon.awssdk.services.eventbridge.model.ResourceNotFoundException;
+import software.amazon.awssdk.services.eventbridge.model.RuleState;
+import software.amazon.awssdk.services.eventbridge.model.Target;
+import software.amazon.awssdk.services.kms.KmsClient;
+import software.amazon.awssdk.services.kms.model.KeyManagerType;
+import software.amazon.awssdk.services.kms.model.KeyMetadata;
+import software.amazon.awssdk.services.kms.model.KeySpec;
+import software.amazon.awssdk.services.kms.model.KeyState;
+import software.amazon.awssdk.services.kms.model.KeyUsageType;
+import software.amazon.awssdk.services.s3.S3Client;
+import software.amazon.awssdk.services.s3.model.S3Exception;
+import software.amazon.awssdk.services.sns.SnsClient;
+import software.amazon.awssdk.services.sns.model.InvalidParameterException;
+import software.amazon.awssdk.services.sns.model.NotFoundException;
+import software.amazon.awssdk.services.sns.model.StaleTagException;
+import software.amazon.awssdk.services.sns.model.Subscription;
+import software.amazon.awssdk.services.sns.model.Tag;
+import software.amazon.awssdk.services.sts.StsClient;
+import software.amazon.awssdk.utils.AttributeMap;
+
+/**
+ * Tells an SNS topic, and so people by e-mail, of what endangers the repositories: deleted repositories and branches,
+ * weakened approval rules, keys that are to be deleted or whose policy was changed, changed VPC endpoints, removed
+ * denies, a changed backup bucket. Attempts that were refused are told, too. Pulls and pushes never are.
+ *
+ * <p>Changes in AWS: rules of EventBridge, each named {@code security-events-SUBJECT}, and the topic that they send to,
+ * with its policy and subscriptions. Calls of IAM appear in one Region alone (us-east-1, us-gov-west-1, cn-north-1),
+ * and those that stop a trail in the trail's own: there, too, are rules, named
+ * {@code security-events-REGION-SUBJECT} after the Region that is watched, and a topic of the same name, since a rule
+ * can only send to a topic of its Region.
+ * <ul>
+ * <li>codecommit, changes, ec2: of the repositories, and of VPC endpoints
+ * <li>kms: of {@code --key-ids}; s3: of {@code --bucket}; iam: of {@code --policy-names}
+ * <li>trail, watch: of what stops this watch. Each also guards the other
+ * </ul>
+ * Of a topic's policy it owns the statement with the Sid SecurityEvents. The rules and their targets with the id topic
+ * are this script's: what was changed by hand is mended.
+ *
+ * <p>Most events come from CloudTrail, and only if a trail feeds them. A trail is not made, as it costs something; if
+ * none feeds what is to be watched, nothing is changed, and the message says what to do. If only a trail could that
+ * this account may not look at, such as an organization's, that is a finding, and so is a topic without a confirmed
+ * subscription: exit code 4.
+ *
+ * <p>A second run with the same arguments changes nothing; what no option names stays as it is. {@code --remove} takes
+ * back the rules; a topic that this script created is deleted when nobody else uses it.
+ *
+ * <p>IAM actions:
+ * <ul>
+ * <li>cloudtrail:DescribeTrails, cloudtrail:GetTrailStatus, cloudtrail:GetEventSelectors, events:TestEventPattern
+ * <li>sns:GetTopicAttributes, sns:ListSubscriptionsByTopic, events:DescribeRule, events:ListTargetsByRule
+ * <li>sns:CreateTopic, sns:TagResource, sns:SetTopicAttributes, sns:Subscribe, events:PutRule, events:PutTargets
+ * <li>for {@code --repository-names} codecommit:BatchGetRepositories, for {@code --bucket} s3:ListBucket, for
+ * {@code --key-ids} kms:DescribeKey; for a topic with a key that, and kms:GetKeyPolicy
+ * <li>for {@code --test} sns:Publish
+ * <li>for {@code --remove} events:ListRuleNamesByTarget, events:RemoveTargets, events:DeleteRule,
+ * sns:ListTagsForResource, sns:Unsubscribe, sns:DeleteTopic
+ * </ul>
+ */
+@Command(name = "watch-security-events", version = "codecommit-toolkit 0.1.0", mixinStandardHelpOptions = true,
+        sortOptions = false,
+        description = "Tells an SNS topic of deleted repositories, endangered keys, endpoints and buckets, and removed"
+                + " denies.",
+        exitCodeListHeading = "%nExit codes:%n",
+        exitCodeList = {"0:done, or already so", "1:failed", "2:wrong usage",
+                "4:findings: all is in place, but alerts would or may be lost", "130, 143:interrupted"},
+        footerHeading = "%nLimits:%n"
+                + "  EventBridge delivers such events at its best effort, some minutes late at times.%n"
+                + "%nExamples:%n",
+        footer = {"  ./jbang watch-security-events --all-repositories \\",
+                "      --key-ids alias/codecommit --emails security@example.com \\",
+                "      --policy-names codecommit-branch-deny-eu-west-1",
+                "  ./jbang watch-security-events --bucket my-backups --key-ids alias/backups \\",
+                "      --profile backup --dry-run"})
+class WatchSecurityEvents implements Callable<Integer> {
+    @ArgGroup
+    Repositories repositories = new Repositories();
+
+    static class Repositories {
+        @Option(names = "--repository-names", paramLabel = "NAME", arity = "1..*",
+                description = "Names of repositories.")
+        List<String> names = List.of();
+
+        @Option(names = "--all-repositories",
+                description = "All repositories of the account in the Region, future ones too.")
+        boolean all;
+    }
+
+    @Option(names = "--branches", paramLabel = "NAME", arity = "1..*",
+            description = "Branches whose deletion is told: names, or patterns with *, such as 'release/*'. Default:"
+                    + " all branches and tags, or as the rule has it.")
+    List<String> branches = List.of();
+
+    @Option(names = "--key-ids", paramLabel = "KEY", arity = "1..*",
+            description = "Customer managed keys to watch: ids, ARNs, aliases (alias/NAME) or alias ARNs. An alias that"
+                    + " names a key is watched, too.")
+    List<String> keyIds = List.of();
+
+    @Option(names = "--policy-names", paramLabel = "NAME", arity = "1..*",
+            description = "IAM policies to watch, inline or managed, such as codecommit-branch-deny-REGION, which"
+                    + " apply-branch-deny makes.")
+    List<String> policyNames = List.of();
+
+    @Option(names = "--bucket", paramLabel = "NAME",
+            description = "A bucket for backups to watch, of this account and Region.")
+    String bucket;
+
+    @Option(names = "--test", description = "Sends a message to each topic.")
+    boolean test;
+
+    @Option(names = "--remove", description = "Takes back the rules, and topics that nobody else uses.")
+    boolean remove;
+
+    /** The printed document. */
+    record Result(String status, String account, String region, List<Topic> topics, List<Rule> rules,
+            List<TrailOutcome> trails, List<Finding> findings, List<Test> tests, List<Change> changes, String undo) {}
+
+    /** @param eventPattern in a dry run */
+    record Rule(String ruleArn, String description, JsonNode eventPattern) {}
+
+    /** @param feeds whether all that is watched comes from it; null if that cannot be checked */
+    record TrailOutcome(String trailArn, Boolean feeds) {}
+
+    enum Kind {
+        /** A topic has no confirmed subscription: nobody is told. */
+        UNCONFIRMED,
+        /** Only a trail that cannot be looked at could feed a rule. */
+        UNCHECKED;
+
+        @JsonValue
+        @Override
+        public String toString() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    record Finding(Kind kind, String message) {}
+
+    record Test(String topicArn, String messageId) {}
+
+    static final String DEFAULT_TOPIC = "security-events";
+    /** AWS's default quota, in characters. */
+    static final int PATTERN_LENGTH = 2048;
+    static final String CALL = "AWS API Call via CloudTrail";
+
+    /** What a rule is about, in the order in which rules are made: those that guard the others are the last. */
+    enum Subject {
+        CODECOMMIT("codecommit", "security-events-codecommit.json", "Calls of CodeCommit that endanger repositories"),
+        CHANGES(null, "security-events-changes.json", "Deleted branches and tags, weakened approval rules"),
+        EC2("ec2", "security-events-ec2.json", "Changed VPC endpoints"),
+        KMS("kms", "security-events-kms.json", "Keys that are endangered"),
+        S3("s3", "security-events-s3.json", "A changed backup bucket"),
+        IAM("iam", "security-events-iam.json", "Removed or changed denies"),
+        TRAIL("cloudtrail", "security-events-trail.json", "What stops the trail, or the rule that guards the others"),
+        WATCH("events", "security-events-watch.json", "What stops the other rules, or the topic");
+
+        /** Whose calls it needs from CloudTrail; null if it needs no trail. */
+        final String service;
+        final String template;
+        final String description;
+
+        Subject(String service, String template, String description) {
+            this.service = service;
+            this.template = template;
+            this.description = description;
+        }
+
+        String label() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+
+        String eventSource() {
+            return service + ".amazonaws.com";
+        }
+    }
+
+    /**
+     * What is watched, each as a pattern has it: null for nothing.
+     *
+     * @param references whose deletion is told, of the repositories
+     * @param policies names
+     */
+    record Scope(JsonNode repositories, JsonNode references, JsonNode keys, JsonNode buckets, JsonNode policies) {
+        boolean has(Subject subject) {
+            return switch (subject) {
+                case CODECOMMIT, CHANGES, EC2 -> repositories != null;
+                case KMS -> keys != null;
+                case S3 -> buckets != null;
+                case IAM -> policies != null;
+                default -> true;
+            };
+        }
+    }
+
+    public static void main(String[] args) {
+        System.exit(new WatchSecurityEvents().commandLine().execute(args));
+    }
+
+    @Override
+    public Integer call() {
+        checkOptions();
+        connect();
+        var here = new Place(region()).read();
+        var home = homeRegion().equals(region()) ? here : new Place(homeRegion()).read();
+        return remove ? removeAll(here, home) : watchAll(here, home);
+    }
+
+    /** Of calls to services that have no Regions. */
+    String homeRegion() {
+        return switch (caller.partition()) {
+            case "aws-cn" -> "cn-north-1";
+            case "aws-us-gov" -> "us-gov-west-1";
+            default -> "us-east-1";
+        };
+    }
+
+    /** Runs steps for another Region: clients, ARNs and commands are that one's. */
+    <T> T in(String otherRegion, Supplier<T> steps) {
+        var own = region();
+        region = otherRegion;
+        try {
+            return steps.get();
+        } finally {
+            region = own;
+        }
+    }
+
+    void checkOptions() {
+        repositories.names.forEach(name -> checkRepositoryName("--repository-names", name));
+        branches.forEach(name -> check("--branches", name, "(?!refs/|/|.*\\*\\*)[^\\s?~^:\\[\\\\${}\"]{1,200}",
+                "the name of a branch without refs/heads/, or a pattern with *, such as main or 'release/*'"));
+        keyIds.forEach(id -> checkKeyId("--key-ids", id));
+        keyIds.forEach(id -> check("--key-ids", id, "(?!(.*:)?alias/aws/).*",
+                "customer managed keys, such as alias/codecommit"));
+        policyNames.forEach(name -> check("--policy-names", name, "[\\w+=,.@-]{1,128}",
+                "up to 128 letters, digits and + = , . @ _ -, such as codecommit-branch-deny-eu-west-1"));
+        if (bucket != null) {
+            checkBucketName("--bucket", bucket);
+        }
+        checkTopicOptions(DEFAULT_TOPIC);
+        var isNamed = repositories.all || !repositories.names.isEmpty() || !keyIds.isEmpty() || !policyNames.isEmpty()
+                || bucket != null;
+        if (remove && (isNamed || test || !branches.isEmpty())) {
+            throw wrong("--remove goes with --topic-name or --topic-arn, and --emails only");
+        }
+        if (!remove && !isNamed) {
+            throw wrong("nothing to watch: name at least one of --all-repositories, --repository-names, --key-ids,"
+                    + " --policy-names, --bucket; for example: " + firstExample());
+        }
+        if (!branches.isEmpty() && !repositories.all && repositories.names.isEmpty()) {
+            throw wrong("--branches goes with --repository-names or --all-repositories");
+        }
+        if (test && dryRun) {
+            throw wrong("--test sends a message, which a dry run does not: leave one of them out");
+        }
+        checkLengths();
+    }
+
+    /** What is not known before the first call has its length. */
+    void checkLengths() {
+        var keyArn = "arn:aws-us-gov:kms:" + region() + ":111122223333:key/00000000-0000-0000-0000-000000000000";
+        var keys = keyIds.stream().flatMap(id -> id.contains("alias/") ? Stream.of(keyArn, keyArn + id)
+                : Stream.of(keyArn)).toList();
+        var longest = new Scope(JSON.valueToTree(repositories.names), references(), JSON.valueToTree(keys),
+                JSON.valueToTree(List.of("x".repeat(63))), JSON.valueToTree(policyNames));
+        var values = Map.of(Subject.CODECOMMIT, "--repository-names", Subject.CHANGES, "--repository-names",
+                Subject.KMS, "--key-ids", Subject.IAM, "--policy-names");
+        values.forEach((subject, option) -> {
+            var length = pattern(subject, longest, List.of(), "").toString().length();
+            if (length > PATTERN_LENGTH) {
+                throw wrong(option + ": too many names, EventBridge takes patterns of " + PATTERN_LENGTH
+                        + " characters and these make " + length + ": name fewer"
+                        + (option.equals("--repository-names") ? ", or use --all-repositories" : ""));
+            }
+        });
+    }
+
+    /** @param rules the names of the rules of the same Region */
+    static JsonNode pattern(Subject subject, Scope scope, List<String> rules, String topicArn) {
+        var values = new TreeMap<String, Object>();
+        values.put("repositories", scope.repositories());
+        values.put("references", scope.references());
+        values.put("keys", scope.keys());
+        values.put("buckets", scope.buckets());
+        values.put("policies", scope.policies());
+        // with any path
+        values.put("policyArns", scope.policies() == null ? null : scope.policies().valueStream()
+                .map(name -> Map.of("suffix", "/" + name.asText())).toList());
+        values.put("topic", topicArn);
+        var guard = rules.stream().filter(name -> name.endsWith(Subject.WATCH.label())).toList();
+        values.put("guard", guard);
+        values.put("rules", rules.stream().filter(name -> !guard.contains(name)).toList());
+        return template(subject.template, values);
+    }
+
+    /** A Region with rules of this watch: as they are, and as they are to be. */
+    class Place {
+        final String region;
+        final Map<Subject, AlertRule> rules = new EnumMap<>(Subject.class);
+        /** Those that are to be there. */
+        final Set<Subject> wanted = EnumSet.noneOf(Subject.class);
+        final SnsClient sns;
+        final EventBridgeClient events;
+        AlertTopic topic;
+
+        Place(String region) {
+            this.region = region;
+            sns = in(region, () -> client(SnsClient.builder()));
+            events = in(region, () -> client(EventBridgeClient.builder()));
+        }
+
+        /** What EventBridge has of it. */
+        Place read() {
+            for (var subject : Subject.values()) {
+                rules.put(subject, about(region, () -> new AlertRule(events, region, ruleName(subject)).read()));
+            }
+            return this;
+        }
+
+        /** In another Region than the watched one there may be those of several watches. */
+        private String ruleName(Subject subject) {
+            return DEFAULT_TOPIC + "-" + (region.equals(region()) ? "" : region() + "-") + subject.label();
+        }
+
+        /** What a pattern has now; null if there is no such rule. */
+        JsonNode present(Subject subject, String pointer) {
+            var rule = rules.get(subject).rule;
+            if (rule == null) {
+                return null;
+            }
+            var value = rule.eventPattern() == null ? MissingNode.getInstance()
+                    : parsedPolicy(rule.eventPattern()).at(pointer);
+            if (value.isEmpty()) {
+                throw new Failure(rules.get(subject).name + " does not say what it watches: name it in the options");
+            }
+            return value;
+        }
+
+        private Stream<String> topicsInUse() {
+            return rules.values().stream().filter(rule -> rule.target != null).map(rule -> rule.target.arn());
+        }
+
+        /** @param main the topic of the watched Region; null for that one itself */
+        Place readTopic(AlertTopic main) {
+            var isNamed = topicOption.name != null || topicOption.arn != null;
+            var mainName = main == null ? DEFAULT_TOPIC : main.topicArn.substring(main.topicArn.lastIndexOf(':') + 1);
+            topic = in(region, () -> new AlertTopic(sns, main != null && isNamed ? arn("sns", mainName)
+                    : chosenTopic(topicsInUse(), mainName), "security-events-topic.json", "security-events-key.json")
+                    .read());
+            return this;
+        }
+
+        private List<String> wantedRules() {
+            return wanted.stream().map(subject -> rules.get(subject).name).toList();
+        }
+
+        private JsonNode pattern(Subject subject, Scope scope) {
+            return WatchSecurityEvents.pattern(subject, scope, wantedRules(), topic.topicArn);
+        }
+
+        /** Asks EventBridge whether each rule will match what it must, and nothing of every day. */
+        Place checkPatterns(Scope scope) {
+            for (var subject : wanted) {
+                var pattern = pattern(subject, scope);
+                for (var trial : trials(subject, scope, wantedRules())) {
+                    if (rules.get(subject).matches(pattern, trial.event()) != trial.isTold()) {
+                        throw new Failure("EventBridge says that policies/" + subject.template
+                                + (trial.isTold() ? " does not match " : " matches ") + trial.event());
+                    }
+                }
+            }
+            return this;
+        }
+
+        Place bringInLine(Scope scope) {
+            about(topic.topicArn, () -> topic.bringInLine(null));
+            for (var subject : wanted) {
+                about(rules.get(subject).name, () -> {
+                    rules.get(subject).bringInLine(subject.description, pattern(subject, scope), topic.topicArn,
+                            sentence(subject));
+                    return subject;
+                });
+            }
+            return this;
+        }
+
+        List<Rule> outcome(Scope scope) {
+            return wanted.stream().map(subject -> new Rule(in(region,
+                    () -> arn("events", "rule/" + rules.get(subject).name)), subject.description,
+                    dryRun ? pattern(subject, scope) : null)).toList();
+        }
+
+        Test send() {
+            note("sends a message to " + topic.topicArn + " as a test ...");
+            return new Test(topic.topicArn, sns.publish(r -> r.topicArn(topic.topicArn).message("Test by "
+                    + "watch-security-events: nothing has happened")).messageId());
+        }
+
+        Place remove() {
+            rules.values().forEach(rule -> about(rule.name, () -> {
+                rule.remove();
+                return rule;
+            }));
+            if (topic.attributes != null) {
+                about(topic.topicArn, () -> topic.release(otherRules(events, topic.topicArn, rules.values())));
+            }
+            return this;
+        }
+    }
+
+    /** An event, and whether a rule must match it. */
+    record Trial(boolean isTold, ObjectNode event) {}
+
+    /** What the rule of a subject must match, and calls of every day that it must not. */
+    static List<Trial> trials(Subject subject, Scope scope, List<String> rules) {
+        return switch (subject) {
+            case CODECOMMIT -> {
+                var name = named(scope.repositories(), "payments");
+                yield List.of(told("codecommit", "DeleteRepository", Map.of("repositoryName", name), null),
+                        told("codecommit", "UpdateRepositoryName", Map.of("oldName", name, "newName", "x"), null),
+                        told("codecommit", "DeleteBranch", Map.of("repositoryName", name), "AccessDenied"),
+                        told("codecommit", "OverridePullRequestApprovalRules", null, "AccessDenied"),
+                        untold("codecommit", "DeleteBranch", Map.of("repositoryName", name)),
+                        untold("codecommit", "GitPush", null), untold("codecommit", "GitPull", null));
+            }
+            case CHANGES -> {
+                var name = named(scope.repositories(), "payments");
+                var reference = scope.references().get(0);
+                var deletion = change(true, "CodeCommit Repository State Change", "referenceDeleted", name, "");
+                deletion.event().withObject("/detail").put("referenceFullName", reference.isTextual()
+                        ? reference.asText() : reference.path("wildcard").asText("refs/heads/x").replace('*', 'x'));
+                yield List.of(deletion,
+                        change(true, "CodeCommit Approval Rule Template Change", "approvalRuleTemplateDeleted", name,
+                                ""),
+                        change(true, "CodeCommit Pull Request State Change", "pullRequestApprovalRuleOverridden", name,
+                                "OVERRIDE"),
+                        change(false, "CodeCommit Pull Request State Change", "pullRequestApprovalRuleOverridden",
+                                name, "REVOKE"),
+                        change(false, "CodeCommit Repository State Change", "referenceUpdated", name, ""));
+            }
+            case EC2 -> List.of(told("ec2", "DeleteVpcEndpoints", null, null),
+                    told("ec2", "ModifyVpcEndpoint", null, null), untold("ec2", "CreateVpcEndpoint", null));
+            case KMS -> {
+                var arn = named(scope.keys(), "");
+                yield List.of(ofKey(true, "ScheduleKeyDeletion", arn), ofKey(true, "PutKeyPolicy", arn),
+                        told("kms", "PutKeyPolicy", null, "AccessDenied"), ofKey(false, "GenerateDataKey", arn),
+                        ofKey(false, "PutKeyPolicy", arn.replaceFirst("[^/]*$", "other")));
+            }
+            case S3 -> {
+                var name = named(scope.buckets(), "");
+                yield List.of(told("s3", "DeleteBucket", Map.of("bucketName", name), null),
+                        told("s3", "PutBucketPolicy", Map.of("bucketName", name), null),
+                        untold("s3", "PutBucketPolicy", Map.of("bucketName", name + "2")),
+                        untold("s3", "PutBucketTagging", Map.of("bucketName", name)));
+            }
+            case IAM -> {
+                var name = named(scope.policies(), "");
+                yield List.of(told("iam", "DeleteRolePolicy", Map.of("policyName", name), null),
+                        told("iam", "CreatePolicyVersion",
+                                Map.of("policyArn", "arn:aws:iam::111122223333:policy/x/" + name), null),
+                        told("iam", "DeleteRolePolicy", null, "AccessDenied"),
+                        untold("iam", "DeleteRolePolicy", Map.of("policyName", name + "2")),
+                        untold("iam", "CreateRole", Map.of("roleName", name)));
+            }
+            case TRAIL -> List.of(told("cloudtrail", "StopLogging", Map.of("name", "x"), null),
+                    told("events", "DeleteRule", Map.of("name", rules.get(rules.size() - 1)), null),
+                    untold("cloudtrail", "StartLogging", Map.of("name", "x")));
+            case WATCH -> List.of(told("events", "RemoveTargets", Map.of("rule", rules.get(0)), null),
+                    told("events", "DeleteRule", null, "AccessDenied"),
+                    untold("events", "DeleteRule", Map.of("name", "other")),
+                    untold("sns", "Publish", Map.of("topicArn", "x")));
+        };
+    }
+
+    /** The first of those that a pattern names. */
+    static String named(JsonNode list, String otherwise) {
+        return list.path(0).asText(otherwise);
+    }
+
+    static Trial told(String service, String name, Map<String, ?> parameters, String errorCode) {
+        return new Trial(true, apiCall(service, name, parameters, errorCode));
+    }
+
+    static Trial untold(String service, String name, Map<String, ?> parameters) {
+        return new Trial(false, apiCall(service, name, parameters, null));
+    }
+
+    static Trial ofKey(boolean isTold, String name, String keyArn) {
+        var event = apiCall("kms", name, Map.of("keyId", keyArn), null);
+        event.withObject("/detail").putArray("resources").addObject().put("ARN", keyArn);
+        return new Trial(isTold, event);
+    }
+
+    static ObjectNode apiCall(String service, String name, Map<String, ?> parameters, String errorCode) {
+        var event = JSON.createObjectNode().put("source", "aws." + service).put("detail-type", CALL);
+        var detail = event.putObject("detail").put("eventSource", service + ".amazonaws.com").put("eventName", name);
+        detail.set("requestParameters", JSON.valueToTree(parameters));
+        if (errorCode != null) {
+            detail.put("errorCode", errorCode);
+        }
+        return event;
+    }
+
+    static Trial change(boolean isTold, String type, String name, String repository, String overrideStatus) {
+        var event = JSON.createObjectNode().put("source", "aws.codecommit").put("detail-type", type);
+        event.putObject("detail").put("event", name).put("repositoryName", repository)
+                .put("overrideStatus", overrideStatus).putArray("repositoryNames").add(repository);
+        return new Trial(isTold, event);
+    }
+
+    /**
+     * Lines for people. Of values that can hold no quotation mark, as they are put in as they are: no names of
+     * branches, no titles, no messages. One that the event does not have is empty.
+     */
+    static InputTransformer sentence(Subject subject) {
+        var paths = new TreeMap<>(Map.of("account", "$.account", "region", "$.region"));
+        if (subject == Subject.CHANGES) {
+            paths.putAll(Map.of("time", "$.time", "what", "$.detail.event", "who", "$.detail.callerUserArn",
+                    "repository", "$.detail.repositoryName", "ofRequest", "$.detail.repositoryNames[0]",
+                    "request", "$.detail.pullRequestId", "template", "$.detail.approvalRuleTemplateName",
+                    "commit", "$.detail.oldCommitId"));
+            return InputTransformer.builder().inputPathsMap(paths).inputTemplate("""
+                    "Security event: <what> in account <account>, <region>, at <time>: done"
+                    "By: <who>"
+                    "Repository: <repository><ofRequest>; pull request: <request>; approval rule template: <template>"
+                    "Commit of a deleted branch or tag: <commit>\"""").build();
+        }
+        paths.putAll(Map.of("time", "$.detail.eventTime", "what", "$.detail.eventName", "source",
+                "$.detail.eventSource", "who", "$.detail.userIdentity.arn", "type", "$.detail.userIdentity.type",
+                "from", "$.detail.sourceIPAddress", "error", "$.detail.errorCode", "id", "$.detail.eventID"));
+        var parameters = "$.detail.requestParameters.";
+        var resources = switch (subject) {
+            case CODECOMMIT -> Map.of("a", parameters + "repositoryName", "b", parameters + "oldName");
+            case KMS -> Map.of("a", "$.detail.resources[0].ARN", "b", "$.detail.resources[1].ARN");
+            case EC2 -> Map.of("a", parameters + "ModifyVpcEndpointRequest.VpcEndpointId", "b",
+                    parameters + "DeleteVpcEndpointsRequest.VpcEndpointId.content");
+            case S3 -> Map.of("a", parameters + "bucketName");
+            case IAM -> Map.of("a", parameters + "policyName", "b", parameters + "policyArn", "c",
+                    parameters + "roleName", "d", parameters + "userName", "e", parameters + "groupName");
+            case TRAIL -> Map.of("a", parameters + "name", "b", parameters + "trailName", "c", parameters + "rule");
+            default -> Map.of("a", parameters + "name", "b", parameters + "rule", "c", parameters + "topicArn", "d",
+                    parameters + "subscriptionArn");
+        };
+        paths.putAll(resources);
+        var of = resources.keySet().stream().sorted().map(name -> "<" + name + ">").collect(Collectors.joining(" "));
+        return InputTransformer.builder().inputPathsMap(paths).inputTemplate("""
+                "Security event: <what> (<source>) in account <account>, <region>, at <time>"
+                "By: <who> (<type>), from <from>"
+                "Of: %s"
+                "Refused with (empty if it was done): <error>"
+                "All of it: aws cloudtrail lookup-events --region <region> --lookup-attributes \
+                AttributeKey=EventId,AttributeValue=<id>\"""".formatted(of)).build();
+    }
+
+    Integer watchAll(Place here, Place home) {
+        var scope = scope(here, home);
+        for (var subject : Subject.values()) {
+            if (scope.has(subject) && subject.ordinal() < Subject.TRAIL.ordinal()) {
+                (subject == Subject.IAM ? home : here).wanted.add(subject);
+            }
+        }
+        var places = Stream.of(here, home).distinct().filter(place -> !place.wanted.isEmpty())
+                .collect(Collectors.toCollection(ArrayList::new));
+        var trails = trails(places.stream().map(place -> place.region).toList());
+        trails.stream().filter(trail -> trail.isLogging()).map(trail -> trail.homeRegion()).distinct()
+                .filter(region -> places.stream().noneMatch(place -> place.region.equals(region)))
+                .forEach(region -> places.add(Stream.of(here, home).filter(place -> place.region.equals(region))
+                        .findFirst().orElseGet(() -> new Place(region).read())));
+        places.forEach(place -> place.wanted.addAll(List.of(Subject.TRAIL, Subject.WATCH)));
+        var findings = new ArrayList<>(checkFeed(places, trails));
+        here.readTopic(null);
+        places.stream().filter(place -> place != here).forEach(place -> place.readTopic(here.topic));
+        places.forEach(place -> in(place.region, () -> {
+            place.topic.check(null);
+            return place.checkPatterns(scope);
+        }));
+        return naming("security events of " + region(), () -> {
+            places.forEach(place -> in(place.region, () -> place.bringInLine(scope)));
+            return outcome(places, scope, trails, findings);
+        });
+    }
+
+    Integer outcome(List<Place> places, Scope scope, List<Trail> trails, List<Finding> findings) {
+        var topics = new ArrayList<Topic>();
+        for (var place : places) {
+            in(place.region, () -> {
+                var subscriptions = place.topic.subscriptions();
+                place.topic.whyNobodyIsTold(subscriptions)
+                        .ifPresent(why -> findings.add(new Finding(Kind.UNCONFIRMED, why)));
+                return topics.add(place.topic.outcome(subscriptions));
+            });
+        }
+        var tests = test ? places.stream().map(place -> about(place.topic.topicArn, () -> place.send())).toList()
+                : null;
+        findings.forEach(finding -> note(finding.message()));
+        var shownTrails = trails.stream().map(trail -> new TrailOutcome(trail.arn(), trail.isUnknown() ? null
+                : places.stream().allMatch(place -> place.wanted.stream()
+                        .allMatch(subject -> whyNotFed(subject, place, trail).isEmpty())))).toList();
+        return print(new Result(printed(strongest(changes)), caller.account(), region(), topics,
+                places.stream().flatMap(place -> place.outcome(scope).stream()).toList(), shownTrails, findings, tests,
+                changes, undo()), findings.isEmpty() ? 0 : 4);
+    }
+
+    /** What the options name, else what the rules have. */
+    Scope scope(Place here, Place home) {
+        var parameters = "/detail/$or/0/requestParameters/";
+        var presentReferences = here.present(Subject.CHANGES, "/$or/0/detail/referenceFullName");
+        return new Scope(
+                repositories.all ? JSON.valueToTree(List.of(Map.of("exists", true)))
+                        : !repositories.names.isEmpty() ? existingRepositories()
+                        : here.present(Subject.CODECOMMIT, parameters + "repositoryName"),
+                branches.isEmpty() && presentReferences != null ? presentReferences : references(),
+                keyIds.isEmpty() ? here.present(Subject.KMS, "/detail/$or/0/resources/ARN") : existingKeys(),
+                bucket == null ? here.present(Subject.S3, parameters + "bucketName") : existingBucket(),
+                policyNames.isEmpty() ? home.present(Subject.IAM, parameters + "policyName")
+                        : JSON.valueToTree(policyNames.stream().distinct().toList()));
+    }
+
+    JsonNode references() {
+        return JSON.valueToTree(branches.isEmpty() ? List.of(Map.of("exists", true)) : branches.stream().distinct()
+                .map(name -> "refs/heads/" + name)
+                .map(name -> name.contains("*") ? Map.of("wildcard", name) : name).toList());
+    }
+
+    /** Refuses repositories that do not exist: a rule for a mistyped name is silent for ever. */
+    JsonNode existingRepositories() {
+        var batchSize = 100;
+        var names = repositories.names.stream().distinct().toList();
+        try (var codecommit = client(CodeCommitClient.builder())) {
+            for (var from = 0; from < names.size(); from += batchSize) {
+                var batch = names.subList(from, Math.min(from + batchSize, names.size()));
+                var missing = codecommit.batchGetRepositories(r -> r.repositoryNames(batch)).repositoriesNotFound();
+                if (!missing.isEmpty()) {
+                    throw new Failure("no such repository in " + region() + ": " + String.join(", ", missing));
+                }
+            }
+        }
+        return JSON.valueToTree(names);
+    }
+
+    /** The ARNs of the keys, and of the aliases that name them. */
+    JsonNode existingKeys() {
+        var arns = new LinkedHashSet<String>();
+        try (var kms = client(KmsClient.builder())) {
+            for (var id : keyIds) {
+                var key = about(id, () -> kms.describeKey(r -> r.keyId(id)).keyMetadata());
+                if (key.keyManager() == KeyManagerType.AWS) {
+                    throw new Failure(id + " is managed by AWS, and nobody can delete it: name customer managed keys");
+                }
+                if (!key.awsAccountId().equals(caller.account())) {
+                    throw new Failure(key.arn() + " is a key of another account, in which its owner's calls are told:"
+                            + " watch it there");
+                }
+                arns.add(key.arn());
+                if (id.contains("alias/")) {
+                    arns.add(arn("kms", id.substring(id.indexOf("alias/"))));
+                }
+            }
+        }
+        return JSON.valueToTree(arns);
+    }
+
+    JsonNode existingBucket() {
+        try (var s3 = client(S3Client.builder())) {
+            s3.headBucket(r -> r.bucket(bucket).expectedBucketOwner(caller.account()));
+            return JSON.valueToTree(List.of(bucket));
+        } catch (S3Exception e) { // HEAD has no body that would say more
+            var place = e.awsErrorDetails().sdkHttpResponse().firstMatchingHeader("x-amz-bucket-region");
+            throw new Failure(bucket + switch (e.statusCode()) {
+                case 404 -> ": there is no such bucket";
+                case 403 -> " is another account's bucket, or s3:ListBucket on it is denied to you; calls are told in"
+                        + " the bucket's account: watch it there";
+                default -> place.isPresent() && !place.get().equals(region()) ? " is in " + place.get() + ", not in "
+                        + region() + ": use --region " + place.get() : ": " + reason(e);
+            }, e);
+        }
+    }
+
+    /**
+     * A trail that may feed the rules.
+     *
+     * @param isUnknown whether this account may not look at it
+     * @param basic how it selects, or
+     * @param advanced
+     */
+    record Trail(String arn, String homeRegion, boolean isMultiRegion, boolean hasGlobalEvents, boolean isUnknown,
+            boolean isLogging, List<EventSelector> basic, List<AdvancedEventSelector> advanced) {
+        /** Whether it takes calls that change something, of a service. */
+        boolean selects(String eventSource) {
+            return basic.stream().anyMatch(one -> !Boolean.FALSE.equals(one.includeManagementEvents())
+                    && one.readWriteType() != ReadWriteType.READ_ONLY
+                    && !one.excludeManagementEventSources().contains(eventSource))
+                    || advanced.stream().anyMatch(one -> one.fieldSelectors().stream()
+                            .allMatch(field -> selects(field, eventSource)));
+        }
+
+        /** What is narrower than whole services does not count. */
+        private static boolean selects(AdvancedFieldSelector field, String eventSource) {
+            var value = Map.of("eventCategory", "Management", "readOnly", "false", "eventSource", eventSource)
+                    .get(field.field());
+            return value != null && (field.equalsValue().isEmpty() || field.equalsValue().contains(value))
+                    && (field.startsWith().isEmpty() || field.startsWith().stream().anyMatch(value::startsWith))
+                    && (field.endsWith().isEmpty() || field.endsWith().stream().anyMatch(value::endsWith))
+                    && !field.notEquals().contains(value)
+                    && field.notStartsWith().stream().noneMatch(value::startsWith)
+                    && field.notEndsWith().stream().noneMatch(value::endsWith);
+        }
+    }
+
+    /** All that are seen in these Regions. */
+    List<Trail> trails(List<String> regions) {
+        var found = new LinkedHashMap<String, Trail>();
+        for (var place : regions) {
+            try (var cloudtrail = in(place, () -> client(CloudTrailClient.builder()))) {
+                for (var trail : cloudtrail.describeTrails(r -> r.includeShadowTrails(true)).trailList()) {
+                    found.computeIfAbsent(trail.trailARN(), arn -> about(arn, () -> trail(trail)));
+                }
+            }
+        }
+        return List.copyOf(found.values());
+    }
+
+    Trail trail(software.amazon.awssdk.services.cloudtrail.model.Trail seen) {
+        try (var cloudtrail = in(seen.homeRegion(), () -> client(CloudTrailClient.builder()))) {
+            var isLogging = cloudtrail.getTrailStatus(r -> r.name(seen.trailARN())).isLogging();
+            var selectors = cloudtrail.getEventSelectors(r -> r.trailName(seen.trailARN()));
+            return new Trail(seen.trailARN(), seen.homeRegion(), seen.isMultiRegionTrail(),
+                    seen.includeGlobalServiceEvents(), false, isLogging, selectors.eventSelectors(),
+                    selectors.advancedEventSelectors());
+        } catch (CloudTrailException e) {
+            var isForeign = !seen.trailARN().split(":")[4].equals(caller.account());
+            if (isTemporary(e) || !isForeign) {
+                throw e;
+            }
+            return new Trail(seen.trailARN(), seen.homeRegion(), seen.isMultiRegionTrail(),
+                    seen.includeGlobalServiceEvents(), true, false, List.of(), List.of());
+        }
+    }
+
+    /** What a trail lacks to feed a rule, with the command that mends it; empty if it lacks nothing. */
+    Optional<String> whyNotFed(Subject subject, Place place, Trail trail) {
+        if (subject.service == null) {
+            return Optional.empty();
+        }
+        return in(trail.homeRegion(), () -> {
+            if (!trail.isMultiRegion() && !trail.homeRegion().equals(place.region)) {
+                return Optional.of("is of " + trail.homeRegion() + " alone: " + aws("cloudtrail update-trail --name "
+                        + trail.arn() + " --is-multi-region-trail --include-global-service-events"));
+            }
+            if (subject == Subject.IAM && !trail.hasGlobalEvents()) {
+                return Optional.of("leaves out IAM: " + aws("cloudtrail update-trail --name " + trail.arn()
+                        + " --include-global-service-events"));
+            }
+            if (!trail.isLogging()) {
+                return Optional.of("does not log: " + aws("cloudtrail start-logging --name " + trail.arn()));
+            }
+            return trail.selects(subject.eventSource()) ? Optional.empty()
+                    : Optional.of("does not take changes of " + subject.eventSource() + ": " + selectAll(trail));
+        });
+    }
+
+    /** Its other selectors stay. */
+    String selectAll(Trail trail) {
+        var input = new TreeMap<String, Object>(Map.of("TrailName", trail.arn()));
+        if (trail.advanced().isEmpty()) {
+            var selectors = new ArrayList<>(trail.basic().isEmpty() ? List.of(EventSelector.builder().build())
+                    : trail.basic());
+            selectors.set(0, selectors.get(0).toBuilder().readWriteType(ReadWriteType.ALL).includeManagementEvents(true)
+                    .excludeManagementEventSources(List.of()).build());
+            input.put("EventSelectors", asJson(selectors));
+        } else {
+            var selectors = new ArrayList<>(trail.advanced());
+            selectors.add(AdvancedEventSelector.builder().name("Management events").fieldSelectors(
+                    AdvancedFieldSelector.builder().field("eventCategory").equalsValue("Management").build()).build());
+            input.put("AdvancedEventSelectors", asJson(selectors));
+        }
+        return aws("cloudtrail put-event-selectors", input);
+    }
+
+    /** Refuses rules that no trail feeds; those that only a trail feeds that cannot be looked at are found. */
+    List<Finding> checkFeed(List<Place> places, List<Trail> trails) {
+        var missing = new LinkedHashSet<String>();
+        var unchecked = new LinkedHashSet<String>();
+        for (var place : places) {
+            for (var subject : place.wanted) {
+                var reasons = trails.stream().filter(trail -> !trail.isUnknown()).map(trail -> whyNotFed(subject, place,
+                        trail).map(why -> trail.arn() + " " + why)).toList();
+                if (reasons.stream().anyMatch(Optional::isEmpty) || subject.service == null) {
+                    continue;
+                }
+                if (trails.stream().anyMatch(Trail::isUnknown)) {
+                    unchecked.add(subject.label() + " in " + place.region);
+                } else if (reasons.isEmpty()) {
+                    missing.add("no trail in " + place.region + ": " + in(place.region,
+                            () -> aws("cloudtrail create-trail --name management-events --s3-bucket-name BUCKET"
+                                    + " --is-multi-region-trail") + " && "
+                                    + aws("cloudtrail start-logging --name management-events")));
+                } else {
+                    reasons.forEach(why -> missing.add(why.get()));
+                }
+            }
+        }
+        if (!missing.isEmpty()) {
+            throw new Failure("CloudTrail does not feed the rules, which would be silent for ever: "
+                    + String.join("; ", missing));
+        }
+        if (unchecked.isEmpty()) {
+            return List.of();
+        }
+        return List.of(new Finding(Kind.UNCHECKED, "whether CloudTrail feeds " + String.join(", ", unchecked)
+                + " cannot be checked: this account may not look at " + trails.stream().filter(Trail::isUnknown)
+                        .map(Trail::arn).collect(Collectors.joining(", "))
+                + "; ask its owner whether it logs all management events that change something"));
+    }
+
+    Integer removeAll(Place here, Place home) {
+        var places = Stream.of(here, home).distinct().collect(Collectors.toCollection(ArrayList::new));
+        trails(places.stream().map(place -> place.region).toList()).stream().map(trail -> trail.homeRegion()).distinct()
+                .filter(region -> places.stream().noneMatch(place -> place.region.equals(region)))
+                .forEach(region -> places.add(new Place(region).read()));
+        here.readTopic(null);
+        places.stream().filter(place -> place != here).forEach(place -> place.readTopic(here.topic));
+        return naming("security events of " + region(), () -> {
+            places.forEach(place -> in(place.region, () -> place.remove()));
+            var topics = places.stream().map(place -> new Topic(place.topic.topicArn, null, null, null, null)).toList();
+            return print(new Result(printed(strongest(changes)), caller.account(), region(), topics, null, null, null,
+                    null, changes, undo()), 0);
+        });
+    }
+
+    //region The same in every script: command line
+
+    @Option(names = "--region", paramLabel = "REGION",
+            description = "AWS Region. Default: AWS_REGION, else the profile's.")
+    String region;
+
+    @Option(names = "--profile", paramLabel = "NAME",
+            description = "Profile of the AWS configuration files. Goes before credentials in the environment.")
+    String profile;
+
+    @Option(names = "--print", paramLabel = "POINTER",
+            description = "Prints only the value at this JSON Pointer of the result, without quotes, e.g. /status.")
+    JsonPointer print;
+
+    @Option(names = {"-v", "--verbose"},
+            description = "Prints every AWS call, and the stack trace of an error, to stderr.")
+    boolean verbose;
+
+    @Spec
+    CommandSpec spec;
+
+    CommandLine commandLine() {
+        var commandLine = new CommandLine(this);
+        spec.usageMessage().synopsisHeading("Usage: ./jbang ");
+        return commandLine
+                // JSON is UTF-8, whatever the terminal's encoding.
+                .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8))
+                .setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8))
+                .setUsageHelpAutoWidth(true)
+                .setExpandAtFiles(false) // "@x" is a value, not a file of arguments
+                .registerConverter(JsonPointer.class, text -> jsonPointer(text))
+                .setParameterExceptionHandler((e, arguments) -> {
+                    note(usageError(e, arguments));
+                    return 2;
+                })
+                .setExecutionExceptionHandler((e, command, parsed) -> {
+                    fail(e);
+                    return 1;
+                });
+    }
+
+    /** Refuses what leads to nothing in the result: after the run it would be too late. */
+    static JsonPointer jsonPointer(String text) {
+        if (!text.startsWith("/")) {
+            throw new TypeConversionException("'" + text + "' is not a JSON Pointer such as /status");
+        }
+        var pointer = JsonPointer.compile(text);
+        var members = resultMembers();
+        if (!members.contains(pointer.getMatchingProperty())) {
+            throw new TypeConversionException("'" + text + "' is not in the result, which has /"
+                    + String.join(", /", members));
+        }
+        return pointer;
+    }
+
+    /** The members of the printed documents, which are the records that begin with status and account. */
+    static Set<String> resultMembers() {
+        return Stream.of(MethodHandles.lookup().lookupClass().getDeclaredClasses()).filter(Class::isRecord)
+                .map(type -> Stream.of(type.getRecordComponents()).map(RecordComponent::getName).toList())
+                .filter(names -> names.size() > 1 && names.subList(0, 2).equals(List.of("status", "account")))
+                .flatMap(List::stream).collect(Collectors.toCollection(LinkedHashSet::new));
+    }
+
+    String usageError(ParameterException e, String[] arguments) {
+        var message = e.getMessage().replaceFirst("^Error: ", "").replaceAll("\\s+", " ");
+        var help = " (help: ./jbang " + spec.name() + " --help)";
+        if (e instanceof UnmatchedArgumentException unmatched) {
+            return message + didYouMean(unmatched) + help;
+        }
+        if (!(e instanceof MissingParameterException)) {
+            return message + help;
+        }
+        return unknownOption(arguments).map(name -> message + "; unknown option '" + name + "'"
+                + didYouMean(new UnmatchedArgumentException(spec.commandLine(), List.of(name))) + help)
+                .orElseGet(() -> message + help + "; for example: " + firstExample());
+    }
+
+    /** Of the help, in one line. */
+    String firstExample() {
+        return String.join("\n", spec.usageMessage().footer()).split("(?<!\\\\)\n")[0].replaceAll("\\s*\\\\\n\\s*", " ")
+                .strip();
+    }
+
+    static String didYouMean(UnmatchedArgumentException e) {
+        return e.getSuggestions().isEmpty() ? "" : "; did you mean " + e.getSuggestions().get(0) + "?";
+    }
+
+    /** Of a required option with a typing error, picocli says only that the option is missing. */
+    Optional<String> unknownOption(String[] arguments) {
+        return Stream.of(arguments).map(argument -> argument.split("=", 2)[0])
+                .filter(name -> name.startsWith("--") && spec.findOption(name) == null
+                        && !spec.negatedOptionsMap().containsKey(name))
+                .findFirst();
+    }
+
+    /** The value, if it has the form; else exit code 2 and what is right. */
+    String check(String option, String value, String form, String right) {
+        if (value.matches(form)) {
+            return value;
+        }
+        throw wrong(option + " '" + value + "': must be " + right);
+    }
+
+    ParameterException wrong(String message) {
+        return new ParameterException(spec.commandLine(), message);
+    }
+
+    //endregion
+
+    //region The same in every script: AWS clients
+
+    private AwsCredentialsProvider credentials;
+    /** Known once {@link #connect} has returned. */
+    Caller caller;
+
+    /** Whose credentials these are. */
+    record Caller(String account, String partition, String arn) {}
+
+    /**
+     * Finds the credentials and asks STS whose they are, which needs no permission. Scripts call this after they have
+     * checked their options and before they read or change anything, so that a missing sign-in is reported first.
+     */
+    void connect() {
+        region();
+        checkConfigurationFiles();
+        if (profile != null) {
+            System.setProperty("aws.profile", profile); // for the clients that the SDK makes itself to sign in
+        }
+        credentials = profile != null ? ProfileCredentialsProvider.create(profile)
+                : DefaultCredentialsProvider.builder().build();
+        useProxies(System.getenv());
+        useCaBundle(System.getenv("AWS_CA_BUNDLE"));
+        System.setProperty("software.amazon.awssdk.http.service.impl", HttpService.class.getName());
+        try {
+            credentials.resolveCredentials();
+        } catch (SdkException e) {
+            throw new Failure(whyNotSignedIn(e), e);
+        }
+        try (var sts = client(StsClient.builder())) {
+            var identity = sts.getCallerIdentity();
+            caller = new Caller(identity.account(), identity.arn().split(":")[1], identity.arn());
+        }
+    }
+
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
+        return client(builder, AwsRetryStrategy.standardRetryStrategy());
+    }
+
+    <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, RetryStrategy retries) {
+        return builder.region(Region.of(region())).credentialsProvider(credentials).overrideConfiguration(o -> {
+            o.retryStrategy(retries);
+            if (profile != null) {
+                o.defaultProfileName(profile);
+            }
+            if (verbose) {
+                o.addExecutionInterceptor(new CallLog());
+            }
+        }).build();
+    }
+
+    class CallLog implements ExecutionInterceptor {
+        @Override
+        public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes call) {
+            note(call.getAttribute(SdkExecutionAttribute.SERVICE_NAME) + " "
+                    + call.getAttribute(SdkExecutionAttribute.OPERATION_NAME) + ": HTTP "
+                    + context.httpResponse().statusCode());
+        }
+    }
+
+    /**
+     * The HTTP client of all of the SDK's clients, those that it makes itself to assume a profile's role included. The
+     * JDK opens the connections, by the proxies and certificates that Git uses, too.
+     */
+    public static class HttpService implements SdkHttpService, SdkHttpClient.Builder<HttpService> {
+        @Override
+        public HttpService createHttpClientBuilder() {
+            return this;
+        }
+
+        @Override
+        public SdkHttpClient buildWithDefaults(AttributeMap ofService) {
+            var timeouts = ofService.merge(SdkHttpConfigurationOption.GLOBAL_HTTP_DEFAULTS);
+            return UrlConnectionHttpClient.create(uri -> open(uri, timeouts));
+        }
+
+        private static HttpURLConnection open(URI uri, AttributeMap timeouts) {
+            try {
+                var connection = (HttpURLConnection) uri.toURL().openConnection();
+                connection.setConnectTimeout(
+                        (int) timeouts.get(SdkHttpConfigurationOption.CONNECTION_TIMEOUT).toMillis());
+                connection.setReadTimeout((int) timeouts.get(SdkHttpConfigurationOption.READ_TIMEOUT).toMillis());
+                return connection;
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+    }
+
+    /**
+     * Makes the JDK follow HTTPS_PROXY, HTTP_PROXY and NO_PROXY. Of itself the SDK takes HTTP_PROXY even for https, and
+     * no domains in NO_PROXY.
+     */
+    static void useProxies(Map<String, String> environment) {
+        UnaryOperator<String> variable = name -> environment
+                .getOrDefault(name, environment.getOrDefault(name.toUpperCase(Locale.ROOT), "")).strip();
+        for (var scheme : List.of("http", "https")) {
+            var proxy = variable.apply(scheme + "_proxy");
+            if (!proxy.isEmpty()) {
+                useProxy(scheme, proxy);
+            }
+        }
+        var direct = Stream.of(variable.apply("no_proxy").split("[,\\s]+"))
+                .map(host -> host.replaceFirst("^\\*?\\.", "")).filter(host -> !host.isEmpty())
+                .map(host -> "|" + host + "|*." + host).collect(Collectors.joining());
+        System.setProperty("http.nonProxyHosts", "localhost|127.*|[::1]" + direct);
+    }
+
+    static void useProxy(String scheme, String proxy) {
+        var form = "(?:https?://)?(?:(?<user>[^:@/]*):(?<password>[^@/]*)@)?(?<host>[\\w.-]+|\\[[\\da-fA-F:]+])"
+                + "(?::(?<port>\\d+))?/?";
+        var parts = Pattern.compile(form).matcher(proxy);
+        if (!parts.matches()) {
+            throw new Failure(scheme.toUpperCase(Locale.ROOT) + "_PROXY must be of the form http://HOST:PORT");
+        }
+        System.setProperty(scheme + ".proxyHost", parts.group("host"));
+        System.setProperty(scheme + ".proxyPort", Objects.requireNonNullElse(parts.group("port"), "80"));
+        if (parts.group("user") == null) {
+            return;
+        }
+        var signIn = new PasswordAuthentication(percentDecoded(parts.group("user")),
+                percentDecoded(parts.group("password")).toCharArray());
+        System.setProperty("jdk.http.auth.tunneling.disabledSchemes", ""); // the JDK's default has no Basic for https
+        Authenticator.setDefault(new Authenticator() {
+            @Override
+            protected PasswordAuthentication getPasswordAuthentication() {
+                return getRequestorType() == RequestorType.PROXY ? signIn : null;
+            }
+        });
+    }
+
+    static String percentDecoded(String text) {
+        return URLDecoder.decode(text.replace("+", "%2B"), StandardCharsets.UTF_8);
+    }
+
+    /** Makes the JDK trust the certificates of a PEM file in the place of its own, as the AWS CLI does. */
+    static void useCaBundle(String file) {
+        if (file == null || file.isEmpty()) {
+            return;
+        }
+        try {
+            // the parser reads byte by byte
+            var pem = new ByteArrayInputStream(Files.readAllBytes(Path.of(file)));
+            var trusted = KeyStore.getInstance(KeyStore.getDefaultType());
+            trusted.load(null);
+            for (var certificate : CertificateFactory.getInstance("X.509").generateCertificates(pem)) {
+                trusted.setCertificateEntry("certificate-" + trusted.size(), certificate);
+            }
+            var managers = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+            managers.init(trusted);
+            var context = SSLContext.getInstance("TLS");
+            context.init(null, managers.getTrustManagers(), null);
+            HttpsURLConnection.setDefaultSSLSocketFactory(context.getSocketFactory());
+        } catch (IOException | InvalidPathException | GeneralSecurityException e) {
+            throw new Failure("AWS_CA_BUNDLE " + file + " must be a PEM file of certificates: " + reason(e), e);
+        }
+    }
+
+    /** What the SDK cannot parse would show up as a missing Region or missing credentials. */
+    static void checkConfigurationFiles() {
+        ProfileFileLocation.configurationFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CONFIGURATION));
+        ProfileFileLocation.credentialsFileLocation()
+                .ifPresent(file -> checkConfigurationFile(file, ProfileFile.Type.CREDENTIALS));
+    }
+
+    static void checkConfigurationFile(Path file, ProfileFile.Type type) {
+        try {
+            ProfileFile.builder().content(file).type(type).build();
+        } catch (IllegalArgumentException | IllegalStateException e) {
+            throw new Failure(file + ": " + reason(e), e);
+        }
+    }
+
+    /** The SDK's chain says only that all of its members failed: the profile's own reason is told, if one is meant. */
+    String whyNotSignedIn(SdkException failure) {
+        var profiles = ProfileFile.defaultProfileFile().profiles();
+        var name = profile != null ? profile : ProfileFileSystemSetting.AWS_PROFILE.getStringValueOrThrow();
+        var settings = profiles.get(name);
+        if (name.equals("default") && (settings == null || signInHint(name, settings).isEmpty())) {
+            return "no AWS credentials: use --profile, set AWS_PROFILE, or sign in; --verbose shows what was tried";
+        }
+        if (settings == null) {
+            return "no profile " + name + " in the AWS configuration files; " + (profiles.isEmpty() ? "there is none"
+                    : "there are: " + String.join(", ", new TreeSet<>(profiles.keySet())));
+        }
+        return "profile " + name + ": " + reason(profile != null ? failure : failureOf(name, failure))
+                + signInHint(name, settings);
+    }
+
+    /** Why a profile gives no credentials; if it does by now, why the chain gave none. */
+    static SdkException failureOf(String profile, SdkException failureOfChain) {
+        try (var provider = ProfileCredentialsProvider.create(profile)) {
+            provider.resolveCredentials();
+            return failureOfChain;
+        } catch (SdkException e) {
+            return e;
+        }
+    }
+
+    static String signInHint(String name, Profile profile) {
+        if (profile.property("login_session").isPresent()) {
+            return "; sign in with: aws login --profile " + name;
+        }
+        if (profile.property("sso_session").isPresent() || profile.property("sso_start_url").isPresent()) {
+            return "; sign in with: aws sso login --profile " + name;
+        }
+        if (profile.property("mfa_serial").isPresent()) {
+            return "; it asks for MFA, which only the AWS CLI can do: "
+                    + "eval \"$(aws configure export-credentials --profile " + name + " --format env)\"";
+        }
+        return "";
+    }
+
+    String region() {
+        if (region == null) {
+            region = configuredRegion();
+        }
+        return checkRegion("--region", region);
+    }
+
+    String checkRegion(String option, String name) {
+        return check(option, name, "[a-z]{2,4}(-[a-z]+)+-\\d{1,2}", "a Region such as eu-west-1");
+    }
+
+    private String configuredRegion() {
+        checkConfigurationFiles();
+        try {
+            return DefaultAwsRegionProviderChain.builder().profileName(profile).build().getRegion().id();
+        } catch (SdkClientException e) {
+            throw new Failure("no Region: use --region or set AWS_REGION", e);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: output and errors
+
+    /** What is not known yet, as in a dry run, is left out. */
+    static final ObjectMapper JSON = new ObjectMapper().setDefaultPropertyInclusion(JsonInclude.Include.NON_NULL);
+
+    /** Prints the result, or the part of it that --print asks for. */
+    int print(Object result, int exitCode) {
+        JsonNode document = JSON.valueToTree(result);
+        var part = print == null ? document : document.at(print);
+        if (part.isMissingNode()) {
+            throw new Failure("the result has nothing at " + print + ": " + document);
+        }
+        var out = spec.commandLine().getOut();
+        out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
+        if (out.checkError()) {
+            throw new Failure("stdout cannot be written to; the result is: " + document);
+        }
+        return exitCode;
+    }
+
+    void note(String message) {
+        spec.commandLine().getErr().println(spec.name() + ": " + message);
+    }
+
+    void fail(Exception e) {
+        note(reason(e));
+        trace(e);
+    }
+
+    /** With --verbose, where an error comes from. */
+    void trace(Throwable e) {
+        if (verbose) {
+            e.printStackTrace(spec.commandLine().getErr());
+        }
+    }
+
+    /** In one line: the error code and message of AWS, or what else went wrong. */
+    static String reason(Throwable e) {
+        if (e instanceof AwsServiceException answer && answer.awsErrorDetails() != null) {
+            return reason(answer);
+        }
+        // A Failure says more than its cause does.
+        for (var cause = e; cause != null && !(cause instanceof Failure); cause = cause.getCause()) {
+            if (cause instanceof UnknownHostException) {
+                return "unknown host " + cause.getMessage() + "; check --region, AWS_ENDPOINT_URL and the network";
+            }
+            if (cause instanceof CertPathBuilderException) {
+                return "the certificate of the other side is not trusted: if a proxy inspects TLS, set AWS_CA_BUNDLE to"
+                        + " a PEM file of its CA";
+            }
+        }
+        var text = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
+        var line = text.lines().findFirst().orElse("");
+        return e instanceof Failure ? line : shortened(line); // the commands in a Failure have to be complete
+    }
+
+    /** Others may say a whole page. */
+    private static String shortened(String line) {
+        return line.length() > 2000 ? line.substring(0, 2000) + " ..." : line;
+    }
+
+    private static String reason(AwsServiceException answer) {
+        var details = answer.awsErrorDetails();
+        var code = Objects.requireNonNullElse(details.errorCode(), "HTTP " + answer.statusCode());
+        var message = details.errorMessage() == null ? ""
+                : ": " + shortened(details.errorMessage().replaceAll("\\s+", " "));
+        return code + message + " (request id " + answer.requestId() + ")"
+                + (code.contains("Expired") ? "; sign in again" : "");
+    }
+
+    /** Whether the same call may succeed later: a lost connection, an error of the service, throttling. */
+    static boolean isTemporary(Throwable e) {
+        for (var cause = e; cause != null; cause = cause.getCause()) {
+            if (cause instanceof AwsServiceException answer) {
+                return answer.statusCode() >= 500 || answer.isThrottlingException() || isCutShort(answer);
+            }
+            if (cause instanceof SdkClientException || cause instanceof IOException) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Whether the answer was cut: AWS names an error code in every refusal. */
+    static boolean isCutShort(AwsServiceException answer) {
+        return answer.awsErrorDetails() == null || answer.awsErrorDetails().errorCode() == null;
+    }
+
+    /** Repeats a look until it finds something or the time is over; the waits between grow from 250 ms to 5 s. */
+    static <T> Optional<T> poll(Duration patience, Supplier<Optional<T>> look) {
+        var end = Instant.now().plus(patience);
+        var wait = Duration.ofMillis(250);
+        var found = look.get();
+        while (found.isEmpty() && Instant.now().isBefore(end)) {
+            pause(wait);
+            wait = Collections.min(List.of(wait.multipliedBy(2), Duration.ofSeconds(5)));
+            found = look.get();
+        }
+        return found;
+    }
+
+    static void pause(Duration time) {
+        try {
+            Thread.sleep(time.toMillis());
+        } catch (InterruptedException e) {
+            throw new Failure("interrupted", e);
+        }
+    }
+
+    /** A failure whose message says what went wrong and what to do. */
+    static class Failure extends RuntimeException {
+        Failure(String message, Throwable cause) {
+            super(message, cause);
+        }
+
+        Failure(String message) {
+            this(message, null);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: AWS CLI commands
+
+    /** An AWS CLI command for the same Region and profile. */
+    String aws(String command) {
+        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+    }
+
+    /**
+     * The same with the operation's input as JSON, for free text, of which the AWS CLI would take file:// and a leading
+     * dash for its own syntax.
+     */
+    String aws(String operation, Map<String, ?> input) {
+        return aws(operation + " --cli-input-json " + quote(JSON.valueToTree(new TreeMap<>(input)).toString()));
+    }
+
+    /** As one word of a shell command. */
+    static String quote(String word) {
+        return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
+    }
+
+    //endregion
+
+    //region The same in every script: changes
+
+    @Option(names = "--dry-run", description = "Only reads, and prints what would change.")
+    boolean dryRun;
+
+    /** The weakest first; a run that changes several things reports the strongest. */
+    enum Status {
+        UNCHANGED, UPDATED, CREATED, DELETED
+    }
+
+    /** @param resource whose field this is */
+    record Change(String resource, String field, @JsonInclude Object from, @JsonInclude Object to,
+            @JsonIgnore Status status) {
+        static Change creation(String resource, String field, Object to) {
+            return new Change(resource, field, null, to, Status.CREATED);
+        }
+
+        static Change update(String resource, String field, Object from, Object to) {
+            return new Change(resource, field, from, to, Status.UPDATED);
+        }
+
+        static Change deletion(String resource, String field, Object from, Object to) {
+            return new Change(resource, field, from, to, Status.DELETED);
+        }
+    }
+
+    /** In the order in which they were made, or in a dry run would be. */
+    List<Change> changes = new ArrayList<>();
+    /** Commands that take the changes back, the last change first. */
+    Deque<String> undoCommands = new ArrayDeque<>();
+
+    /** Makes a change and records it; in a dry run only records it. */
+    void change(Change change, String undoCommand, Runnable step) {
+        if (!dryRun) {
+            step.run();
+        }
+        record(change, undoCommand);
+    }
+
+    /** Records a change that was made. */
+    void record(Change change, String undoCommand) {
+        changes.add(change);
+        if (undoCommand != null && !dryRun) {
+            undoCommands.push(undoCommand);
+        }
+    }
+
+    /** The command that takes all changes back; null if nothing was changed. */
+    String undo() {
+        return undoSince(0);
+    }
+
+    /** The command that takes back what was changed since there were so many undo commands; null if nothing was. */
+    String undoSince(int count) {
+        var latest = undoCommands.stream().limit(undoCommands.size() - count).toList();
+        return latest.isEmpty() ? null : String.join(" && ", latest);
+    }
+
+    static Status strongest(List<Change> changes) {
+        return changes.stream().map(Change::status).max(Comparator.naturalOrder()).orElse(Status.UNCHANGED);
+    }
+
+    /** "created", in a dry run "would-create". */
+    String printed(Status status) {
+        var done = status.name().toLowerCase(Locale.ROOT);
+        return dryRun && status != Status.UNCHANGED ? "would-" + done.substring(0, done.length() - 1) : done;
+    }
+
+    /**
+     * Runs steps that change a resource. A failure gets its name, and says what they had changed before and how that is
+     * taken back: a run that fails prints no result.
+     */
+    <T> T naming(String resource, Supplier<T> steps) {
+        var changesBefore = changes.size();
+        var undoBefore = undoCommands.size();
+        try {
+            return steps.get();
+        } catch (RuntimeException e) {
+            var made = changes.stream().skip(changesBefore).map(Change::field).toList();
+            var undo = undoSince(undoBefore);
+            throw new Failure(resource + ": " + reason(e) + (made.isEmpty() || dryRun ? "" : "; changed before that: "
+                    + String.join(", ", made) + (isTemporary(e) ? "; the same command again does the rest" : "")
+                    + (undo == null ? "" : "; this takes it back: " + undo)), e);
+        }
+    }
+
+    /** Whether a call may have had an effect although it failed: it was tried before, or the answer was lost. */
+    static boolean isDoubtful(SdkException e) {
+        return e.numAttempts() > 1 || isTemporary(e);
+    }
+
+    //endregion
+
+    //region The same in every script: ARNs
+
+    /** Of a resource of this account and Region. */
+    String arn(String service, String resource) {
+        return "arn:" + caller.partition() + ":" + service + ":" + region() + ":" + caller.account() + ":" + resource;
+    }
+
+    //endregion
+
+    //region The same in every script: names of buckets
+
+    /** Without *, which would be a wildcard in policies. */
+    static final String PREFIX_FORM = "(?!(.*/)?\\.{1,2}(/|$))[\\w!.'()=-]+(/[\\w!.'()=-]+)*";
+
+    void checkBucketName(String option, String name) {
+        check(option, name, "(?!xn--|sthree-|.*\\.\\.|[\\d.]+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+                "a bucket's name, such as my-backups");
+    }
+
+    void checkPrefix(String prefix) {
+        check("--prefix", prefix, PREFIX_FORM,
+                "letters, digits and !_.'()=- between single slashes, such as projects/codecommit-backup");
+    }
+
+    //endregion
+
+    //region The same in every script: names of repositories
+
+    void checkRepositoryName(String option, String name) {
+        check(option, name, "(?!.*\\.git$)[\\w.-]{1,100}",
+                "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
+    }
+
+    //endregion
+
+    //region The same in every script: ids of keys
+
+    void checkKeyId(String option, String id) {
+        var arn = "arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:";
+        var keyId = "mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
+        check(option, id, "(" + arn + "key/)?(" + keyId + ")|(" + arn + ")?alias/[a-zA-Z0-9/_-]{1,250}",
+                "the id, ARN or alias of a key, such as alias/codecommit");
+        if (id.startsWith("arn:") && !id.split(":")[3].equals(region())) {
+            throw wrong(option + " '" + id + "': must be a key of the Region " + region() + ", or use --region "
+                    + id.split(":")[3]);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: usable keys
+
+    /**
+     * Refuses a key that services cannot encrypt under.
+     *
+     * @param remedy what to do about a key of the wrong kind
+     */
+    void checkUsable(KeyMetadata key, String remedy) {
+        if (key.keySpec() != KeySpec.SYMMETRIC_DEFAULT || key.keyUsage() != KeyUsageType.ENCRYPT_DECRYPT) {
+            throw new Failure(key.arn() + " is " + key.keySpecAsString() + " for " + key.keyUsageAsString()
+                    + "; encryption at rest needs SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT: " + remedy);
+        }
+        var enable = aws("kms enable-key --key-id " + key.keyId());
+        if (key.keyState() == KeyState.PENDING_DELETION) {
+            throw new Failure(key.arn() + " will be deleted on " + key.deletionDate() + "; keep it with: "
+                    + aws("kms cancel-key-deletion --key-id " + key.keyId()) + " && " + enable);
+        }
+        if (key.keyState() != KeyState.ENABLED) {
+            throw new Failure(key.arn() + " is " + key.keyStateAsString() + "; enable it with: " + enable);
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: policies
+
+    /** A policy template with its placeholders filled; it is an error if one has no value. */
+    static ObjectNode template(String name, Map<String, ?> values) {
+        try (var file = MethodHandles.lookup().lookupClass().getResourceAsStream("/policies/" + name)) {
+            return (ObjectNode) filled(JSON.readTree(file), values);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** The tree with the placeholders filled in all of its strings; the policy variables of IAM (${aws:...}) stay. */
+    static JsonNode filled(JsonNode node, Map<String, ?> values) {
+        if (node.isObject()) {
+            node.properties().forEach(member -> member.setValue(filled(member.getValue(), values)));
+            return node;
+        }
+        if (node.isArray()) {
+            return JSON.createArrayNode().addAll(node.valueStream().map(item -> filled(item, values)).toList());
+        }
+        return node.isTextual() ? filled(node.textValue(), values) : node;
+    }
+
+    /** A text that is just one placeholder becomes the whole value, such as a list. */
+    private static JsonNode filled(String text, Map<String, ?> values) {
+        var placeholder = Pattern.compile("\\$\\{(\\w+)}");
+        var whole = placeholder.matcher(text);
+        if (whole.matches()) {
+            return JSON.valueToTree(value(whole.group(1), values));
+        }
+        return JSON.getNodeFactory().textNode(placeholder.matcher(text).replaceAll(
+                found -> Matcher.quoteReplacement(String.valueOf(value(found.group(1), values)))));
+    }
+
+    private static Object value(String name, Map<String, ?> values) {
+        if (!values.containsKey(name)) {
+            throw new IllegalArgumentException("the policy template has ${" + name + "}, which has no value");
+        }
+        return values.get(name);
+    }
+
+    static ObjectNode parsedPolicy(String document) {
+        try {
+            return (ObjectNode) JSON.readTree(document);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    static List<JsonNode> statements(JsonNode policy) {
+        var statements = policy.path("Statement");
+        return statements.isArray() ? statements.valueStream().toList() : List.of(statements);
+    }
+
+    /** The statements of a policy that have none of our Sids. */
+    static List<JsonNode> foreignStatements(JsonNode policy, Collection<String> ownSids) {
+        return statements(policy).stream().filter(statement -> !ownSids.contains(sid(statement))).toList();
+    }
+
+    static String sid(JsonNode statement) {
+        return statement.path("Sid").asText("(no Sid)");
+    }
+
+    static String sids(List<JsonNode> statements) {
+        return statements.stream().map(statement -> sid(statement)).collect(Collectors.joining(", "));
+    }
+
+    /** The texts of a list, of which AWS shows one by itself; none if there is nothing. */
+    static Stream<String> texts(JsonNode oneOrMore) {
+        var values = oneOrMore.isArray() ? oneOrMore.valueStream() : Stream.of(oneOrMore);
+        return values.filter(value -> !value.isMissingNode()).map(value -> value.asText());
+    }
+
+    /** Whether two policies say the same, however AWS has rewritten one of them. */
+    static boolean sameMeaning(JsonNode one, JsonNode other) {
+        return meanings(one).equals(meanings(other));
+    }
+
+    private static Set<Object> meanings(JsonNode policy) {
+        return statements(policy).stream().map(statement -> meaning(statement)).collect(Collectors.toSet());
+    }
+
+    /**
+     * One form for all spellings: sets for lists and single values, text for numbers and booleans, account ids for root
+     * ARNs, {"AWS": "*"} for "*".
+     */
+    static Object meaning(JsonNode node) {
+        if (!node.isObject()) {
+            return texts(node).map(text -> text.replaceAll("^arn:aws[a-z-]*:iam::(\\d{12}):root$", "$1"))
+                    .collect(Collectors.toSet());
+        }
+        var members = new TreeMap<String, Object>();
+        node.properties().forEach(member -> {
+            var isEveryone = member.getKey().endsWith("Principal") && member.getValue().asText().equals("*");
+            members.put(member.getKey(), isEveryone ? Map.of("AWS", Set.of("*")) : meaning(member.getValue()));
+        });
+        return members;
+    }
+
+    //endregion
+
+    //region The same in every script: wildcards
+
+    /** As IAM compares: * is any text, ? any one character. */
+    static boolean isLike(String value, String pattern) {
+        return like(pattern).matcher(value).matches();
+    }
+
+    /** To compare many values with one pattern. */
+    static Pattern like(String pattern) {
+        return Pattern.compile(Pattern.compile("[*?]").matcher(Pattern.quote(pattern))
+                .replaceAll(wildcard -> wildcard.group().equals("*") ? "\\\\E.*\\\\Q" : "\\\\E.\\\\Q"));
+    }
+
+    //endregion
+
+    //region The same in every script: policies for services
+
+    /** Whether a statement names a service as its principal. */
+    static boolean isFor(String service, JsonNode statement) {
+        return texts(statement.at("/Principal/Service")).anyMatch(name -> name.equals(service));
+    }
+
+    /** Whether statements allow all of these actions in a request that has these condition keys. */
+    static boolean lets(List<JsonNode> statements, Collection<String> actions, Map<String, String> request) {
+        var keys = new TreeMap<String, String>(String.CASE_INSENSITIVE_ORDER);
+        keys.putAll(request);
+        return actions.stream().allMatch(action -> statements.stream()
+                .anyMatch(one -> one.path("Effect").asText().equals("Allow")
+                        && texts(one.path("Action")).anyMatch(pattern -> isLike(action.toLowerCase(Locale.ROOT),
+                                pattern.toLowerCase(Locale.ROOT)))
+                        && one.path("Condition").properties().stream().allMatch(operator -> operator.getValue()
+                                .properties().stream().allMatch(key -> holds(operator.getKey(), key.getValue(),
+                                        keys.get(key.getKey()))))));
+    }
+
+    /** Whether a condition of these kinds holds; any other may not. */
+    private static boolean holds(String operator, JsonNode wanted, String value) {
+        return value != null && operator.matches("(String|Arn)(Equals|Like)")
+                && texts(wanted).anyMatch(pattern -> isLike(value, pattern));
+    }
+
+    //endregion
+
+    //region The same in every script: AWS structures as JSON
+
+    /** What AWS answered, with its own names for everything, as the AWS CLI prints and takes it. */
+    static JsonNode asJson(Object value) {
+        if (value instanceof SdkPojo structure) {
+            var node = JSON.createObjectNode();
+            for (var field : structure.sdkFields()) {
+                var member = field.getValueOrDefault(structure);
+                if (member != null && !(member instanceof SdkAutoConstructList<?>)
+                        && !(member instanceof SdkAutoConstructMap<?, ?>)) {
+                    node.set(field.memberName(), asJson(member));
+                }
+            }
+            return node;
+        }
+        if (value instanceof Collection<?> items) {
+            return JSON.createArrayNode().addAll(items.stream().map(item -> asJson(item)).toList());
+        }
+        if (value instanceof Map<?, ?> entries) {
+            var node = JSON.createObjectNode();
+            entries.forEach((key, entry) -> node.set(key.toString(), asJson(entry)));
+            return node;
+        }
+        if (value instanceof Long number && number == number.intValue()) {
+            return IntNode.valueOf(number.intValue()); // as Jackson reads it back, for comparisons
+        }
+        return JSON.valueToTree(value instanceof Instant time ? time.toString() : value);
+    }
+
+    //endregion
+
+    //region The same in every script: targets of rules
+
+    static List<Target> targetsOf(EventBridgeClient events, String rule) {
+        var found = new ArrayList<Target>();
+        var page = events.listTargetsByRule(r -> r.rule(rule));
+        found.addAll(page.targets());
+        while (page.nextToken() != null) {
+            var token = page.nextToken();
+            page = events.listTargetsByRule(r -> r.rule(rule).nextToken(token));
+            found.addAll(page.targets());
+        }
+        return found;
+    }
+
+    String putTargetsCommand(String rule, List<Target> targets) {
+        return aws("events put-targets", Map.of("Rule", rule, "Targets", asJson(targets)));
+    }
+
+    //endregion
+
+    //region The same in every script: topics of alerts
+
+    @ArgGroup
+    TopicOption topicOption = new TopicOption();
+
+    static class TopicOption {
+        @Option(names = "--topic-name", paramLabel = "NAME",
+                description = "Name of the SNS topic; it is created if there is none. Default: the one that is in use,"
+                        + " else one that is named after the task.")
+        String name;
+
+        @Option(names = "--topic-arn", paramLabel = "ARN",
+                description = "An SNS topic of this account and Region that exists.")
+        String arn;
+    }
+
+    @Option(names = "--emails", paramLabel = "ADDRESS", arity = "1..*",
+            description = "E-mail addresses to subscribe. Each must confirm by the mail that it gets. With --remove:"
+                    + " addresses to unsubscribe from a topic that stays.")
+    List<String> emails = List.of();
+
+    /**
+     * @param confirmed endpoints that messages are sent to
+     * @param pending endpoints that were asked to confirm, and get nothing yet
+     * @param policy in a dry run
+     */
+    record Topic(String topicArn, String kmsKeyArn, List<String> confirmed, List<String> pending, JsonNode policy) {}
+
+    /** The statement that every new topic has, for the account itself. */
+    static final String DEFAULT_SID = "__default_statement_ID";
+    /** What a service that publishes to an encrypted topic does with its key. */
+    static final Set<String> KEY_ACTIONS = Set.of("kms:Decrypt", "kms:GenerateDataKey");
+
+    /** How long SNS may take to show a change, or to forget a topic of the same name; usually seconds. */
+    Duration newsPatience = Duration.ofSeconds(60);
+
+    /** @param example the name of a topic */
+    void checkTopicOptions(String example) {
+        emails.forEach(email -> check("--emails", email,
+                "(?=.{3,254}$)[\\w.!#$%&'*+/=?^`{|}~-]+@[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+",
+                "e-mail addresses, such as operations@example.com"));
+        if (topicOption.name != null) {
+            check("--topic-name", topicOption.name, "[A-Za-z0-9_-]{1,256}", "up to 256 letters, digits, - and _, such"
+                    + " as " + example + "; EventBridge knows no FIFO topics");
+        }
+        if (topicOption.arn != null) {
+            check("--topic-arn", topicOption.arn, "arn:aws[a-z-]*:sns:[a-z0-9-]+:\\d{12}:[A-Za-z0-9_-]{1,256}",
+                    "the ARN of an SNS topic that is no FIFO topic, such as arn:aws:sns:eu-west-1:111122223333:"
+                            + example);
+            if (!topicOption.arn.split(":")[3].equals(region())) {
+                throw wrong("--topic-arn '" + topicOption.arn + "': must be a topic of the Region " + region()
+                        + ", or use --region " + topicOption.arn.split(":")[3]);
+            }
+        }
+    }
+
+    /**
+     * The topic that the options name, else the one of several that is in use.
+     *
+     * @param inUse topics that what this script owns sends to
+     * @param otherwise the name, if none is in use
+     */
+    String chosenTopic(Stream<String> inUse, String otherwise) {
+        if (topicOption.name != null) {
+            return arn("sns", topicOption.name);
+        }
+        if (topicOption.arn == null) {
+            var present = inUse.filter(one -> one.startsWith(arn("sns", ""))).distinct().toList();
+            if (present.size() > 1) {
+                throw new Failure("there are several topics in use, " + String.join(", ", present)
+                        + ": say which one with --topic-arn");
+            }
+            return present.isEmpty() ? arn("sns", otherwise) : present.get(0);
+        }
+        if (!topicOption.arn.split(":")[4].equals(caller.account())) {
+            throw new Failure(topicOption.arn + " is of another account than " + caller.account()
+                    + "; its owner alone can change its policy: use a topic of this account");
+        }
+        return topicOption.arn;
+    }
+
+    /** A failure of one of the run's steps gets the name of what it is about. */
+    static <T> T about(String resource, Supplier<T> step) {
+        try {
+            return step.get();
+        } catch (RuntimeException e) {
+            throw new Failure(resource + ": " + reason(e), e);
+        }
+    }
+
+    /** The tag of topics that this script created. */
+    Tag createdBy() {
+        return Tag.builder().key("codecommit-toolkit:created-by").value(spec.name()).build();
+    }
+
+    static boolean isConfirmed(Subscription subscription) {
+        return subscription.subscriptionArn().startsWith("arn:");
+    }
+
+    static boolean isPending(Subscription subscription) {
+        return subscription.subscriptionArn().equals("PendingConfirmation");
+    }
+
+    static boolean isOf(Subscription subscription, String email) {
+        return subscription.protocol().equals("email") && subscription.endpoint().equalsIgnoreCase(email);
+    }
+
+    static List<String> endpoints(List<Subscription> subscriptions, boolean confirmed) {
+        return subscriptions.stream().filter(one -> confirmed ? isConfirmed(one) : isPending(one))
+                .map(one -> one.endpoint()).toList();
+    }
+
+    /** A topic, with the statements of its policy that are this script's: as it is, and as it is to be. */
+    class AlertTopic {
+        final SnsClient sns;
+        final String topicArn;
+        private final String policyTemplate;
+        private final String keyTemplate;
+        /** As SNS has them; null if there is no topic. */
+        Map<String, String> attributes;
+        /** Of the topic as it is or is to be; null if it has none. */
+        private KeyMetadata key;
+
+        /**
+         * @param policyTemplate the statements that let publish
+         * @param keyTemplate what the policy of an encrypted topic's key must have
+         */
+        AlertTopic(SnsClient sns, String topicArn, String policyTemplate, String keyTemplate) {
+            this.sns = sns;
+            this.topicArn = topicArn;
+            this.policyTemplate = policyTemplate;
+            this.keyTemplate = keyTemplate;
+        }
+
+        AlertTopic read() {
+            attributes = about(topicArn, () -> shown());
+            return this;
+        }
+
+        /** Null if there is no such topic. */
+        private Map<String, String> shown() {
+            try {
+                return sns.getTopicAttributes(r -> r.topicArn(topicArn)).attributes();
+            } catch (NotFoundException e) {
+                return null;
+            }
+        }
+
+        private ObjectNode document(String template) {
+            return template(template, Map.of("topic", topicArn, "account", caller.account(), "region",
+                    topicArn.split(":")[3], "partition", caller.partition()));
+        }
+
+        private Set<String> ownSids() {
+            return statements(document(policyTemplate)).stream().map(one -> sid(one)).collect(Collectors.toSet());
+        }
+
+        /** @param wantedKeyId for the topic; null to leave it as it is */
+        void check(String wantedKeyId) {
+            if (attributes == null && topicArn.equals(topicOption.arn)) {
+                throw new Failure("no topic " + topicArn + "; with --topic-name instead of --topic-arn it is created");
+            }
+            key = about(topicArn, () -> usableKey(wantedKeyId));
+        }
+
+        private String keyId() {
+            return attributes == null ? "" : attributes.getOrDefault("KmsMasterKeyId", "");
+        }
+
+        /** The key of the topic as it is or is to be, if all who publish may use it; null if it has none. */
+        private KeyMetadata usableKey(String wantedKeyId) {
+            var id = wantedKeyId != null ? wantedKeyId : keyId();
+            if (id.isEmpty()) {
+                return null;
+            }
+            try (var kms = client(KmsClient.builder())) {
+                var found = kms.describeKey(r -> r.keyId(id)).keyMetadata();
+                if (found.keyManager() == KeyManagerType.AWS) {
+                    throw new Failure(id + " is managed by AWS, and lets neither EventBridge nor CloudWatch publish:"
+                            + " encrypt the topic with a customer managed key, or with none");
+                }
+                checkUsable(found, "encrypt the topic with another key");
+                var policy = parsedPolicy(kms.getKeyPolicy(r -> r.keyId(found.keyId()).policyName("default")).policy());
+                var missing = statements(document(keyTemplate)).stream().filter(one -> !grants(policy, one)).toList();
+                if (!missing.isEmpty()) {
+                    throw new Failure("the policy of " + found.arn() + " does not let these publish, whose messages"
+                            + " would be lost without a word; add to it: "
+                            + JSON.createArrayNode().addAll(missing));
+                }
+                return found;
+            } catch (software.amazon.awssdk.services.kms.model.NotFoundException e) {
+                throw new Failure("no key " + id + " in " + region(), e);
+            }
+        }
+
+        /** Whether a key's policy lets the service of a statement do what it must. */
+        private static boolean grants(JsonNode policy, JsonNode statement) {
+            var service = statement.at("/Principal/Service").asText();
+            // what the statement's own conditions let through; EventBridge says nothing of for whom it acts
+            var request = new TreeMap<String, String>();
+            statement.path("Condition").forEach(operator -> operator.properties()
+                    .forEach(key -> request.put(key.getKey(), key.getValue().asText().replace("*", "x"))));
+            return lets(statements(policy).stream().filter(one -> isFor(service, one)).toList(), KEY_ACTIONS, request);
+        }
+
+        /** Its attributes as they are then; null in a dry run that would create it. */
+        Map<String, String> bringInLine(String wantedKeyId) {
+            var isNew = attributes == null;
+            if (isNew) {
+                attributes = create();
+            }
+            if (wantedKeyId != null && !keyId().equals(key.arn()) && !keyId().equals(wantedKeyId)) {
+                encrypt(isNew);
+            }
+            letPublish(isNew);
+            subscribe();
+            return attributes;
+        }
+
+        /** The new topic's attributes, or those of one that someone else created; null in a dry run. */
+        private Map<String, String> create() {
+            var creation = Change.creation(topicArn, "topic", topicArn);
+            var undo = aws("sns delete-topic --topic-arn " + topicArn);
+            if (dryRun) {
+                record(creation, undo);
+                return null;
+            }
+            try {
+                poll(newsPatience, () -> created()).orElseThrow(() -> new Failure("SNS still remembers the tags of a"
+                        + " topic of the same name that was deleted: run the same command again in a minute"));
+                record(creation, undo);
+            } catch (InvalidParameterException e) { // a topic with other attributes or tags
+                if (shown() == null) {
+                    throw e;
+                }
+                note(topicArn + ": someone else created it in the meantime");
+            }
+            return poll(newsPatience, () -> Optional.ofNullable(shown())).orElseThrow(() -> new Failure(
+                    "it was created, but SNS does not show it: run the same command again"));
+        }
+
+        /** Empty while SNS remembers the tags of a deleted topic of this name. */
+        private Optional<String> created() {
+            try {
+                return Optional.of(sns.createTopic(r -> r.name(name()).tags(createdBy())).topicArn());
+            } catch (StaleTagException e) {
+                return Optional.empty();
+            }
+        }
+
+        private String name() {
+            return topicArn.substring(topicArn.lastIndexOf(':') + 1);
+        }
+
+        private void setAttribute(String name, String value) {
+            sns.setTopicAttributes(r -> r.topicArn(topicArn).attributeName(name).attributeValue(value));
+        }
+
+        private String setAttributeCommand(String name, String value) {
+            return aws("sns set-topic-attributes",
+                    Map.of("TopicArn", topicArn, "AttributeName", name, "AttributeValue", value));
+        }
+
+        private void encrypt(boolean isNew) {
+            change(Change.update(topicArn, "kmsKeyId", keyId().isEmpty() ? null : keyId(), key.arn()),
+                    isNew ? null : setAttributeCommand("KmsMasterKeyId", keyId()),
+                    () -> setAttribute("KmsMasterKeyId", key.arn()));
+        }
+
+        /** Empty for a topic that is not there yet. */
+        private ObjectNode policyOf(Map<String, String> present) {
+            var text = present == null ? null : present.get("Policy");
+            return text == null ? JSON.createObjectNode() : parsedPolicy(text);
+        }
+
+        private ObjectNode withOwnStatements(ObjectNode present) {
+            var wanted = document(policyTemplate);
+            var own = statements(wanted);
+            var all = wanted.putArray("Statement").addAll(foreign(present)).addAll(own);
+            return present.isEmpty() ? wanted : (ObjectNode) present.deepCopy().set("Statement", all);
+        }
+
+        private List<JsonNode> foreign(ObjectNode policy) {
+            return policy.isEmpty() ? List.of() : foreignStatements(policy, ownSids());
+        }
+
+        private List<JsonNode> foreignButDefault(ObjectNode policy) {
+            return foreign(policy).stream().filter(one -> !sid(one).equals(DEFAULT_SID)).toList();
+        }
+
+        private void letPublish(boolean isNew) {
+            var present = policyOf(attributes);
+            var others = foreignButDefault(present);
+            if (!others.isEmpty()) {
+                note(topicArn + ": kept statements that are not this script's: " + sids(others));
+            }
+            var wanted = withOwnStatements(present);
+            if (sameMeaning(present, wanted)) {
+                return;
+            }
+            change(Change.update(topicArn, "policy", present.isEmpty() ? null : present, wanted),
+                    isNew ? null : setAttributeCommand("Policy", present.toString()), () -> putPolicy());
+        }
+
+        /** Until the topic shows the statements: who writes a policy may not know what someone else just wrote. */
+        private void putPolicy() {
+            poll(newsPatience, () -> {
+                setAttribute("Policy", withOwnStatements(policyOf(shown())).toString());
+                var shown = policyOf(shown());
+                return Optional.of(shown).filter(policy -> sameMeaning(policy, withOwnStatements(policy)));
+            }).orElseThrow(() -> new Failure("its policy was changed, but SNS does not show it, or someone else changes"
+                    + " it as often: run the same command again"));
+        }
+
+        /** None of a topic that a dry run would create. */
+        List<Subscription> subscriptions() {
+            return attributes == null ? List.of()
+                    : sns.listSubscriptionsByTopicPaginator(r -> r.topicArn(topicArn)).subscriptions().stream()
+                            .toList();
+        }
+
+        /** A pending subscription cannot be taken back: it goes away when nobody confirms it. */
+        private void subscribe() {
+            if (emails.isEmpty()) {
+                return;
+            }
+            var present = subscriptions();
+            for (var email : new LinkedHashSet<>(emails)) {
+                if (present.stream().noneMatch(one -> isOf(one, email) && (isConfirmed(one) || isPending(one)))) {
+                    change(Change.creation(topicArn, "subscription", email), null,
+                            () -> sns.subscribe(r -> r.topicArn(topicArn).protocol("email").endpoint(email)
+                                    .returnSubscriptionArn(true)));
+                }
+            }
+        }
+
+        Topic outcome(List<Subscription> subscriptions) {
+            return new Topic(topicArn, key == null ? null : key.arn(), endpoints(subscriptions, true),
+                    endpoints(subscriptions, false), dryRun ? withOwnStatements(policyOf(attributes)) : null);
+        }
+
+        /** Why nobody is told; empty if somebody is, or if the topic is still to be created. */
+        Optional<String> whyNobodyIsTold(List<Subscription> subscriptions) {
+            if (attributes == null || subscriptions.stream().anyMatch(one -> isConfirmed(one))) {
+                return Optional.empty();
+            }
+            var pending = endpoints(subscriptions, false);
+            return Optional.of(topicArn + " has no confirmed subscription, so nobody is told: "
+                    + (pending.isEmpty() ? "subscribe somebody with --emails"
+                            : "confirm by the mail to " + String.join(", ", pending) + ", which is valid for two days"
+                                    + "; another one is sent by: " + aws("sns subscribe", Map.of("TopicArn", topicArn,
+                                            "Protocol", "email", "Endpoint", pending.get(0)))));
+        }
+
+        /**
+         * Takes from the topic what is this script's, or deletes it if it is this script's alone; whether it stays.
+         *
+         * @param users what else sends to it
+         */
+        boolean release(Collection<String> users) {
+            if (!users.isEmpty()) {
+                note(topicArn + " stays as it is, other rules or alarms send to it: " + String.join(", ", users));
+                return true;
+            }
+            var present = policyOf(attributes);
+            var others = foreignButDefault(present);
+            var subscriptions = subscriptions();
+            var foreign = subscriptions.stream().filter(one -> !one.protocol().equals("email"))
+                    .map(one -> one.endpoint()).toList();
+            if (!sns.listTagsForResource(r -> r.resourceArn(topicArn)).tags().contains(createdBy())) {
+                note(topicArn + " stays, as this script did not create it");
+            } else if (!others.isEmpty()) {
+                note(topicArn + " stays, as its policy has statements that are not this script's: " + sids(others));
+            } else if (!foreign.isEmpty()) {
+                note(topicArn + " stays, as it has subscriptions that are not this script's: "
+                        + String.join(", ", foreign));
+            } else {
+                change(Change.deletion(topicArn, "topic", topicArn, null), createCommand(present),
+                        () -> sns.deleteTopic(r -> r.topicArn(topicArn)));
+                return false;
+            }
+            withdraw(present);
+            unsubscribe(subscriptions);
+            return true;
+        }
+
+        /** Its subscriptions must be confirmed again. */
+        private String createCommand(ObjectNode policy) {
+            var settings = new TreeMap<>(Map.of("Policy", policy.toString()));
+            if (!keyId().isEmpty()) {
+                settings.put("KmsMasterKeyId", keyId());
+            }
+            return aws("sns create-topic", Map.of("Name", name(), "Attributes", settings, "Tags",
+                    List.of(Map.of("Key", createdBy().key(), "Value", createdBy().value()))));
+        }
+
+        private void withdraw(ObjectNode present) {
+            var kept = foreign(present);
+            if (kept.size() == statements(present).size()) {
+                return;
+            }
+            var wanted = (ObjectNode) present.deepCopy().set("Statement", JSON.createArrayNode().addAll(kept));
+            if (kept.isEmpty()) {
+                note(topicArn + ": its policy keeps this script's statements, as SNS takes none without a statement");
+                return;
+            }
+            change(Change.update(topicArn, "policy", present, wanted),
+                    setAttributeCommand("Policy", present.toString()),
+                    () -> setAttribute("Policy", wanted.toString()));
+        }
+
+        private void unsubscribe(List<Subscription> subscriptions) {
+            for (var email : new LinkedHashSet<>(emails)) {
+                subscriptions.stream().filter(one -> isOf(one, email) && isConfirmed(one)).forEach(one -> change(
+                        Change.deletion(topicArn, "subscription", one.endpoint(), null),
+                        aws("sns subscribe", Map.of("TopicArn", topicArn, "Protocol", "email", "Endpoint",
+                                one.endpoint())),
+                        () -> sns.unsubscribe(r -> r.subscriptionArn(one.subscriptionArn()))));
+            }
+        }
+    }
+
+    //endregion
+
+    //region The same in every script: rules of alerts
+
+    /** A rule with a target, which is the topic and has the id topic: as they are, and as they are to be. */
+    class AlertRule {
+        static final String TARGET_ID = "topic";
+
+        final EventBridgeClient events;
+        /** What the rule is about, as changes name it. */
+        private final String resource;
+        final String name;
+        /** Null if there is none. */
+        DescribeRuleResponse rule;
+        /** Ours, by its id; null if there is none. */
+        Target target;
+        private List<Target> otherTargets = List.of();
+
+        AlertRule(EventBridgeClient events, String resource, String name) {
+            this.events = events;
+            this.resource = resource;
+            this.name = name;
+        }
+
+        /** What EventBridge has of it. */
+        AlertRule read() {
+            rule = shown();
+            var targets = rule == null ? List.<Target>of() : targetsOf(events, name);
+            target = targets.stream().filter(one -> one.id().equals(TARGET_ID)).findFirst().orElse(null);
+            otherTargets = targets.stream().filter(one -> !one.id().equals(TARGET_ID)).toList();
+            return this;
+        }
+
+        private DescribeRuleResponse shown() {
+            try {
+                return events.describeRule(r -> r.name(name));
+            } catch (ResourceNotFoundException e) {
+                return null;
+            }
+        }
+
+        /** Whether EventBridge says that a pattern matches an event, of which the rest is made up. */
+        boolean matches(JsonNode pattern, ObjectNode event) {
+            var whole = JSON.createObjectNode().put("id", "1").put("account", caller.account())
+                    .put("time", "2026-01-01T00:00:00Z").put("region", region());
+            whole.putArray("resources");
+            whole.setAll(event);
+            return events.testEventPattern(r -> r.eventPattern(pattern.toString()).event(whole.toString())).result();
+        }
+
+        /** @param sentence what the topic gets; null for the event as it is */
+        void bringInLine(String description, JsonNode pattern, String topicArn, InputTransformer sentence) {
+            if (!otherTargets.isEmpty()) {
+                note(name + ": kept targets that are not this script's: " + otherTargetIds());
+            }
+            put(description, pattern);
+            putTarget(topicArn, sentence);
+        }
+
+        private String otherTargetIds() {
+            return otherTargets.stream().map(Target::id).collect(Collectors.joining(", "));
+        }
+
+        private void put(String description, JsonNode pattern) {
+            var isSame = rule != null && rule.state() == RuleState.ENABLED && description.equals(rule.description())
+                    && rule.eventPattern() != null
+                    && parsedPolicy(rule.eventPattern()).equals(parsedPolicy(pattern.toString()));
+            if (isSame) {
+                return;
+            }
+            var wanted = Map.of("EventPattern", pattern.toString(), "State", RuleState.ENABLED.toString(),
+                    "Description", description);
+            var undo = rule == null ? aws("events delete-rule --name " + name) : aws("events put-rule", settings());
+            change(rule == null ? Change.creation(resource, "rule", name)
+                    : Change.update(resource, "rule", settings(), wanted), undo,
+                    () -> events.putRule(r -> r.name(name).description(description).eventPattern(pattern.toString())
+                            .state(RuleState.ENABLED)));
+        }
+
+        /** What PutRule would be given to make the rule as it is. */
+        private Map<String, Object> settings() {
+            var settings = new TreeMap<String, Object>(Map.of("Name", name, "State", rule.stateAsString()));
+            settings.put("EventPattern", rule.eventPattern());
+            settings.put("Description", rule.description());
+            settings.values().removeIf(Objects::isNull);
+            return settings;
+        }
+
+        private void putTarget(String topicArn, InputTransformer sentence) {
+            var wanted = (target == null ? Target.builder().id(TARGET_ID) : target.toBuilder()).arn(topicArn)
+                    .roleArn(null).input(null).inputPath(null).inputTransformer(sentence).build();
+            if (wanted.equals(target)) {
+                return;
+            }
+            var undo = target == null ? aws("events remove-targets --rule " + name + " --ids " + TARGET_ID)
+                    : putTargetsCommand(name, List.of(target));
+            change(target == null ? Change.creation(resource, "target", topicArn)
+                    : Change.update(resource, "target", asJson(target), asJson(wanted)), undo,
+                    () -> changeTargets(() -> events.putTargets(r -> r.rule(name).targets(wanted)).failedEntries()
+                            .stream().map(one -> new FailedEntry(one.errorCode(), one.errorMessage())).toList()));
+        }
+
+        void remove() {
+            if (target != null) {
+                change(Change.deletion(resource, "target", target.arn(), null),
+                        putTargetsCommand(name, List.of(target)), () -> removeTarget());
+            }
+            if (!otherTargets.isEmpty()) {
+                note(name + " stays, as it has targets that are not this script's: " + otherTargetIds());
+            } else if (rule != null) {
+                change(Change.deletion(resource, "rule", name, null), aws("events put-rule", settings()),
+                        () -> events.deleteRule(r -> r.name(name)));
+            }
+        }
+
+        private void removeTarget() {
+            try {
+                changeTargets(() -> events.removeTargets(r -> r.rule(name).ids(TARGET_ID)).failedEntries()
+                        .stream().map(one -> new FailedEntry(one.errorCode(), one.errorMessage())).toList());
+            } catch (ResourceNotFoundException e) {
+                note(name + ": someone else removed it in the meantime");
+            }
+        }
+
+        private boolean keepsSendingTo(String topicArn) {
+            return otherTargets.stream().anyMatch(one -> one.arn().equals(topicArn));
+        }
+    }
+
+    /** A target that EventBridge did not change, in an answer that is no error. */
+    record FailedEntry(String code, String message) {}
+
+    /** Changes a rule's targets: again while EventBridge says that someone else is changing the rule. */
+    void changeTargets(Supplier<List<FailedEntry>> call) {
+        var failed = poll(newsPatience, () -> {
+            var entries = call.get();
+            var isBusy = entries.stream().anyMatch(entry -> entry.code().equals("ConcurrentModificationException"));
+            return isBusy ? Optional.empty() : Optional.of(entries);
+        }).orElseThrow(() -> new Failure("someone else is changing the rule: run the same command again"));
+        for (var entry : failed) {
+            throw new Failure("EventBridge did not change the target: " + entry.code() + ": " + entry.message());
+        }
+    }
+
+    /** The rules that send to a topic when these ones do no longer. */
+    static Set<String> otherRules(EventBridgeClient events, String topicArn, Collection<AlertRule> own) {
+        var names = new TreeSet<String>();
+        String token = null;
+        do {
+            var nextToken = token;
+            var page = events.listRuleNamesByTarget(r -> r.targetArn(topicArn).nextToken(nextToken));
+            names.addAll(page.ruleNames());
+            token = page.nextToken();
+        } while (token != null);
+        own.stream().filter(rule -> !rule.keepsSendingTo(topicArn)).forEach(rule -> names.remove(rule.name));
+        return names;
+    }
+
+    //endregion
+}
