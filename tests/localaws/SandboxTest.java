@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -79,7 +80,7 @@ class SandboxTest {
     void theTourEndsWellAndShowsEachScriptCreatedThenUnchanged() throws Exception {
         var tour = run();
         assertEquals(0, tour.exitCode(), tour.out() + tour.err());
-        assertTrue(tour.out().endsWith(" --repository-names tour --deep\n  verified\n"), tour.out());
+        assertTrue(tour.out().endsWith("\n  exit code 0\n"), tour.out());
         for (var script : Toolkit.scripts()) {
             assertTrue(tour.out().contains("\n$ ./jbang " + Toolkit.kebab(script) + " "), script + "\n" + tour.out());
         }
@@ -88,11 +89,17 @@ class SandboxTest {
                 "for real: +(created|updated)(, exit code 4)?", "once more: +unchanged")) {
             assertEquals(writing, tour.out().lines().filter(said -> said.matches("  " + line)).count(), tour.out());
         }
-        for (var said : List.of("for real: +created, exit code 4", "Subscription confirmed: operations@example.com",
-                "unchanged, exit code 3", "schedule-backup: log: backup-to-s3: .* AccessDenied: .*",
-                "mail: \"Build of codecommit-backup in account 111122223333, eu-west-1: FAILED[.] .*")) {
+        for (var said : List.of("unchanged, exit code 3", "schedule-backup: log: backup-to-s3: .* AccessDenied: .*",
+                "mail: \"Build of codecommit-backup in account 111122223333, eu-west-1: FAILED[.] .*",
+                "mail: \"Security event: referenceDeleted in account 111122223333, eu-west-1, at .*",
+                "delivered: true")) {
             assertEquals(1, tour.out().lines().filter(line -> line.matches("  " + said)).count(), tour.out());
         }
+        for (var said : List.of("for real: +created, exit code 4", "exit code 4", "exit code 0")) {
+            assertEquals(2, tour.out().lines().filter(line -> line.matches("  " + said)).count(), tour.out());
+        }
+        assertEquals(3, tour.out().lines().filter("  Subscription confirmed: operations@example.com"::equals).count(),
+                tour.out());
         for (var refusal : List.of("HTTP 403", "not authorized to perform: s3:PutObject")) {
             assertEquals(1, tour.out().lines().filter(said -> said.matches("  refused: .*" + refusal + " .*")).count(),
                     tour.out());
@@ -216,6 +223,21 @@ class SandboxTest {
         var run = run("--", "bash", "-c", commands.stream().map(command -> command + " > \"$TMPDIR/said\"\necho $?\n")
                 .collect(Collectors.joining()) + "rm \"$TMPDIR/said\"\n");
         assertEquals(List.of("0", "0", "0", "0", "0", "4", "0"), run.out().lines().toList(), run.err());
+    }
+
+    @Test
+    void theReadmesGovernedAccountStandsFromNothing() throws Exception {
+        var readme = Toolkit.read("README.md");
+        var section = readme.substring(readme.indexOf("## From nothing to a governed account\n"));
+        var recipe = section.substring(section.indexOf("```sh\n") + 6, section.indexOf("\n```\n"));
+        var lines = bash("cd \"$TOOLKIT_HOME\"\n" + recipe.replace("encryption.csv", "\"$TMPDIR/encryption.csv\"")
+                + "\ncat \"$TMPDIR/encryption.csv\"; rm \"$TMPDIR/encryption.csv\"\n").lines().toList();
+        assertEquals(7, Collections.frequency(lines, "created"), lines::toString);
+        assertEquals(3, Collections.frequency(lines, "updated"), lines::toString);
+        assertEquals(3, lines.stream().filter(line -> line.matches("(ideas|payments|website),.*aws-managed.*")).count(),
+                lines::toString);
+        assertEquals(3, lines.stream().filter(line -> line.matches("(ideas|payments|website) +alias/codecommit .*"))
+                .count(), lines::toString);
     }
 
     /** Signed in by another implementation than this project's, read back without it. */

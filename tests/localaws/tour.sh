@@ -2,8 +2,8 @@
 # From nothing to backups that come by themselves and restore: the scripts of this toolkit, composed as an operator composes them. Each is
 # run three times: first it only says what it would do, then it does it, then there is nothing left to do.
 #
-# Needs bash, git and Java, a way to AWS, VPC_ID, BACKUP_BUCKET (a new bucket's name begins with it) and SOURCE_BUCKET (with versions), and the
-# profiles administrator, developer, backup (of the account of the backups) and backup-reader. "./jbang sandbox" runs it in an AWS of its own,
+# Needs bash, git and Java, a way to AWS, a trail, VPC_ID, FUNCTION_ARN, BACKUP_BUCKET (a new bucket's name begins with it) and SOURCE_BUCKET (with
+# versions), and the profiles administrator, developer, backup (of the account of the backups) and backup-reader. "./jbang sandbox" runs it in an AWS of its own,
 # on this machine; what lies there in SANDBOX_S3 and SANDBOX_MAIL, elsewhere the AWS CLI and a mailbox have.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -63,6 +63,45 @@ thrice() {
   [ "$status" = unchanged ]
 }
 
+# Opens the links of the last mails that ask whether somebody wants more of them.
+confirm() {
+  local link host said
+  if [ -z "${SANDBOX_MAIL:-}" ]; then
+    read -r -p "  Open the links in the mails to $operations, then press Enter. "
+    return
+  fi
+  for link in $(grep '^http://.*/confirmation.html' "$SANDBOX_MAIL/$operations" | tail -n "$1"); do
+    host=${link#http://}
+    host=${host%%/*}
+    exec 3<>"/dev/tcp/${host%:*}/${host#*:}" # bash itself opens the link
+    printf 'GET %s HTTP/1.0\r\n\r\n' "${link#http://"$host"}" >&3
+    said=$(tail -n 1 <&3)
+    exec 3<&-
+    echo "  $said"
+  done
+}
+
+# Shows the first mail whose text matches, when it comes.
+mail() {
+  if [ -z "${SANDBOX_MAIL:-}" ]; then
+    read -r -p "  Press Enter when the mail has come. "
+    return
+  fi
+  patiently grep -Eq "$1" "$SANDBOX_MAIL/$operations"
+  grep -E -m 1 "$1" "$SANDBOX_MAIL/$operations" | sed 's/^/  mail: /' | cut -c 1-200
+}
+
+# Shows the table of an audit, which ends with this exit code.
+audited() {
+  local expected=$1 code=0
+  shift
+  command_line "$@" --output table
+  ./jbang "$@" --output table >"$work/table" 2>"$work/log" || code=$?
+  sed 's/^/  /' "$work/table" | cut -c 1-200
+  [ $code = "$expected" ] || { cat "$work/log" >&2; return 1; }
+  echo "  exit code $code"
+}
+
 # Waits until a command succeeds.
 patiently() {
   local seconds
@@ -95,7 +134,8 @@ echo "  $group_id"
 thrice create-vpc-endpoint --vpc-id "$VPC_ID" --security-group-ids "$group_id"
 
 say "4. Developers cannot change main and the releases behind the back of a pull request"
-thrice apply-branch-deny --branches main 'release/*' --repository-names "$repository" --role-names "${developer##*/}"
+deny=(apply-branch-deny --branches main 'release/*' --role-names "${developer##*/}" --allow-pull-request-merges)
+thrice "${deny[@]}" --repository-names "$repository"
 
 say "5. A real Git repository is pushed"
 if [ "$(git -C "$source" rev-parse --is-shallow-repository 2>/dev/null)" != false ] || ! git -C "$source" rev-parse -q --verify HEAD >"$work/head"; then
@@ -128,7 +168,17 @@ unset AWS_PROFILE
 git ls-remote "$url" >"$work/pushed"
 grep refs/heads/idea "$work/pushed" | sed 's/^/  /'
 
-say "7. Another account has a bucket for the backups, to which a role of this one can add and from which it cannot delete, under a key that it shares"
+say "7. Whoever merges a pull request into them needs the approval of somebody else"
+thrice require-approval --template-name one-for-main --approvals 1 --branches main 'release/*' --all-repositories
+
+say "8. Each push invokes a function, and a test says whether that arrives"
+trigger=(add-repo-trigger --trigger-name build --repository-names "$repository" payments --destination-arn "$FUNCTION_ARN")
+thrice "${trigger[@]}"
+trigger+=(--test)
+command_line "${trigger[@]}"
+echo "  delivered: $(./jbang "${trigger[@]}" --print /repositories/0/test/delivered)"
+
+say "9. Another account has a bucket for the backups, to which a role of this one can add and from which it cannot delete, under a key that it shares"
 bucket=$BACKUP_BUCKET-locked
 backups_key=(create-kms-key --profile backup --alias alias/backups)
 command_line "${backups_key[@]}"
@@ -137,15 +187,15 @@ thrice share-kms-key --profile backup --key-id alias/backups --account-ids 11112
 locked=(create-backup-bucket --profile backup --bucket "$bucket" --kms-key-id alias/backups --retention-days 31 --reader-role-arns "$backup_reader" --writer-role-arns "$administrator")
 thrice "${locked[@]}"
 
-say "8. Every repository of the account is backed up"
+say "10. Every repository of the account is backed up"
 thrice backup-to-s3 --bucket "$bucket" --profile administrator
 
-say "9. A reader of the backups cannot write to the bucket"
+say "11. A reader of the backups cannot write to the bucket"
 reader=(backup-to-s3 --bucket "$bucket" --profile backup-reader)
 command_line "${reader[@]}"
 refused 'not authorized to perform: s3:PutObject' ./jbang "${reader[@]}"
 
-say "10. What is in the bucket is a Git bundle: git alone gets the repository back"
+say "12. What is in the bucket is a Git bundle: git alone gets the repository back"
 if [ -n "${SANDBOX_S3:-}" ]; then
   bundle=$(find "$SANDBOX_S3/$bucket" -path "*/$repository/*.full.bundle") # the sandbox shows its buckets as directories
   cp "$bundle" "$work/$repository.bundle"
@@ -165,12 +215,12 @@ if ! diff "$work/pushed" "$work/restored"; then
 fi
 echo "  HEAD and every one of its refs are the same."
 
-say "11. All backups are proven to restore, object by object"
+say "13. All backups are proven to restore, object by object"
 verify=(verify-backups --bucket "$bucket" --deep --profile administrator)
 command_line "${verify[@]}"
 echo "  $(./jbang "${verify[@]}" --print /status)"
 
-say "12. A repository that was lost comes back, under a new name"
+say "14. A repository that was lost comes back, under a new name"
 thrice restore-from-s3 --bucket "$bucket" --repository-name "$repository" --to-repository-name "$repository-restored" --kms-key-id alias/codecommit --profile administrator
 git ls-remote "${url%/*}/$repository-restored" >"$work/restored"
 if ! diff "$work/pushed" "$work/restored"; then
@@ -179,31 +229,20 @@ if ! diff "$work/pushed" "$work/restored"; then
 fi
 echo "  HEAD and every one of its refs are the same as those that were pushed."
 
-say "13. The backup comes by itself: every night, and after each push"
+say "15. The backup comes by itself: every night, and after each push"
 schedule=(schedule-backup --bucket "$bucket" --bucket-owner 444455556666 --source-bucket "$SOURCE_BUCKET" --on-push)
 thrice "${schedule[@]}"
 
-say "14. A mail tells of a build that failed, to those who have confirmed that they want it"
+say "16. A mail tells of a build that failed, to those who have confirmed that they want it"
 notify=(notify-build-failures --project-names codecommit-backup --emails "$operations") # that of the pushes may be silent
 command_line "${notify[@]}"
 status_of 'with --dry-run:' "${notify[@]}" --dry-run
 status_of 'for real:' "${notify[@]}" || [ $? = 4 ]
-if [ -n "${SANDBOX_MAIL:-}" ]; then
-  link=$(grep '^http://.*/confirmation.html' "$SANDBOX_MAIL/$operations" | tail -n 1)
-  host=${link#http://}
-  host=${host%%/*}
-  exec 3<>"/dev/tcp/${host%:*}/${host#*:}" # bash itself opens the link
-  printf 'GET %s HTTP/1.0\r\n\r\n' "${link#http://"$host"}" >&3
-  said=$(tail -n 1 <&3)
-  exec 3<&-
-  echo "  $said"
-else
-  read -r -p "  Open the link in the mail to $operations, then press Enter. "
-fi
+confirm 1
 status_of 'once more:' "${notify[@]}"
 [ "$status" = unchanged ]
 
-say "15. A build is started by hand. It fails, for the bucket does not let its role in, and that is told"
+say "17. A build is started by hand. It fails, for the bucket does not let its role in, and that is told"
 run_now=("${schedule[@]}" --run-now)
 command_line "${run_now[@]}"
 code=0
@@ -211,15 +250,9 @@ code=0
 [ $code = 3 ] || { cat "$work/log" >&2; exit 1; }
 echo "  $(cat "$work/status"), exit code 3"
 grep -m 1 'log: backup-to-s3: ' "$work/log" | sed 's/^/  /' | cut -c 1-200
-if [ -n "${SANDBOX_MAIL:-}" ]; then
-  failure='Build of codecommit-backup in .*: FAILED'
-  patiently grep -q "$failure" "$SANDBOX_MAIL/$operations"
-  grep "$failure" "$SANDBOX_MAIL/$operations" | sed 's/^/  mail: /' | cut -c 1-200
-else
-  read -r -p "  Press Enter when the mail has come. "
-fi
+mail 'Build of codecommit-backup in .*: FAILED'
 
-say "16. The bucket lets the role in, a push starts a build that saves the repository, and the reader of the backups verifies it"
+say "18. The bucket lets the role in, a push starts a build that saves the repository, and the reader of the backups verifies it"
 locked+=("arn:aws:iam::111122223333:role/codecommit-backup-$AWS_REGION")
 command_line "${locked[@]}"
 echo "  $(./jbang "${locked[@]}" --print /status)"
@@ -239,3 +272,32 @@ patiently has_other_runs
 verify=(verify-backups --bucket "$bucket" --profile backup-reader --account 111122223333 --repository-names "$repository" --deep)
 command_line "${verify[@]}"
 echo "  $(./jbang "${verify[@]}" --print /status)"
+
+say "19. Somebody hears when a repository, a key or a deny is in danger"
+watch=(watch-security-events --all-repositories --key-ids alias/codecommit --policy-names "codecommit-branch-deny-$AWS_REGION" --emails "$operations")
+command_line "${watch[@]}"
+status_of 'with --dry-run:' "${watch[@]}" --dry-run
+status_of 'for real:' "${watch[@]}" || [ $? = 4 ]
+confirm 2 # calls of IAM are told in a Region of their own
+status_of 'once more:' "${watch[@]}"
+[ "$status" = unchanged ]
+echo "\$ git push $url :refs/heads/idea"
+quietly env AWS_PROFILE=developer "${push[@]}" :refs/heads/idea
+mail 'Security event: referenceDeleted'
+
+say "20. Which repositories are not under a key of your own? Those get it"
+audited 4 audit-encryption --require-customer-managed --require-rotation
+for name in $(awk '/aws-managed/ {print $1}' "$work/table"); do
+  mend=(create-encrypted-repo --repository-name "$name" --kms-key-id alias/codecommit)
+  command_line "${mend[@]}"
+  echo "  $(./jbang "${mend[@]}" --print /status)"
+done
+audited 0 audit-encryption --require-customer-managed --require-rotation
+
+say "21. Who can still change main? Only who should"
+audit=(audit-branch-protection --branches main --all-repositories --allow-pull-request-merges --except-roles "${administrator##*/}" --except-users operator)
+audited 4 "${audit[@]}"
+deny+=(--all-repositories)
+command_line "${deny[@]}"
+echo "  $(./jbang "${deny[@]}" --print /status)"
+audited 0 "${audit[@]}"
