@@ -678,7 +678,10 @@ class AuditBranchProtection implements Callable<Integer> {
             try {
                 var outcome = outcome(principal);
                 own.addAll(findings(principal, outcome));
-                withoutReference.addAll(outcome.withoutReference());
+                withoutReference.addAll(outcome.withoutReference);
+                if (outcome.gap != null) {
+                    own.add(notAuditable(principal, outcome.gap));
+                }
             } catch (SdkException | Failure e) {
                 note(principal.arn + ": " + reason(e));
                 own.add(notAuditable(principal, reason(e)));
@@ -742,8 +745,9 @@ class AuditBranchProtection implements Callable<Integer> {
      * What was found out about a principal's policies.
      *
      * @param withoutReference the write actions that are allowed in a request that names no branch
+     * @param gap why what depends on conditions is not known; null if it is
      */
-    record Outcome(List<Answer> answers, Set<String> withoutReference) {}
+    record Outcome(List<Answer> answers, Set<String> withoutReference, String gap) {}
 
     /**
      * Allowed actions on some resources, all of which are allowed the same.
@@ -814,13 +818,19 @@ class AuditBranchProtection implements Callable<Integer> {
         var answers = answers(new Inquiry(principal, entries, false, simulator), withoutReference);
         var isUncertain = relevantStatements(principal)
                 .anyMatch(statement -> !principal.uncertainKeys(statement).isEmpty());
-        if (isUncertain) {
-            answers.addAll(conditional(principal, entries, answers));
+        var gap = (String) null;
+        try {
+            if (isUncertain) {
+                answers.addAll(conditional(principal, entries, answers));
+            }
+        } catch (SdkException e) {
+            note(principal.arn + ": " + reason(e));
+            gap = "what depends on conditions is not known: " + reason(e);
         }
         return new Outcome(answers.stream().map(answer -> new Answer(answer.code, answer.branch, answer.resources,
                 answer.actions, answer.policies.stream().map(id -> generalId(id, own))
                         .collect(Collectors.toCollection(TreeSet::new)), answer.isConditional)).toList(),
-                withoutReference);
+                withoutReference, gap);
     }
 
     /** What is allowed beyond the answers if the conditions are fulfilled whose values the request decides. */

@@ -313,6 +313,14 @@ class AuditBranchProtectionTest {
                 statement("Deny", "*", "*", "{'BoolIfExists': {'aws:MultiFactorAuthPresent': 'false'}}")));
         assertEquals(List.of("aws:MultiFactorAuthPresent"),
                 texts(finding(audit(), "depends-on-conditions").path("conditionKeys")));
+        developer.inline.put("edit", allow("codecommit:PutFile", "*"));
+        aws.inject(Fault.on("iam:SimulateCustomPolicy").error(403, "AccessDenied", "not this one"));
+        developer.inline.put("push", policy(statement("Allow", "codecommit:GitPush", "*",
+                "{'IpAddress': {'aws:SourceIp': '10.0.0.0/8'}}")));
+        var incomplete = audit();
+        assertEquals(Set.of("can-change-branch", "not-auditable"), codes(incomplete), "what is certain is told");
+        assertTrue(finding(incomplete, "not-auditable").path("message").asText()
+                .startsWith("what depends on conditions is not known: AccessDenied: not this one"), incomplete.out());
         Script.run(new ApplyBranchDeny().commandLine(), "--branches", "main", "--all-repositories", "--role-names",
                 "Developer");
         var denied = audit();

@@ -41,7 +41,7 @@ class BranchProtectionAuditTest {
             List.of("arn:aws:codecommit:eu-west-2:111122223333:*"),
             List.of(REPOSITORY + "data-3", REPOSITORY + "ops-4"),
             List.of(REPOSITORY + "${aws:username}-*"), List.of(REPOSITORY + "${aws:PrincipalTag/team}-*"),
-            List.of("arn:aws:codecommit:*"), List.of("arn:*:codecommit:eu-*:111122223333:*a*"));
+            List.of("arn:aws:codecommit:*:*:*"), List.of("arn:*:codecommit:eu-*:111122223333:*a*"));
     static final List<String> CONDITIONS = List.of("", "", "",
             "{'StringEquals':{'codecommit:References':'refs/heads/main'}}",
             "{'StringEqualsIfExists':{'codecommit:References':['refs/heads/main','refs/heads/prod']},"
