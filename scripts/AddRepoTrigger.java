@@ -405,6 +405,10 @@ class AddRepoTrigger implements Callable<Integer> {
             chosen.addAll(found);
         }
         chosen.removeIf(name -> exclude.stream().anyMatch(glob -> isLike(name, glob)));
+        if (selection.all && known.isEmpty()) {
+            note("there are no repositories in " + region());
+            return List.of();
+        }
         if (chosen.isEmpty()) {
             throw new Failure("no repository is left to change in " + region());
         }

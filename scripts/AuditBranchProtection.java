@@ -1104,8 +1104,9 @@ class AuditBranchProtection implements Callable<Integer> {
         resources.forEach((group, arns) -> groups.computeIfAbsent(new Group(group.code, group.isConditional,
                 group.actions, group.policies, null, arns), merged -> new LinkedHashSet<>())
                 .addAll(Stream.ofNullable(group.branch).toList()));
+        var command = command(principal, groups.keySet());
         var findings = new ArrayList<Finding>();
-        groups.forEach((group, ofBranches) -> findings.add(finding(principal, group, ofBranches)));
+        groups.forEach((group, ofBranches) -> findings.add(finding(principal, group, ofBranches, command)));
         return findings;
     }
 
@@ -1118,7 +1119,7 @@ class AuditBranchProtection implements Callable<Integer> {
         }
     }
 
-    Finding finding(Principal principal, Group group, Collection<String> ofBranches) {
+    Finding finding(Principal principal, Group group, Collection<String> ofBranches, String command) {
         var isIam = group.code == Code.CAN_EDIT_IAM;
         var set = isIam || group.isOfTemplates() ? RepositorySet.NONE : repositorySet(group.resources);
         var code = group.isConditional ? Code.DEPENDS_ON_CONDITIONS : group.code;
@@ -1128,7 +1129,7 @@ class AuditBranchProtection implements Callable<Integer> {
         return new Finding(code, code.severity, principal.arn, ofBranches, set.name == null ? set.repositories : null,
                 set.name == null ? set.exceptRepositories : null, set.name,
                 isIam ? shownResources(group.resources) : null, group.actions, group.policies, conditionKeys,
-                message(principal, group, conditionKeys), command(principal, group, set.names), set);
+                message(principal, group, conditionKeys), wayOut(principal, group).isEmpty() ? command : null, set);
     }
 
     RepositorySet repositorySet(List<String> arns) {
@@ -1185,20 +1186,33 @@ class AuditBranchProtection implements Callable<Integer> {
                         + " --except-" + principal.kind + "s";
     }
 
-    /** That mends a finding; null where none does. */
-    String command(Principal principal, Group group, List<String> names) {
-        if (!wayOut(principal, group).isEmpty()) {
-            return null;
-        }
-        var isAll = repositories.all && (names.isEmpty() || names.size() == repositoryNames.size());
-        var some = names.isEmpty() ? repositoryNames : names;
+    /**
+     * That mends all findings of a principal that a command can mend: it is one for all of them, as a second deny under
+     * the same name would take the place of the first.
+     */
+    String command(Principal principal, Collection<Group> groups) {
+        var mended = groups.stream().filter(group -> wayOut(principal, group).isEmpty()).toList();
+        var found = mended.stream().flatMap(group -> group.resources.stream()).filter(arn -> !arn.equals("*"))
+                .map(arn -> arn.split(":", 6)[5]).collect(Collectors.toCollection(TreeSet::new));
+        // what is of templates alone says nothing of repositories
+        var names = found.isEmpty() ? repositoryNames : found;
+        var isAll = repositories.all && names.size() == repositoryNames.size();
         return "./jbang apply-branch-deny --branches " + branches.stream().distinct()
                 .map(branch -> quote(branch)).collect(Collectors.joining(" ")) + " "
-                + (isAll || some.size() > FEW ? "--all-repositories"
-                : "--repository-names " + String.join(" ", some)) + " --" + principal.kind
-                + "-names " + principal.name + (allowPullRequestMerges ? " --allow-pull-request-merges" : "")
-                + " --region " + region()
-                + (profile == null ? "" : " --profile " + quote(profile));
+                + (isAll || names.size() > FEW ? "--all-repositories" : "--repository-names " + String.join(" ", names))
+                + " --" + principal.kind + "-names " + principal.name
+                + (allowPullRequestMerges ? " --allow-pull-request-merges" : "") + freePolicyName(principal)
+                + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+    }
+
+    /** A deny that the principal has already may be for other branches and repositories, and has to stay. */
+    private String freePolicyName(Principal principal) {
+        var usual = "codecommit-branch-deny-" + region();
+        var own = principal.kind + "_" + principal.name + "_";
+        var taken = principal.policies.stream().map(Policy::id).collect(Collectors.toSet());
+        return IntStream.iterate(1, i -> i + 1).mapToObj(i -> i == 1 ? usual : usual + "-" + i)
+                .filter(name -> !taken.contains(name) && !taken.contains(own + name)).findFirst()
+                .filter(name -> !name.equals(usual)).map(name -> " --policy-name " + name).orElse("");
     }
 
     static Finding notAuditable(Principal principal, String error) {

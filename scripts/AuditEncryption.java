@@ -304,6 +304,10 @@ class AuditEncryption implements Callable<Integer> {
             throw new Failure("no repository of " + region() + " is one of --repository-names "
                     + String.join(" ", repositoryNames) + "; check --region, --profile and --exclude");
         }
+        if (names.isEmpty() && !listed.isEmpty()) {
+            throw new Failure("no repository of " + region() + " is left to audit; check --exclude "
+                    + String.join(" ", exclude));
+        }
         if (names.isEmpty()) {
             note("there are no repositories in " + region());
         }

@@ -288,11 +288,12 @@ class RequireApproval implements Callable<Integer> {
         codecommit = client(CodeCommitClient.builder());
         var present = findTemplate(codecommit, templateName);
         var template = naming(templateName, () -> remove ? remove(present) : require(present));
-        if (changes.isEmpty() && !template.failed().isEmpty() && (remove || template.repositoryNames().isEmpty())) {
+        var isComplete = template.failed().isEmpty() && template.error() == null;
+        if (changes.isEmpty() && !isComplete && (remove || template.repositoryNames().isEmpty())) {
             return 1;
         }
         return print(new Result(printed(strongest(changes)), caller.account(), region(), template, changes, undo()),
-                template.failed().isEmpty() && template.error() == null ? 0 : 3);
+                isComplete ? 0 : 3);
     }
 
     void checkOptions() {
@@ -444,7 +445,15 @@ class RequireApproval implements Callable<Integer> {
         if (!unknown.isEmpty()) {
             throw new Failure("no such repository in " + region() + ": " + String.join(", ", unknown));
         }
-        return selected(all);
+        var selected = selected(all);
+        if (selected.isEmpty() && !all.isEmpty()) {
+            throw new Failure("no repository is left in " + region() + "; check --exclude "
+                    + String.join(" ", exclude));
+        }
+        if (selected.isEmpty()) {
+            note("there are no repositories in " + region() + ": run the same command again when there are");
+        }
+        return selected;
     }
 
     SortedSet<String> selected(Collection<String> names) {
@@ -682,7 +691,7 @@ class RequireApproval implements Callable<Integer> {
             note(templateName + ": kept, because someone else associated it in the meantime: " + reason(e));
             return reason(e);
         } catch (SdkException e) {
-            fail(e);
+            fail(new Failure(templateName + ": could not be deleted: " + reason(e), e));
             return reason(e);
         }
     }

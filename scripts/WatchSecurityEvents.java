@@ -388,7 +388,9 @@ class WatchSecurityEvents implements Callable<Integer> {
         /** What EventBridge has of it. */
         Place read() {
             for (var subject : Subject.values()) {
-                rules.put(subject, about(region, () -> new AlertRule(events, region, ruleName(subject)).read()));
+                var name = ruleName(subject);
+                var ruleArn = in(region, () -> arn("events", "rule/" + name));
+                rules.put(subject, about(region, () -> new AlertRule(events, ruleArn, name).read()));
             }
             return this;
         }
@@ -719,7 +721,7 @@ class WatchSecurityEvents implements Callable<Integer> {
         var arns = new LinkedHashSet<String>();
         try (var kms = client(KmsClient.builder())) {
             for (var id : keyIds) {
-                var key = about(id, () -> kms.describeKey(r -> r.keyId(id)).keyMetadata());
+                var key = about(id, () -> existingKey(kms, id));
                 if (key.keyManager() == KeyManagerType.AWS) {
                     throw new Failure(id + " is managed by AWS, and nobody can delete it: name customer managed keys");
                 }
@@ -734,6 +736,15 @@ class WatchSecurityEvents implements Callable<Integer> {
             }
         }
         return JSON.valueToTree(arns);
+    }
+
+    KeyMetadata existingKey(KmsClient kms, String id) {
+        try {
+            return kms.describeKey(r -> r.keyId(id)).keyMetadata();
+        } catch (software.amazon.awssdk.services.kms.model.NotFoundException e) {
+            throw new Failure("no such key in " + region() + ": check --key-ids and --region, or create it first with"
+                    + " ./jbang create-kms-key", e);
+        }
     }
 
     JsonNode existingBucket() {

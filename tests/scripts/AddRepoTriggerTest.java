@@ -396,6 +396,13 @@ class AddRepoTriggerTest {
     }
 
     @Test
+    void whereThereAreNoRepositoriesAllAreAsTheyShouldBe() {
+        var run = run("--trigger-name", "build", "--all-repositories", "--remove", "--region", "eu-west-2");
+        assertEquals("unchanged", run.status(), run.err());
+        assertEquals("add-repo-trigger: there are no repositories in eu-west-2\n", run.err());
+    }
+
+    @Test
     void aRepositoryThatFailsDoesNotStopTheOthers() {
         var full = repository(repo.name + "-a").triggers(triggers(10, topic.arn));
         var run = run("--trigger-name", "build", "--repository-names", full.name, "absent", repo.name,

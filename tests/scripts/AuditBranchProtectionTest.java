@@ -233,6 +233,29 @@ class AuditBranchProtectionTest {
     }
 
     @Test
+    void theCommandsOfAllFindingsTogetherLeaveNoHoleAndNarrowNoDenyThatIsThere() {
+        developer.inline.put("mixed", policy(
+                statement("Allow", "codecommit:GitPush", REPOSITORY_ARN + "payments", ""),
+                statement("Allow", "codecommit:PutFile", REPOSITORY_ARN + "orders", "")));
+        assertEquals(0, deny("--branches main release/* --all-repositories --role-names Developer").exitCode());
+        var before = developer.inline.get("codecommit-branch-deny-eu-west-1");
+        var run = run("--branches", "main", "hotfix", "--all-repositories", "--except-users", "operator");
+        assertEquals(2, findings(run, "can-change-branch").size(), run.out());
+        for (var command : run.json().path("findings").findValuesAsText("command")) {
+            var mended = deny(command.replace("./jbang apply-branch-deny ", ""));
+            assertEquals(0, mended.exitCode(), mended.err());
+        }
+        assertEquals(before, developer.inline.get("codecommit-branch-deny-eu-west-1"));
+        var green = run("--branches", "main", "hotfix", "release/1", "--all-repositories", "--except-users",
+                "operator");
+        assertEquals(0, green.exitCode(), green.out());
+    }
+
+    static Script.Run deny(String arguments) {
+        return Script.run(new ApplyBranchDeny().commandLine(), arguments.split(" "));
+    }
+
+    @Test
     void asksForAllBranchesThatAPatternStandsFor() {
         developer.inline.put("push", PUSH);
         developer.inline.put("deny", policy(statement("Deny", "codecommit:GitPush", "*", "{'ForAnyValue:StringLike':"

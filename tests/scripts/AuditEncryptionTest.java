@@ -151,6 +151,14 @@ class AuditEncryptionTest {
         assertEquals("audit-encryption: there are no repositories in eu-west-2\n", run.err());
     }
 
+    @Test
+    void anAuditOfNothingIsNoAudit() {
+        repository("payments", null);
+        var run = audit("--exclude", "*");
+        assertEquals(1, run.exitCode(), run.out());
+        assertEquals("audit-encryption: no repository of eu-west-1 is left to audit; check --exclude *\n", run.err());
+    }
+
     /** A disabled key is one finding, and the command that enables it comes with it. */
     @Test
     void findsKeysThatCannotBeUsed() {

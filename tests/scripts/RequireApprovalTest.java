@@ -341,7 +341,26 @@ class RequireApprovalTest {
         assertEquals("3 deleted", statuses(run), run.err());
         assertTrue(run.json().at("/approvalRuleTemplate/error").asText().startsWith("AccessDeniedException: not you"));
         assertFalse(isAssociated(payments) || isAssociated(orders));
+        aws.inject(Fault.on("codecommit:DeleteApprovalRuleTemplate").error(403, "AccessDeniedException", "not you"));
+        var nothing = require("--remove");
+        assertEquals(1, nothing.exitCode(), "there was nothing left to take off: " + nothing.out());
+        assertEquals("", nothing.out());
+        assertTrue(nothing.err().contains("require-approval: " + template
+                + ": could not be deleted: AccessDeniedException: not you"), nothing.err());
         assertEquals("0 deleted", statuses(require("--remove")));
+    }
+
+    @Test
+    void aRuleForNoRepositoryIsNotMadeByMistakeAndSaidWhereThereAreNone() {
+        var excluded = run("--template-name", template, "--approvals", "1", "--all-repositories", "--exclude", "*");
+        assertEquals(1, excluded.exitCode(), excluded.out());
+        assertEquals("require-approval: " + template + ": no repository is left in eu-west-1; check --exclude *\n",
+                excluded.err());
+        assertNull(template());
+        var none = run("--template-name", template, "--approvals", "1", "--all-repositories", "--region", "eu-west-2");
+        assertEquals("0 created", statuses(none));
+        assertEquals("require-approval: there are no repositories in eu-west-2: run the same command again when there"
+                + " are\n", none.err());
     }
 
     // Pull requests that are open already

@@ -213,6 +213,10 @@ class WatchSecurityEventsTest {
         assertEquals("arn:aws:events:us-east-1:111122223333:rule/security-events-eu-west-1-iam",
                 run.json().at("/rules/7/ruleArn").asText());
         assertEquals(trail.arn, run.json().at("/trails/0/trailArn").asText());
+        var ruleArns = run.json().path("rules").findValuesAsText("ruleArn");
+        assertEquals(ruleArns, run.json().path("changes").valueStream()
+                .filter(change -> change.path("field").asText().equals("rule"))
+                .map(change -> change.path("resource").asText()).toList(), "a change says of which rule it is");
         assertTrue(run.json().at("/trails/0/feeds").asBoolean());
         assertEquals(List.of("unconfirmed", "unconfirmed"), run.json().path("findings").valueStream()
                 .map(finding -> finding.path("kind").asText()).toList());
@@ -756,7 +760,8 @@ class WatchSecurityEventsTest {
     @Test
     void whatIsMistypedIsRefused() {
         refused(run("--repository-names", "paymnets", "payments"), "no such repository in eu-west-1: paymnets");
-        refused(run("--key-ids", "alias/none"), "alias/none: NotFoundException");
+        refused(run("--key-ids", "alias/none"), "alias/none: no such key in eu-west-1: check --key-ids and --region, or"
+                + " create it first with ./jbang create-kms-key");
         refused(run("--key-ids", key.arn.replace("111122223333", "444455556666")), "444455556666");
         refused(run("--bucket", "my-backup"), "my-backup: there is no such bucket");
         aws.s3.createBucket("theirs", REGION, LocalAws.BACKUP_ACCOUNT);
