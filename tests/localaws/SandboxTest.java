@@ -216,7 +216,7 @@ class SandboxTest {
         assumeTrue(Boolean.getBoolean("tests.long"), "takes long: ./jbang test --long");
         Program.needsAwsCli();
         var readme = Toolkit.read("README.md");
-        var section = readme.substring(readme.indexOf("### From nothing to a nightly backup\n"));
+        var section = readme.substring(readme.indexOf("## From nothing to a nightly backup\n"));
         var commands = section.substring(0, section.indexOf("\n```\n")).lines()
                 .filter(line -> line.startsWith("$ ")).map(line -> line.substring(2)).toList();
         assertEquals(7, commands.size());
