@@ -216,9 +216,9 @@ class SandboxTest {
         assumeTrue(Boolean.getBoolean("tests.long"), "takes long: ./jbang test --long");
         Program.needsAwsCli();
         var readme = Toolkit.read("README.md");
-        var section = readme.substring(readme.indexOf("### From nothing to a nightly backup\n"));
-        var commands = section.substring(0, section.indexOf("\n```\n")).lines()
-                .filter(line -> line.startsWith("$ ")).map(line -> line.substring(2)).toList();
+        var section = readme.substring(readme.indexOf("## From nothing to a nightly backup\n"));
+        var recipe = section.substring(section.indexOf("```sh\n") + 6, section.indexOf("\n```\n"));
+        var commands = recipe.replaceAll("\\\\\n *", "").lines().toList();
         assertEquals(7, commands.size());
         var run = run("--", "bash", "-c", commands.stream().map(command -> command + " > \"$TMPDIR/said\"\necho $?\n")
                 .collect(Collectors.joining()) + "rm \"$TMPDIR/said\"\n");

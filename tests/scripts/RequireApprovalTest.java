@@ -685,7 +685,7 @@ class RequireApprovalTest {
     /** The README's commands for it, as they stand there. */
     static List<String> recipe() {
         var section = ReadmeTest.README.substring(ReadmeTest.README.indexOf("## Nobody pushes to main"));
-        return Pattern.compile("(?m)^\\$ \\./jbang (.*)$").matcher(section).results().map(found -> found.group(1))
+        return Pattern.compile("(?m)^\\./jbang (.*)$").matcher(section).results().map(found -> found.group(1))
                 .limit(2).toList();
     }
 
