@@ -169,8 +169,10 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
     void checkOptions() {
         checkVpcId(vpcId);
         if (ruleDescription != null) {
-            check("--rule-description", ruleDescription, "[a-zA-Z0-9 ._\\-:/()#,@\\[\\]+=;{}!$*]{1,255}",
-                    "up to 255 letters, digits, spaces and . _ - : / ( ) # , @ [ ] + = ; { } ! $ *, such as Offices");
+            // whether EC2 trims them is not documented
+            check("--rule-description", ruleDescription, "(?! )[a-zA-Z0-9 ._\\-:/()#,@\\[\\]+=;{}!$*]{1,255}(?<! )",
+                    "up to 255 letters, digits, spaces within and . _ - : / ( ) # , @ [ ] + = ; { } ! $ *, such as"
+                            + " Offices");
         }
         check("--group-name", groupName,
                 "(?!sg-|(?i:default)$)(?! )[a-zA-Z0-9 ._\\-:/()#,@\\[\\]+=&;{}!$*]{1,255}(?<! )",

@@ -1715,8 +1715,7 @@ class NotifyBuildFailures implements Callable<Integer> {
             return Optional.of(topicArn + " has no confirmed subscription, so nobody is told: "
                     + (pending.isEmpty() ? "subscribe somebody with --emails"
                             : "confirm by the mail to " + String.join(", ", pending) + ", which is valid for two days"
-                                    + "; another one is sent by: " + aws("sns subscribe", Map.of("TopicArn", topicArn,
-                                            "Protocol", "email", "Endpoint", pending.get(0)))));
+                                    + "; another one is sent by: " + subscribeCommand(pending.get(0))));
         }
 
         /**
@@ -1729,6 +1728,15 @@ class NotifyBuildFailures implements Callable<Integer> {
                 note(topicArn + " stays as it is, other rules or alarms send to it: " + String.join(", ", users));
                 return true;
             }
+            try {
+                return releaseUnused();
+            } catch (NotFoundException e) {
+                note(topicArn + ": someone else deleted it in the meantime");
+                return false;
+            }
+        }
+
+        private boolean releaseUnused() {
             var present = policyOf(attributes);
             var others = foreignButDefault(present);
             var subscriptions = subscriptions();
@@ -1742,7 +1750,7 @@ class NotifyBuildFailures implements Callable<Integer> {
                 note(topicArn + " stays, as it has subscriptions that are not this script's: "
                         + String.join(", ", foreign));
             } else {
-                change(Change.deletion(topicArn, "topic", topicArn, null), createCommand(present),
+                change(Change.deletion(topicArn, "topic", topicArn, null), createCommand(present, subscriptions),
                         () -> sns.deleteTopic(r -> r.topicArn(topicArn)));
                 return false;
             }
@@ -1752,13 +1760,20 @@ class NotifyBuildFailures implements Callable<Integer> {
         }
 
         /** Its subscriptions must be confirmed again. */
-        private String createCommand(ObjectNode policy) {
+        private String createCommand(ObjectNode policy, List<Subscription> subscriptions) {
             var settings = new TreeMap<>(Map.of("Policy", policy.toString()));
             if (!keyId().isEmpty()) {
                 settings.put("KmsMasterKeyId", keyId());
             }
-            return aws("sns create-topic", Map.of("Name", name(), "Attributes", settings, "Tags",
+            var creation = aws("sns create-topic", Map.of("Name", name(), "Attributes", settings, "Tags",
                     List.of(Map.of("Key", createdBy().key(), "Value", createdBy().value()))));
+            var subscribed = subscriptions.stream().filter(one -> isConfirmed(one) || isPending(one))
+                    .map(one -> subscribeCommand(one.endpoint())).distinct();
+            return Stream.concat(Stream.of(creation), subscribed).collect(Collectors.joining(" && "));
+        }
+
+        private String subscribeCommand(String email) {
+            return aws("sns subscribe", Map.of("TopicArn", topicArn, "Protocol", "email", "Endpoint", email));
         }
 
         private void withdraw(ObjectNode present) {
@@ -1780,8 +1795,7 @@ class NotifyBuildFailures implements Callable<Integer> {
             for (var email : new LinkedHashSet<>(emails)) {
                 subscriptions.stream().filter(one -> isOf(one, email) && isConfirmed(one)).forEach(one -> change(
                         Change.deletion(topicArn, "subscription", one.endpoint(), null),
-                        aws("sns subscribe", Map.of("TopicArn", topicArn, "Protocol", "email", "Endpoint",
-                                one.endpoint())),
+                        subscribeCommand(one.endpoint()),
                         () -> sns.unsubscribe(r -> r.subscriptionArn(one.subscriptionArn()))));
             }
         }

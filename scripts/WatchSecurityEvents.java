@@ -452,6 +452,9 @@ class WatchSecurityEvents implements Callable<Integer> {
 
         Place bringInLine(Scope scope) {
             about(topic.topicArn, () -> topic.bringInLine(null));
+            topicsInUse().distinct().filter(arn -> !arn.equals(topic.topicArn)).forEach(arn -> note(arn + " is told of"
+                    + " security events no longer, and stays; if nobody else needs it, delete it with: "
+                    + aws("sns delete-topic --topic-arn " + arn)));
             for (var subject : wanted) {
                 about(rules.get(subject).name, () -> {
                     rules.get(subject).bringInLine(subject.description, pattern(subject, scope), topic.topicArn,
@@ -2116,8 +2119,7 @@ class WatchSecurityEvents implements Callable<Integer> {
             return Optional.of(topicArn + " has no confirmed subscription, so nobody is told: "
                     + (pending.isEmpty() ? "subscribe somebody with --emails"
                             : "confirm by the mail to " + String.join(", ", pending) + ", which is valid for two days"
-                                    + "; another one is sent by: " + aws("sns subscribe", Map.of("TopicArn", topicArn,
-                                            "Protocol", "email", "Endpoint", pending.get(0)))));
+                                    + "; another one is sent by: " + subscribeCommand(pending.get(0))));
         }
 
         /**
@@ -2130,6 +2132,15 @@ class WatchSecurityEvents implements Callable<Integer> {
                 note(topicArn + " stays as it is, other rules or alarms send to it: " + String.join(", ", users));
                 return true;
             }
+            try {
+                return releaseUnused();
+            } catch (NotFoundException e) {
+                note(topicArn + ": someone else deleted it in the meantime");
+                return false;
+            }
+        }
+
+        private boolean releaseUnused() {
             var present = policyOf(attributes);
             var others = foreignButDefault(present);
             var subscriptions = subscriptions();
@@ -2143,7 +2154,7 @@ class WatchSecurityEvents implements Callable<Integer> {
                 note(topicArn + " stays, as it has subscriptions that are not this script's: "
                         + String.join(", ", foreign));
             } else {
-                change(Change.deletion(topicArn, "topic", topicArn, null), createCommand(present),
+                change(Change.deletion(topicArn, "topic", topicArn, null), createCommand(present, subscriptions),
                         () -> sns.deleteTopic(r -> r.topicArn(topicArn)));
                 return false;
             }
@@ -2153,13 +2164,20 @@ class WatchSecurityEvents implements Callable<Integer> {
         }
 
         /** Its subscriptions must be confirmed again. */
-        private String createCommand(ObjectNode policy) {
+        private String createCommand(ObjectNode policy, List<Subscription> subscriptions) {
             var settings = new TreeMap<>(Map.of("Policy", policy.toString()));
             if (!keyId().isEmpty()) {
                 settings.put("KmsMasterKeyId", keyId());
             }
-            return aws("sns create-topic", Map.of("Name", name(), "Attributes", settings, "Tags",
+            var creation = aws("sns create-topic", Map.of("Name", name(), "Attributes", settings, "Tags",
                     List.of(Map.of("Key", createdBy().key(), "Value", createdBy().value()))));
+            var subscribed = subscriptions.stream().filter(one -> isConfirmed(one) || isPending(one))
+                    .map(one -> subscribeCommand(one.endpoint())).distinct();
+            return Stream.concat(Stream.of(creation), subscribed).collect(Collectors.joining(" && "));
+        }
+
+        private String subscribeCommand(String email) {
+            return aws("sns subscribe", Map.of("TopicArn", topicArn, "Protocol", "email", "Endpoint", email));
         }
 
         private void withdraw(ObjectNode present) {
@@ -2181,8 +2199,7 @@ class WatchSecurityEvents implements Callable<Integer> {
             for (var email : new LinkedHashSet<>(emails)) {
                 subscriptions.stream().filter(one -> isOf(one, email) && isConfirmed(one)).forEach(one -> change(
                         Change.deletion(topicArn, "subscription", one.endpoint(), null),
-                        aws("sns subscribe", Map.of("TopicArn", topicArn, "Protocol", "email", "Endpoint",
-                                one.endpoint())),
+                        subscribeCommand(one.endpoint()),
                         () -> sns.unsubscribe(r -> r.subscriptionArn(one.subscriptionArn()))));
             }
         }

@@ -153,7 +153,7 @@ class AuditEncryptionTest {
 
     @Test
     void anAuditOfNothingIsNoAudit() {
-        repository("payments", null);
+        repository("payments", key("alias/codecommit"));
         var run = audit("--exclude", "*");
         assertEquals(1, run.exitCode(), run.out());
         assertEquals("audit-encryption: no repository of eu-west-1 is left to audit; check --exclude *\n", run.err());

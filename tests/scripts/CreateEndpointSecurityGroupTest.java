@@ -450,6 +450,7 @@ class CreateEndpointSecurityGroupTest {
             "--vpc-id|vpc-0123456789abcdef0|--group-name| x; codecommit-endpoints",
             "--vpc-id|vpc-0123456789abcdef0|--rule-description|Büros; such as Offices",
             "--vpc-id|vpc-0123456789abcdef0|--rule-description|R&D; such as Offices",
+            "--vpc-id|vpc-0123456789abcdef0|--rule-description|'Offices '; such as Offices",
             "--vpc-id|vpc-0123456789abcdef0|--cidrs; CIDR",
             "--vpc-id|vpc-0123456789abcdef0|--cidrs|10.0.0.0; 10.0.0.0/16",
             "--vpc-id|vpc-0123456789abcdef0|--cidrs|10.0.0/16; 10.0.0.0/16",

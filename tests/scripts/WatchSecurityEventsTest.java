@@ -315,6 +315,12 @@ class WatchSecurityEventsTest {
         var undo = run.json().path("undo").asText();
         assertTrue(undo.startsWith("aws sns create-topic --cli-input-json") && undo.contains("--region us-east-1"),
                 undo);
+        for (var region : List.of(REGION, HOME)) {
+            var subscribe = " && aws sns subscribe --cli-input-json '{\"Endpoint\":\"" + EMAIL
+                    + "\",\"Protocol\":\"email\",\"TopicArn\":\"" + TOPIC.replace(REGION, region)
+                    + "\"}' --region " + region;
+            assertTrue(undo.contains(subscribe), "who was told is told again: " + undo);
+        }
         aws.clearCalls();
         Script.assertUnchanged(run("--remove"), aws);
     }
@@ -362,6 +368,25 @@ class WatchSecurityEventsTest {
         }, () -> run(EVERYTHING));
         assertEquals(4, run.exitCode(), run.err());
         assertEquals("unchanged", run(EVERYTHING).status());
+    }
+
+    @Test
+    void aTopicThatSomeoneElseDeletesMeanwhileIsRemovedAndTheRestIsToo() {
+        watched();
+        aws.inject(Fault.on("sns:ListTagsForResource").error(404, "NotFound", "Topic does not exist"));
+        var run = run("--remove");
+        assertEquals(0, run.exitCode(), run.err());
+        assertTrue(run.err().contains(TOPIC + ": someone else deleted it in the meantime"), run.err());
+        assertEquals(List.of(), rules(HOME));
+        assertNull(topic(HOME));
+    }
+
+    @Test
+    void aTopicThatIsToldNoLongerIsNamed() {
+        watched();
+        var run = run("--all-repositories", "--topic-name", "other");
+        assertTrue(run.err().contains(TOPIC + " is told of security events no longer, and stays; if nobody else needs"
+                + " it, delete it with: aws sns delete-topic --topic-arn " + TOPIC + " --region eu-west-1"), run.err());
     }
 
     @Test
