@@ -61,11 +61,12 @@ class ReadmeTest {
     void itsCommandsAreOnesThatTheScriptsTake() throws Exception {
         var scripts = Toolkit.scripts().stream().collect(Collectors.toMap(Toolkit::kebab, script -> script));
         var commands = Pattern.compile("\\./jbang ((?:" + String.join("|", scripts.keySet()) + ")"
-                + "(?: (?:\"[^\"]*\"|'[^']*'|[\\w$./:=*-]+))+)").matcher(README).results()
+                + "(?: (?:\"[^\"]*\"|'[^']*'|[\\w$./:=*-]+))+)")
+                .matcher(README.replaceAll("\\\\\n *", "")).results()
                 .map(m -> m.group(1)).toList();
         assertTrue(commands.size() > 15, commands.toString());
         for (var command : commands) {
-            var words = Toolkit.words(command.replaceAll("\\$\\w+", "x").replaceAll("\\s*\\\\\n\\s*", " "));
+            var words = Toolkit.words(command.replaceAll("\\$\\w+", "x"));
             Toolkit.command(scripts.get(words.get(0)))
                     .parseArgs(words.subList(1, words.size()).toArray(String[]::new));
         }
