@@ -142,10 +142,6 @@ class AddRepoTrigger implements Callable<Integer> {
         boolean all;
     }
 
-    @Option(names = "--exclude", paramLabel = "GLOB", arity = "1..*",
-            description = "Repositories to leave out, by name or with * and ?.")
-    List<String> exclude = List.of();
-
     @Option(names = "--destination-arn", paramLabel = "ARN",
             description = "A Lambda function, best with an alias (...:function:NAME:ALIAS), or an SNS topic, in the"
                     + " Region of the repositories. With --remove: only a trigger that has this destination.")
@@ -307,9 +303,8 @@ class AddRepoTrigger implements Callable<Integer> {
     void checkOptions() {
         check("--trigger-name", triggerName, "[\\w.-]{1,100}",
                 "up to 100 letters, digits and . _ -, such as build");
-        var right = "a repository's name, which may have * and ? for any characters, such as 'team-*'";
-        selection.names.forEach(glob -> check("--repository-names", glob, "[\\w.*?-]{1,100}", right));
-        exclude.forEach(glob -> check("--exclude", glob, "[\\w.*?-]{1,100}", right));
+        checkGlobs("--repository-names", selection.names);
+        checkGlobs("--exclude", exclude);
         if (destinationArn != null) {
             checkDestinationArn();
             destination = new Destination(destinationArn);
@@ -397,14 +392,14 @@ class AddRepoTrigger implements Callable<Integer> {
         var chosen = new LinkedHashSet<String>(selection.all ? known : List.of());
         for (var glob : selection.names) {
             var found = !glob.matches(".*[*?].*") ? List.of(glob)
-                    : known.stream().filter(name -> isLike(name, glob)).toList();
+                    : known.stream().filter(name -> matchesAny(List.of(glob), name)).toList();
             if (found.isEmpty()) {
                 throw new Failure("no repository of account " + caller.account() + " in " + region()
                         + " has a name like '" + glob + "'");
             }
             chosen.addAll(found);
         }
-        chosen.removeIf(name -> exclude.stream().anyMatch(glob -> isLike(name, glob)));
+        chosen.removeIf(name -> matchesAny(exclude, name));
         if (selection.all && known.isEmpty()) {
             note("there are no repositories in " + region());
             return List.of();
@@ -493,7 +488,7 @@ class AddRepoTrigger implements Callable<Integer> {
     }
 
     void checkTopicPolicy(ObjectNode policy, List<String> names) {
-        var letting = statements(policy).stream().filter(one -> isFor(SERVICE, one) || isForEveryone(one)).toList();
+        var letting = statements(policy).stream().filter(one -> isFor(SERVICE, one) || namesEveryone(one)).toList();
         if (!names.stream().allMatch(name -> lets(letting, Set.of("sns:Publish"), request(name)))) {
             throw new Failure("its policy does not let CodeCommit publish, whose messages would be lost without a word;"
                     + " add to it: " + statements(filled("trigger-topic.json")).get(0));
@@ -501,7 +496,7 @@ class AddRepoTrigger implements Callable<Integer> {
     }
 
     /** As the statement of a new topic is, which goes by the account alone. */
-    static boolean isForEveryone(JsonNode statement) {
+    static boolean namesEveryone(JsonNode statement) {
         var principal = statement.path("Principal");
         return texts(principal.isObject() ? principal.path("AWS") : principal).anyMatch(name -> name.equals("*"));
     }
@@ -1023,9 +1018,7 @@ class AddRepoTrigger implements Callable<Integer> {
         }
         bySid.values().removeAll(names);
         var others = List.copyOf(new TreeSet<>(bySid.values()));
-        var batchSize = 25; // as many as every version of BatchGetRepositories takes
-        for (var from = 0; from < others.size(); from += batchSize) {
-            var batch = others.subList(from, Math.min(from + batchSize, others.size()));
+        for (var batch : batches(others, REPOSITORIES_PER_CALL)) {
             var gone = codecommit.batchGetRepositories(r -> r.repositoryNames(batch)).repositoriesNotFound();
             bySid.forEach((sid, name) -> {
                 if (gone.contains(name)) {
@@ -1520,7 +1513,16 @@ class AddRepoTrigger implements Callable<Integer> {
 
     /** An AWS CLI command for the same Region and profile. */
     String aws(String command) {
-        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+        return "aws " + command + place();
+    }
+
+    /** The options by which a command, of the AWS CLI or of these scripts, goes to the same Region and profile. */
+    String place() {
+        return place(region());
+    }
+
+    String place(String otherRegion) {
+        return " --region " + otherRegion + (profile == null ? "" : " --profile " + quote(profile));
     }
 
     /**
@@ -1534,6 +1536,19 @@ class AddRepoTrigger implements Callable<Integer> {
     /** As one word of a shell command. */
     static String quote(String word) {
         return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
+    }
+
+    //endregion
+
+    //region The same in every script: batches
+
+    /** As many repositories as every version of BatchGetRepositories takes. */
+    static final int REPOSITORIES_PER_CALL = 25;
+
+    /** The items in parts, for an operation that takes so many at once. */
+    static <T> List<List<T>> batches(List<T> items, int size) {
+        return IntStream.iterate(0, from -> from < items.size(), from -> from + size)
+                .mapToObj(from -> items.subList(from, Math.min(from + size, items.size()))).toList();
     }
 
     //endregion
@@ -1835,6 +1850,25 @@ class AddRepoTrigger implements Callable<Integer> {
             return IntNode.valueOf(number.intValue()); // as Jackson reads it back, for comparisons
         }
         return JSON.valueToTree(value instanceof Instant time ? time.toString() : value);
+    }
+
+    //endregion
+
+    //region The same in every script: globs of repositories
+
+    @Option(names = "--exclude", paramLabel = "GLOB", arity = "1..*",
+            description = "Repositories to leave out, by name or with * and ?.")
+    List<String> exclude = List.of();
+
+    void checkGlobs(String option, List<String> globs) {
+        globs.forEach(glob -> check(option, glob, "[\\w.*?-]{1,100}",
+                "a repository's name, which may have * and ? for any characters, such as 'team-*'"));
+    }
+
+    /** Whether a repository's name is one of the globs. */
+    static boolean matchesAny(List<String> globs, String name) {
+        return globs.stream()
+                .anyMatch(glob -> name.matches(glob.replace(".", "\\.").replace("*", ".*").replace('?', '.')));
     }
 
     //endregion

@@ -236,7 +236,7 @@ class ApplyBranchDeny implements Callable<Integer> {
         connect();
         iam = client(IamClient.builder());
         if (!remove) {
-            checkRepositories();
+            checkExistence(repositories.names);
             wantedPolicy = policy(name -> arn("codecommit", name));
             simulator = new Simulator(questions());
         }
@@ -308,20 +308,6 @@ class ApplyBranchDeny implements Callable<Integer> {
                     : "inline policies hold " + inlineQuota + ": use --managed, or ";
             throw wrong("the policy has " + size + " characters, and " + quota
                     + "fewer --branches or --repository-names, or patterns, or --all-repositories");
-        }
-    }
-
-    /** Refuses repositories that do not exist: a mistyped name would protect nothing. */
-    void checkRepositories() {
-        var batchSize = 25; // as many as every version of BatchGetRepositories takes
-        try (var codecommit = client(CodeCommitClient.builder())) {
-            for (var from = 0; from < repositories.names.size(); from += batchSize) {
-                var batch = repositories.names.subList(from, Math.min(from + batchSize, repositories.names.size()));
-                var missing = codecommit.batchGetRepositories(r -> r.repositoryNames(batch)).repositoriesNotFound();
-                if (!missing.isEmpty()) {
-                    throw new Failure("no such repository in " + region() + ": " + String.join(", ", missing));
-                }
-            }
         }
     }
 
@@ -416,8 +402,7 @@ class ApplyBranchDeny implements Callable<Integer> {
             throw new Failure("the policy " + policyName + " is attached, but after " + proofPatience.toSeconds()
                     + " s IAM's simulator says: " + principal.proof.fault() + "; run the same command again, or take"
                     + " it off: ./jbang " + spec.name() + " --remove --" + principal.kind + "-names " + principal.name
-                    + " --policy-name " + policyName + " --region " + region()
-                    + (profile == null ? "" : " --profile " + quote(profile)));
+                    + " --policy-name " + policyName + place());
         }
         var others = principal.proof.deniedByOthers();
         if (!others.isEmpty()) {
@@ -1447,7 +1432,16 @@ class ApplyBranchDeny implements Callable<Integer> {
 
     /** An AWS CLI command for the same Region and profile. */
     String aws(String command) {
-        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+        return "aws " + command + place();
+    }
+
+    /** The options by which a command, of the AWS CLI or of these scripts, goes to the same Region and profile. */
+    String place() {
+        return place(region());
+    }
+
+    String place(String otherRegion) {
+        return " --region " + otherRegion + (profile == null ? "" : " --profile " + quote(profile));
     }
 
     /**
@@ -1461,6 +1455,19 @@ class ApplyBranchDeny implements Callable<Integer> {
     /** As one word of a shell command. */
     static String quote(String word) {
         return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
+    }
+
+    //endregion
+
+    //region The same in every script: batches
+
+    /** As many repositories as every version of BatchGetRepositories takes. */
+    static final int REPOSITORIES_PER_CALL = 25;
+
+    /** The items in parts, for an operation that takes so many at once. */
+    static <T> List<List<T>> batches(List<T> items, int size) {
+        return IntStream.iterate(0, from -> from < items.size(), from -> from + size)
+                .mapToObj(from -> items.subList(from, Math.min(from + size, items.size()))).toList();
     }
 
     //endregion
@@ -1572,6 +1579,22 @@ class ApplyBranchDeny implements Callable<Integer> {
     void checkRepositoryName(String option, String name) {
         check(option, name, "(?!.*\\.git$)[\\w.-]{1,100}",
                 "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
+    }
+
+    //endregion
+
+    //region The same in every script: existing repositories
+
+    /** Refuses repositories that do not exist: what is made for a mistyped name has no effect, without a word. */
+    void checkExistence(List<String> repositoryNames) {
+        try (var codecommit = client(CodeCommitClient.builder())) {
+            for (var batch : batches(repositoryNames, REPOSITORIES_PER_CALL)) {
+                var missing = codecommit.batchGetRepositories(r -> r.repositoryNames(batch)).repositoriesNotFound();
+                if (!missing.isEmpty()) {
+                    throw new Failure("no such repository in " + region() + ": " + String.join(", ", missing));
+                }
+            }
+        }
     }
 
     //endregion

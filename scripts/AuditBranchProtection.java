@@ -149,7 +149,7 @@ class AuditBranchProtection implements Callable<Integer> {
     /**
      * The printed document.
      *
-     * @param status protected, or findings
+     * @param status protected, findings, or incomplete if something could not be audited
      * @param repositories how many were audited
      * @param repositorySets what findings name that are about many repositories
      * @param principals those whom a policy allows one of the actions, whatever else denies it
@@ -301,9 +301,16 @@ class AuditBranchProtection implements Callable<Integer> {
     }
 
     static int exitCode(List<Finding> findings) {
-        var isIncomplete = findings.stream()
+        return isIncomplete(findings) ? 3 : findings.isEmpty() ? 0 : 4;
+    }
+
+    static String status(List<Finding> findings) {
+        return isIncomplete(findings) ? "incomplete" : findings.isEmpty() ? "protected" : "findings";
+    }
+
+    static boolean isIncomplete(List<Finding> findings) {
+        return findings.stream()
                 .anyMatch(finding -> Set.of(Code.NOT_AUDITABLE, Code.NOT_SIMULATED).contains(finding.code));
-        return isIncomplete ? 3 : findings.isEmpty() ? 0 : 4;
     }
 
     void checkOptions() {
@@ -696,8 +703,8 @@ class AuditBranchProtection implements Callable<Integer> {
         var totals = new Totals(count(Kind.ROLE), count(Kind.USER), candidates.size(), excepted.size(),
                 others.size() - candidates.size(), notAuditable, simulations);
         findings.sort(Comparator.comparing(Finding::code));
-        return new Result(findings.isEmpty() ? "protected" : "findings", caller.account(), region(), branches,
-                repositoryNames.size(), totals, findings,
+        return new Result(status(findings), caller.account(), region(), branches, repositoryNames.size(), totals,
+                findings,
                 repositorySets.values().stream().filter(set -> set.name != null).toList(), audited,
                 excepted.stream().map(principal -> audited(principal, Set.of(), List.of())).toList(),
                 List.of("arn:" + caller.partition() + ":iam::" + caller.account() + ":root"), NOT_SEEN);
@@ -1011,8 +1018,7 @@ class AuditBranchProtection implements Callable<Integer> {
         }
         var first = List.copyOf(numbers.keySet());
         var answers = new TreeMap<Integer, Allowed>();
-        for (var from = 0; from < first.size() && !actions.isEmpty(); from += RESOURCES_PER_REQUEST) {
-            var some = first.subList(from, Math.min(from + RESOURCES_PER_REQUEST, first.size()));
+        for (var some : actions.isEmpty() ? List.<List<String>>of() : batches(first, RESOURCES_PER_REQUEST)) {
             var decisions = decisions(actions, known -> {
                 simulations++;
                 return inquiry.simulator.simulate(known, some, entries);
@@ -1202,7 +1208,7 @@ class AuditBranchProtection implements Callable<Integer> {
                 + (isAll || names.size() > FEW ? "--all-repositories" : "--repository-names " + String.join(" ", names))
                 + " --" + principal.kind + "-names " + principal.name
                 + (allowPullRequestMerges ? " --allow-pull-request-merges" : "") + freePolicyName(principal)
-                + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+                + place();
     }
 
     /** A deny that the principal has already may be for other branches and repositories, and has to stay. */
@@ -1926,7 +1932,16 @@ class AuditBranchProtection implements Callable<Integer> {
 
     /** An AWS CLI command for the same Region and profile. */
     String aws(String command) {
-        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+        return "aws " + command + place();
+    }
+
+    /** The options by which a command, of the AWS CLI or of these scripts, goes to the same Region and profile. */
+    String place() {
+        return place(region());
+    }
+
+    String place(String otherRegion) {
+        return " --region " + otherRegion + (profile == null ? "" : " --profile " + quote(profile));
     }
 
     /**
@@ -1940,6 +1955,19 @@ class AuditBranchProtection implements Callable<Integer> {
     /** As one word of a shell command. */
     static String quote(String word) {
         return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
+    }
+
+    //endregion
+
+    //region The same in every script: batches
+
+    /** As many repositories as every version of BatchGetRepositories takes. */
+    static final int REPOSITORIES_PER_CALL = 25;
+
+    /** The items in parts, for an operation that takes so many at once. */
+    static <T> List<List<T>> batches(List<T> items, int size) {
+        return IntStream.iterate(0, from -> from < items.size(), from -> from + size)
+                .mapToObj(from -> items.subList(from, Math.min(from + size, items.size()))).toList();
     }
 
     //endregion

@@ -250,8 +250,6 @@ class AuditEncryption implements Callable<Integer> {
     static final String AWS_MANAGED = "alias/aws/codecommit";
     /** How often KMS rotates keys that AWS manages, and others for which no period is set. */
     static final int YEAR = 365;
-    /** As many as all versions of the API take. */
-    static final int REPOSITORIES_PER_CALL = 25;
     /** Errors of CodeCommit that say what is wrong with a repository's key. */
     static final Set<String> KEY_ERRORS = Set.of("EncryptionKeyDisabledException", "EncryptionKeyNotFoundException",
             "EncryptionKeyUnavailableException");
@@ -311,10 +309,8 @@ class AuditEncryption implements Callable<Integer> {
         if (names.isEmpty()) {
             note("there are no repositories in " + region());
         }
-        var batches = IntStream.range(0, (names.size() + REPOSITORIES_PER_CALL - 1) / REPOSITORIES_PER_CALL)
-                .mapToObj(i -> names.subList(i * REPOSITORIES_PER_CALL,
-                        Math.min(names.size(), (i + 1) * REPOSITORIES_PER_CALL))).toList();
-        var answers = inParallel(batches, batch -> answers(batch)).stream().flatMap(List::stream).toList();
+        var answers = inParallel(batches(names, REPOSITORIES_PER_CALL), batch -> answers(batch)).stream()
+                .flatMap(List::stream).toList();
         if (!answers.isEmpty() && answers.stream().allMatch(answer -> answer.metadata == null
                 && answer.errorCode == null)) {
             throw new Failure("no repository could be read: " + answers.get(0).error);
@@ -554,7 +550,6 @@ class AuditEncryption implements Callable<Integer> {
         if (USABLE.contains(key.keyState())) {
             return Stream.empty();
         }
-        var isOwn = facts.account().equals(caller.account());
         var enable = aws("kms enable-key --key-id " + key.keyId());
         var mend = switch (key.keyState()) {
             case DISABLED -> enable;
@@ -566,7 +561,7 @@ class AuditEncryption implements Callable<Integer> {
         };
         return Stream.of(finding(Code.KEY_UNUSABLE, facts, "is " + key.keyStateAsString()
                 + (key.deletionDate() == null ? "" : ", and will be deleted on " + key.deletionDate())
-                + (isOwn ? "" : "; only its account, " + facts.account() + ", can change that"), isOwn ? mend : null));
+                + whoCanChange(facts), isOwn(facts) ? mend : null));
     }
 
     /** What begins the import of the same material once more. */
@@ -585,7 +580,7 @@ class AuditEncryption implements Callable<Integer> {
             var isMaterialOfOthers = Boolean.FALSE.equals(facts.canRotate);
             return Stream.of(finding(Code.ROTATION_OFF, facts, isMaterialOfOthers ? "has material of origin "
                     + facts.metadata.originAsString() + ", which KMS does not rotate; create another key:"
-                    + " ./jbang create-kms-key" : "does not rotate" + whoRotates(facts),
+                    + " ./jbang create-kms-key" : "does not rotate" + whoCanChange(facts),
                     isMaterialOfOthers ? null : enableRotation(facts)));
         }
         var most = maxRotationDays == null ? Integer.MAX_VALUE : Integer.parseInt(maxRotationDays);
@@ -594,17 +589,20 @@ class AuditEncryption implements Callable<Integer> {
         }
         return Stream.of(finding(Code.ROTATION_TOO_SLOW, facts, "rotates every " + rotationPeriod(facts) + " days"
                 + (facts.isManagedByAws() ? ", as AWS decides; create a key of your own: ./jbang create-kms-key"
-                        : whoRotates(facts)), facts.isManagedByAws() ? null : enableRotation(facts)));
+                        : whoCanChange(facts)), facts.isManagedByAws() ? null : enableRotation(facts)));
     }
 
-    String whoRotates(Facts facts) {
-        return facts.account().equals(caller.account()) ? ""
-                : "; only its account, " + facts.account() + ", can change that";
+    String whoCanChange(Facts facts) {
+        return isOwn(facts) ? "" : "; only its account, " + facts.account() + ", can change that";
+    }
+
+    boolean isOwn(Facts facts) {
+        return caller.account().equals(facts.account());
     }
 
     /** On the primary key, if it is a replica; null if it is another account's. */
     String enableRotation(Facts facts) {
-        if (!facts.account().equals(caller.account())) {
+        if (!isOwn(facts)) {
             return null;
         }
         var arn = Objects.requireNonNullElse(primary(facts.metadata), facts.id);
@@ -612,7 +610,7 @@ class AuditEncryption implements Callable<Integer> {
         return (facts.metadata.keyState() == KeyState.DISABLED ? enable + " && " : "")
                 + "aws kms enable-key-rotation --key-id " + facts.metadata.keyId()
                 + (maxRotationDays == null ? "" : " --rotation-period-in-days " + maxRotationDays)
-                + " --region " + arn.split(":")[3] + (profile == null ? "" : " --profile " + quote(profile));
+                + place(arn.split(":")[3]);
     }
 
     Stream<Finding> expiry(Facts facts) {
@@ -620,10 +618,9 @@ class AuditEncryption implements Callable<Integer> {
         if (end == null) {
             return Stream.empty();
         }
-        var isOwn = facts.account().equals(caller.account());
         return Stream.of(finding(Code.MATERIAL_EXPIRES, facts, "loses its material on " + end
                 + ", and what is under it cannot be read from then on; import the same material again, without an end",
-                isOwn ? parametersForImport(facts.metadata) : null));
+                isOwn(facts) ? parametersForImport(facts.metadata) : null));
     }
 
     Stream<Finding> policy(Facts facts) {
@@ -652,12 +649,12 @@ class AuditEncryption implements Callable<Integer> {
     /** What is wrong with the choice of the key. */
     List<Finding> findings(String name, Facts facts, String suggestedKey) {
         var rekey = "./jbang create-encrypted-repo --repository-name " + name + " --kms-key-id " + suggestedKey
-                + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+                + place();
         if (facts.isManagedByAws() && requireCustomerManaged) {
             return List.of(new Finding(Code.AWS_MANAGED, name, facts.id, "is under a key that AWS manages, which has"
                     + " no policy of yours; give it one of your own", rekey));
         }
-        if (facts.isArn() && !facts.account().equals(caller.account())) {
+        if (facts.isArn() && !isOwn(facts)) {
             return List.of(new Finding(Code.FOREIGN_KEY, name, facts.id, "is under a key of account "
                     + facts.account() + ", which can take it away; give it one of your own", rekey));
         }
@@ -1409,7 +1406,16 @@ class AuditEncryption implements Callable<Integer> {
 
     /** An AWS CLI command for the same Region and profile. */
     String aws(String command) {
-        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+        return "aws " + command + place();
+    }
+
+    /** The options by which a command, of the AWS CLI or of these scripts, goes to the same Region and profile. */
+    String place() {
+        return place(region());
+    }
+
+    String place(String otherRegion) {
+        return " --region " + otherRegion + (profile == null ? "" : " --profile " + quote(profile));
     }
 
     /**
@@ -1423,6 +1429,19 @@ class AuditEncryption implements Callable<Integer> {
     /** As one word of a shell command. */
     static String quote(String word) {
         return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
+    }
+
+    //endregion
+
+    //region The same in every script: batches
+
+    /** As many repositories as every version of BatchGetRepositories takes. */
+    static final int REPOSITORIES_PER_CALL = 25;
+
+    /** The items in parts, for an operation that takes so many at once. */
+    static <T> List<List<T>> batches(List<T> items, int size) {
+        return IntStream.iterate(0, from -> from < items.size(), from -> from + size)
+                .mapToObj(from -> items.subList(from, Math.min(from + size, items.size()))).toList();
     }
 
     //endregion

@@ -204,8 +204,6 @@ class BackupToS3 implements Callable<Integer> {
     record Outcome(RepositoryResult result, RecordedState state) {}
 
     static final String TOOL = BackupToS3.class.getAnnotation(Command.class).version()[0];
-    /** As many repositories as every version of BatchGetRepositories takes. */
-    static final int BATCH = 25;
     /** The most run records that are read to find the last state of every repository. */
     static final int MOST_RUN_RECORDS = 50;
     /** After so many that cannot be used, the repositories' folders are listed instead. */
@@ -563,8 +561,8 @@ class BackupToS3 implements Callable<Integer> {
 
     List<Future<?>> submitAll(ExecutorService workers, Map<String, RecordedState> lastStates) {
         var tasks = new ArrayList<Future<?>>();
-        for (var i = 0; i < names.size(); i += BATCH) {
-            var batch = new Batch(names.subList(i, Math.min(i + BATCH, names.size())));
+        for (var some : batches(names, REPOSITORIES_PER_CALL)) {
+            var batch = new Batch(some);
             for (var name : batch.names) {
                 var lastState = lastStates.getOrDefault(name, RecordedState.NONE);
                 tasks.add(workers.submit(() -> backUp(name, batch, lastState)));
@@ -2445,7 +2443,16 @@ class BackupToS3 implements Callable<Integer> {
 
     /** An AWS CLI command for the same Region and profile. */
     String aws(String command) {
-        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+        return "aws " + command + place();
+    }
+
+    /** The options by which a command, of the AWS CLI or of these scripts, goes to the same Region and profile. */
+    String place() {
+        return place(region());
+    }
+
+    String place(String otherRegion) {
+        return " --region " + otherRegion + (profile == null ? "" : " --profile " + quote(profile));
     }
 
     /**
@@ -2459,6 +2466,19 @@ class BackupToS3 implements Callable<Integer> {
     /** As one word of a shell command. */
     static String quote(String word) {
         return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
+    }
+
+    //endregion
+
+    //region The same in every script: batches
+
+    /** As many repositories as every version of BatchGetRepositories takes. */
+    static final int REPOSITORIES_PER_CALL = 25;
+
+    /** The items in parts, for an operation that takes so many at once. */
+    static <T> List<List<T>> batches(List<T> items, int size) {
+        return IntStream.iterate(0, from -> from < items.size(), from -> from + size)
+                .mapToObj(from -> items.subList(from, Math.min(from + size, items.size()))).toList();
     }
 
     //endregion

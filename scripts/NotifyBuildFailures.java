@@ -172,7 +172,7 @@ class NotifyBuildFailures implements Callable<Integer> {
     /** @param eventPattern of the rule, in a dry run */
     record Project(String projectName, String ruleName, List<String> alarmNames, JsonNode eventPattern) {}
 
-    enum Kind {
+    enum Code {
         /** The topic has no confirmed subscription: nobody is told. */
         UNCONFIRMED,
         /** A test message was not taken, or CloudWatch did not say so. */
@@ -185,11 +185,12 @@ class NotifyBuildFailures implements Callable<Integer> {
         }
     }
 
-    record Finding(Kind kind, String message) {}
+    record Finding(Code code, String message) {}
 
     /** @param error why SNS did not take the message */
     record Test(String alarmName, boolean delivered, String error) {}
 
+    static final int PROJECTS_PER_CALL = 100;
     static final String DEFAULT_TOPIC = "build-failures";
     static final int HOUR = 3600;
     /** In hours: a build every night, and two hours for a late or long one. */
@@ -269,9 +270,9 @@ class NotifyBuildFailures implements Callable<Integer> {
         var subscriptions = topic.subscriptions();
         var tested = test ? about(topic.topicArn, () -> setOff(watches.get(0).failedAlarmName())) : null;
         var findings = new ArrayList<Finding>();
-        topic.whyNobodyIsTold(subscriptions).ifPresent(why -> findings.add(new Finding(Kind.UNCONFIRMED, why)));
+        topic.whyNobodyIsTold(subscriptions).ifPresent(why -> findings.add(new Finding(Code.UNCONFIRMED, why)));
         if (tested != null && !tested.delivered()) {
-            findings.add(new Finding(Kind.UNDELIVERED, topic.topicArn + " did not take the message of "
+            findings.add(new Finding(Code.UNDELIVERED, topic.topicArn + " did not take the message of "
                     + tested.alarmName() + ": " + tested.error()));
         }
         findings.forEach(finding -> note(finding.message()));
@@ -282,11 +283,9 @@ class NotifyBuildFailures implements Callable<Integer> {
 
     /** Refuses projects that do not exist: a rule for a mistyped name is silent for ever. */
     void checkProjects() {
-        var batchSize = 100;
         var names = projectNames.stream().distinct().toList();
         try (var codebuild = client(CodeBuildClient.builder())) {
-            for (var from = 0; from < names.size(); from += batchSize) {
-                var batch = names.subList(from, Math.min(from + batchSize, names.size()));
+            for (var batch : batches(names, PROJECTS_PER_CALL)) {
                 var missing = codebuild.batchGetProjects(r -> r.names(batch)).projectsNotFound();
                 if (!missing.isEmpty()) {
                     throw new Failure("no such CodeBuild project in " + region() + ": " + String.join(", ", missing));
@@ -1002,7 +1001,16 @@ class NotifyBuildFailures implements Callable<Integer> {
 
     /** An AWS CLI command for the same Region and profile. */
     String aws(String command) {
-        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+        return "aws " + command + place();
+    }
+
+    /** The options by which a command, of the AWS CLI or of these scripts, goes to the same Region and profile. */
+    String place() {
+        return place(region());
+    }
+
+    String place(String otherRegion) {
+        return " --region " + otherRegion + (profile == null ? "" : " --profile " + quote(profile));
     }
 
     /**
@@ -1016,6 +1024,19 @@ class NotifyBuildFailures implements Callable<Integer> {
     /** As one word of a shell command. */
     static String quote(String word) {
         return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
+    }
+
+    //endregion
+
+    //region The same in every script: batches
+
+    /** As many repositories as every version of BatchGetRepositories takes. */
+    static final int REPOSITORIES_PER_CALL = 25;
+
+    /** The items in parts, for an operation that takes so many at once. */
+    static <T> List<List<T>> batches(List<T> items, int size) {
+        return IntStream.iterate(0, from -> from < items.size(), from -> from + size)
+                .mapToObj(from -> items.subList(from, Math.min(from + size, items.size()))).toList();
     }
 
     //endregion

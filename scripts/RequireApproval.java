@@ -267,8 +267,7 @@ class RequireApproval implements Callable<Integer> {
     static final int LONGEST_CONTENT = 3000;
     static final int MOST_APPROVERS = 50;
     static final int MOST_BRANCHES = 100;
-    /** As many repositories as one call takes. */
-    static final int BATCH = 100;
+    static final int ASSOCIATIONS_PER_CALL = 100;
     /** Repositories at a time whose pull requests are looked at. */
     static final int LOOKS_AT_ONCE = 8;
     /** An account id, of the length that all have. */
@@ -599,7 +598,7 @@ class RequireApproval implements Callable<Integer> {
     private SortedMap<String, FailedRepository> inBatches(Set<String> names, boolean associated,
             Function<List<String>, Stream<FailedRepository>> step, Function<List<String>, Change> change, String undo) {
         var failed = new TreeMap<String, FailedRepository>();
-        var batches = batches(names);
+        var batches = batches(List.copyOf(names), ASSOCIATIONS_PER_CALL);
         if (!dryRun) {
             batches.forEach(batch -> failuresOf(batch, step).forEach(one -> failed.put(one.repositoryName(), one)));
             forgetDone(failed, associated);
@@ -613,12 +612,6 @@ class RequireApproval implements Callable<Integer> {
         }
         failed.values().forEach(one -> note(one.repositoryName() + ": " + one.errorMessage()));
         return failed;
-    }
-
-    static List<List<String>> batches(Collection<String> names) {
-        var all = List.copyOf(names);
-        return IntStream.range(0, (all.size() + BATCH - 1) / BATCH)
-                .mapToObj(i -> all.subList(i * BATCH, Math.min((i + 1) * BATCH, all.size()))).toList();
     }
 
     private static List<FailedRepository> failuresOf(List<String> batch,
@@ -1232,7 +1225,16 @@ class RequireApproval implements Callable<Integer> {
 
     /** An AWS CLI command for the same Region and profile. */
     String aws(String command) {
-        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+        return "aws " + command + place();
+    }
+
+    /** The options by which a command, of the AWS CLI or of these scripts, goes to the same Region and profile. */
+    String place() {
+        return place(region());
+    }
+
+    String place(String otherRegion) {
+        return " --region " + otherRegion + (profile == null ? "" : " --profile " + quote(profile));
     }
 
     /**
@@ -1246,6 +1248,19 @@ class RequireApproval implements Callable<Integer> {
     /** As one word of a shell command. */
     static String quote(String word) {
         return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
+    }
+
+    //endregion
+
+    //region The same in every script: batches
+
+    /** As many repositories as every version of BatchGetRepositories takes. */
+    static final int REPOSITORIES_PER_CALL = 25;
+
+    /** The items in parts, for an operation that takes so many at once. */
+    static <T> List<List<T>> batches(List<T> items, int size) {
+        return IntStream.iterate(0, from -> from < items.size(), from -> from + size)
+                .mapToObj(from -> items.subList(from, Math.min(from + size, items.size()))).toList();
     }
 
     //endregion

@@ -622,12 +622,12 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
     }
 
     /** What is wrong with a restore point, so that it cannot be used. */
-    static class Finding extends Failure {
-        Finding(String message, Throwable cause) {
+    static class Damage extends Failure {
+        Damage(String message, Throwable cause) {
             super(message, cause);
         }
 
-        Finding(String message) {
+        Damage(String message) {
             this(message, null);
         }
     }
@@ -710,13 +710,13 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
         var document = document(key, null);
         var objectFormat = document.path("objectFormat").asText("sha1");
         if (!objectFormat.equals("sha1")) {
-            throw new Finding(uri(key) + " is of a repository with " + objectFormat
+            throw new Damage(uri(key) + " is of a repository with " + objectFormat
                     + " ids, which this release cannot restore");
         }
         var refs = new TreeMap<String, ObjectId>();
         for (var ref : document.path("refs").properties()) {
             if (!isRefName(ref.getKey()) || !ObjectId.isId(ref.getValue().asText())) {
-                throw new Finding(uri(key) + " is damaged: the ref " + ref);
+                throw new Damage(uri(key) + " is damaged: the ref " + ref);
             }
             refs.put(ref.getKey(), ObjectId.fromString(ref.getValue().asText()));
         }
@@ -725,14 +725,14 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
             var hex = name.getValue().asText();
             var isHex = hex.matches("([0-9a-f]{2})+");
             if (!isHex || !isRefName(new String(HexFormat.of().parseHex(hex), StandardCharsets.ISO_8859_1))) {
-                throw new Finding(uri(key) + " is damaged: the ref name " + name);
+                throw new Damage(uri(key) + " is damaged: the ref name " + name);
             }
             rawNames.put(name.getKey(), HexFormat.of().parseHex(hex));
         }
         var chain = new ArrayList<Bundle>();
         for (var bundle : document.path("chain")) {
             if (!bundle.hasNonNull("key") || !bundle.path("size").isIntegralNumber() || !bundle.hasNonNull("sha256")) {
-                throw new Finding(uri(key) + " is damaged: the bundle " + bundle);
+                throw new Damage(uri(key) + " is damaged: the bundle " + bundle);
             }
             chain.add(new Bundle(bundle.get("key").asText(), bundle.path("kind").asText(), bundle.get("size").asLong(),
                     bundle.path("objects").asLong(), bundle.get("sha256").asText(),
@@ -758,7 +758,7 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
                 return readDocument(key, sha256);
             } catch (IOException e) {
                 e.addSuppressed(first);
-                throw new Finding(uri(key) + " is damaged: " + reason(e), e);
+                throw new Damage(uri(key) + " is damaged: " + reason(e), e);
             }
         }
     }
@@ -768,16 +768,16 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
         try {
             bytes = s3.getObjectAsBytes(r -> r.bucket(bucket).key(key)).asByteArrayUnsafe();
         } catch (NoSuchKeyException e) {
-            throw new Finding(uri(key) + " is missing", e);
+            throw new Damage(uri(key) + " is missing", e);
         } catch (InvalidObjectStateException e) {
-            throw new Finding(uri(key) + " " + Objects.requireNonNullElse(archived(key, head(key)), reason(e)), e);
+            throw new Damage(uri(key) + " " + Objects.requireNonNullElse(archived(key, head(key)), reason(e)), e);
         }
         if (sha256 != null && !hex(digest("SHA-256").digest(bytes)).equals(sha256)) {
             throw new IOException("its SHA-256 is not that of the manifest");
         }
         var document = gunzipped(new ByteArrayInputStream(bytes));
         if (document.path("format").asInt() != FORMAT) {
-            throw new Finding(uri(key) + " has format " + document.path("format") + " and this release reads format "
+            throw new Damage(uri(key) + " has format " + document.path("format") + " and this release reads format "
                     + FORMAT);
         }
         return document;
@@ -846,7 +846,7 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
                 point = point(key);
                 checkChain();
                 return restore();
-            } catch (Finding e) {
+            } catch (Damage e) {
                 throw new Failure(e.getMessage() + "; " + alternative(), e);
             } finally {
                 bare.remove();
@@ -887,11 +887,11 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
         private void checkChain() {
             var found = problems(point);
             if (found.size() == 1) {
-                throw new Finding(found.get(0));
+                throw new Damage(found.get(0));
             }
             if (!found.isEmpty()) {
                 found.forEach(problem -> note(problem));
-                throw new Finding(uri(key) + ": " + found.size()
+                throw new Damage(uri(key) + ": " + found.size()
                         + " of its bundles are archived, and must be restored before they can be read");
             }
         }
@@ -946,7 +946,7 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
         private boolean isWhole(String key) {
             try {
                 return problems(point(key)).isEmpty();
-            } catch (Finding e) {
+            } catch (Damage e) {
                 return false;
             }
         }
@@ -1434,7 +1434,7 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
                 var e = failure.get();
                 var isOfObjects = e instanceof CorruptObjectException || e instanceof MissingObjectException
                         || e instanceof NoBundle;
-                throw isOfObjects ? new Finding(uri(bundle.key())
+                throw isOfObjects ? new Damage(uri(bundle.key())
                         + " is what was saved, but cannot be added to the bundles before it: " + reason(e), e)
                         : limit(e);
             }
@@ -1485,7 +1485,7 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
             var problem = new Problem(uri(bundle.key()) + " is damaged: its SHA-256 is " + found + " and should be "
                     + bundle.sha256(), false);
             restore.problems.put(bundle.key(), Optional.of(problem));
-            throw new Finding(problem.text());
+            throw new Damage(problem.text());
         }
 
         private Optional<Throwable> index(InputStream in) {
@@ -1559,7 +1559,7 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
                 }
                 walk.checkConnectivity();
             } catch (MissingObjectException e) {
-                throw new Finding(uri(restore.key) + ": its bundles lack objects of its refs: " + reason(e), e);
+                throw new Damage(uri(restore.key) + ": its bundles lack objects of its refs: " + reason(e), e);
             } catch (IOException | LargeObjectException | OutOfMemoryError e) {
                 throw limit(e);
             }
@@ -1766,7 +1766,7 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
                 version = opened.response().eTag();
                 return opened;
             } catch (NoSuchKeyException e) {
-                throw new Finding(uri(bundle.key()) + " is missing", e);
+                throw new Damage(uri(bundle.key()) + " is missing", e);
             }
         }
 
@@ -2780,7 +2780,7 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
     RestorePoint restorePoint(String key) {
         try {
             return point(key).restorePoint();
-        } catch (Finding e) {
+        } catch (Damage e) {
             note(e.getMessage());
             return new RestorePoint(key, time(key).toString(), null, null, null, null, null, null, null,
                     e.getMessage());
@@ -3462,7 +3462,16 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
 
     /** An AWS CLI command for the same Region and profile. */
     String aws(String command) {
-        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+        return "aws " + command + place();
+    }
+
+    /** The options by which a command, of the AWS CLI or of these scripts, goes to the same Region and profile. */
+    String place() {
+        return place(region());
+    }
+
+    String place(String otherRegion) {
+        return " --region " + otherRegion + (profile == null ? "" : " --profile " + quote(profile));
     }
 
     /**

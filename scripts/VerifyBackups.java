@@ -89,7 +89,7 @@ import software.amazon.awssdk.utils.AttributeMap;
  * by what S3 keeps, without a download, and must not be archived. With {@code --deep} every bundle is downloaded,
  * compared with its SHA-256 and indexed, and every object is reached from every ref, so that nothing is missing and
  * nothing is damaged; {@code git fsck --strict} is asked too if git is there, and it alone of what is large and good.
- * What is wrong with a backup is a finding of one of the kinds that {@link Kind} lists. What this machine, JGit or git
+ * What is wrong with a backup is a finding of one of the codes that {@link Code} lists. What this machine, JGit or git
  * cannot check is never one: it is said to be unchecked.
  *
  * <p>Changes nothing in AWS. A second run does the same again. Local disk is used by {@code --deep} only, for as many
@@ -202,10 +202,10 @@ class VerifyBackups implements Callable<Integer> {
      * @param key of the object that it is about; null if there is none
      * @param expires the day on which the last backup of a vanished repository expires; null if there is none
      */
-    record Finding(@JsonInclude String repositoryName, Kind kind, @JsonInclude String key, String message,
+    record Finding(@JsonInclude String repositoryName, Code code, @JsonInclude String key, String message,
             @JsonInclude String expires) {}
 
-    enum Kind {
+    enum Code {
         /** An object that a restore point needs is gone. */
         MISSING_OBJECT,
         /** An object has another size than was written. */
@@ -276,7 +276,7 @@ class VerifyBackups implements Callable<Integer> {
     /** Why what belongs to no repository was not checked; null if it was. */
     volatile String errorBeside;
     final RunRecords runRecords = new RunRecords();
-    /** By repository, kind and key. */
+    /** By repository, code and key. */
     final ConcurrentSkipListMap<String, Finding> findings = new ConcurrentSkipListMap<>();
     final Map<String, VerifiedRepository> verified = new ConcurrentSkipListMap<>();
     final Map<String, Gone> gone = new ConcurrentSkipListMap<>();
@@ -392,7 +392,7 @@ class VerifyBackups implements Callable<Integer> {
                     read(unread.peek());
                 } catch (Damage e) {
                     hasUnreadable = true;
-                    find("", e.kind, e.key, e.getMessage());
+                    find("", e.code, e.key, e.getMessage());
                 }
                 unread.remove();
             }
@@ -554,12 +554,12 @@ class VerifyBackups implements Callable<Integer> {
 
     /** Something is wrong with what is stored, whoever reads it. */
     static class Damage extends Exception {
-        final Kind kind;
+        final Code code;
         final String key;
 
-        Damage(Kind kind, String key, String message) {
+        Damage(Code code, String key, String message) {
             super(message);
-            this.kind = kind;
+            this.code = code;
             this.key = key;
         }
     }
@@ -648,13 +648,13 @@ class VerifyBackups implements Callable<Integer> {
                 var manifest = document(key);
                 var contradiction = contradiction(key, manifest);
                 if (contradiction != null) {
-                    throw new Damage(Kind.MANIFEST, key, contradiction);
+                    throw new Damage(Code.MANIFEST, key, contradiction);
                 }
                 return Optional.of(Point.of(key, manifest));
             } catch (Damage e) {
                 hasUnreadableManifest = true;
                 damagedManifests.add(key);
-                find(name, e.kind, e.key, e.getMessage());
+                find(name, e.code, e.key, e.getMessage());
                 return Optional.empty();
             }
         }
@@ -726,9 +726,9 @@ class VerifyBackups implements Callable<Integer> {
             return text.startsWith("refs/") && Repository.isValidRefName(text);
         }
 
-        void findDamage(Point point, Kind kind, String key, String message) {
+        void findDamage(Point point, Code code, String key, String message) {
             damagedManifests.add(point.key);
-            find(name, kind, key, message);
+            find(name, code, key, message);
         }
 
         /** Compares what S3 tells of a restore point's objects, without a download. */
@@ -744,13 +744,13 @@ class VerifyBackups implements Callable<Integer> {
         private void compare(Point point, StoredObject object, HeadObjectResponse head) {
             if (isUnavailable(object.key, head)) {
                 var damage = unavailable(object.key, head);
-                findDamage(point, damage.kind, object.key, damage.getMessage());
+                findDamage(point, damage.code, object.key, damage.getMessage());
             }
             if (head == null) {
                 return;
             }
             if (head.contentLength() != object.size) {
-                findDamage(point, Kind.SIZE, object.key,
+                findDamage(point, Code.SIZE, object.key,
                         "has " + counted(head.contentLength(), "byte") + "; it was written with " + object.size);
                 return;
             }
@@ -761,7 +761,7 @@ class VerifyBackups implements Callable<Integer> {
                             + ": not compared, as S3 has no CRC32 of the whole object; --deep compares it");
                 }
             } else if (!head.checksumCRC32().equals(object.crc32)) {
-                findDamage(point, Kind.CHECKSUM, object.key,
+                findDamage(point, Code.CHECKSUM, object.key,
                         "has the CRC32 " + head.checksumCRC32() + "; it was written with " + object.crc32);
             }
         }
@@ -804,7 +804,7 @@ class VerifyBackups implements Callable<Integer> {
                 }
                 scratch.connect(point);
             } catch (Damage e) {
-                findDamage(point, e.kind, e.key, e.getMessage());
+                findDamage(point, e.code, e.key, e.getMessage());
             } catch (Unchecked e) {
                 unchecked.add(e.getMessage());
             }
@@ -845,11 +845,11 @@ class VerifyBackups implements Callable<Integer> {
                     }
                     case MALFORMED -> tell(name + ": malformed, and so in CodeCommit: "
                             + counted(answer.lines.size(), "object") + ": " + answer.lines.get(0));
-                    case LOST -> findDamage(point, Kind.NOT_CONNECTED, point.key, answer.lost());
+                    case LOST -> findDamage(point, Code.NOT_CONNECTED, point.key, answer.lost());
                     case NONE -> tell(name + ": JGit found all objects good, and git could not check them: " + answer);
                 }
             } catch (Damage e) {
-                findDamage(scratch.lastGood, e.kind, e.key, e.getMessage());
+                findDamage(scratch.lastGood, e.code, e.key, e.getMessage());
             } catch (Unchecked e) {
                 unchecked.add(e.getMessage());
             }
@@ -872,7 +872,7 @@ class VerifyBackups implements Callable<Integer> {
             if (hasUnreadableManifest) {
                 return; // it may name them
             }
-            loose.forEach((key, object) -> find(name, Kind.ORPHAN, key,
+            loose.forEach((key, object) -> find(name, Code.ORPHAN, key,
                     (stem(key) == null ? "is not of the backup's format: " : "is named by no manifest: ")
                             + counted(object.size(), "byte") + " of " + object.lastModified()));
         }
@@ -885,7 +885,7 @@ class VerifyBackups implements Callable<Integer> {
                 return;
             }
             if (live != null && !live.get(name).equals(newest.repositoryId)) {
-                find(name, Kind.MISSING, null, "was deleted and created anew: what is backed up is another repository"
+                find(name, Code.MISSING, null, "was deleted and created anew: what is backed up is another repository"
                         + " of this name, and this one has no restore point");
             }
             RunEntry run;
@@ -896,10 +896,10 @@ class VerifyBackups implements Callable<Integer> {
                 return;
             }
             if (run == null && runRecords.isComplete()) {
-                find(name, Kind.STALE, null, "no run of the last " + maxAge + " saved it or found it unchanged; its"
+                find(name, Code.STALE, null, "no run of the last " + maxAge + " saved it or found it unchanged; its"
                         + " newest restore point is of " + newest.time + runRecords.lastOutcome(name));
             } else if (run != null && run.manifest != null && !objects.containsKey(run.manifest)) {
-                find(name, Kind.MISSING_OBJECT, run.manifest,
+                find(name, Code.MISSING_OBJECT, run.manifest,
                         "the newest restore point, by the record of the run that wrote it, is not there");
             }
         }
@@ -918,15 +918,15 @@ class VerifyBackups implements Callable<Integer> {
 
     /** Why an object cannot be read, and what can be done. */
     Damage unavailable(String key, HeadObjectResponse head) {
-        return head == null ? new Damage(Kind.MISSING_OBJECT, key, "is not there")
-                : new Damage(Kind.ARCHIVED, key, archived(key, head));
+        return head == null ? new Damage(Code.MISSING_OBJECT, key, "is not there")
+                : new Damage(Code.ARCHIVED, key, archived(key, head));
     }
 
     /** A manifest or run record. */
     JsonNode document(String key) throws Exception {
         var document = download(key, null, VerifyBackups::gunzipped);
         if (document.path("format").asInt() != FORMAT) {
-            throw new Damage(Kind.FORMAT, key, "has the format " + document.path("format").asText("(none)")
+            throw new Damage(Code.FORMAT, key, "has the format " + document.path("format").asText("(none)")
                     + "; this version knows " + FORMAT);
         }
         return document;
@@ -964,7 +964,7 @@ class VerifyBackups implements Callable<Integer> {
                             + counted(from.response().contentLength(), "byte"), failure);
                 }
                 if (!isRight && sha256 != null) {
-                    throw new Damage(Kind.CHECKSUM, key,
+                    throw new Damage(Code.CHECKSUM, key,
                             "has the SHA-256 " + readSha256 + "; it was written with " + sha256);
                 }
                 if (failure != null) {
@@ -985,7 +985,7 @@ class VerifyBackups implements Callable<Integer> {
             return failure;
         }
         return isOfThisMachine(failure) ? new Failure(key + ": on this machine: " + reason(failure), failure)
-                : new Damage(Kind.UNREADABLE, key, "is damaged: " + reason(failure));
+                : new Damage(Code.UNREADABLE, key, "is damaged: " + reason(failure));
     }
 
     /** Whether it was this machine's disk that failed. */
@@ -1207,11 +1207,11 @@ class VerifyBackups implements Callable<Integer> {
                         .collect(Collectors.toMap(Ref::getName, ref -> ref.getObjectId().name()));
             } catch (MissingBundlePrerequisiteException e) {
                 var commits = e.getMessage().replaceFirst("(?s).*?\n", ": ").replaceAll("\\s+", " ");
-                throw new Damage(Kind.NOT_CONNECTED, key,
+                throw new Damage(Code.NOT_CONNECTED, key,
                         "starts from commits to which no ref of the bundles before it leads" + commits);
             } catch (TransportException e) {
                 if (e.getCause() instanceof MissingObjectException missing) {
-                    throw new Damage(Kind.NOT_CONNECTED, key, "changes object " + missing.getObjectId().name()
+                    throw new Damage(Code.NOT_CONNECTED, key, "changes object " + missing.getObjectId().name()
                             + ", which no bundle before it has");
                 }
                 throw isLimitOfJGit(e) ? new Unchecked(reason(e)) : e;
@@ -1246,7 +1246,7 @@ class VerifyBackups implements Callable<Integer> {
                 var isHead = point.isDetached() && ref.getKey().equals("refs/HEAD");
                 var id = isHead ? point.head : point.refs.get(ref.getKey());
                 if (ref.getKey().startsWith("refs/") && !ref.getValue().equals(id)) {
-                    throw new Damage(Kind.REFS, point.key,
+                    throw new Damage(Code.REFS, point.key,
                             "has " + ref.getKey() + " at " + id + ", and its bundle at " + ref.getValue());
                 }
             }
@@ -1293,7 +1293,7 @@ class VerifyBackups implements Callable<Integer> {
                 walk.checkConnectivity();
                 connectedIds.addAll(ids);
             } catch (MissingObjectException e) {
-                throw new Damage(Kind.NOT_CONNECTED, key,
+                throw new Damage(Code.NOT_CONNECTED, key,
                         "needs object " + e.getObjectId().name() + ", which no bundle of the chain has");
             } catch (CorruptObjectException | IncorrectObjectTypeException | LargeObjectException
                     | OutOfMemoryError e) {
@@ -1307,7 +1307,7 @@ class VerifyBackups implements Callable<Integer> {
             var answer = git("fsck", "--connectivity-only", "--no-dangling", "--no-progress");
             var verdict = answer == null ? Verdict.NONE : answer.verdict();
             if (verdict == Verdict.LOST) {
-                throw new Damage(Kind.NOT_CONNECTED, key, answer.lost());
+                throw new Damage(Code.NOT_CONNECTED, key, answer.lost());
             }
             if (verdict == Verdict.NONE) {
                 throw new Unchecked(key + ": JGit cannot follow its refs: " + limit + "; git can, if it is on the PATH"
@@ -1430,13 +1430,13 @@ class VerifyBackups implements Callable<Integer> {
             var hasNone = repository.restorePoints == 0 && repository.damaged == 0
                     && repository.status != Outcome.FAILED;
             if (isOfInterest && hasNone) {
-                find(repository.repositoryName, Kind.MISSING, null, "has no restore point");
+                find(repository.repositoryName, Code.MISSING, null, "has no restore point");
             }
         }
         for (var glob : new TreeSet<>(repositoryNames)) {
             var matchesNone = verified.keySet().stream().noneMatch(name -> matchesAny(List.of(glob), name));
             if (matchesNone && !glob.equals("*")) {
-                find(glob, Kind.MISSING, null,
+                find(glob, Code.MISSING, null,
                         "no backup has such a name" + (live == null ? "" : ", and no repository either"));
             }
         }
@@ -1491,7 +1491,7 @@ class VerifyBackups implements Callable<Integer> {
         } else if (unknown != null) {
             until = "goes when this object expires, and when is not known: " + unknown;
         }
-        find(new Finding(name, Kind.VANISHED, repository.full.key(), "is no longer in CodeCommit" + renamed
+        find(new Finding(name, Code.VANISHED, repository.full.key(), "is no longer in CodeCommit" + renamed
                 + "; its newest restore point, of " + repository.newest.time + ", " + until
                 + "; if that is right: --exclude " + name, day));
     }
@@ -1522,17 +1522,17 @@ class VerifyBackups implements Callable<Integer> {
     }
 
     /** @param repositoryName "" if it belongs to none */
-    void find(String repositoryName, Kind kind, String key, String message) {
-        find(new Finding(repositoryName.isEmpty() ? null : repositoryName, kind, key, message, null));
+    void find(String repositoryName, Code code, String key, String message) {
+        find(new Finding(repositoryName.isEmpty() ? null : repositoryName, code, key, message, null));
     }
 
-    /** Tells and keeps a finding, once for each repository, kind and object. */
+    /** Tells and keeps a finding, once for each repository, code and object. */
     void find(Finding finding) {
         var name = Objects.requireNonNullElse(finding.repositoryName, "");
-        var known = findings.putIfAbsent(name + "\0" + finding.kind + "\0" + finding.key, finding);
+        var known = findings.putIfAbsent(name + "\0" + finding.code + "\0" + finding.key, finding);
         if (known == null) {
             var file = finding.key == null ? "" : finding.key.substring(finding.key.lastIndexOf('/') + 1) + ": ";
-            tell((name.isEmpty() ? "" : name + ": ") + finding.kind + ": " + file + finding.message);
+            tell((name.isEmpty() ? "" : name + ": ") + finding.code + ": " + file + finding.message);
         }
     }
 
@@ -1596,11 +1596,11 @@ class VerifyBackups implements Callable<Integer> {
     /** @param repository null for what belongs to none */
     static Row row(String name, VerifiedRepository repository, Finding finding) {
         if (repository == null) {
-            return Row.of(true, name, Outcome.FINDINGS, null, null, null, null, finding.kind, null, finding.key,
+            return Row.of(true, name, Outcome.FINDINGS, null, null, null, null, finding.code, null, finding.key,
                     finding.message, finding.expires, null);
         }
         return Row.of(repository.status != Outcome.VERIFIED, name, repository.status, repository.newest,
-                repository.restorePoints, repository.damaged, repository.bytes, finding.kind, repository.objects,
+                repository.restorePoints, repository.damaged, repository.bytes, finding.code, repository.objects,
                 finding.key, finding.message, finding.expires, repository.error);
     }
 
@@ -2287,7 +2287,16 @@ class VerifyBackups implements Callable<Integer> {
 
     /** An AWS CLI command for the same Region and profile. */
     String aws(String command) {
-        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+        return "aws " + command + place();
+    }
+
+    /** The options by which a command, of the AWS CLI or of these scripts, goes to the same Region and profile. */
+    String place() {
+        return place(region());
+    }
+
+    String place(String otherRegion) {
+        return " --region " + otherRegion + (profile == null ? "" : " --profile " + quote(profile));
     }
 
     /**

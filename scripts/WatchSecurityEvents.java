@@ -197,7 +197,7 @@ class WatchSecurityEvents implements Callable<Integer> {
     /** @param feeds whether all that is watched comes from it; null if that cannot be checked */
     record TrailOutcome(String trailArn, Boolean feeds) {}
 
-    enum Kind {
+    enum Code {
         /** A topic has no confirmed subscription: nobody is told. */
         UNCONFIRMED,
         /** Only a trail that cannot be looked at could feed a rule. */
@@ -210,7 +210,7 @@ class WatchSecurityEvents implements Callable<Integer> {
         }
     }
 
-    record Finding(Kind kind, String message) {}
+    record Finding(Code code, String message) {}
 
     record Test(String topicArn, String messageId) {}
 
@@ -667,7 +667,7 @@ class WatchSecurityEvents implements Callable<Integer> {
             in(place.region, () -> {
                 var subscriptions = place.topic.subscriptions();
                 place.topic.whyNobodyIsTold(subscriptions)
-                        .ifPresent(why -> findings.add(new Finding(Kind.UNCONFIRMED, why)));
+                        .ifPresent(why -> findings.add(new Finding(Code.UNCONFIRMED, why)));
                 return topics.add(place.topic.outcome(subscriptions));
             });
         }
@@ -705,17 +705,8 @@ class WatchSecurityEvents implements Callable<Integer> {
 
     /** Refuses repositories that do not exist: a rule for a mistyped name is silent for ever. */
     JsonNode existingRepositories() {
-        var batchSize = 100;
         var names = repositories.names.stream().distinct().toList();
-        try (var codecommit = client(CodeCommitClient.builder())) {
-            for (var from = 0; from < names.size(); from += batchSize) {
-                var batch = names.subList(from, Math.min(from + batchSize, names.size()));
-                var missing = codecommit.batchGetRepositories(r -> r.repositoryNames(batch)).repositoriesNotFound();
-                if (!missing.isEmpty()) {
-                    throw new Failure("no such repository in " + region() + ": " + String.join(", ", missing));
-                }
-            }
-        }
+        checkExistence(names);
         return JSON.valueToTree(names);
     }
 
@@ -897,7 +888,7 @@ class WatchSecurityEvents implements Callable<Integer> {
         if (unchecked.isEmpty()) {
             return List.of();
         }
-        return List.of(new Finding(Kind.UNCHECKED, "whether CloudTrail feeds " + String.join(", ", unchecked)
+        return List.of(new Finding(Code.UNCHECKED, "whether CloudTrail feeds " + String.join(", ", unchecked)
                 + " cannot be checked: this account may not look at " + trails.stream().filter(Trail::isUnknown)
                         .map(Trail::arn).collect(Collectors.joining(", "))
                 + "; ask its owner whether it logs all management events that change something"));
@@ -1389,7 +1380,16 @@ class WatchSecurityEvents implements Callable<Integer> {
 
     /** An AWS CLI command for the same Region and profile. */
     String aws(String command) {
-        return "aws " + command + " --region " + region() + (profile == null ? "" : " --profile " + quote(profile));
+        return "aws " + command + place();
+    }
+
+    /** The options by which a command, of the AWS CLI or of these scripts, goes to the same Region and profile. */
+    String place() {
+        return place(region());
+    }
+
+    String place(String otherRegion) {
+        return " --region " + otherRegion + (profile == null ? "" : " --profile " + quote(profile));
     }
 
     /**
@@ -1403,6 +1403,19 @@ class WatchSecurityEvents implements Callable<Integer> {
     /** As one word of a shell command. */
     static String quote(String word) {
         return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
+    }
+
+    //endregion
+
+    //region The same in every script: batches
+
+    /** As many repositories as every version of BatchGetRepositories takes. */
+    static final int REPOSITORIES_PER_CALL = 25;
+
+    /** The items in parts, for an operation that takes so many at once. */
+    static <T> List<List<T>> batches(List<T> items, int size) {
+        return IntStream.iterate(0, from -> from < items.size(), from -> from + size)
+                .mapToObj(from -> items.subList(from, Math.min(from + size, items.size()))).toList();
     }
 
     //endregion
@@ -1531,6 +1544,22 @@ class WatchSecurityEvents implements Callable<Integer> {
     void checkRepositoryName(String option, String name) {
         check(option, name, "(?!.*\\.git$)[\\w.-]{1,100}",
                 "up to 100 letters, digits and . _ -, not ending with .git, such as payments");
+    }
+
+    //endregion
+
+    //region The same in every script: existing repositories
+
+    /** Refuses repositories that do not exist: what is made for a mistyped name has no effect, without a word. */
+    void checkExistence(List<String> repositoryNames) {
+        try (var codecommit = client(CodeCommitClient.builder())) {
+            for (var batch : batches(repositoryNames, REPOSITORIES_PER_CALL)) {
+                var missing = codecommit.batchGetRepositories(r -> r.repositoryNames(batch)).repositoriesNotFound();
+                if (!missing.isEmpty()) {
+                    throw new Failure("no such repository in " + region() + ": " + String.join(", ", missing));
+                }
+            }
+        }
     }
 
     //endregion

@@ -493,7 +493,7 @@ class FaultCampaignTest {
             assertEquals(unlinked.isEmpty() ? 0 : 4, verify.exitCode(), verify.err());
             if (!unlinked.isEmpty()) {
                 assertTrue(Set.of("missing-object", "size", "checksum")
-                        .containsAll(verify.json().path("findings").findValuesAsText("kind")), verify.err());
+                        .containsAll(verify.json().path("findings").findValuesAsText("code")), verify.err());
             }
         }
 
@@ -564,7 +564,7 @@ class FaultCampaignTest {
         boolean isOfUnreadable(JsonNode finding) {
             var key = finding.path("key").asText();
             var name = finding.path("repositoryName").asText();
-            return switch (finding.path("kind").asText()) {
+            return switch (finding.path("code").asText()) {
                 case "stale" -> unreadable.keySet().stream().anyMatch(each -> each.contains("/runs/"));
                 case "missing" -> unreadable.keySet().stream().anyMatch(each -> each.contains("/" + name + "/"));
                 default -> unreadable.containsKey(key) && !denied.contains(key);

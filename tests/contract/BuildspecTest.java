@@ -115,7 +115,7 @@ class BuildspecTest extends EmptyBucket {
 
     private static List<String> findings(JsonNode result) {
         return result.path("findings").valueStream()
-                .map(f -> f.path("kind").asText() + " " + f.path("repositoryName").asText()).toList();
+                .map(f -> f.path("code").asText() + " " + f.path("repositoryName").asText()).toList();
     }
 
     @Test

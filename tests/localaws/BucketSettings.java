@@ -173,10 +173,6 @@ final class BucketSettings {
         return text(Setting.PUBLIC_ACCESS_BLOCK, "BlockPublicPolicy").equals("true");
     }
 
-    boolean restrictsPublicBuckets() {
-        return text(Setting.PUBLIC_ACCESS_BLOCK, "RestrictPublicBuckets").equals("true");
-    }
-
     /** AES256 or aws:kms. */
     String algorithm() {
         return text(Setting.ENCRYPTION, "SSEAlgorithm");

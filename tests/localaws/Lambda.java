@@ -173,10 +173,6 @@ public final class Lambda implements LocalAws.Service {
         return in(region).get(name);
     }
 
-    public void deleteFunction(String region, String name) {
-        in(region).remove(name);
-    }
-
     private Map<String, Function> in(String region) {
         return LocalAws.regional(regions, region, LocalAws::sortedMap);
     }

@@ -191,7 +191,8 @@ class ProcessTest {
         var run = createKmsKey("--description", odd, "--tags", "Cost Center=a = b", "Owner=ü@example.com").run();
         assertEquals(0, run.exitCode(), run.err());
         assertEquals(odd, key().description, "in a locale that knows ASCII alone");
-        assertEquals("{Cost Center=a = b, Owner=ü@example.com}", key().tags.toString());
+        assertTrue(key().tags.entrySet().containsAll(Map.of("Cost Center", "a = b", "Owner", "ü@example.com").entrySet()),
+                key().tags::toString);
         // JBang takes @config for a file of arguments
         var file = createKmsKey("--description", "@@config", "--print", "/changes/0/to").run();
         assertEquals("@config\n", file.out(), file.err());

@@ -633,7 +633,7 @@ class NotifyBuildFailuresTest {
     void nobodyIsToldBeforeTheyConfirm() {
         var run = watch("--emails", EMAIL, "second@example.com");
         assertEquals(4, run.exitCode());
-        assertEquals("unconfirmed", run.json().at("/findings/0/kind").asText());
+        assertEquals("unconfirmed", run.json().at("/findings/0/code").asText());
         assertTrue(run.err().contains("confirm by the mail to operations@example.com, second@example.com"), run.err());
         Projects.build(aws, REGION, PROJECT);
         assertEquals(1, topic().published().size());
@@ -738,7 +738,7 @@ class NotifyBuildFailuresTest {
                 .put("Action", "sns:Publish").put("Resource", TOPIC).put("Principal", "*"));
         var lost = watch("--test");
         assertEquals(4, lost.exitCode());
-        assertEquals("undelivered", lost.json().at("/findings/0/kind").asText());
+        assertEquals("undelivered", lost.json().at("/findings/0/code").asText());
         assertFalse(lost.json().at("/test/delivered").asBoolean());
         assertTrue(lost.json().at("/test/error").asText().contains("SNS:Publish"), lost.out());
     }

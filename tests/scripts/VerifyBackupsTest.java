@@ -134,7 +134,7 @@ class VerifyBackupsTest {
     /** Each finding as "repository kind file". */
     static List<String> findings(Script.Run run) {
         return run.json().path("findings").valueStream()
-                .map(f -> f.path("repositoryName").asText() + " " + f.path("kind").asText() + " "
+                .map(f -> f.path("repositoryName").asText() + " " + f.path("code").asText() + " "
                 + f.path("key").asText("").replaceAll("null|.*/", "")).toList();
     }
 
@@ -432,7 +432,7 @@ class VerifyBackupsTest {
         }
         assertEquals(4 + 2 + 1, run("--all").json().at("/totals/restorePoints").asInt());
         aws.codecommit.deleteRepository("eu-west-1", "gone");
-        assertEquals("vanished", run("--deep").json().at("/findings/0/kind").asText());
+        assertEquals("vanished", run("--deep").json().at("/findings/0/code").asText());
     }
 
     // ---- Damage
@@ -1415,19 +1415,19 @@ class VerifyBackupsTest {
 
     // ---- Silent beside what looks like a finding
 
-    /** Of each kind a backup in which nothing is wrong, but something near it is. */
+    /** For each code, a backup in which nothing is wrong, but something near it is. */
     @ParameterizedTest
-    @EnumSource(VerifyBackups.Kind.class)
-    void staysSilentWhere(VerifyBackups.Kind kind) throws Exception {
-        assertVerified(run(almost(kind)));
+    @EnumSource(VerifyBackups.Code.class)
+    void staysSilentWhere(VerifyBackups.Code code) throws Exception {
+        assertVerified(run(almost(code)));
     }
 
     /** Makes it, and gives the options that it is verified with. */
-    String[] almost(VerifyBackups.Kind kind) throws Exception {
+    String[] almost(VerifyBackups.Code code) throws Exception {
         var repo = repository("payments");
         var first = full(repo);
         var options = new ArrayList<String>(List.of("--deep"));
-        switch (kind) {
+        switch (code) {
             case MISSING_OBJECT -> { // an older chain has lost its bundle, and a run of before names a lost manifest
                 var before = full(repo);
                 record(Instant.now().minusSeconds(60), "saved", before);
@@ -1650,7 +1650,7 @@ class VerifyBackupsTest {
                 "repositories", "findings"), run.json().propertyStream().map(Map.Entry::getKey).toList());
         assertEquals(List.of("repositoryName", "status", "newest", "restorePoints", "damaged", "objects", "bytes",
                 "seconds"), run.json().at("/repositories/0").propertyStream().map(Map.Entry::getKey).toList());
-        assertEquals(List.of("repositoryName", "kind", "key", "message", "expires"),
+        assertEquals(List.of("repositoryName", "code", "key", "message", "expires"),
                 run.json().at("/findings/0").propertyStream().map(Map.Entry::getKey).toList());
         assertTrue(run.json().at("/findings/0/expires").isNull() && run.json().at("/repositories/0/newest").isNull(),
                 run.out());
@@ -1822,7 +1822,7 @@ class VerifyBackupsTest {
         var at = Stream.of("repositoryName", "finding", "key", "message").map(rows.get(0)::indexOf).toList();
         var found = rows.stream().skip(1).filter(row -> !row.get(at.get(1)).isEmpty())
                 .map(row -> at.stream().map(row::get).toList()).collect(Collectors.toSet());
-        assertEquals(document.path("findings").valueStream().map(finding -> Stream.of("repositoryName", "kind", "key",
+        assertEquals(document.path("findings").valueStream().map(finding -> Stream.of("repositoryName", "code", "key",
                 "message").map(name -> finding.hasNonNull(name) ? finding.path(name).asText() : "").toList())
                 .collect(Collectors.toSet()), found);
         assertEquals(lines.size(), rows.size());

@@ -219,7 +219,7 @@ class WatchSecurityEventsTest {
                 .map(change -> change.path("resource").asText()).toList(), "a change says of which rule it is");
         assertTrue(run.json().at("/trails/0/feeds").asBoolean());
         assertEquals(List.of("unconfirmed", "unconfirmed"), run.json().path("findings").valueStream()
-                .map(finding -> finding.path("kind").asText()).toList());
+                .map(finding -> finding.path("code").asText()).toList());
         assertTrue(run.err().contains("--region us-east-1"), "the command for another mail there: " + run.err());
         for (var region : List.of(REGION, HOME)) {
             assertTrue(topic(region).attributes.get("Policy").contains("\"SecurityEvents\""));
@@ -503,7 +503,7 @@ class WatchSecurityEventsTest {
         watched();
         var run = run(EVERYTHING);
         assertEquals(4, run.exitCode(), run.err());
-        assertEquals("unchecked", run.json().at("/findings/0/kind").asText());
+        assertEquals("unchecked", run.json().at("/findings/0/code").asText());
         assertTrue(run.err().contains("cannot be checked: this account may not look at " + arn), run.err());
         assertEquals(arn, run.json().at("/trails/0/trailArn").asText());
         assertFalse(run.json().at("/trails/0").has("feeds"));
