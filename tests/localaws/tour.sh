@@ -148,7 +148,7 @@ if [ "$(git -C "$source" rev-parse --is-shallow-repository 2>/dev/null)" != fals
     git -C "$source" -c user.name=Ada -c user.email=ada@example.com tag -a -m "Number $number" "v$number"
   done
 fi
-branch=$(git -C "$source" symbolic-ref -q HEAD || echo refs/heads/main)
+branch=$(git -C "$source" symbolic-ref -q HEAD || echo refs/heads/detached) # what HEAD is at may be ahead of main
 quietly git -C "$source" push --no-verify "$url" "HEAD:$branch" # the first branch becomes the default branch
 # CodeCommit takes at most 4,000 refs in one push
 git -C "$source" for-each-ref --format='%(refname)' refs/heads refs/tags | tr '\n' '\0' | quietly xargs -0 -n 2000 git -C "$source" push --no-verify "$url"
