@@ -480,6 +480,25 @@ class ApplyBranchDeny implements Callable<Integer> {
         }
     }
 
+    /** One policy has one scope, the last one that was given: says what it protected and protects no longer. */
+    void noteNarrower(String resource, ObjectNode present, ObjectNode wanted) {
+        var left = new ArrayList<String>();
+        for (var part : List.of("/Resource", "/Condition/ForAnyValue:StringLike/codecommit:References")) {
+            var patterns = protectedBy(wanted, part);
+            protectedBy(present, part).stream().filter(one -> patterns.stream().noneMatch(pattern -> isLike(one,
+                    pattern))).forEach(left::add);
+        }
+        if (!left.isEmpty()) {
+            note(resource + ": " + policyName + (dryRun ? " would protect no longer: " : " protects no longer: ")
+                    + String.join(", ", left) + "; use another --policy-name to have both");
+        }
+    }
+
+    private static List<String> protectedBy(ObjectNode policy, String part) {
+        return statements(policy).stream().filter(statement -> sid(statement).equals(BRANCHES_SID))
+                .flatMap(statement -> texts(statement.at(part))).toList();
+    }
+
     /** What IAM counts of a policy: everything but white space. */
     static int size(String document) {
         return document.replaceAll("\\s", "").length();
@@ -505,6 +524,7 @@ class ApplyBranchDeny implements Callable<Integer> {
         noteForeignStatements(principal.toString(), present);
         if (!sameMeaning(present, wanted)) {
             change(Change.update(principal.toString(), "inlinePolicy", present, wanted), putBack(principal), put);
+            noteNarrower(principal.toString(), present, wanted);
         }
     }
 
@@ -649,9 +669,11 @@ class ApplyBranchDeny implements Callable<Integer> {
             if (!others.isEmpty()) {
                 note(arn + ": changes for others as well who have it attached: " + String.join(", ", others));
             }
-            change(Change.update(arn, "policy", document, wanted),
+            var before = document;
+            change(Change.update(arn, "policy", before, wanted),
                     aws("iam set-default-policy-version --policy-arn " + arn + " --version-id " + defaultVersion),
                     () -> addVersion(wanted));
+            noteNarrower(arn, before, wanted);
         }
 
         private void addVersion(ObjectNode wanted) {

@@ -714,6 +714,21 @@ class ApplyBranchDenyTest {
 
     /** IAM refuses to change such a role, so its permission set is named before anything is tried. */
     @Test
+    void saysWhatIsNoLongerProtected() {
+        for (var managed : List.of(List.<String>of(), List.of("--managed"))) {
+            var wide = Stream.concat(Stream.of("--branches", "main", "release/*", "--all-repositories",
+                    "--role-names", "Developer"), managed.stream()).toList();
+            assertEquals(0, run(wide.toArray(String[]::new)).exitCode());
+            var narrow = new ArrayList<>(wide);
+            narrow.remove("release/*");
+            var run = run(narrow.toArray(String[]::new));
+            assertTrue(run.err().contains("codecommit-branch-deny-eu-west-1 protects no longer: refs/heads/release/*;"
+                    + " use another --policy-name to have both"), run.err());
+            assertFalse(run(wide.toArray(String[]::new)).err().contains("no longer"));
+        }
+    }
+
+    @Test
     void aRoleOfIdentityCenterIsChangedByItsPermissionSet() {
         var name = "AWSReservedSSO_Developer_0123456789abcdef";
         var role = aws.iam.createRole("aws-reserved/sso.amazonaws.com/eu-west-1/" + name);
