@@ -254,6 +254,8 @@ class AddRepoTrigger implements Callable<Integer> {
             + "[^\\x00-\\x20\\x7f~^:?*\\[\\\\]{1,256}(?<![./])";
     /** The longest policy that Lambda takes, in bytes. */
     static final int LONGEST_FUNCTION_POLICY = 20_480;
+    /** Some more than what Lambda writes around the statements. */
+    static final int EMPTY_FUNCTION_POLICY = 100;
     static final String SID_PREFIX = "codecommit-";
     static final String ANY_REPOSITORY_SID = SID_PREFIX + "any-repository";
     /** What CodeCommit does with the key of an encrypted topic. */
@@ -538,7 +540,7 @@ class AddRepoTrigger implements Callable<Integer> {
             return new FunctionPolicy(statements(parsedPolicy(answer.policy())),
                     answer.policy().getBytes(StandardCharsets.UTF_8).length, answer.revisionId());
         } catch (ResourceNotFoundException e) {
-            return new FunctionPolicy(List.of(), 100, null); // no policy yet, or no function any more
+            return new FunctionPolicy(List.of(), EMPTY_FUNCTION_POLICY, null); // no policy yet, or no function any more
         }
     }
 

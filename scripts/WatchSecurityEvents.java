@@ -761,8 +761,8 @@ class WatchSecurityEvents implements Callable<Integer> {
      * A trail that may feed the rules.
      *
      * @param isUnknown whether this account may not look at it
-     * @param basic how it selects, or
-     * @param advanced
+     * @param basic how it selects events; empty if it does so by advanced selectors
+     * @param advanced empty if it selects by basic ones
      */
     record Trail(String arn, String homeRegion, boolean isMultiRegion, boolean hasGlobalEvents, boolean isUnknown,
             boolean isLogging, List<EventSelector> basic, List<AdvancedEventSelector> advanced) {
