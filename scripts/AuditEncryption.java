@@ -93,8 +93,8 @@ import software.amazon.awssdk.utils.AttributeMap;
                 "4:findings: all were read, and some are not as they should be", "130, 143:interrupted"},
         footerHeading = "%nExamples:%n",
         footer = {"  ./jbang audit-encryption --require-customer-managed --require-rotation",
-                "  ./jbang audit-encryption --repository-names 'team-*' --max-rotation-days 365 \\",
-                "      --output csv"})
+                "  ./jbang audit-encryption --repository-names 'team-*' --output table \\",
+                "      --max-rotation-days 365"})
 class AuditEncryption implements Callable<Integer> {
     @Option(names = "--repository-names", paramLabel = "GLOB", arity = "1..*",
             description = "Repositories to audit, by name or with * and ?. Default: all of the Region.")

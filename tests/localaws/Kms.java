@@ -179,8 +179,9 @@ public final class Kms implements LocalAws.Service {
     // Permissions
 
     private static final Set<String> TAKES_KEY = Set.of("CancelKeyDeletion", "DescribeKey", "DisableKey",
-            "DisableKeyRotation", "EnableKey", "EnableKeyRotation", "Encrypt", "GetKeyPolicy", "GetKeyRotationStatus", "ListGrants", "ListResourceTags", "PutKeyPolicy",
-            "ScheduleKeyDeletion", "TagResource", "UntagResource", "UpdateKeyDescription");
+            "DisableKeyRotation", "EnableKey", "EnableKeyRotation", "Encrypt", "GetKeyPolicy", "GetKeyRotationStatus",
+            "ListGrants", "ListResourceTags", "PutKeyPolicy", "ScheduleKeyDeletion", "TagResource", "UntagResource",
+            "UpdateKeyDescription");
 
     /**
      * On the key, whose policy is asked first; on the alias too where one is made or deleted. What asks for an alias
