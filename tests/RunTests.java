@@ -478,8 +478,11 @@ class RunTests implements Callable<Integer> {
                     result.getThrowable().ifPresent(e -> {
                         var trace = new StringWriter();
                         e.printStackTrace(new PrintWriter(trace));
-                        trace.toString().lines().filter(l -> !l.contains("org.junit.") && !l.contains("java.base/"))
-                                .limit(40).forEach(l -> System.out.println("    " + l));
+                        var lines = trace.toString().lines()
+                                .filter(l -> !l.contains("org.junit.") && !l.contains("java.base/")).toList();
+                        var end = Math.max(10, lines.size() - 40); // of a long output the end says most
+                        lines.stream().limit(10).forEach(l -> System.out.println("    " + l));
+                        lines.stream().skip(end).forEach(l -> System.out.println("    " + l));
                     });
                 }
             }

@@ -122,7 +122,8 @@ class AuthorizerTest {
                     if (needs.size() != 1) others.add(operation);
                 } catch (AwsError e) {
                     // the request is too empty to say what it is about
-                    assertTrue(operation.matches(".*PullRequest.*|(Tag|Untag)Resource|ListTagsForResource"), operation);
+                    assertTrue(service.getKey().equals("lambda")
+                            || operation.matches(".*PullRequest.*|(Tag|Untag)Resource|ListTagsForResource"), operation);
                 }
             }
             assertThrows(IllegalStateException.class,
