@@ -42,7 +42,7 @@ refused() {
     echo "This should have been refused: $*" >&2
     exit 1
   fi
-  said=$(grep -E "$reason" "$work/log") || { cat "$work/log" >&2; exit 1; }
+  said=$(grep -E "$reason" "$work/log" | tail -n 1) || { cat "$work/log" >&2; exit 1; }
   echo "  refused: $said" | cut -c 1-200
 }
 
