@@ -122,6 +122,7 @@ class AcceptanceTest {
 
     @Test
     void itRunsTheTourAnswersEveryQuestionAndLeavesNothing() throws Exception {
+        assumeTrue(Boolean.getBoolean("tests.long"), "takes long: ./jbang test --long");
         var process = start("--yes");
         assertEquals(0, Wait.forEnd(process, this::log), this::log);
         var report = report();
