@@ -11,6 +11,7 @@ final class Report {
     private static final ObjectMapper JSON = new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT);
 
     /** One command of the toolkit, or of git; the error is null where it did what was expected. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
     record Step(String title, String command, int exitCode, double seconds, String error) { }
 
     /** What only AWS can tell. */
