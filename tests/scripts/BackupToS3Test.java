@@ -1268,8 +1268,8 @@ class BackupToS3Test {
         for (var name : List.of("a", "b", "c", "d")) {
             aws.codecommit.repository(name).commit("refs/heads/main", "x", name);
         }
-        // the second pull of d, which comes after b, is never answered
-        aws.inject(Fault.on("codecommit:GitPull").after(3).delay(Duration.ofHours(1)));
+        // the second pull of d, which comes after b, is never answered, nor is another one in its place
+        aws.inject(Fault.on("codecommit:GitPull").after(3).always().delay(Duration.ofHours(1)));
         var run = run(script -> {
             script.clock = clockThatJumps("codecommit:GitPull", 3, Duration.ofMinutes(51));
             script.grace = Duration.ofMillis(100);
