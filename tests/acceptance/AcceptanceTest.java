@@ -100,11 +100,13 @@ class AcceptanceTest {
     /** That each call that made something was followed by one that removed it. */
     void assertNothingLeft() {
         for (var pair : PAIRS) {
-            assertEquals(names(pair.get(0), pair.get(2)), names(pair.get(1), pair.get(2)), pair.get(1));
+            var left = names(pair.get(0), pair.get(2));
+            left.removeAll(names(pair.get(1), pair.get(2))); // what was never made may be removed, too
+            assertEquals(Set.of(), left, pair.get(1));
         }
         for (var pair : List.of(List.of("kms:CreateKey", "kms:ScheduleKeyDeletion"),
                 List.of("sns:CreateTopic", "sns:DeleteTopic"))) {
-            assertEquals(count(pair.get(0)), count(pair.get(1)), pair.get(1));
+            assertTrue(count(pair.get(0)) <= count(pair.get(1)), pair.get(1));
         }
         assertEquals(names("cloudwatch:PutMetricAlarm", "AlarmName").size(),
                 aws.calls().stream().filter(call -> call.ok() && call.name().equals("cloudwatch:DeleteAlarms"))
