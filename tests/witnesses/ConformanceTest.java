@@ -434,6 +434,7 @@ class ConformanceTest {
     /** What watch-security-events says of a trail that does not feed it can be pasted, and helps. */
     @Test
     void theAdviceForATrailIsACommandThatHelps() {
+        Program.needsAwsCli();
         trailBucket();
         var key = aws.kms.createKey(REGION).arn;
         adviceOfWatch(key, "no trail in us-east-1: ", name);
@@ -467,6 +468,7 @@ class ConformanceTest {
 
     @Test
     void theUndoOfAWatchTakesRulesAndTopicAway() {
+        Program.needsAwsCli();
         aws.s3.createBucket(name, REGION);
         var trail = aws.cloudtrail.createTrail(REGION, name);
         var run = Script.run(new WatchSecurityEvents().commandLine(), "--bucket", name, "--topic-name", name);
