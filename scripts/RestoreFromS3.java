@@ -1186,9 +1186,7 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
                         result.refs(), secondsSince(begun), result.restorePoint(), result.leftOut(), result.changes(),
                         result.undo(), null);
             } catch (Throwable e) { // an Error too: one repository does not stop the others
-                if (verbose) {
-                    e.printStackTrace(spec.commandLine().getErr());
-                }
+                trace(e);
                 return failed(plan.name(), e);
             } finally {
                 underWay.remove(restore);
