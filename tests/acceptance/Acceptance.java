@@ -6,7 +6,6 @@
 //DEPS software.amazon.awssdk:cloudwatchlogs
 //DEPS software.amazon.awssdk:codebuild
 //DEPS software.amazon.awssdk:codecommit
-//DEPS software.amazon.awssdk:ec2
 //DEPS software.amazon.awssdk:iam
 //DEPS software.amazon.awssdk:kms
 //DEPS software.amazon.awssdk:s3
@@ -62,7 +61,7 @@ import software.amazon.awssdk.services.codecommit.model.RepositoryTrigger;
 import software.amazon.awssdk.services.codecommit.model.RepositoryTriggerEventEnum;
 
 /**
- * Runs the tour's steps against AWS, one after the other, under names with a random part, and asks AWS what its
+ * Runs the tour's main steps against AWS, one after the other, under names with a random part, and asks AWS what its
  * documents leave open. One step that fails stops none: those that need it fail, too, and say so. Whatever happens,
  * Ctrl-C included, all that was made is removed at the end, newest first, and what could not be removed is named.
  */
@@ -96,10 +95,6 @@ public final class Acceptance implements Callable<Integer> {
     @Option(names = "--region", paramLabel = "REGION",
             description = "AWS Region. Default: AWS_REGION, else the profile's.")
     String region;
-
-    @Option(names = "--vpc-id", paramLabel = "ID",
-            description = "Makes endpoints in this VPC, too. They are billed by the hour.")
-    String vpcId;
 
     @Option(names = "--most-push-mib", paramLabel = "N",
             description = "The largest push that is tried, in MiB. Default: ${DEFAULT-VALUE}.")
@@ -214,14 +209,13 @@ public final class Acceptance implements Callable<Integer> {
     private String plan() {
         return """
                 this makes, in the Region %s, under names that begin with %s:
-                  account %s: a KMS key, four repositories, a role, a bucket, a CodeBuild project with its roles and
-                  rules, an SNS topic, alarms%s
+                  account %s: a KMS key, three repositories, a role, a bucket, a CodeBuild project with its roles and
+                  rules, an SNS topic, alarms
                   account %s: a KMS key, a bucket
                 Some 15 minutes later all of it is removed; the keys are deleted by KMS after seven days, in which they
                 cost nothing. Together that costs less than 0.50 USD: %d MiB in the largest push, two or three builds,
-                three alarms, two keys for an hour%s.
-                """.formatted(source.region, name, source.id, vpcId == null ? "" : ", two endpoints", backup.id,
-                mostPushMib, vpcId == null ? "" : ", endpoints in each zone for an hour").strip();
+                three alarms, two keys for an hour.
+                """.formatted(source.region, name, source.id, backup.id, mostPushMib).strip();
     }
 
     private boolean confirmed() {
@@ -238,9 +232,6 @@ public final class Acceptance implements Callable<Integer> {
     private void tryAll() throws Exception {
         createKeyAndRepositories();
         askAboutRepositories();
-        if (vpcId != null) {
-            createEndpoints();
-        }
         createDeveloper();
         denyBranches();
         askAboutSeveralRefs();
@@ -275,14 +266,6 @@ public final class Acceptance implements Callable<Integer> {
             var answer = HttpClient.newHttpClient().send(request, HttpResponse.BodyHandlers.ofString());
             return answer.statusCode() + (answer.body().contains("version 2") ? ": yes" : ": no");
         });
-    }
-
-    private void createEndpoints() throws Exception {
-        noteEndpoints();
-        var group = command("A security group for the endpoints", source, "create-endpoint-security-group", "--vpc-id",
-                vpcId, "--group-name", name);
-        command("Endpoints for API and Git", source, "create-vpc-endpoint", "--vpc-id", vpcId, "--security-group-ids",
-                group.at("/securityGroup/groupId").asText(), "--tags", "acceptance=" + name);
     }
 
     private AwsCredentials developer;
@@ -458,12 +441,6 @@ public final class Acceptance implements Callable<Integer> {
 
     private void noteBucket(Account account, String bucket) {
         made.note("bucket " + bucket, "aws s3 rb --force s3://" + bucket, () -> account.deleteBucket(bucket));
-    }
-
-    private void noteEndpoints() {
-        made.note("endpoints and security group " + name,
-                "aws ec2 describe-vpc-endpoints --filters Name=tag:acceptance,Values=" + name,
-                () -> source.deleteEndpoints(vpcId, name));
     }
 
     /** A script that takes back what it made; it must succeed, and find nothing when it is asked again. */

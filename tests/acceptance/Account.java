@@ -1,4 +1,3 @@
-import java.util.List;
 import java.util.stream.Stream;
 import software.amazon.awssdk.arns.Arn;
 import software.amazon.awssdk.auth.credentials.AwsCredentials;
@@ -11,8 +10,6 @@ import software.amazon.awssdk.services.cloudwatch.CloudWatchClient;
 import software.amazon.awssdk.services.cloudwatchlogs.CloudWatchLogsClient;
 import software.amazon.awssdk.services.codebuild.CodeBuildClient;
 import software.amazon.awssdk.services.codecommit.CodeCommitClient;
-import software.amazon.awssdk.services.ec2.Ec2Client;
-import software.amazon.awssdk.services.ec2.model.Filter;
 import software.amazon.awssdk.services.iam.IamClient;
 import software.amazon.awssdk.services.iam.model.NoSuchEntityException;
 import software.amazon.awssdk.services.kms.KmsClient;
@@ -34,7 +31,6 @@ final class Account {
     final IamClient iam;
     final KmsClient kms;
     final S3Client s3;
-    final Ec2Client ec2;
     final CodeCommitClient codecommit;
     final CodeBuildClient codebuild;
     final CloudWatchClient cloudwatch;
@@ -52,7 +48,6 @@ final class Account {
         iam = build(IamClient.builder(), provider);
         kms = build(KmsClient.builder(), provider);
         s3 = build(S3Client.builder(), provider);
-        ec2 = build(Ec2Client.builder(), provider);
         codecommit = build(CodeCommitClient.builder(), provider);
         codebuild = build(CodeBuildClient.builder(), provider);
         cloudwatch = build(CloudWatchClient.builder(), provider);
@@ -172,26 +167,6 @@ final class Account {
     void deleteLogGroups(String prefix) {
         for (var group : logs.describeLogGroupsPaginator(r -> r.logGroupNamePrefix(prefix)).logGroups()) {
             logs.deleteLogGroup(r -> r.logGroupName(group.logGroupName()));
-        }
-    }
-
-    /** The endpoints of a VPC with a tag of this run, and the security group, which is in use until they are gone. */
-    void deleteEndpoints(String vpcId, String name) throws InterruptedException {
-        var ours = List.of(Filter.builder().name("vpc-id").values(vpcId).build(),
-                Filter.builder().name("tag:acceptance").values(name).build());
-        var ids = ec2.describeVpcEndpointsPaginator(r -> r.filters(ours)).vpcEndpoints().stream()
-                .map(one -> one.vpcEndpointId()).toList();
-        if (!ids.isEmpty()) {
-            ec2.deleteVpcEndpoints(r -> r.vpcEndpointIds(ids));
-        }
-        while (ec2.describeVpcEndpointsPaginator(r -> r.filters(ours)).vpcEndpoints().stream()
-                .anyMatch(one -> !"deleted".equalsIgnoreCase(one.stateAsString()))) {
-            Thread.sleep(5000);
-        }
-        var groups = List.of(Filter.builder().name("vpc-id").values(vpcId).build(),
-                Filter.builder().name("group-name").values(name).build());
-        for (var group : ec2.describeSecurityGroupsPaginator(r -> r.filters(groups)).securityGroups()) {
-            ec2.deleteSecurityGroup(r -> r.groupId(group.groupId()));
         }
     }
 }
