@@ -86,9 +86,9 @@ import picocli.CommandLine.Spec;
 /**
  * Runs tests, from the repository's root. The last line is {@code N passed, N failed, N skipped}.
  *
- * <p>The classes are shared out to one JVM more than there are processors, three at most, as tests wait nearly as much
- * as they work; within each they run one after the other, because the SDK's endpoint and credentials are system
- * properties. Under a debugger ({@code ./jbang --debug test CLASS}) a single class runs in this JVM.
+ * <p>The classes are shared out to two JVMs for each processor, four at most, as tests wait nearly as much as they
+ * work; within each they run one after the other, because the SDK's endpoint and credentials are system properties.
+ * Under a debugger ({@code ./jbang --debug test CLASS}) a single class runs in this JVM.
  */
 @Command(name = "./jbang test", sortOptions = false,
         description = "Runs the tests: all, or the classes and methods that are named.",
@@ -263,7 +263,7 @@ class RunTests implements Callable<Integer> {
         }
         var build = new Thread(this::build);
         if (!isAlone) build.start();
-        var jvms = 1 + Math.min(2, Runtime.getRuntime().availableProcessors());
+        var jvms = 2 * Math.min(2, Runtime.getRuntime().availableProcessors());
         var sharers = IntStream.range(0, Math.min(jvms, selections.size()))
                 .mapToObj(i -> new Thread(() -> share(i, build))).toList();
         sharers.forEach(Thread::start);
@@ -273,25 +273,27 @@ class RunTests implements Callable<Integer> {
 
     /**
      * JBang does not lock its cache: a script that is not built yet must not be started by the tests of two JVMs at
-     * once. Of what javac notes (deprecated, unchecked), users would read at a script's first start.
+     * once. Each is started once, so that its command is kept and no test waits for JBang. Of what javac notes
+     * (deprecated, unchecked), users would read at a script's first start.
      */
     private void build() {
         try (var files = Files.list(Path.of("scripts"))) {
-            var scripts = new ArrayList<>(files.map(Path::toString).sorted().toList());
-            scripts.add("tests/localaws/Sandbox.java");
-            for (var script : scripts) {
-                var builder = new ProcessBuilder("./jbang", "build", script).redirectErrorStream(true);
-                // halves javac's time
-                builder.environment().merge("JAVA_TOOL_OPTIONS",
-                        "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Duser.language=en",
-                        (given, more) -> given + " " + more);
-                var process = builder.start();
-                var said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-                if (process.waitFor() != 0 || said.contains("Note: ")) failed("./jbang build " + script, said);
-            }
+            var scripts = files.map(file -> file.getFileName().toString().replace(".java", "")).sorted().toList();
+            for (var script : scripts) start("./jbang", Toolkit.kebab(script), "--version");
+            start("./jbang", "build", "tests/localaws/Sandbox.java");
         } catch (IOException | InterruptedException e) {
-            failed("./jbang build", e.toString());
+            failed("./jbang", e.toString());
         }
+    }
+
+    private void start(String... command) throws IOException, InterruptedException {
+        var builder = new ProcessBuilder(command).redirectErrorStream(true);
+        // halves javac's time
+        builder.environment().merge("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Duser.language=en",
+                (given, more) -> given + " " + more);
+        var process = builder.start();
+        var said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        if (process.waitFor() != 0 || said.contains("Note: ")) failed(String.join(" ", command), said);
     }
 
     /** Hands class after class to a JVM, and shows what it says when it is done with one: what two say never mixes. */

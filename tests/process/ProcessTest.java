@@ -124,14 +124,16 @@ class ProcessTest {
     }
 
     /**
-     * {@code ./jbang ALIAS ARGUMENTS}, from elsewhere, with what is built already: other tests of this class build one
-     * in an empty cache.
+     * {@code ./jbang ALIAS ARGUMENTS}, from elsewhere, as the user's JBang has kept it: other tests of this class build
+     * one in an empty cache.
      */
     static Shell script(String script, List<String> arguments) {
-        var directory = System.getenv().getOrDefault("JBANG_DIR", System.getProperty("user.home") + "/.jbang");
-        return shell("exec \"$JBANG\" \"$@\"",
-                Stream.concat(Stream.of(Toolkit.kebab(script)), arguments.stream()).toArray(String[]::new))
-                .with("JBANG_CACHE_DIR", System.getenv().getOrDefault("JBANG_CACHE_DIR", directory + "/cache"));
+        var shell = new Shell(aws, "exec \"$JBANG\" \"$@\"",
+                Stream.concat(Stream.of(Toolkit.kebab(script)), arguments.stream()).toArray(String[]::new));
+        System.getenv().forEach((name, value) -> {
+            if (name.matches("JBANG_(CACHE_)?DIR")) shell.with(name, value);
+        });
+        return shell.in(elsewhere);
     }
 
     @Test
