@@ -627,6 +627,14 @@ final class OperatorScenarios {
                     .tag("codecommit-toolkit:restoring", manifest.replace(".manifest.json.gz", ""));
             return restore("--to-repository-name", target.name);
         });
+        add("RestoreFromS3", "several repositories", "\"created\"", () -> {
+            renameTemplate(next("missing"));
+            var prefix = next("restored");
+            repositories.add(prefix + saved.name);
+            return new Invocation(new RestoreFromS3().commandLine(), "--bucket", BUCKET, "--expected-bucket-owner",
+                    LocalAws.BACKUP_ACCOUNT, "--repository-names", saved.name, "--to-prefix", prefix,
+                    "--kms-key-id", repositoryKey.arn);
+        });
         add("RestoreFromS3", "nothing to do", "\"unchanged\"", () -> {
             renameTemplate(saved.name);
             return restore("--to-repository-name", saved.name);
