@@ -1589,11 +1589,20 @@ class ShareKmsKey implements Callable<Integer> {
         var found = fileStatements("--policy-file", file, KEY_POLICY);
         for (var statement : found) {
             var isForAll = principals(statement.path("Principal")).contains("*");
-            if (isForAll && statement.path("Effect").asText().equals("Allow") && !statement.has("Condition")) {
+            if (isForAll && statement.path("Effect").asText().equals("Allow")
+                    && !isBound(statement.path("Condition"))) {
                 throw wrong("--policy-file " + file + ", statement " + sid(statement) + ": must not be for everybody of"
-                        + " all accounts: name principals, or give it a Condition such as {\"StringEquals\":"
-                        + " {\"aws:PrincipalOrgID\": \"o-a1b2c3d4e5\"}}");
+                        + " all accounts: name principals, or give it a Condition that binds it, such as"
+                        + " {\"StringEquals\": {\"aws:PrincipalOrgID\": \"o-a1b2c3d4e5\"}}");
             }
+    /** What a condition compares so that a statement for everybody is for some: the keys, and the form of values. */
+    private static final Map<String, String> BINDING = Map.of(
+            "aws:principalaccount", "\\d{12}", "kms:calleraccount", "\\d{12}", "aws:sourceaccount", "\\d{12}",
+            "aws:principalorgid", "o-[a-z0-9]{10,32}", "aws:principalorgpaths", "o-[a-z0-9]{10,32}/.*",
+            "aws:principalarn", "arn:aws[a-z-]*:(iam|sts)::\\d{12}:.+",
+            "aws:sourcearn", "arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:\\d{12}:.+",
+            "aws:sourcevpc", "vpc-[0-9a-f]+", "aws:sourcevpce", "vpce-[0-9a-f]+");
+
         }
         return found;
     }
@@ -1608,6 +1617,18 @@ class ShareKmsKey implements Callable<Integer> {
         if (Stream.concat(named, Stream.of("000000000000"))
                 .allMatch(account -> administratorsOf(policyOf.apply(account)).isEmpty())) {
             throw wrong("--policy-file " + file + ": must leave someone who may change the key policy again: allow"
+    /** Whether a condition holds for some accounts, organizations or networks only, that it names. */
+    private static boolean isBound(JsonNode condition) {
+        return condition.propertyStream()
+                .filter(operator -> operator.getKey().matches("(ForAnyValue:)?(String(Equals(IgnoreCase)?|Like)"
+                        + "|Arn(Equals|Like))"))
+                .flatMap(operator -> operator.getValue().propertyStream())
+                .anyMatch(key -> {
+                    var binding = BINDING.get(key.getKey().toLowerCase(Locale.ROOT));
+                    return binding != null && texts(key.getValue()).allMatch(value -> value.matches(binding));
+                });
+    }
+
                     + " kms:PutKeyPolicy without a condition, and do not deny it to all");
         }
     }

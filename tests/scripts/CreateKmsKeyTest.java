@@ -798,6 +798,18 @@ class CreateKmsKeyTest {
             "[S{'Principal': {'AWS': []}}]; without wildcards",
             "[S{'Principal': {'AWS': '${account}'}}]; without wildcards",
             "[S{'Principal': '*'}]; must not be for everybody",
+            "[S{'Principal': '*', 'Condition': {'ArnLike': {'aws:PrincipalArn': '*'}}}]; "
+                    + "a Condition that binds it",
+            "[S{'Principal': '*', 'Condition': {'ArnLike': {'aws:PrincipalArn': 'arn:aws:iam::*:role/A'}}}]; "
+                    + "a Condition that binds it",
+            "[S{'Principal': '*', 'Condition': {'StringEqualsIfExists': {'aws:SourceVpc': 'vpc-01'}}}]; "
+                    + "a Condition that binds it",
+            "[S{'Principal': '*', 'Condition': {'StringNotEquals': {'kms:CallerAccount': '444455556666'}}}]; "
+                    + "a Condition that binds it",
+            "[S{'Principal': '*', 'Condition': {'StringEquals': {'kms:ViaService': 's3.amazonaws.com'}}}]; "
+                    + "a Condition that binds it",
+            "[S{'Principal': '*', 'Condition': {'StringLike': {'aws:PrincipalOrgID': ['o-a1b2c3d4e5', '*']}}}]; "
+                    + "a Condition that binds it",
             "[S{'Action': 'Decrypt'}]; such as kms:Decrypt",
             "[S{'Action': 's3:GetObject'}]; such as kms:Decrypt",
             "[S{'Action': []}]; such as kms:Decrypt",
@@ -839,6 +851,20 @@ class CreateKmsKeyTest {
         var policy = file(json.replace('\'', '"'));
         Script.assertRefused(run("--alias", alias, "--users", DEVELOPER, "--policy-file", policy),
                 right.startsWith("Duplicate") ? right : right.replace('\'', '"'), aws);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"{'StringEquals': {'aws:PrincipalOrgID': ['o-a1b2c3d4e5', 'o-f6g7h8i9j0']}}",
+            "{'StringEquals': {'kms:CallerAccount': '444455556666', 'kms:ViaService': 's3.eu-west-1.amazonaws.com'}}",
+            "{'ArnLike': {'AWS:PrincipalArn': 'arn:aws:iam::444455556666:role/team/*'}}",
+            "{'ForAnyValue:StringLike': {'aws:PrincipalOrgPaths': 'o-a1b2c3d4e5/r-ab12/*'}}",
+            "{'StringEquals': {'aws:SourceVpce': 'vpce-0123456789abcdef0'}}"})
+    void aConditionThatNamesAccountsAnOrganizationOrANetworkBindsAStatementForEverybody(String condition)
+            throws Exception {
+        var statement = "{'Sid': 'X', 'Effect': 'Allow', 'Principal': '*', 'Action': 'kms:Decrypt', 'Resource': '*', "
+                + "'Condition': " + condition + "}";
+        var run = run("--alias", alias, "--dry-run", "--policy-file", file(statement.replace('\'', '"')));
+        assertEquals(0, run.exitCode(), run.err());
     }
 
     static JsonNode parsed(String json) {
