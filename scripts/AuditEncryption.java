@@ -648,7 +648,7 @@ class AuditEncryption implements Callable<Integer> {
 
     /** What is wrong with the choice of the key. */
     List<Finding> findings(String name, Facts facts, String suggestedKey) {
-        var rekey = "./jbang create-encrypted-repo --repository-name " + name + " --kms-key-id " + suggestedKey
+        var rekey = "./jbang create-encrypted-repo --repository-name=" + name + " --kms-key-id " + suggestedKey
                 + place();
         if (facts.isManagedByAws() && requireCustomerManaged) {
             return List.of(new Finding(Code.AWS_MANAGED, name, facts.id, "is under a key that AWS manages, which has"

@@ -185,7 +185,7 @@ class CreateEncryptedRepo implements Callable<Integer> {
     /** The new repository; null in a dry run. */
     RepositoryMetadata create(KeyMetadata key, Map<String, String> wantedTags) {
         var creation = Change.creation(repositoryName, "repository", repositoryName);
-        var undo = aws("codecommit delete-repository --repository-name " + repositoryName)
+        var undo = aws("codecommit delete-repository --repository-name=" + repositoryName)
                 + " # irreversible: deletes what was pushed since, too";
         if (dryRun) {
             record(creation, undo);
@@ -235,7 +235,7 @@ class CreateEncryptedRepo implements Callable<Integer> {
             return;
         }
         change(Change.update(repositoryName, "kmsKeyId", current, key.arn()),
-                aws("codecommit update-repository-encryption-key --repository-name " + repositoryName
+                aws("codecommit update-repository-encryption-key --repository-name=" + repositoryName
                         + " --kms-key-id " + current),
                 () -> rekey(key));
     }

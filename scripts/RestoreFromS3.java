@@ -1940,7 +1940,7 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
 
         private void create() {
             var creation = Change.creation(name, "repository", name);
-            var undo = aws("codecommit delete-repository --repository-name " + name)
+            var undo = aws("codecommit delete-repository --repository-name=" + name)
                     + " # irreversible: deletes what was pushed since, too";
             if (dryRun) {
                 record(creation, undo);

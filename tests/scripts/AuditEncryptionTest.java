@@ -248,7 +248,7 @@ class AuditEncryptionTest {
         runsAuditsOnly = false;
         for (var finding : run.json().path("findings")) {
             var command = finding.path("command").asText();
-            assertEquals("./jbang create-encrypted-repo --repository-name " + finding.path("repositoryName").asText()
+            assertEquals("./jbang create-encrypted-repo --repository-name=" + finding.path("repositoryName").asText()
                     + " --kms-key-id alias/own --region eu-west-1", command);
             var words = command.split(" ");
             assertEquals("updated", Script.run(new CreateEncryptedRepo().commandLine(),
@@ -364,7 +364,7 @@ class AuditEncryptionTest {
         repository("payments", foreign);
         var run = findings();
         assertFinding("foreign-key", "is under a key of account 444455556666, which can take it away",
-                "./jbang create-encrypted-repo --repository-name payments --kms-key-id alias/codecommit"
+                "./jbang create-encrypted-repo --repository-name=payments --kms-key-id alias/codecommit"
                         + " --region eu-west-1", run);
         assertEquals("Enabled", run.json().at("/keys/0/keyState").asText());
         assertEquals(0, count("kms:GetKeyPolicy"), "KMS shows it to no other account");

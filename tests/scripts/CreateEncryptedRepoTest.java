@@ -102,7 +102,7 @@ class CreateEncryptedRepoTest {
                 made.path("cloneUrlSsh").asText());
         assertEquals("codecommit::eu-west-1://" + name, made.path("cloneUrlCodeCommit").asText());
         assertTrue(run.json().path("undo").asText().startsWith(
-                "aws codecommit delete-repository --repository-name " + name + " --region eu-west-1 # irreversible"),
+                "aws codecommit delete-repository --repository-name=" + name + " --region eu-west-1 # irreversible"),
                 run.out());
         assertEquals(key.arn, aws.calls().stream().filter(c -> c.name().equals("codecommit:CreateRepository"))
                 .findFirst().orElseThrow().input().path("kmsKeyId").asText(), "by its ARN, whatever was given");
@@ -166,7 +166,7 @@ class CreateEncryptedRepoTest {
         assertEquals(key.arn, repository().key());
         assertEquals(managed, run.json().at("/changes/0/from").asText());
         assertEquals(key.arn, run.json().at("/changes/0/to").asText());
-        assertEquals("aws codecommit update-repository-encryption-key --repository-name " + name + " --kms-key-id "
+        assertEquals("aws codecommit update-repository-encryption-key --repository-name=" + name + " --kms-key-id "
                 + managed + " --region eu-west-1", run.json().path("undo").asText());
         assertEquals(List.of("GetRepository", "UpdateRepositoryEncryptionKey", "GetRepository"),
                 aws.calls().stream().map(Call::name).filter(n -> n.startsWith("codecommit:")).map(n -> n.substring(11))
@@ -363,7 +363,7 @@ class CreateEncryptedRepoTest {
         assertEquals(1, run.err().lines().count(), run.err());
         assertTrue(run.err().startsWith("create-encrypted-repo: " + name + ": AccessDeniedException"), run.err());
         assertTrue(run.err().contains("; changed before that: kmsKeyId; this takes it back: aws codecommit "
-                + "update-repository-encryption-key --repository-name " + name + " --kms-key-id "), run.err());
+                + "update-repository-encryption-key --repository-name=" + name + " --kms-key-id "), run.err());
         aws.clearFaults();
         assertEquals("updated", make("--tags", "A=b").status());
     }

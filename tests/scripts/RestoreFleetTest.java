@@ -147,7 +147,7 @@ class RestoreFleetTest {
             assertEquals(aws.codecommit.repository(name).triggers(), made.triggers());
             assertEquals(List.of(), made.fired());
             assertEquals("restored-" + name, entry(run, name).at("/repository/repositoryName").asText());
-            assertTrue(entry(run, name).path("undo").asText().contains("delete-repository --repository-name restored-"
+            assertTrue(entry(run, name).path("undo").asText().contains("delete-repository --repository-name=restored-"
                     + name + " "), run.out());
         }
         assertEquals("refs/notes/commits", entry(run, "notes").at("/leftOut/0/what").asText());

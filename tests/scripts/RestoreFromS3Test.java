@@ -807,7 +807,7 @@ class RestoreFromS3Test {
         assertEquals(made.key(), run.json().at("/repository/kmsKeyId").asText());
         assertEquals(made.cloneUrlHttp(), run.json().at("/repository/cloneUrlHttp").asText());
         assertTrue(run.json().path("undo").asText().endsWith(
-                "aws codecommit delete-repository --repository-name again --region eu-west-1 # irreversible: deletes "
+                "aws codecommit delete-repository --repository-name=again --region eu-west-1 # irreversible: deletes "
                         + "what was pushed since, too"),
                 run.out());
         assertEquals(Set.of(), leftovers());
