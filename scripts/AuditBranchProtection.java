@@ -1606,6 +1606,8 @@ class AuditBranchProtection implements Callable<Integer> {
 
     /** What is not known yet, as in a dry run, is left out. */
     static final ObjectMapper JSON = new ObjectMapper().setDefaultPropertyInclusion(JsonInclude.Include.NON_NULL);
+    /** What would move a terminal's cursor, change its colours, or hide or turn what follows. */
+    static final Pattern CONTROL = Pattern.compile("[[\\p{Cc}\\p{Cf}\\p{Cs}\\p{Zl}\\p{Zp}]&&[^\t\r\n]]");
 
     /** Prints the result, or the part of it that --print asks for. */
     int print(Object result, int exitCode) {
@@ -1615,7 +1617,7 @@ class AuditBranchProtection implements Callable<Integer> {
             throw new Failure("the result has nothing at " + print + ": " + document);
         }
         var out = spec.commandLine().getOut();
-        out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
+        out.println(part.isValueNode() ? part.asText() : visible(part.toPrettyString()));
         if (out.checkError()) {
             throw new Failure("stdout cannot be written to; the result is: " + document);
         }
@@ -1623,7 +1625,13 @@ class AuditBranchProtection implements Callable<Integer> {
     }
 
     void note(String message) {
-        spec.commandLine().getErr().println(spec.name() + ": " + message);
+        spec.commandLine().getErr().println(spec.name() + ": " + visible(message.replace('\r', ' ')));
+    }
+
+    /** With control characters as JSON writes them, so that a name of somebody's cannot act on a terminal. */
+    static String visible(String text) {
+        return CONTROL.matcher(text).replaceAll(found -> Matcher.quoteReplacement(found.group().chars()
+                .mapToObj(unit -> String.format("\\u%04x", unit)).collect(Collectors.joining())));
     }
 
     void fail(Exception e) {
@@ -1634,7 +1642,9 @@ class AuditBranchProtection implements Callable<Integer> {
     /** With --verbose, where an error comes from. */
     void trace(Throwable e) {
         if (verbose) {
-            e.printStackTrace(spec.commandLine().getErr());
+            var text = new StringWriter();
+            e.printStackTrace(new PrintWriter(text));
+            spec.commandLine().getErr().println(visible(text.toString().stripTrailing()));
         }
     }
 
@@ -1731,8 +1741,6 @@ class AuditBranchProtection implements Callable<Integer> {
                     + " Default: ${DEFAULT-VALUE}.")
     String output;
 
-    /** What would move a terminal's cursor, change its colours, or hide or turn what follows. */
-    static final Pattern CONTROL = Pattern.compile("[\\p{Cc}\\p{Cf}\\p{Cs}\\p{Zl}\\p{Zp}]");
     /** East Asian wide characters and emoji, which take two columns of a terminal. */
     static final Pattern WIDE = Pattern.compile("[\\x{1100}-\\x{115f}\\x{2e80}-\\x{a4cf}\\x{a960}-\\x{a97f}"
             + "\\x{ac00}-\\x{d7a3}\\x{f900}-\\x{faff}\\x{fe30}-\\x{fe6f}\\x{ff00}-\\x{ff60}\\x{ffe0}-\\x{ffe6}"
@@ -1807,9 +1815,7 @@ class AuditBranchProtection implements Callable<Integer> {
 
     /** A text cannot become a formula; a number stays one. */
     static String csvValue(Object cell) {
-        var text = CONTROL.matcher(text(cell))
-                .replaceAll(found -> Matcher.quoteReplacement(
-                        found.group().matches("[\t\r\n]") ? found.group() : escaped(found.group())));
+        var text = visible(text(cell));
         var value = cell instanceof Number ? text : FORMULA.matcher(text).replaceAll("'");
         return value.matches("(?s).*[\",;\t\r\n].*") ? "\"" + value.replace("\"", "\"\"") + "\"" : value;
     }
@@ -1897,13 +1903,7 @@ class AuditBranchProtection implements Callable<Integer> {
     /** A cell of a table, in one line. */
     static String printable(Object cell) {
         var text = text(cell).replaceAll("[\t\r\n]+", " ");
-        return text.isEmpty() ? "-" : CONTROL.matcher(text)
-                .replaceAll(found -> Matcher.quoteReplacement(escaped(found.group())));
-    }
-
-    /** As it would stand in JSON. */
-    private static String escaped(String character) {
-        return character.chars().mapToObj(unit -> String.format("\\u%04x", unit)).collect(Collectors.joining());
+        return text.isEmpty() ? "-" : visible(text);
     }
 
     /** The text of a cell: "" if there is none, and the parts of a list in one. */

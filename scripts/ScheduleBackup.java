@@ -1862,6 +1862,8 @@ class ScheduleBackup implements Callable<Integer> {
 
     /** What is not known yet, as in a dry run, is left out. */
     static final ObjectMapper JSON = new ObjectMapper().setDefaultPropertyInclusion(JsonInclude.Include.NON_NULL);
+    /** What would move a terminal's cursor, change its colours, or hide or turn what follows. */
+    static final Pattern CONTROL = Pattern.compile("[[\\p{Cc}\\p{Cf}\\p{Cs}\\p{Zl}\\p{Zp}]&&[^\t\r\n]]");
 
     /** Prints the result, or the part of it that --print asks for. */
     int print(Object result, int exitCode) {
@@ -1871,7 +1873,7 @@ class ScheduleBackup implements Callable<Integer> {
             throw new Failure("the result has nothing at " + print + ": " + document);
         }
         var out = spec.commandLine().getOut();
-        out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
+        out.println(part.isValueNode() ? part.asText() : visible(part.toPrettyString()));
         if (out.checkError()) {
             throw new Failure("stdout cannot be written to; the result is: " + document);
         }
@@ -1879,7 +1881,13 @@ class ScheduleBackup implements Callable<Integer> {
     }
 
     void note(String message) {
-        spec.commandLine().getErr().println(spec.name() + ": " + message);
+        spec.commandLine().getErr().println(spec.name() + ": " + visible(message.replace('\r', ' ')));
+    }
+
+    /** With control characters as JSON writes them, so that a name of somebody's cannot act on a terminal. */
+    static String visible(String text) {
+        return CONTROL.matcher(text).replaceAll(found -> Matcher.quoteReplacement(found.group().chars()
+                .mapToObj(unit -> String.format("\\u%04x", unit)).collect(Collectors.joining())));
     }
 
     void fail(Exception e) {
@@ -1890,7 +1898,9 @@ class ScheduleBackup implements Callable<Integer> {
     /** With --verbose, where an error comes from. */
     void trace(Throwable e) {
         if (verbose) {
-            e.printStackTrace(spec.commandLine().getErr());
+            var text = new StringWriter();
+            e.printStackTrace(new PrintWriter(text));
+            spec.commandLine().getErr().println(visible(text.toString().stripTrailing()));
         }
     }
 

@@ -1010,6 +1010,8 @@ class ShareKmsKey implements Callable<Integer> {
 
     /** What is not known yet, as in a dry run, is left out. */
     static final ObjectMapper JSON = new ObjectMapper().setDefaultPropertyInclusion(JsonInclude.Include.NON_NULL);
+    /** What would move a terminal's cursor, change its colours, or hide or turn what follows. */
+    static final Pattern CONTROL = Pattern.compile("[[\\p{Cc}\\p{Cf}\\p{Cs}\\p{Zl}\\p{Zp}]&&[^\t\r\n]]");
 
     /** Prints the result, or the part of it that --print asks for. */
     int print(Object result, int exitCode) {
@@ -1019,7 +1021,7 @@ class ShareKmsKey implements Callable<Integer> {
             throw new Failure("the result has nothing at " + print + ": " + document);
         }
         var out = spec.commandLine().getOut();
-        out.println(part.isValueNode() ? part.asText() : part.toPrettyString());
+        out.println(part.isValueNode() ? part.asText() : visible(part.toPrettyString()));
         if (out.checkError()) {
             throw new Failure("stdout cannot be written to; the result is: " + document);
         }
@@ -1027,7 +1029,13 @@ class ShareKmsKey implements Callable<Integer> {
     }
 
     void note(String message) {
-        spec.commandLine().getErr().println(spec.name() + ": " + message);
+        spec.commandLine().getErr().println(spec.name() + ": " + visible(message.replace('\r', ' ')));
+    }
+
+    /** With control characters as JSON writes them, so that a name of somebody's cannot act on a terminal. */
+    static String visible(String text) {
+        return CONTROL.matcher(text).replaceAll(found -> Matcher.quoteReplacement(found.group().chars()
+                .mapToObj(unit -> String.format("\\u%04x", unit)).collect(Collectors.joining())));
     }
 
     void fail(Exception e) {
@@ -1038,7 +1046,9 @@ class ShareKmsKey implements Callable<Integer> {
     /** With --verbose, where an error comes from. */
     void trace(Throwable e) {
         if (verbose) {
-            e.printStackTrace(spec.commandLine().getErr());
+            var text = new StringWriter();
+            e.printStackTrace(new PrintWriter(text));
+            spec.commandLine().getErr().println(visible(text.toString().stripTrailing()));
         }
     }
 
@@ -1584,6 +1594,14 @@ class ShareKmsKey implements Callable<Integer> {
     static final PolicyRules KEY_POLICY = new PolicyRules("[a-zA-Z0-9 ]{1,128}", "kms:[a-zA-Z*?]+|\\*", "\\*",
             "kms:Decrypt", "*");
 
+    /** What a condition compares so that a statement for everybody is for some: the keys, and the form of values. */
+    private static final Map<String, String> BINDING = Map.of(
+            "aws:principalaccount", "\\d{12}", "kms:calleraccount", "\\d{12}", "aws:sourceaccount", "\\d{12}",
+            "aws:principalorgid", "o-[a-z0-9]{10,32}", "aws:principalorgpaths", "o-[a-z0-9]{10,32}/.*",
+            "aws:principalarn", "arn:aws[a-z-]*:(iam|sts)::\\d{12}:.+",
+            "aws:sourcearn", "arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:\\d{12}:.+",
+            "aws:sourcevpc", "vpc-[0-9a-f]+", "aws:sourcevpce", "vpce-[0-9a-f]+");
+
     /** The statements of --policy-file. */
     List<JsonNode> keyStatements(Path file) {
         var found = fileStatements("--policy-file", file, KEY_POLICY);
@@ -1595,28 +1613,10 @@ class ShareKmsKey implements Callable<Integer> {
                         + " all accounts: name principals, or give it a Condition that binds it, such as"
                         + " {\"StringEquals\": {\"aws:PrincipalOrgID\": \"o-a1b2c3d4e5\"}}");
             }
-    /** What a condition compares so that a statement for everybody is for some: the keys, and the form of values. */
-    private static final Map<String, String> BINDING = Map.of(
-            "aws:principalaccount", "\\d{12}", "kms:calleraccount", "\\d{12}", "aws:sourceaccount", "\\d{12}",
-            "aws:principalorgid", "o-[a-z0-9]{10,32}", "aws:principalorgpaths", "o-[a-z0-9]{10,32}/.*",
-            "aws:principalarn", "arn:aws[a-z-]*:(iam|sts)::\\d{12}:.+",
-            "aws:sourcearn", "arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:\\d{12}:.+",
-            "aws:sourcevpc", "vpc-[0-9a-f]+", "aws:sourcevpce", "vpce-[0-9a-f]+");
-
         }
         return found;
     }
 
-    /**
-     * Refuses statements of --policy-file with which no account, whichever it is, could change its key policy again.
-     *
-     * @param policyOf the policy with the statements, for an account
-     */
-    void checkLeavesAdministrators(Path file, List<JsonNode> statements, Function<String, JsonNode> policyOf) {
-        var named = Pattern.compile("\\b\\d{12}\\b").matcher(statements.toString()).results().map(MatchResult::group);
-        if (Stream.concat(named, Stream.of("000000000000"))
-                .allMatch(account -> administratorsOf(policyOf.apply(account)).isEmpty())) {
-            throw wrong("--policy-file " + file + ": must leave someone who may change the key policy again: allow"
     /** Whether a condition holds for some accounts, organizations or networks only, that it names. */
     private static boolean isBound(JsonNode condition) {
         return condition.propertyStream()
@@ -1629,6 +1629,16 @@ class ShareKmsKey implements Callable<Integer> {
                 });
     }
 
+    /**
+     * Refuses statements of --policy-file with which no account, whichever it is, could change its key policy again.
+     *
+     * @param policyOf the policy with the statements, for an account
+     */
+    void checkLeavesAdministrators(Path file, List<JsonNode> statements, Function<String, JsonNode> policyOf) {
+        var named = Pattern.compile("\\b\\d{12}\\b").matcher(statements.toString()).results().map(MatchResult::group);
+        if (Stream.concat(named, Stream.of("000000000000"))
+                .allMatch(account -> administratorsOf(policyOf.apply(account)).isEmpty())) {
+            throw wrong("--policy-file " + file + ": must leave someone who may change the key policy again: allow"
                     + " kms:PutKeyPolicy without a condition, and do not deny it to all");
         }
     }
