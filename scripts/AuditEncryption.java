@@ -309,7 +309,7 @@ class AuditEncryption implements Callable<Integer> {
         if (names.isEmpty()) {
             note("there are no repositories in " + region());
         }
-        var answers = inParallel(batches(names, REPOSITORIES_PER_CALL), batch -> answers(batch)).stream()
+        var answers = inParallel(jobs, batches(names, REPOSITORIES_PER_CALL), batch -> answers(batch)).stream()
                 .flatMap(List::stream).toList();
         if (!answers.isEmpty() && answers.stream().allMatch(answer -> answer.metadata == null
                 && answer.errorCode == null)) {
@@ -334,24 +334,6 @@ class AuditEncryption implements Callable<Integer> {
         names.stream().filter(name -> !answered.contains(name)).forEach(name -> answers.add(new Answer(name, null,
                 "RepositoryDoesNotExistException", "deleted or renamed since the repositories were listed")));
         return answers;
-    }
-
-    /** Does a step for each item, --jobs at a time; the results are in the order of the items. */
-    <T, R> List<R> inParallel(List<T> items, Function<T, R> step) {
-        var workers = Executors.newFixedThreadPool(jobs, task -> daemon(task));
-        try {
-            var results = new ArrayList<R>();
-            for (var future : items.stream().map(item -> workers.submit(() -> step.apply(item))).toList()) {
-                results.add(future.get());
-            }
-            return results;
-        } catch (InterruptedException e) {
-            throw new Failure("interrupted", e);
-        } catch (java.util.concurrent.ExecutionException e) {
-            throw e.getCause() instanceof RuntimeException cause ? cause : new IllegalStateException(e);
-        } finally {
-            workers.shutdownNow();
-        }
     }
 
     // ---- KMS
@@ -450,7 +432,7 @@ class AuditEncryption implements Callable<Integer> {
                 .collect(Collectors.groupingBy(answer -> keyId(answer.metadata.kmsKeyId(), aliases), TreeMap::new,
                         Collectors.summingInt(answer -> 1)));
         var keys = new LinkedHashMap<String, AuditedKey>();
-        for (var facts : inParallel(List.copyOf(counts.keySet()), id -> facts(id))) {
+        for (var facts : inParallel(jobs, List.copyOf(counts.keySet()), id -> facts(id))) {
             var findings = findings(facts);
             keys.put(facts.id, new AuditedKey(facts, key(facts, aliases, counts.get(facts.id), codes(findings)),
                     findings));
@@ -1429,6 +1411,28 @@ class AuditEncryption implements Callable<Integer> {
     /** As one word of a shell command. */
     static String quote(String word) {
         return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
+    }
+
+    //endregion
+
+    //region The same in every script: steps in parallel
+
+    /** Takes a step for each item, some at a time; the results are in the items' order. The first failure ends it. */
+    static <T, R> List<R> inParallel(int threads, List<T> items, Function<T, R> step) {
+        var workers = Executors.newFixedThreadPool(threads);
+        try {
+            var results = new ArrayList<R>();
+            for (var future : items.stream().map(item -> workers.submit(() -> step.apply(item))).toList()) {
+                results.add(future.get());
+            }
+            return results;
+        } catch (InterruptedException e) {
+            throw new Failure("interrupted", e);
+        } catch (java.util.concurrent.ExecutionException e) {
+            throw e.getCause() instanceof RuntimeException cause ? cause : new IllegalStateException(e.getCause());
+        } finally {
+            workers.shutdownNow();
+        }
     }
 
     //endregion

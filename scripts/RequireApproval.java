@@ -28,7 +28,6 @@ import java.security.cert.*;
 import java.time.*;
 import java.util.*;
 import java.util.concurrent.Callable;
-import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executors;
 import java.util.function.*;
 import java.util.regex.*;
@@ -710,24 +709,12 @@ class RequireApproval implements Callable<Integer> {
         if (names.isEmpty()) {
             return null;
         }
-        var workers = Executors.newFixedThreadPool(Math.min(LOOKS_AT_ONCE, names.size()));
         try {
-            var looks = names.stream().map(name -> workers.submit(() -> openPullRequests(name, isMeant))).toList();
-            var all = new ArrayList<OpenPullRequest>();
-            for (var look : looks) {
-                all.addAll(look.get());
-            }
-            return all;
-        } catch (ExecutionException e) {
-            if (!(e.getCause() instanceof SdkException)) {
-                throw new IllegalStateException(e.getCause());
-            }
-            note(templateName + ": the open pull requests could not be counted: " + reason(e.getCause()));
+            return inParallel(Math.min(LOOKS_AT_ONCE, names.size()), List.copyOf(names),
+                    name -> openPullRequests(name, isMeant)).stream().flatMap(List::stream).toList();
+        } catch (SdkException e) {
+            note(templateName + ": the open pull requests could not be counted: " + reason(e));
             return null;
-        } catch (InterruptedException e) {
-            throw new Failure("interrupted", e);
-        } finally {
-            workers.shutdownNow();
         }
     }
 
@@ -1258,6 +1245,28 @@ class RequireApproval implements Callable<Integer> {
     /** As one word of a shell command. */
     static String quote(String word) {
         return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
+    }
+
+    //endregion
+
+    //region The same in every script: steps in parallel
+
+    /** Takes a step for each item, some at a time; the results are in the items' order. The first failure ends it. */
+    static <T, R> List<R> inParallel(int threads, List<T> items, Function<T, R> step) {
+        var workers = Executors.newFixedThreadPool(threads);
+        try {
+            var results = new ArrayList<R>();
+            for (var future : items.stream().map(item -> workers.submit(() -> step.apply(item))).toList()) {
+                results.add(future.get());
+            }
+            return results;
+        } catch (InterruptedException e) {
+            throw new Failure("interrupted", e);
+        } catch (java.util.concurrent.ExecutionException e) {
+            throw e.getCause() instanceof RuntimeException cause ? cause : new IllegalStateException(e.getCause());
+        } finally {
+            workers.shutdownNow();
+        }
     }
 
     //endregion

@@ -2758,23 +2758,6 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
                 List.of("manifest", "repositoryId", "kinds", "settings", "pullRequests"), rows);
     }
 
-    /** Takes a step for each item, several at a time; ends with the first that fails. */
-    static <T, R> List<R> inParallel(int threads, List<T> items, Function<T, R> step) throws Exception {
-        var workers = Executors.newFixedThreadPool(threads, RestoreFromS3::daemon);
-        try {
-            var answers = items.stream().map(item -> workers.submit(() -> step.apply(item))).toList();
-            var results = new ArrayList<R>();
-            for (var answer : answers) {
-                results.add(answer.get());
-            }
-            return results;
-        } catch (java.util.concurrent.ExecutionException e) {
-            throw e.getCause() instanceof Exception cause ? cause : e;
-        } finally {
-            workers.shutdownNow();
-        }
-    }
-
     RestorePoint restorePoint(String key) {
         try {
             return point(key).restorePoint();
@@ -3511,6 +3494,28 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
         static Change deletion(String resource, String field, Object from, Object to) {
             return new Change(resource, field, from, to, Status.DELETED);
         }
+    //region The same in every script: steps in parallel
+
+    /** Takes a step for each item, some at a time; the results are in the items' order. The first failure ends it. */
+    static <T, R> List<R> inParallel(int threads, List<T> items, Function<T, R> step) {
+        var workers = Executors.newFixedThreadPool(threads);
+        try {
+            var results = new ArrayList<R>();
+            for (var future : items.stream().map(item -> workers.submit(() -> step.apply(item))).toList()) {
+                results.add(future.get());
+            }
+            return results;
+        } catch (InterruptedException e) {
+            throw new Failure("interrupted", e);
+        } catch (java.util.concurrent.ExecutionException e) {
+            throw e.getCause() instanceof RuntimeException cause ? cause : new IllegalStateException(e.getCause());
+        } finally {
+            workers.shutdownNow();
+        }
+    }
+
+    //endregion
+
     }
 
     /** In the order in which they were made, or in a dry run would be. */
