@@ -114,10 +114,11 @@ import software.amazon.awssdk.utils.AttributeMap;
  * default branch, description and tags, associates its approval rule templates (creates those that do not exist) and
  * adds its triggers, last. A repository with any ref that is not the restore point's is refused. Nothing is deleted,
  * and the key of an existing repository stays. CodeCommit cuts long pushes and refuses those of more than 4,000 refs:
- * a push has at most 3,000 refs, and a pack of at most 32 MiB unless a single commit, with what it merged, is larger.
- * For that a ref may stand at an older commit of its own history for a while; the tag codecommit-toolkit:restoring on
- * the repository says so, and is removed when all refs are right. What CodeCommit does not take (refs that are no
- * branches or tags, a HEAD that is no branch, triggers of another Region) is named under leftOut, with exit code 3.
+ * a push has at most 3,000 refs and 512 MiB, and 32 MiB by JGit or after one that was cut, unless a single commit, with
+ * what it merged, is larger. For that a ref may stand at an older commit of its own history for a while; the tag
+ * codecommit-toolkit:restoring on the repository says so, and is removed when all refs are right. What CodeCommit does
+ * not take (refs that are no branches or tags, a HEAD that is no branch, triggers of another Region) is named under
+ * leftOut, with exit code 3.
  *
  * <p>Several repositories are restored by copies of this command, {@code --jobs} at a time, the largest first. One that
  * fails stops no other. A killed run may leave a directory on this machine, which the next one removes.
@@ -281,7 +282,9 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
 
     /** Refs in a push; CodeCommit takes 4,000. */
     int maxRefs = 3_000;
-    /** Bytes in the pack of a push; CodeCommit says only that long pushes are cut. */
+    /** Bytes in the pack of a push, until one is cut; CodeCommit says only that this happens to long ones. */
+    long maxBytesAtFirst = 512 << 20;
+    /** Bytes in the pack of a push after that, and of one that JGit sends. */
     long maxBytes = 32 << 20;
     /** Bytes of a repository that git pushes, as JGit takes thrice as long. What is smaller JGit pushes sooner. */
     long leastForGit = 4 << 20;
@@ -2054,8 +2057,13 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
         }
 
         void tell(Exception e) {
+            tell(e, "");
+        }
+
+        /** @param how it is tried again */
+        void tell(Exception e, String how) {
             if (lastFailure == null || !reason(lastFailure).equals(reason(e))) {
-                note(subject + ": " + reason(e) + "; tries again");
+                note(subject + ": " + reason(e) + "; tries again" + how);
             }
             lastFailure = e;
         }
@@ -2176,18 +2184,25 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
             }
         }
 
-        /** What git does not push, for whatever reason, is left to JGit, whose failures tell what they are. */
+        /**
+         * What git does not push in smaller parts either, for whatever reason, is left to JGit, whose failures tell
+         * what they are.
+         */
         private void pushByGit() throws IOException {
             var bare = destination.restore.bare;
+            var most = Math.max(maxBytesAtFirst, maxBytes);
             while (bare.usesGit() && !destination.missing().isEmpty()) {
                 var before = Map.copyOf(destination.present);
                 try {
-                    for (var part : parts(new History(this).read())) {
+                    for (var part : parts(most)) {
                         sendByGit(part);
                     }
                 } catch (GitFailure e) {
                     lookAgain();
-                    if (destination.present.equals(before)) {
+                    if (most > maxBytes && destination.point.size() > maxBytes) {
+                        most = maxBytes;
+                        line.tell(e, " in parts of at most " + megabytes(maxBytes));
+                    } else if (destination.present.equals(before)) {
                         bare.leaveGitOut(e);
                     } else {
                         line.tell(e);
@@ -2196,20 +2211,29 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
             }
         }
 
+        /** The pushes that bring all refs to their places, of a pack with so many bytes each at most. */
+        private List<List<Step>> parts(long most) throws IOException {
+            if (destination.point.size() > most) {
+                return parts(new History(this).read(), most);
+            }
+            var steps = steps();
+            return IntStream.iterate(0, from -> from < steps.size(), from -> from + maxRefs)
+                    .mapToObj(from -> steps.subList(from, Math.min(from + maxRefs, steps.size()))).toList();
+        }
+
         /**
-         * The pushes that bring all refs to their places. On its way a branch stands where the next commit, with what
-         * it merged, would make a push too large.
+         * On its way a branch stands where the next commit, with what it merged, would make a push too large.
          *
          * @param commits that the server lacks
          */
-        private List<List<Step>> parts(Map<ObjectId, Commit> commits) throws IOException {
+        private List<List<Step>> parts(Map<ObjectId, Commit> commits, long most) throws IOException {
             var parts = new ArrayList<List<Step>>();
             var part = new LinkedHashMap<String, Step>();
             var size = 0L;
             for (var step : steps()) {
                 for (var commit : way(step, commits)) {
                     var added = commit.take();
-                    if (size > 0 && size + added > maxBytes) {
+                    if (size > 0 && size + added > most) {
                         parts.add(List.copyOf(part.values()));
                         part.clear();
                         size = 0;
@@ -3470,6 +3494,28 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
 
     //endregion
 
+    //region The same in every script: steps in parallel
+
+    /** Takes a step for each item, some at a time; the results are in the items' order. The first failure ends it. */
+    static <T, R> List<R> inParallel(int threads, List<T> items, Function<T, R> step) {
+        var workers = Executors.newFixedThreadPool(threads);
+        try {
+            var results = new ArrayList<R>();
+            for (var future : items.stream().map(item -> workers.submit(() -> step.apply(item))).toList()) {
+                results.add(future.get());
+            }
+            return results;
+        } catch (InterruptedException e) {
+            throw new Failure("interrupted", e);
+        } catch (java.util.concurrent.ExecutionException e) {
+            throw e.getCause() instanceof RuntimeException cause ? cause : new IllegalStateException(e.getCause());
+        } finally {
+            workers.shutdownNow();
+        }
+    }
+
+    //endregion
+
     //region The same in every script: changes
 
     @Option(names = "--dry-run", description = "Only reads, and prints what would change.")
@@ -3494,28 +3540,6 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
         static Change deletion(String resource, String field, Object from, Object to) {
             return new Change(resource, field, from, to, Status.DELETED);
         }
-    //region The same in every script: steps in parallel
-
-    /** Takes a step for each item, some at a time; the results are in the items' order. The first failure ends it. */
-    static <T, R> List<R> inParallel(int threads, List<T> items, Function<T, R> step) {
-        var workers = Executors.newFixedThreadPool(threads);
-        try {
-            var results = new ArrayList<R>();
-            for (var future : items.stream().map(item -> workers.submit(() -> step.apply(item))).toList()) {
-                results.add(future.get());
-            }
-            return results;
-        } catch (InterruptedException e) {
-            throw new Failure("interrupted", e);
-        } catch (java.util.concurrent.ExecutionException e) {
-            throw e.getCause() instanceof RuntimeException cause ? cause : new IllegalStateException(e.getCause());
-        } finally {
-            workers.shutdownNow();
-        }
-    }
-
-    //endregion
-
     }
 
     /** In the order in which they were made, or in a dry run would be. */

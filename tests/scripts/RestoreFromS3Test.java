@@ -1282,6 +1282,7 @@ class RestoreFromS3Test {
     /** All that are pushed by git, however small. */
     static final Consumer<RestoreFromS3> BY_GIT = script -> {
         script.leastForGit = 0;
+        script.maxBytesAtFirst = 150_000;
         script.maxBytes = 150_000;
     };
 
@@ -1299,10 +1300,12 @@ class RestoreFromS3Test {
             }
         });
         aws.inject(Fault.on("codecommit:GitPush").cutRequest(155_000).always());
-        with = BY_GIT;
+        with = BY_GIT.andThen(script -> script.maxBytesAtFirst = 500_000);
         git = gitThat("push", "echo \"$*\" >>'" + home.resolve("arguments") + "'");
         var run = ok(toRepository(point, "parts"));
         assertFalse(run.err().contains("JGit"), run.err());
+        assertEquals(1, run.err().lines().filter(line -> line.endsWith("; tries again in parts of at most 0.2 MB"))
+                .count(), run.err());
         assertRestored(point, aws.codecommit.repository("parts"));
         assertTrue(marks.contains(point.replaceAll(".*/|\\.manifest.*", "")), "refs on their way are marked");
         assertEquals(Map.of("Team", "Payments", "Cost centre", "1 2"), aws.codecommit.repository("parts").tags());
