@@ -247,6 +247,16 @@ class ContractTest {
         }
     }
 
+    /** What is printed may be somebody else's name: it must not clear a screen, or turn round what follows. */
+    @ParameterizedTest
+    @MethodSource("Toolkit#scripts")
+    void nothingThatIsPrintedActsOnATerminal(String script) {
+        var run = Script.run(Toolkit.command(script), "--\u009b2J\u202e\033[31m\r");
+        assertEquals(2, run.exitCode(), run.err());
+        assertTrue(run.err().contains("'--\\u009b2J\\u202e\\u001b[31m '"), run.err());
+        assertFalse(run.err().matches("(?s).*[\\p{Cc}\\p{Cf}&&[^\n]].*"), run.err());
+    }
+
     @ParameterizedTest
     @MethodSource("Toolkit#scripts")
     void printRefusesWhatTheResultNeverHas(String script) throws Exception {

@@ -773,6 +773,13 @@ class CreateKmsKeyTest {
         assertEquals(before, key().policy);
     }
 
+    @Test
+    void theDocumentHasNoControlCharacters() {
+        var run = run("--alias", alias, "--dry-run", "--description", "a\u009b2J\u202eb");
+        assertTrue(run.json().path("changes").toString().contains("a\u009b2J\u202eb"), run.out());
+        assertFalse(run.out().matches("(?s).*[\\p{Cc}\\p{Cf}&&[^\n]].*"), run.out());
+    }
+
     /** What a file says, with ' for quotes; then what the message has to show. */
     @ParameterizedTest
     @CsvSource(delimiter = ';', quoteCharacter = '`', value = {
