@@ -1081,10 +1081,10 @@ class AuditEncryption implements Callable<Integer> {
     }
 
     void note(String message) {
-        spec.commandLine().getErr().println(spec.name() + ": " + visible(message.replace('\r', ' ')));
+        spec.commandLine().getErr().println(spec.name() + ": " + visible(message.replaceAll("[\r\n]+", " ")));
     }
 
-    /** With control characters as JSON writes them, so that a name of somebody's cannot act on a terminal. */
+    /** With control characters as JSON writes them, so that others' names cannot control the terminal. */
     static String visible(String text) {
         return CONTROL.matcher(text).replaceAll(found -> Matcher.quoteReplacement(found.group().chars()
                 .mapToObj(unit -> String.format("\\u%04x", unit)).collect(Collectors.joining())));
@@ -1100,7 +1100,7 @@ class AuditEncryption implements Callable<Integer> {
         if (verbose) {
             var text = new StringWriter();
             e.printStackTrace(new PrintWriter(text));
-            spec.commandLine().getErr().println(visible(text.toString().stripTrailing()));
+            spec.commandLine().getErr().println(visible(text.toString().replace('\r', ' ').stripTrailing()));
         }
     }
 
@@ -1415,11 +1415,22 @@ class AuditEncryption implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: threads
+
+    /** A thread that does not keep Java alive. */
+    static Thread daemon(Runnable task) {
+        var thread = new Thread(task);
+        thread.setDaemon(true);
+        return thread;
+    }
+
+    //endregion
+
     //region The same in every script: steps in parallel
 
-    /** Takes a step for each item, some at a time; the results are in the items' order. The first failure ends it. */
+    /** Takes a step for each item, some at a time; the results are in the items' order, and so is what fails. */
     static <T, R> List<R> inParallel(int threads, List<T> items, Function<T, R> step) {
-        var workers = Executors.newFixedThreadPool(threads);
+        var workers = Executors.newFixedThreadPool(threads, task -> daemon(task));
         try {
             var results = new ArrayList<R>();
             for (var future : items.stream().map(item -> workers.submit(() -> step.apply(item))).toList()) {
@@ -1615,13 +1626,6 @@ class AuditEncryption implements Callable<Integer> {
     /** @param text a number and m, h or d for minutes, hours or days */
     static Duration duration(String text) {
         return Duration.parse((text.endsWith("d") ? "P" : "PT") + text);
-    }
-
-    /** A thread that does not keep Java alive. */
-    static Thread daemon(Runnable task) {
-        var thread = new Thread(task);
-        thread.setDaemon(true);
-        return thread;
     }
 
     /** Since a {@link System#nanoTime}, to a hundredth of a second. */

@@ -38,7 +38,6 @@ import java.util.concurrent.*;
 import java.util.concurrent.atomic.*;
 import java.util.function.*;
 import java.util.regex.*;
-import java.util.regex.Pattern;
 import java.util.stream.*;
 import java.util.zip.*;
 import javax.crypto.Mac;
@@ -2341,10 +2340,10 @@ class BackupToS3 implements Callable<Integer> {
     }
 
     void note(String message) {
-        spec.commandLine().getErr().println(spec.name() + ": " + visible(message.replace('\r', ' ')));
+        spec.commandLine().getErr().println(spec.name() + ": " + visible(message.replaceAll("[\r\n]+", " ")));
     }
 
-    /** With control characters as JSON writes them, so that a name of somebody's cannot act on a terminal. */
+    /** With control characters as JSON writes them, so that others' names cannot control the terminal. */
     static String visible(String text) {
         return CONTROL.matcher(text).replaceAll(found -> Matcher.quoteReplacement(found.group().chars()
                 .mapToObj(unit -> String.format("\\u%04x", unit)).collect(Collectors.joining())));
@@ -2360,7 +2359,7 @@ class BackupToS3 implements Callable<Integer> {
         if (verbose) {
             var text = new StringWriter();
             e.printStackTrace(new PrintWriter(text));
-            spec.commandLine().getErr().println(visible(text.toString().stripTrailing()));
+            spec.commandLine().getErr().println(visible(text.toString().replace('\r', ' ').stripTrailing()));
         }
     }
 
@@ -2477,6 +2476,17 @@ class BackupToS3 implements Callable<Integer> {
     /** As one word of a shell command. */
     static String quote(String word) {
         return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
+    }
+
+    //endregion
+
+    //region The same in every script: threads
+
+    /** A thread that does not keep Java alive. */
+    static Thread daemon(Runnable task) {
+        var thread = new Thread(task);
+        thread.setDaemon(true);
+        return thread;
     }
 
     //endregion
@@ -2619,13 +2629,6 @@ class BackupToS3 implements Callable<Integer> {
     /** @param text a number and m, h or d for minutes, hours or days */
     static Duration duration(String text) {
         return Duration.parse((text.endsWith("d") ? "P" : "PT") + text);
-    }
-
-    /** A thread that does not keep Java alive. */
-    static Thread daemon(Runnable task) {
-        var thread = new Thread(task);
-        thread.setDaemon(true);
-        return thread;
     }
 
     /** Since a {@link System#nanoTime}, to a hundredth of a second. */

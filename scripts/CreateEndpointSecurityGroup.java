@@ -31,7 +31,6 @@ import java.util.*;
 import java.util.concurrent.Callable;
 import java.util.function.*;
 import java.util.regex.*;
-import java.util.regex.Pattern;
 import java.util.stream.*;
 import javax.net.ssl.*;
 import picocli.CommandLine;
@@ -852,10 +851,10 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
     }
 
     void note(String message) {
-        spec.commandLine().getErr().println(spec.name() + ": " + visible(message.replace('\r', ' ')));
+        spec.commandLine().getErr().println(spec.name() + ": " + visible(message.replaceAll("[\r\n]+", " ")));
     }
 
-    /** With control characters as JSON writes them, so that a name of somebody's cannot act on a terminal. */
+    /** With control characters as JSON writes them, so that others' names cannot control the terminal. */
     static String visible(String text) {
         return CONTROL.matcher(text).replaceAll(found -> Matcher.quoteReplacement(found.group().chars()
                 .mapToObj(unit -> String.format("\\u%04x", unit)).collect(Collectors.joining())));
@@ -871,7 +870,7 @@ class CreateEndpointSecurityGroup implements Callable<Integer> {
         if (verbose) {
             var text = new StringWriter();
             e.printStackTrace(new PrintWriter(text));
-            spec.commandLine().getErr().println(visible(text.toString().stripTrailing()));
+            spec.commandLine().getErr().println(visible(text.toString().replace('\r', ' ').stripTrailing()));
         }
     }
 

@@ -35,6 +35,7 @@ import java.time.*;
 import java.time.format.*;
 import java.util.*;
 import java.util.concurrent.*;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.*;
 import java.util.regex.*;
 import java.util.stream.*;
@@ -114,7 +115,7 @@ import software.amazon.awssdk.utils.AttributeMap;
  * default branch, description and tags, associates its approval rule templates (creates those that do not exist) and
  * adds its triggers, last. A repository with any ref that is not the restore point's is refused. Nothing is deleted,
  * and the key of an existing repository stays. CodeCommit cuts long pushes and refuses those of more than 4,000 refs:
- * a push has at most 3,000 refs and 512 MiB, and 32 MiB by JGit or after one that was cut, unless a single commit, with
+ * a push has at most 3,000 refs and 512 MiB, and 32 MiB by JGit or after one that failed, unless a single commit, with
  * what it merged, is larger. For that a ref may stand at an older commit of its own history for a while; the tag
  * codecommit-toolkit:restoring on the repository says so, and is removed when all refs are right. What CodeCommit does
  * not take (refs that are no branches or tags, a HEAD that is no branch, triggers of another Region) is named under
@@ -282,10 +283,10 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
 
     /** Refs in a push; CodeCommit takes 4,000. */
     int maxRefs = 3_000;
-    /** Bytes in the pack of a push, until one is cut; CodeCommit says only that this happens to long ones. */
-    long maxBytesAtFirst = 512 << 20;
-    /** Bytes in the pack of a push after that, and of one that JGit sends. */
+    /** Bytes in the pack of a push; CodeCommit says only that long pushes are cut. */
     long maxBytes = 32 << 20;
+    /** Bytes in the pack of a push by git; {@link #maxBytes} once one has failed, of whichever repository. */
+    final AtomicLong maxBytesByGit = new AtomicLong(512 << 20);
     /** Bytes of a repository that git pushes, as JGit takes thrice as long. What is smaller JGit pushes sooner. */
     long leastForGit = 4 << 20;
     /** Seconds that a Git server may be silent: it answers a push after it has indexed the pack. */
@@ -2190,18 +2191,24 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
          */
         private void pushByGit() throws IOException {
             var bare = destination.restore.bare;
-            var most = Math.max(maxBytesAtFirst, maxBytes);
+            if (destination.isMarked()) {
+                maxBytesByGit.set(maxBytes); // a run before this one has met what cuts pushes
+            }
             while (bare.usesGit() && !destination.missing().isEmpty()) {
                 var before = Map.copyOf(destination.present);
+                var mostBytes = maxBytesByGit.get();
                 try {
-                    for (var part : parts(most)) {
-                        sendByGit(part);
+                    for (var push : pushes(mostBytes)) {
+                        sendByGit(push);
                     }
                 } catch (GitFailure e) {
                     lookAgain();
-                    if (most > maxBytes && destination.point.size() > maxBytes) {
-                        most = maxBytes;
-                        line.tell(e, " in parts of at most " + megabytes(maxBytes));
+                    if (destination.missing().isEmpty()) {
+                        continue; // only the answer was lost
+                    }
+                    if (mostBytes > maxBytes && destination.point.size() > maxBytes) {
+                        maxBytesByGit.set(maxBytes);
+                        line.tell(e, " in smaller parts");
                     } else if (destination.present.equals(before)) {
                         bare.leaveGitOut(e);
                     } else {
@@ -2211,29 +2218,26 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
             }
         }
 
-        /** The pushes that bring all refs to their places, of a pack with so many bytes each at most. */
-        private List<List<Step>> parts(long most) throws IOException {
-            if (destination.point.size() > most) {
-                return parts(new History(this).read(), most);
-            }
-            var steps = steps();
-            return IntStream.iterate(0, from -> from < steps.size(), from -> from + maxRefs)
-                    .mapToObj(from -> steps.subList(from, Math.min(from + maxRefs, steps.size()))).toList();
+        /** What brings all refs to their places, in pushes of at most {@link #maxRefs} refs and so many bytes. */
+        private List<List<Step>> pushes(long mostBytes) throws IOException {
+            return destination.point.size() > mostBytes ? parts(new History(this).read(), mostBytes)
+                    : batches(steps(), maxRefs);
         }
 
         /**
-         * On its way a branch stands where the next commit, with what it merged, would make a push too large.
+         * Pushes of parts of the history: a branch stands for a while where the next commit, with what it merged,
+         * would make a push too large.
          *
          * @param commits that the server lacks
          */
-        private List<List<Step>> parts(Map<ObjectId, Commit> commits, long most) throws IOException {
+        private List<List<Step>> parts(Map<ObjectId, Commit> commits, long mostBytes) throws IOException {
             var parts = new ArrayList<List<Step>>();
             var part = new LinkedHashMap<String, Step>();
             var size = 0L;
             for (var step : steps()) {
                 for (var commit : way(step, commits)) {
                     var added = commit.take();
-                    if (size > 0 && size + added > most) {
+                    if (size > 0 && size + added > mostBytes) {
                         parts.add(List.copyOf(part.values()));
                         part.clear();
                         size = 0;
@@ -2313,9 +2317,8 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
         private Optional<Boolean> pushSome() {
             var before = Map.copyOf(destination.present);
             try {
-                var steps = steps();
-                for (var from = 0; from < steps.size(); from += maxRefs) {
-                    push(steps.subList(from, Math.min(from + maxRefs, steps.size())));
+                for (var some : batches(steps(), maxRefs)) {
+                    push(some);
                 }
             } catch (Exception e) {
                 line.checkRetry(e);
@@ -3160,10 +3163,10 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
     }
 
     void note(String message) {
-        spec.commandLine().getErr().println(spec.name() + ": " + visible(message.replace('\r', ' ')));
+        spec.commandLine().getErr().println(spec.name() + ": " + visible(message.replaceAll("[\r\n]+", " ")));
     }
 
-    /** With control characters as JSON writes them, so that a name of somebody's cannot act on a terminal. */
+    /** With control characters as JSON writes them, so that others' names cannot control the terminal. */
     static String visible(String text) {
         return CONTROL.matcher(text).replaceAll(found -> Matcher.quoteReplacement(found.group().chars()
                 .mapToObj(unit -> String.format("\\u%04x", unit)).collect(Collectors.joining())));
@@ -3179,7 +3182,7 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
         if (verbose) {
             var text = new StringWriter();
             e.printStackTrace(new PrintWriter(text));
-            spec.commandLine().getErr().println(visible(text.toString().stripTrailing()));
+            spec.commandLine().getErr().println(visible(text.toString().replace('\r', ' ').stripTrailing()));
         }
     }
 
@@ -3494,11 +3497,22 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
 
     //endregion
 
+    //region The same in every script: threads
+
+    /** A thread that does not keep Java alive. */
+    static Thread daemon(Runnable task) {
+        var thread = new Thread(task);
+        thread.setDaemon(true);
+        return thread;
+    }
+
+    //endregion
+
     //region The same in every script: steps in parallel
 
-    /** Takes a step for each item, some at a time; the results are in the items' order. The first failure ends it. */
+    /** Takes a step for each item, some at a time; the results are in the items' order, and so is what fails. */
     static <T, R> List<R> inParallel(int threads, List<T> items, Function<T, R> step) {
-        var workers = Executors.newFixedThreadPool(threads);
+        var workers = Executors.newFixedThreadPool(threads, task -> daemon(task));
         try {
             var results = new ArrayList<R>();
             for (var future : items.stream().map(item -> workers.submit(() -> step.apply(item))).toList()) {
@@ -3512,6 +3526,19 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
         } finally {
             workers.shutdownNow();
         }
+    }
+
+    //endregion
+
+    //region The same in every script: batches
+
+    /** As many repositories as every version of BatchGetRepositories takes. */
+    static final int REPOSITORIES_PER_CALL = 25;
+
+    /** The items in parts, for an operation that takes so many at once. */
+    static <T> List<List<T>> batches(List<T> items, int size) {
+        return IntStream.iterate(0, from -> from < items.size(), from -> from + size)
+                .mapToObj(from -> items.subList(from, Math.min(from + size, items.size()))).toList();
     }
 
     //endregion
@@ -3875,13 +3902,6 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
     /** @param text a number and m, h or d for minutes, hours or days */
     static Duration duration(String text) {
         return Duration.parse((text.endsWith("d") ? "P" : "PT") + text);
-    }
-
-    /** A thread that does not keep Java alive. */
-    static Thread daemon(Runnable task) {
-        var thread = new Thread(task);
-        thread.setDaemon(true);
-        return thread;
     }
 
     /** Since a {@link System#nanoTime}, to a hundredth of a second. */

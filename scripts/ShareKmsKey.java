@@ -1029,10 +1029,10 @@ class ShareKmsKey implements Callable<Integer> {
     }
 
     void note(String message) {
-        spec.commandLine().getErr().println(spec.name() + ": " + visible(message.replace('\r', ' ')));
+        spec.commandLine().getErr().println(spec.name() + ": " + visible(message.replaceAll("[\r\n]+", " ")));
     }
 
-    /** With control characters as JSON writes them, so that a name of somebody's cannot act on a terminal. */
+    /** With control characters as JSON writes them, so that others' names cannot control the terminal. */
     static String visible(String text) {
         return CONTROL.matcher(text).replaceAll(found -> Matcher.quoteReplacement(found.group().chars()
                 .mapToObj(unit -> String.format("\\u%04x", unit)).collect(Collectors.joining())));
@@ -1048,7 +1048,7 @@ class ShareKmsKey implements Callable<Integer> {
         if (verbose) {
             var text = new StringWriter();
             e.printStackTrace(new PrintWriter(text));
-            spec.commandLine().getErr().println(visible(text.toString().stripTrailing()));
+            spec.commandLine().getErr().println(visible(text.toString().replace('\r', ' ').stripTrailing()));
         }
     }
 
@@ -1594,13 +1594,16 @@ class ShareKmsKey implements Callable<Integer> {
     static final PolicyRules KEY_POLICY = new PolicyRules("[a-zA-Z0-9 ]{1,128}", "kms:[a-zA-Z*?]+|\\*", "\\*",
             "kms:Decrypt", "*");
 
-    /** What a condition compares so that a statement for everybody is for some: the keys, and the form of values. */
-    private static final Map<String, String> BINDING = Map.of(
-            "aws:principalaccount", "\\d{12}", "kms:calleraccount", "\\d{12}", "aws:sourceaccount", "\\d{12}",
-            "aws:principalorgid", "o-[a-z0-9]{10,32}", "aws:principalorgpaths", "o-[a-z0-9]{10,32}/.*",
-            "aws:principalarn", "arn:aws[a-z-]*:(iam|sts)::\\d{12}:.+",
-            "aws:sourcearn", "arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:\\d{12}:.+",
-            "aws:sourcevpc", "vpc-[0-9a-f]+", "aws:sourcevpce", "vpce-[0-9a-f]+");
+    /** Condition keys that limit a statement for everybody, with the form that their values must have. */
+    private static final Map<String, String> LIMITS = Map.ofEntries(
+            Map.entry("aws:PrincipalAccount", "\\d{12}"), Map.entry("kms:CallerAccount", "\\d{12}"),
+            Map.entry("aws:SourceAccount", "\\d{12}"), Map.entry("aws:PrincipalOrgID", "o-[a-z0-9]{10,32}"),
+            Map.entry("aws:SourceOrgID", "o-[a-z0-9]{10,32}"),
+            Map.entry("aws:PrincipalOrgPaths", "o-[a-z0-9]{10,32}/.*"),
+            Map.entry("aws:SourceOrgPaths", "o-[a-z0-9]{10,32}/.*"),
+            Map.entry("aws:PrincipalArn", "arn:aws[a-z-]*:(iam|sts)::\\d{12}:.+"),
+            Map.entry("aws:SourceArn", "arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9*-]*:\\d{12}:.+"),
+            Map.entry("aws:SourceVpc", "vpc-[0-9a-f]+"), Map.entry("aws:SourceVpce", "vpce-[0-9a-f]+"));
 
     /** The statements of --policy-file. */
     List<JsonNode> keyStatements(Path file) {
@@ -1608,25 +1611,25 @@ class ShareKmsKey implements Callable<Integer> {
         for (var statement : found) {
             var isForAll = principals(statement.path("Principal")).contains("*");
             if (isForAll && statement.path("Effect").asText().equals("Allow")
-                    && !isBound(statement.path("Condition"))) {
+                    && !isLimited(statement.path("Condition"))) {
                 throw wrong("--policy-file " + file + ", statement " + sid(statement) + ": must not be for everybody of"
-                        + " all accounts: name principals, or give it a Condition that binds it, such as"
-                        + " {\"StringEquals\": {\"aws:PrincipalOrgID\": \"o-a1b2c3d4e5\"}}");
+                        + " all accounts: name principals, or give it a Condition such as {\"StringEquals\":"
+                        + " {\"aws:PrincipalOrgID\": \"o-a1b2c3d4e5\"}}, with one of "
+                        + String.join(", ", new TreeSet<>(LIMITS.keySet())));
             }
         }
         return found;
     }
 
-    /** Whether a condition holds for some accounts, organizations or networks only, that it names. */
-    private static boolean isBound(JsonNode condition) {
+    /** Whether a condition holds only for accounts, organizations or VPCs that it names. */
+    private static boolean isLimited(JsonNode condition) {
         return condition.propertyStream()
                 .filter(operator -> operator.getKey().matches("(ForAnyValue:)?(String(Equals(IgnoreCase)?|Like)"
                         + "|Arn(Equals|Like))"))
                 .flatMap(operator -> operator.getValue().propertyStream())
-                .anyMatch(key -> {
-                    var binding = BINDING.get(key.getKey().toLowerCase(Locale.ROOT));
-                    return binding != null && texts(key.getValue()).allMatch(value -> value.matches(binding));
-                });
+                .anyMatch(key -> LIMITS.entrySet().stream()
+                        .anyMatch(limit -> limit.getKey().equalsIgnoreCase(key.getKey())
+                                && texts(key.getValue()).allMatch(value -> value.matches(limit.getValue()))));
     }
 
     /**

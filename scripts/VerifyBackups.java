@@ -1980,10 +1980,10 @@ class VerifyBackups implements Callable<Integer> {
     }
 
     void note(String message) {
-        spec.commandLine().getErr().println(spec.name() + ": " + visible(message.replace('\r', ' ')));
+        spec.commandLine().getErr().println(spec.name() + ": " + visible(message.replaceAll("[\r\n]+", " ")));
     }
 
-    /** With control characters as JSON writes them, so that a name of somebody's cannot act on a terminal. */
+    /** With control characters as JSON writes them, so that others' names cannot control the terminal. */
     static String visible(String text) {
         return CONTROL.matcher(text).replaceAll(found -> Matcher.quoteReplacement(found.group().chars()
                 .mapToObj(unit -> String.format("\\u%04x", unit)).collect(Collectors.joining())));
@@ -1999,7 +1999,7 @@ class VerifyBackups implements Callable<Integer> {
         if (verbose) {
             var text = new StringWriter();
             e.printStackTrace(new PrintWriter(text));
-            spec.commandLine().getErr().println(visible(text.toString().stripTrailing()));
+            spec.commandLine().getErr().println(visible(text.toString().replace('\r', ' ').stripTrailing()));
         }
     }
 
@@ -2314,6 +2314,17 @@ class VerifyBackups implements Callable<Integer> {
 
     //endregion
 
+    //region The same in every script: threads
+
+    /** A thread that does not keep Java alive. */
+    static Thread daemon(Runnable task) {
+        var thread = new Thread(task);
+        thread.setDaemon(true);
+        return thread;
+    }
+
+    //endregion
+
     //region The same in every script: ids of accounts
 
     void checkAccount(String option, String account) {
@@ -2392,13 +2403,6 @@ class VerifyBackups implements Callable<Integer> {
     /** @param text a number and m, h or d for minutes, hours or days */
     static Duration duration(String text) {
         return Duration.parse((text.endsWith("d") ? "P" : "PT") + text);
-    }
-
-    /** A thread that does not keep Java alive. */
-    static Thread daemon(Runnable task) {
-        var thread = new Thread(task);
-        thread.setDaemon(true);
-        return thread;
     }
 
     /** Since a {@link System#nanoTime}, to a hundredth of a second. */

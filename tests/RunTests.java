@@ -279,14 +279,14 @@ class RunTests implements Callable<Integer> {
     private void build() {
         try (var files = Files.list(Path.of("scripts"))) {
             var scripts = files.map(file -> file.getFileName().toString().replace(".java", "")).sorted().toList();
-            for (var script : scripts) start("./jbang", Toolkit.kebab(script), "--version");
-            start("./jbang", "build", "tests/localaws/Sandbox.java");
+            for (var script : scripts) runOnce("./jbang", Toolkit.kebab(script), "--version");
+            runOnce("./jbang", "build", "tests/localaws/Sandbox.java");
         } catch (IOException | InterruptedException e) {
             failed("./jbang", e.toString());
         }
     }
 
-    private void start(String... command) throws IOException, InterruptedException {
+    private void runOnce(String... command) throws IOException, InterruptedException {
         var builder = new ProcessBuilder(command).redirectErrorStream(true);
         // halves javac's time
         builder.environment().merge("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Duser.language=en",

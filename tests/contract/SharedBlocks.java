@@ -92,15 +92,15 @@ import picocli.CommandLine.Spec;
 class SharedBlocks implements Callable<Integer> {
     /** All blocks, in the order in which they stand in every script that has them. */
     static final List<String> ORDER = List.of("command line", "AWS clients", "output and errors", "lists for people",
-            "waiting for AWS", "AWS CLI commands", "steps in parallel", "batches", "changes", "tags", "usual tags",
-            "ARNs", "ids of accounts", "names of buckets", "names of repositories", "existing repositories",
-            "names of branches", "tags of repositories", "tagging of repositories", "ids of keys",
-            "ids of customer managed keys", "usable keys", "keys of repositories", "IAM principals", "policies",
-            "policy files", "wildcards", "policies for services", "sizes of key policies", "key policy files",
-            "protected branches", "IAM's policy simulator", "deleted principals", "policies for other accounts",
-            "AWS structures as JSON", "targets of rules", "topics of alerts", "rules of alerts", "EC2",
-            "approval rule templates", "globs of repositories", "many repositories", "backups", "reading of backups",
-            "Git");
+            "waiting for AWS", "AWS CLI commands", "threads", "steps in parallel", "batches", "changes", "tags",
+            "usual tags", "ARNs", "ids of accounts", "names of buckets", "names of repositories",
+            "existing repositories", "names of branches", "tags of repositories", "tagging of repositories",
+            "ids of keys", "ids of customer managed keys", "usable keys", "keys of repositories", "IAM principals",
+            "policies", "policy files", "wildcards", "policies for services", "sizes of key policies",
+            "key policy files", "protected branches", "IAM's policy simulator", "deleted principals",
+            "policies for other accounts", "AWS structures as JSON", "targets of rules", "topics of alerts",
+            "rules of alerts", "EC2", "approval rule templates", "globs of repositories", "many repositories",
+            "backups", "reading of backups", "Git");
 
     @Option(names = "--check", description = "Changes nothing; prints what differs.")
     boolean check;

@@ -775,7 +775,9 @@ class CreateKmsKeyTest {
 
     @Test
     void theDocumentHasNoControlCharacters() {
-        var run = run("--alias", alias, "--dry-run", "--description", "a\u009b2J\u202eb");
+        run("--alias", alias);
+        key().description = "a\u009b2J\u202eb";
+        var run = run("--alias", alias, "--dry-run", "--description", "new");
         assertTrue(run.json().path("changes").toString().contains("a\u009b2J\u202eb"), run.out());
         assertFalse(run.out().matches("(?s).*[\\p{Cc}\\p{Cf}&&[^\n]].*"), run.out());
     }
@@ -806,17 +808,17 @@ class CreateKmsKeyTest {
             "[S{'Principal': {'AWS': '${account}'}}]; without wildcards",
             "[S{'Principal': '*'}]; must not be for everybody",
             "[S{'Principal': '*', 'Condition': {'ArnLike': {'aws:PrincipalArn': '*'}}}]; "
-                    + "a Condition that binds it",
+                    + "with one of aws:PrincipalAccount, ",
             "[S{'Principal': '*', 'Condition': {'ArnLike': {'aws:PrincipalArn': 'arn:aws:iam::*:role/A'}}}]; "
-                    + "a Condition that binds it",
+                    + "with one of aws:PrincipalAccount, ",
             "[S{'Principal': '*', 'Condition': {'StringEqualsIfExists': {'aws:SourceVpc': 'vpc-01'}}}]; "
-                    + "a Condition that binds it",
+                    + "with one of aws:PrincipalAccount, ",
             "[S{'Principal': '*', 'Condition': {'StringNotEquals': {'kms:CallerAccount': '444455556666'}}}]; "
-                    + "a Condition that binds it",
+                    + "with one of aws:PrincipalAccount, ",
             "[S{'Principal': '*', 'Condition': {'StringEquals': {'kms:ViaService': 's3.amazonaws.com'}}}]; "
-                    + "a Condition that binds it",
+                    + "with one of aws:PrincipalAccount, ",
             "[S{'Principal': '*', 'Condition': {'StringLike': {'aws:PrincipalOrgID': ['o-a1b2c3d4e5', '*']}}}]; "
-                    + "a Condition that binds it",
+                    + "with one of aws:PrincipalAccount, ",
             "[S{'Action': 'Decrypt'}]; such as kms:Decrypt",
             "[S{'Action': 's3:GetObject'}]; such as kms:Decrypt",
             "[S{'Action': []}]; such as kms:Decrypt",
@@ -865,8 +867,9 @@ class CreateKmsKeyTest {
             "{'StringEquals': {'kms:CallerAccount': '444455556666', 'kms:ViaService': 's3.eu-west-1.amazonaws.com'}}",
             "{'ArnLike': {'AWS:PrincipalArn': 'arn:aws:iam::444455556666:role/team/*'}}",
             "{'ForAnyValue:StringLike': {'aws:PrincipalOrgPaths': 'o-a1b2c3d4e5/r-ab12/*'}}",
+            "{'ArnLike': {'aws:SourceArn': 'arn:aws:logs:*:444455556666:*'}}",
             "{'StringEquals': {'aws:SourceVpce': 'vpce-0123456789abcdef0'}}"})
-    void aConditionThatNamesAccountsAnOrganizationOrANetworkBindsAStatementForEverybody(String condition)
+    void aConditionThatNamesAccountsAnOrganizationOrAVpcLimitsAStatementForEverybody(String condition)
             throws Exception {
         var statement = "{'Sid': 'X', 'Effect': 'Allow', 'Principal': '*', 'Action': 'kms:Decrypt', 'Resource': '*', "
                 + "'Condition': " + condition + "}";

@@ -532,6 +532,7 @@ class RestoreFleetTest {
         var work = Files.createDirectory(home.resolve("tmp"));
         var environment = Map.of("JAVA_TOOL_OPTIONS", "-Djava.io.tmpdir=" + work);
         String[] args = {"--all", "--to-prefix", "x-", "--jobs", "3"};
+        var killed = 0;
         for (var kill = 0; kill < kills; kill++) {
             var done = callsOfCodeCommit() + 20 + random.nextInt(count * 20 / kills);
             var process = start(environment, args);
@@ -541,11 +542,13 @@ class RestoreFleetTest {
             new ProcessBuilder("kill", signal, String.valueOf(process.pid())).start().waitFor();
             var code = Wait.forEnd(process, this::said);
             assertTrue(Set.of(0, 130, 137).contains(code), "seed " + seed + ": " + code + said());
+            if (code != 0) killed++;
             if (code == 130) {
                 assertTrue(said().contains("done; the same command again does the rest"), said());
                 assertEquals(List.of(), RestoreFromS3.entries(work), "an interrupted run tidies up");
             }
         }
+        assertTrue(killed > 0, "seed " + seed + ": all ended before they were killed");
         var complete = IntStream.range(0, count).mapToObj(i -> String.format("r%04d", i))
                 .filter(name -> isComplete(name)).collect(Collectors.toSet());
         aws.clearCalls();

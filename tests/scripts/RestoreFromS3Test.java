@@ -1233,8 +1233,10 @@ class RestoreFromS3Test {
     }
 
     /** 17,000 refs in a long run; the embedded server takes some milliseconds for each. */
-    @Test
-    void manyRefs() throws Exception {
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void manyRefs(boolean isByGit) throws Exception {
+        if (isByGit) with = BY_GIT_AT_ONCE;
         var count = Boolean.getBoolean("tests.long") ? 17_000 : 5_000;
         var repository = aws.codecommit.createRepository("many");
         var text = new StringBuilder();
@@ -1282,12 +1284,15 @@ class RestoreFromS3Test {
     /** All that are pushed by git, however small. */
     static final Consumer<RestoreFromS3> BY_GIT = script -> {
         script.leastForGit = 0;
-        script.maxBytesAtFirst = 150_000;
         script.maxBytes = 150_000;
+        script.maxBytesByGit.set(script.maxBytes);
     };
+    /** The same, at once. */
+    static final Consumer<RestoreFromS3> BY_GIT_AT_ONCE = BY_GIT.andThen(s -> s.maxBytesByGit.set(5_000_000));
 
-    @Test
-    void gitPushesWhatIsLargeInPartsThatCodeCommitDoesNotCut() throws Exception {
+    @ParameterizedTest
+    @ValueSource(longs = {500_000, 5_000_000})
+    void gitPushesWhatIsLargeInPartsThatCodeCommitDoesNotCut(long bytesAtFirst) throws Exception {
         var repository = large("large", 24, 30_000);
         repository.ref("refs/heads/it's-\"quoted\"&$(x)", "refs/heads/main~2")
                 .ref("refs/tags/tree", "refs/heads/main^{tree}").ref("refs/tags/old", "refs/heads/main~9");
@@ -1300,11 +1305,11 @@ class RestoreFromS3Test {
             }
         });
         aws.inject(Fault.on("codecommit:GitPush").cutRequest(155_000).always());
-        with = BY_GIT.andThen(script -> script.maxBytesAtFirst = 500_000);
+        with = BY_GIT.andThen(script -> script.maxBytesByGit.set(bytesAtFirst));
         git = gitThat("push", "echo \"$*\" >>'" + home.resolve("arguments") + "'");
         var run = ok(toRepository(point, "parts"));
         assertFalse(run.err().contains("JGit"), run.err());
-        assertEquals(1, run.err().lines().filter(line -> line.endsWith("; tries again in parts of at most 0.2 MB"))
+        assertEquals(1, run.err().lines().filter(line -> line.endsWith("; tries again in smaller parts"))
                 .count(), run.err());
         assertRestored(point, aws.codecommit.repository("parts"));
         assertTrue(marks.contains(point.replaceAll(".*/|\\.manifest.*", "")), "refs on their way are marked");
@@ -1317,10 +1322,10 @@ class RestoreFromS3Test {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {0, 1, 2, 3, 5, 8})
-    void aPushOfGitWhoseAnswerIsLostIsSeenToHaveBeenDone(int after) throws Exception {
+    @CsvSource({"0, false", "1, false", "2, false", "3, false", "5, false", "8, false", "0, true", "1, true"})
+    void aPushOfGitWhoseAnswerIsLostIsSeenToHaveBeenDone(int after, boolean isAtOnce) throws Exception {
         var point = save(large("large", 8, 30_000), null, NIGHT, m -> m.set("settings", settings()));
-        with = BY_GIT;
+        with = isAtOnce ? BY_GIT_AT_ONCE : BY_GIT;
         aws.inject(Fault.on("codecommit:GitPush").after(after).loseAnswer());
         ok(toRepository(point, "lost"));
         assertRestored(point, aws.codecommit.repository("lost"));
@@ -1343,10 +1348,10 @@ class RestoreFromS3Test {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"push", "rev-list"})
-    void whatGitDoesNotPushJGitDoes(String word) throws Exception {
+    @CsvSource({"push, false", "push, true", "rev-list, false"})
+    void whatGitDoesNotPushJGitDoes(String word, boolean isAtOnce) throws Exception {
         var point = save(large("large", 8, 30_000), null, NIGHT, m -> m.set("settings", settings()));
-        with = BY_GIT;
+        with = isAtOnce ? BY_GIT_AT_ONCE : BY_GIT;
         git = gitThat(word + (word.equals("push") ? "" : " --objects --in-commit-order"), "exit 1");
         var run = ok(toRepository(point, "parts"));
         assertRestored(point, aws.codecommit.repository("parts"));
