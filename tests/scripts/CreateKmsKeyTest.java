@@ -782,6 +782,17 @@ class CreateKmsKeyTest {
         assertFalse(run.out().matches("(?s).*[\\p{Cc}\\p{Cf}&&[^\n]].*"), run.out());
     }
 
+    /** Of AWS's message, and of the Java exception that --verbose shows with it. */
+    @Test
+    void messagesHaveNoControlCharacters() {
+        aws.inject(Fault.on("kms:CreateKey").error(400, "LimitExceededException", "a\u009b2J\u202eb\r\nc").always());
+        var run = run("--alias", alias, "-v");
+        assertEquals(1, run.exitCode());
+        assertTrue(run.err().contains(": LimitExceededException: a\\u009b2J\\u202eb c "), run.err());
+        assertTrue(run.err().contains("\tat software.amazon.awssdk."), run.err());
+        assertFalse(run.err().matches("(?s).*[\\p{Cc}\\p{Cf}&&[^\n\t]].*"), run.err());
+    }
+
     /** What a file says, with ' for quotes; then what the message has to show. */
     @ParameterizedTest
     @CsvSource(delimiter = ';', quoteCharacter = '`', value = {
@@ -873,8 +884,10 @@ class CreateKmsKeyTest {
             throws Exception {
         var statement = "{'Sid': 'X', 'Effect': 'Allow', 'Principal': '*', 'Action': 'kms:Decrypt', 'Resource': '*', "
                 + "'Condition': " + condition + "}";
-        var run = run("--alias", alias, "--dry-run", "--policy-file", file(statement.replace('\'', '"')));
+        var run = run("--alias", alias, "--policy-file", file(statement.replace('\'', '"')));
         assertEquals(0, run.exitCode(), run.err());
+        var statements = parsed(key().policy).path("Statement");
+        assertTrue(statements.valueStream().anyMatch(parsed(statement)::equals), key().policy);
     }
 
     static JsonNode parsed(String json) {
