@@ -1754,7 +1754,7 @@ class CreateKmsKey implements Callable<Integer> {
             "kms:Decrypt", "*");
 
     /** Condition keys that limit a statement for everybody, with the form that their values must have. */
-    private static final Map<String, String> LIMITS = Map.ofEntries(
+    private static final Map<String, String> LIMITING_KEYS = Map.ofEntries(
             Map.entry("aws:PrincipalAccount", "\\d{12}"), Map.entry("kms:CallerAccount", "\\d{12}"),
             Map.entry("aws:SourceAccount", "\\d{12}"), Map.entry("aws:PrincipalOrgID", "o-[a-z0-9]{10,32}"),
             Map.entry("aws:SourceOrgID", "o-[a-z0-9]{10,32}"),
@@ -1774,7 +1774,7 @@ class CreateKmsKey implements Callable<Integer> {
                 throw wrong("--policy-file " + file + ", statement " + sid(statement) + ": must not be for everybody of"
                         + " all accounts: name principals, or give it a Condition such as {\"StringEquals\":"
                         + " {\"aws:PrincipalOrgID\": \"o-a1b2c3d4e5\"}}, with one of "
-                        + String.join(", ", new TreeSet<>(LIMITS.keySet())));
+                        + String.join(", ", new TreeSet<>(LIMITING_KEYS.keySet())));
             }
         }
         return found;
@@ -1786,7 +1786,7 @@ class CreateKmsKey implements Callable<Integer> {
                 .filter(operator -> operator.getKey().matches("(ForAnyValue:)?(String(Equals(IgnoreCase)?|Like)"
                         + "|Arn(Equals|Like))"))
                 .flatMap(operator -> operator.getValue().propertyStream())
-                .anyMatch(key -> LIMITS.entrySet().stream()
+                .anyMatch(key -> LIMITING_KEYS.entrySet().stream()
                         .anyMatch(limit -> limit.getKey().equalsIgnoreCase(key.getKey())
                                 && texts(key.getValue()).allMatch(value -> value.matches(limit.getValue()))));
     }
