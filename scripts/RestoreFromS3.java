@@ -2058,13 +2058,13 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
         }
 
         void tell(Exception e) {
-            tell(e, "");
+            tell(e, "tries again");
         }
 
-        /** @param how it is tried again */
-        void tell(Exception e, String how) {
+        /** @param next what is done now */
+        void tell(Exception e, String next) {
             if (lastFailure == null || !reason(lastFailure).equals(reason(e))) {
-                note(subject + ": " + reason(e) + "; tries again" + how);
+                note(subject + ": " + reason(e) + "; " + next);
             }
             lastFailure = e;
         }
@@ -2208,7 +2208,7 @@ class RestoreFromS3 implements Callable<Integer>, Cloneable {
                     }
                     if (mostBytes > maxBytes && destination.point.size() > maxBytes) {
                         maxBytesByGit.set(maxBytes);
-                        line.tell(e, " in smaller parts");
+                        line.tell(e, "tries again in smaller parts");
                     } else if (destination.present.equals(before)) {
                         bare.leaveGitOut(e);
                     } else {
