@@ -2493,14 +2493,18 @@ class BackupToS3 implements Callable<Integer> {
 
     //region The same in every script: batches
 
-    /** As many repositories as every version of BatchGetRepositories takes. */
-    static final int REPOSITORIES_PER_CALL = 25;
-
     /** The items in parts, for an operation that takes so many at once. */
     static <T> List<List<T>> batches(List<T> items, int size) {
         return IntStream.iterate(0, from -> from < items.size(), from -> from + size)
                 .mapToObj(from -> items.subList(from, Math.min(from + size, items.size()))).toList();
     }
+
+    //endregion
+
+    //region The same in every script: batches of repositories
+
+    /** As many repositories as every version of BatchGetRepositories takes. */
+    static final int REPOSITORIES_PER_CALL = 25;
 
     //endregion
 

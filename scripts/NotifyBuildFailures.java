@@ -1040,9 +1040,6 @@ class NotifyBuildFailures implements Callable<Integer> {
 
     //region The same in every script: batches
 
-    /** As many repositories as every version of BatchGetRepositories takes. */
-    static final int REPOSITORIES_PER_CALL = 25;
-
     /** The items in parts, for an operation that takes so many at once. */
     static <T> List<List<T>> batches(List<T> items, int size) {
         return IntStream.iterate(0, from -> from < items.size(), from -> from + size)

@@ -92,8 +92,8 @@ import picocli.CommandLine.Spec;
 class SharedBlocks implements Callable<Integer> {
     /** All blocks, in the order in which they stand in every script that has them. */
     static final List<String> ORDER = List.of("command line", "AWS clients", "output and errors", "lists for people",
-            "waiting for AWS", "AWS CLI commands", "threads", "steps in parallel", "batches", "changes", "tags",
-            "usual tags", "ARNs", "ids of accounts", "names of buckets", "names of repositories",
+            "waiting for AWS", "AWS CLI commands", "threads", "steps in parallel", "batches", "batches of repositories",
+            "changes", "tags", "usual tags", "ARNs", "ids of accounts", "names of buckets", "names of repositories",
             "existing repositories", "names of branches", "tags of repositories", "tagging of repositories",
             "ids of keys", "ids of customer managed keys", "usable keys", "keys of repositories", "IAM principals",
             "policies", "policy files", "wildcards", "policies for services", "sizes of key policies",
